@@ -1,0 +1,161 @@
+# appc-vm: see README.md. `make V=1` shows the commands.
+#
+#   make            build/appc-vm and build/guest-init (for a developer; needs `make deps` once)
+#   make deps       install what is missing, through apt
+#   make kernel     the guest kernel, from Debian's linux-source (cached outside the checkout)
+#   make demo       deps, kernel, images and a real pod, from nothing
+#   make check      deps and all tests, from nothing
+#   make lint       clang-format, clang-tidy, cppcheck, shellcheck
+#   make format     clang-format, in place
+#   make fuzz       every fuzz harness for FUZZ_SECONDS each
+#   make install    DESTDIR, PREFIX
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+PREFIX ?= /usr/local
+BUILD  := build
+V      ?= 0
+Q      := $(if $(filter 1,$(V)),,@)
+say     = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
+
+CC     := gcc
+CLANG  := clang
+VERSION := $(shell cat VERSION)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+	    -Wvla -Wformat=2 -Wno-format-nonliteral $(if $(WERROR),-Werror)
+CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -DAPPC_VM_VERSION='"$(VERSION)"'
+CFLAGS   ?= -O2 -g
+STANDARD := -std=gnu17
+HARDENING := -fstack-protector-strong -fPIE $(if $(findstring -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+# The static liburing: Debian 12's shared one does not export io_uring_register_restrictions().
+LIBS     := -ljansson -lfdt -larchive -l:liburing.a -lpthread
+
+LIBRARY_FOLDERS := base wire appc store virtio virtio/fs vmm pod
+LIBRARY_SOURCES := $(foreach folder,$(LIBRARY_FOLDERS),$(wildcard $(folder)/*.c))
+CLI_SOURCES     := $(wildcard cli/*.c)
+INIT_SOURCES    := $(wildcard guest-init/*.c) $(wildcard base/*.c) $(wildcard wire/*.c)
+UNIT_TESTS      := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+FUZZERS         := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all
+all: $(BUILD)/appc-vm $(BUILD)/guest-init
+
+# ---- the program
+PROGRAM_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(LIBRARY_SOURCES) $(CLI_SOURCES))
+
+$(BUILD)/appc-vm: $(PROGRAM_OBJECTS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -pie -Wl,-z,relro,-z,now $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/obj/%.o: %.c VERSION Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(HARDENING) -MMD -MP -c -o $@ $<
+
+# ---- the guest's init: static, small, no position independence to relocate
+INIT_OBJECTS := $(patsubst %.c,$(BUILD)/init/%.o,$(INIT_SOURCES))
+
+$(BUILD)/guest-init: $(INIT_OBJECTS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -Os -static -no-pie -s -Wl,--gc-sections,-z,norelro -Wl,--build-id=none -o $@ $^ -ljansson
+
+$(BUILD)/init/%.o: %.c VERSION Makefile
+	$(call say,CC,"$< (guest)")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -Os -fno-pie -ffunction-sections -fdata-sections \
+		-fstack-protector-strong -MMD -MP -c -o $@ $<
+
+# ---- unit tests: everything under address and undefined behaviour sanitizers
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+TEST_SOURCES := $(LIBRARY_SOURCES) $(filter-out guest-init/main.c,$(wildcard guest-init/*.c))
+TEST_OBJECTS := $(patsubst %.c,$(BUILD)/sanitized/%.o,$(TEST_SOURCES))
+
+$(BUILD)/sanitized/%.o: %.c VERSION Makefile
+	$(call say,CC,"$< (sanitized)")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O1 -g $(SANITIZE) -MMD -MP -c -o $@ $<
+
+$(BUILD)/sanitized/libappc.a: $(TEST_OBJECTS)
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS) -lcmocka
+
+.PHONY: unit-tests
+unit-tests: $(addprefix $(BUILD)/unit/,$(UNIT_TESTS))
+
+# ---- fuzz harnesses: libFuzzer; make check replays each corpus
+FUZZ_SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+FUZZ_OBJECTS := $(patsubst %.c,$(BUILD)/fuzzed/%.o,$(TEST_SOURCES))
+FUZZ_SECONDS ?= 60
+
+$(BUILD)/fuzzed/%.o: %.c VERSION Makefile
+	$(call say,CLANG,"$< (fuzzed)")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(STANDARD) $(CPPFLAGS) -O1 -g $(FUZZ_SANITIZE) -Wno-gnu-variable-sized-type-not-at-end \
+		-MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzzed/libappc.a: $(FUZZ_OBJECTS)
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/fuzz/%: $(BUILD)/fuzzed/tests/fuzz/%.o $(BUILD)/fuzzed/libappc.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+
+.PHONY: fuzzers fuzz
+fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
+fuzz: fuzzers
+	tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+# ---- the app of the functional tests: static, runs in guests and on the host
+$(BUILD)/guest-probe: tests/functional/guest/probe.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -static -s -o $@ $<
+
+# ---- from nothing: dependencies, kernel, demo, tests
+# Parallel by itself, unless the caller's -j is there to be shared.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.PHONY: deps kernel demo check lint format bench install clean
+deps:
+	$(Q)./tests/deps.sh
+
+kernel: deps
+	$(Q)mkdir -p $(BUILD)
+	$(Q)vmlinux=$$(kernel-config/build.sh) && ln -sfn "$$vmlinux" $(BUILD)/vmlinux
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all kernel
+	$(Q)examples/demo.sh
+
+check: deps
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe kernel
+	$(Q)tests/run.sh
+
+lint: deps
+	$(Q)tests/lint.sh
+
+format:
+	clang-format -i $$(find . -path ./$(BUILD) -prune -o -name '*.[ch]' -print)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/appc-vm $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BUILD)/appc-vm $(DESTDIR)$(PREFIX)/bin/appc-vm
+	install -m 755 $(BUILD)/guest-init $(DESTDIR)$(PREFIX)/lib/appc-vm/guest-init
+	install -m 644 "$$(kernel-config/build.sh)" $(DESTDIR)$(PREFIX)/lib/appc-vm/vmlinux
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+
+clean:
+	rm -rf $(BUILD)
+
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+/* error.c: composes the one message that a failed command prints. */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+int error_set(struct error *err, int r, const char *format, ...)
+{
+	va_list arguments;
+
+	if (!err)
+		return r;
+	va_start(arguments, format);
+	vsnprintf(err->message, sizeof(err->message), format, arguments);
+	va_end(arguments);
+	return r;
+}
+
+int error_set_errno(struct error *err, int r, const char *format, ...)
+{
+	va_list arguments;
+	size_t length;
+
+	if (!err)
+		return r;
+	va_start(arguments, format);
+	vsnprintf(err->message, sizeof(err->message), format, arguments);
+	va_end(arguments);
+	length = strlen(err->message);
+	snprintf(err->message + length, sizeof(err->message) - length, ": %s", strerror(-r));
+	return r;
+}
+
+int error_prefix(struct error *err, int r, const char *format, ...)
+{
+	struct error old;
+	va_list arguments;
+	size_t length;
+
+	if (!err)
+		return r;
+	old = *err;
+	va_start(arguments, format);
+	vsnprintf(err->message, sizeof(err->message), format, arguments);
+	va_end(arguments);
+	length = strlen(err->message);
+	snprintf(err->message + length, sizeof(err->message) - length, ": %s", old.message);
+	return r;
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+/* file.c: files below a directory fd, written so that a crash leaves the old or the new state. */
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+static int file_openat2(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
+		.resolve = resolve,
+	};
+	long fd;
+
+	/* The kernel answers -EAGAIN when a rename raced with the walk; it asks to be called again. */
+	for (int tries = 0; tries < 64; tries++) {
+		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int file_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
+{
+	return file_openat2(dirfd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+}
+
+int file_open_in_root(int dirfd, const char *path, int flags, mode_t mode)
+{
+	return file_openat2(dirfd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+bool file_name_is_safe(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length > 0 && length <= 255 && strcmp(name, ".") && strcmp(name, "..") &&
+		!memchr(name, '/', length);
+}
+
+int file_read_fd(int fd, size_t max, char **ret_data, size_t *ret_length)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t length = 0, room = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (length == room) {
+			char *more;
+
+			room = room ? room * 2 : 4096;
+			more = realloc(data, room + 1);
+			if (!more)
+				return -ENOMEM;
+			data = more;
+		}
+		n = read(fd, data + length, room - length);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		length += (size_t)n;
+		if (length > max)
+			return -EFBIG;
+	}
+	data[length] = '\0';
+	*ret_data = TAKE_PTR(data);
+	if (ret_length)
+		*ret_length = length;
+	return 0;
+}
+
+int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_length)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	/* O_NONBLOCK: a FIFO in the place of the file must not hang us before the check. */
+	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	return file_read_fd(fd, max, ret_data, ret_length);
+}
+
+int file_write_all(int fd, const void *data, size_t length)
+{
+	const char *next = data;
+
+	while (length > 0) {
+		ssize_t n = write(fd, next, length);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		next += n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+int file_make_unique_name(char *name, size_t size, const char *prefix)
+{
+	uint64_t random;
+	int n;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	n = snprintf(name, size, "%s%016" PRIx64, prefix, random);
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+/* Splits path into the fd of the directory that holds it and its last component. */
+static int file_open_parent(int dirfd, const char *path, int *ret_fd, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *parent = NULL;
+	int fd;
+
+	if (slash) {
+		parent = slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+		if (!parent)
+			return -ENOMEM;
+	}
+	fd = openat(dirfd, parent ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	*ret_name = slash ? slash + 1 : path;
+	return 0;
+}
+
+int file_write_atomic(int dirfd, const char *path, const void *data, size_t length, mode_t mode)
+{
+	_cleanup_close_ int parent = -1, fd = -1;
+	char temporary[64];
+	const char *name = NULL;
+	int r;
+
+	r = file_open_parent(dirfd, path, &parent, &name);
+	if (r < 0)
+		return r;
+	r = file_make_unique_name(temporary, sizeof(temporary), ".tmp-");
+	if (r < 0)
+		return r;
+	fd = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0)
+		return -errno;
+	r = file_write_all(fd, data, length);
+	if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+		r = -errno;
+	if (r == 0 && renameat(parent, temporary, parent, name) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlinkat(parent, temporary, 0);
+		return r;
+	}
+	return fsync(parent) < 0 ? -errno : 0;
+}
+
+int directory_create_path(int dirfd, const char *path, mode_t mode)
+{
+	_cleanup_free_ char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *c = copy + 1; *copy; c++) {
+		char end = *c;
+
+		if (end && end != '/')
+			continue;
+		*c = '\0';
+		if (mkdirat(dirfd, copy, mode) < 0 && errno != EEXIST)
+			return -errno;
+		if (!end)
+			break;
+		*c = '/';
+	}
+	return 0;
+}
+
+int directory_open(int dirfd, const char *path)
+{
+	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int directory_sync(int dirfd, const char *path)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Levels that directory_remove() descends before it moves a subtree up to the top. */
+#define REMOVE_DEPTH_MAX 32
+
+/*
+ * Empties the directory fd. A guest can nest directories deeper than our stack and fd table are:
+ * a subtree below REMOVE_DEPTH_MAX is moved to the top directory, where the next round finds it.
+ */
+static int directory_remove_content(int top, int fd, dev_t device, unsigned int depth)
+{
+	_cleanup_closedir_ DIR *directory = NULL;
+	struct dirent *entry;
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (copy < 0)
+		return -errno;
+	directory = fdopendir(copy);
+	if (!directory) {
+		close(copy);
+		return -ENOMEM;
+	}
+	for (errno = 0; (entry = readdir(directory)); errno = 0) {
+		_cleanup_close_ int child = -1;
+		char moved[32];
+		struct stat st;
+		int r;
+
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
+			continue;
+		if (errno != EISDIR && errno != EPERM)
+			return -errno;
+		if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			continue;
+		if (errno != ENOTEMPTY)
+			return -errno;
+		if (depth >= REMOVE_DEPTH_MAX) {
+			r = file_make_unique_name(moved, sizeof(moved), ".deep-");
+			if (r < 0)
+				return r;
+			if (renameat(fd, entry->d_name, top, moved) < 0)
+				return -errno;
+			continue;
+		}
+		child = directory_open(fd, entry->d_name);
+		if (child < 0)
+			return child;
+		if (fstat(child, &st) < 0)
+			return -errno;
+		if (st.st_dev != device)
+			return -EXDEV;
+		r = directory_remove_content(top, child, device, depth + 1);
+		if (r < 0)
+			return r;
+		if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return -errno;
+}
+
+int directory_remove(int dirfd, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	fd = directory_open(dirfd, name);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	for (;;) {
+		int r = directory_remove_content(fd, fd, st.st_dev, 0);
+
+		if (r < 0)
+			return r;
+		if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != ENOTEMPTY)
+			return -errno;
+	}
+}
+
+int directory_rename_new(int old_dirfd, const char *old_name, int new_dirfd, const char *new_name)
+{
+	if (renameat2(old_dirfd, old_name, new_dirfd, new_name, RENAME_NOREPLACE) < 0)
+		return -errno;
+	if (fsync(new_dirfd) < 0 || fsync(old_dirfd) < 0)
+		return -errno;
+	return 0;
+}

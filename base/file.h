@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files and directories below a directory fd.
+ *
+ * Every function takes a directory fd and a path below it (AT_FDCWD where the caller means the
+ * working directory) and returns 0 or -errno; every fd it makes is close-on-exec.
+ */
+#ifndef APPC_BASE_FILE_H
+#define APPC_BASE_FILE_H
+
+#include "base/cleanup.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Opens path below dirfd; no component may leave dirfd ("..", absolute, magic links, or a symbolic
+ * link that points outside). Links that stay inside are followed. Returns the fd or -errno.
+ */
+int file_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
+
+/*
+ * As a process chrooted to dirfd would open path: absolute paths and links start at dirfd, ".."
+ * stops there. Returns the fd or -errno.
+ */
+int file_open_in_root(int dirfd, const char *path, int flags, mode_t mode);
+
+/* Whether name is one safe path component: not empty, ".", "..", no '/', at most 255 bytes. */
+bool file_name_is_safe(const char *name);
+
+/*
+ * Reads a whole regular file of at most max bytes into memory that the caller frees; a terminating
+ * NUL follows the data and is not counted. -EFBIG: longer than max. -EISDIR, -EINVAL: not regular.
+ */
+int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_length);
+
+/* The same for an open fd, from its present position. Any kind of file. */
+int file_read_fd(int fd, size_t max, char **ret_data, size_t *ret_length);
+
+/*
+ * Writes a file so that after a crash at any instant path names the old content or the new one
+ * whole: a temporary name, fsync, rename, fsync of the directory.
+ */
+int file_write_atomic(int dirfd, const char *path, const void *data, size_t length, mode_t mode);
+
+/* Writes all, over short writes and EINTR. */
+int file_write_all(int fd, const void *data, size_t length);
+
+/* mkdir -p. Existing directories are kept as they are. */
+int directory_create_path(int dirfd, const char *path, mode_t mode);
+
+/* Opens path as a directory (no symbolic link as its last component). Returns the fd or -errno. */
+int directory_open(int dirfd, const char *path);
+
+/*
+ * Removes name below dirfd with all that is in it, following no symbolic link and crossing no mount
+ * point (-EBUSY, -EXDEV then). A missing name is success.
+ */
+int directory_remove(int dirfd, const char *name);
+
+/* Fsyncs a directory. */
+int directory_sync(int dirfd, const char *path);
+
+/*
+ * Renames within one file system without replacing the target (-EEXIST), then fsyncs both
+ * directories.
+ */
+int directory_rename_new(int old_dirfd, const char *old_name, int new_dirfd, const char *new_name);
+
+/* A name nobody else uses: "prefix" + 16 hexadecimal digits. name has room for size bytes. */
+int file_make_unique_name(char *name, size_t size, const char *prefix);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Strict JSON for hostile input, on top of jansson: duplicate keys, bytes that are not UTF-8,
+ * NUL characters, nesting deeper than JSON_DEPTH_MAX and input after the value are errors.
+ */
+#ifndef APPC_BASE_JSON_H
+#define APPC_BASE_JSON_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+
+#define JSON_DEPTH_MAX 64
+
+static inline void cleanup_json(json_t **json)
+{
+	json_decref(*json);
+}
+#define _cleanup_json_ _cleanup_(cleanup_json)
+
+/*
+ * Parses length bytes. what names the source in the message ("pod manifest"). The caller owns the
+ * reference. -EINVAL: not JSON by the rules above; -ENOMEM.
+ */
+int json_parse(const char *data, size_t length, const char *what, json_t **ret, struct error *err);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line: a table of commands, one file each, and how they parse and print.
+ *
+ * A command returns the program's exit status, or -errno with the message in cli->error, which main()
+ * prints; that and every usage error is exit status 254, as in rkt.
+ */
+#ifndef APPC_CLI_CLI_H
+#define APPC_CLI_CLI_H
+
+#include "base/error.h"
+#include "pod/pod.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CLI_STATUS_ERROR 254
+
+struct cli {
+	const char *data_directory; /* --dir */
+	bool debug;
+	int64_t start; /* CLOCK_MONOTONIC at the beginning of main() */
+	const struct cli_command *command;
+	struct error error;
+};
+
+struct cli_command {
+	const char *name;
+	int (*run)(struct cli *cli, int argc, char **argv);
+	const char *arguments;	 /* for the usage line: "[flags] UUID" */
+	const char *description; /* one line */
+};
+
+enum cli_option_kind {
+	CLI_FLAG,     /* bool *: --name or --name=true|false */
+	CLI_STRING,   /* const char **: --name=VALUE or --name VALUE */
+	CLI_OPTIONAL, /* const char **: --name or --name=VALUE; "" when without */
+};
+
+struct cli_option {
+	const char *name;
+	enum cli_option_kind kind;
+	void *value;
+	const char *argument; /* how the value is called in the help text */
+	const char *help;
+};
+
+/*
+ * Parses the command's options and those of every command. Returns the index of the first
+ * positional argument; -EINVAL: wrong usage, message set; -ECANCELED: --help was asked for and printed.
+ */
+int cli_parse(struct cli *cli, const struct cli_option *options, size_t count, int argc,
+	char **argv);
+
+/* A usage error. */
+int cli_usage(struct cli *cli, const char *format, ...) _printf_(2, 3);
+
+/* Opens the data directory, creating it. The fd, or -errno with the message set. */
+int cli_open_data(struct cli *cli);
+
+/* Prints a JSON value on standard output, and a newline. */
+int cli_print_json(struct cli *cli, json_t *json);
+
+/* "2026-11-22 10:00:00 +0000 UTC" from nanoseconds; "-" for 0. text has room for 40 bytes. */
+void cli_format_time(int64_t nanoseconds, char *text);
+
+int command_check(struct cli *cli, int argc, char **argv);
+int command_gc(struct cli *cli, int argc, char **argv);
+int command_image(struct cli *cli, int argc, char **argv);
+int command_list(struct cli *cli, int argc, char **argv);
+int command_rm(struct cli *cli, int argc, char **argv);
+int command_run(struct cli *cli, int argc, char **argv);
+int command_status(struct cli *cli, int argc, char **argv);
+int command_version(struct cli *cli, int argc, char **argv);
+
+#endif

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/* gc.c: appc-vm gc */
+#include "cli/cli.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+
+#include <string.h>
+
+#define GRACE_DEFAULT		(30 * 60)
+#define EXPIRE_PREPARED_DEFAULT (24 * 60 * 60)
+#define DURATION_MAX		(100ll * 365 * 24 * 60 * 60)
+
+/* Durations as Go writes them: "30m", "1h30m", "24h0m0s", "0". */
+static int parse_duration(struct cli *cli, const char *name, const char *text, int64_t *ret)
+{
+	static const struct {
+		const char *unit;
+		int64_t seconds;
+	} units[] = {{"h", 3600}, {"m", 60}, {"s", 1}};
+	const char *rest = text;
+	int64_t sum = 0;
+
+	if (!strcmp(text, "0")) {
+		*ret = 0;
+		return 0;
+	}
+	while (*rest) {
+		size_t digits = strspn(rest, "0123456789"), unit;
+		char number[16];
+		uint64_t value;
+
+		snprintf(number, sizeof(number), "%.*s", (int)digits, rest);
+		for (unit = 0; unit < ARRAY_SIZE(units); unit++)
+			if (rest[digits] == *units[unit].unit)
+				break;
+		if (digits >= sizeof(number) || !checked_parse_u64(number, DURATION_MAX, &value) ||
+			unit == ARRAY_SIZE(units))
+			return cli_usage(cli, "--%s: \"%s\" is not a duration like \"1h30m\"", name,
+				text);
+		sum += (int64_t)value * units[unit].seconds;
+		if (sum > DURATION_MAX)
+			sum = DURATION_MAX;
+		rest += digits + 1;
+	}
+	*ret = sum;
+	return *text ? 0 : cli_usage(cli, "--%s needs a duration like \"30m\"", name);
+}
+
+int command_gc(struct cli *cli, int argc, char **argv)
+{
+	const char *grace = NULL, *expire = NULL;
+	const struct cli_option options[] = {
+		{"grace-period", CLI_STRING, &grace, "TIME",
+			"keep pods that ended less than TIME ago (default 30m)"},
+		{"expire-prepared", CLI_STRING, &expire, "TIME",
+			"keep prepared pods younger than TIME (default 24h)"},
+	};
+	struct pods_gc_options gc = {GRACE_DEFAULT, EXPIRE_PREPARED_DEFAULT};
+	_cleanup_close_ int data = -1;
+	_cleanup_store_ struct store *store = NULL;
+	_cleanup_pods_ struct pods *pods = NULL;
+	size_t removed = 0, trees = 0, tree_count = 0;
+	char **tree_ids = NULL;
+	int at, result, r;
+
+	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (at < 0)
+		return at;
+	if (at < argc)
+		return cli_usage(cli, "takes no arguments");
+	if (grace && (r = parse_duration(cli, "grace-period", grace, &gc.grace)) < 0)
+		return r;
+	if (expire && (r = parse_duration(cli, "expire-prepared", expire, &gc.expire_prepared)) < 0)
+		return r;
+	data = cli_open_data(cli);
+	if (data < 0)
+		return data;
+	r = pods_open(data, &pods, &cli->error);
+	if (r == 0)
+		r = store_open(data, &store, &cli->error);
+	if (r < 0)
+		return r;
+	result = pods_gc(pods, &gc, &removed, &cli->error);
+	r = pods_trees_in_use(pods, &tree_ids, &tree_count, &cli->error);
+	if (r == 0)
+		r = store_gc(store, tree_ids, tree_count, &trees, &cli->error);
+	pods_strings_free(tree_ids, tree_count);
+	if (r < 0)
+		return r;
+	log_info("removed %zu pods and %zu trees", removed, trees);
+	return result;
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+/* parse.c: options, and what the commands share in talking to a person. */
+#include "cli/cli.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#define OPTIONS_MAX 64
+#define DATA_DIRECTORY_ROOT "/var/lib/appc-vm"
+
+int cli_usage(struct cli *cli, const char *format, ...)
+{
+	char message[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	return error_set(&cli->error, -EINVAL, "%s: %s (see \"appc-vm %s --help\")",
+		cli->command->name, message, cli->command->name);
+}
+
+static void print_help(const struct cli *cli, const struct cli_option *options, size_t count)
+{
+	printf("%s.\n\nUsage: appc-vm %s %s\n\nFlags:\n", cli->command->description,
+		cli->command->name, cli->command->arguments);
+	for (size_t i = 0; i < count; i++) {
+		const struct cli_option *option = &options[i];
+		char left[64];
+
+		if (option->kind == CLI_FLAG)
+			snprintf(left, sizeof(left), "--%s", option->name);
+		else if (option->kind == CLI_OPTIONAL)
+			snprintf(left, sizeof(left), "--%s[=%s]", option->name, option->argument);
+		else
+			snprintf(left, sizeof(left), "--%s=%s", option->name, option->argument);
+		printf("  %-28s %s\n", left, option->help);
+	}
+}
+
+static int parse_flag(struct cli *cli, const struct cli_option *option, const char *text)
+{
+	bool *value = option->value;
+
+	if (!text || !strcmp(text, "true") || !strcmp(text, "1"))
+		*value = true;
+	else if (!strcmp(text, "false") || !strcmp(text, "0"))
+		*value = false;
+	else
+		return cli_usage(cli, "--%s is true or false, not \"%s\"", option->name, text);
+	return 0;
+}
+
+int cli_parse(struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
+{
+	bool help = false;
+	const struct cli_option everywhere[] = {
+		{"dir", CLI_STRING, &cli->data_directory, "DIR", "data directory"},
+		{"debug", CLI_FLAG, &cli->debug, NULL, "more messages"},
+		{"help", CLI_FLAG, &help, NULL, "this text"},
+	};
+	struct cli_option all[OPTIONS_MAX];
+	struct option long_options[OPTIONS_MAX + 1] = {0};
+	size_t total = count + ARRAY_SIZE(everywhere);
+	int index, c, r;
+
+	if (total > OPTIONS_MAX)
+		return -E2BIG;
+	if (count > 0)
+		memcpy(all, options, count * sizeof(all[0]));
+	memcpy(all + count, everywhere, sizeof(everywhere));
+	for (size_t i = 0; i < total; i++) {
+		long_options[i].name = all[i].name;
+		long_options[i].has_arg =
+			all[i].kind == CLI_STRING ? required_argument : optional_argument;
+		long_options[i].val = 1;
+	}
+	optind = 1;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", long_options, &index)) != -1) {
+		if (c == 'h') {
+			help = true;
+			continue;
+		}
+		if (c == ':')
+			return cli_usage(cli, "%s needs a value", argv[optind - 1]);
+		if (c != 1)
+			return cli_usage(cli, "unknown flag %s", argv[optind - 1]);
+		if (all[index].kind == CLI_FLAG) {
+			r = parse_flag(cli, &all[index], optarg);
+			if (r < 0)
+				return r;
+		} else {
+			*(const char **)all[index].value = optarg ? optarg : "";
+		}
+	}
+	if (help) {
+		print_help(cli, all, total);
+		return -ECANCELED;
+	}
+	if (cli->debug)
+		log_set_level(LOG_LEVEL_DEBUG);
+	return optind;
+}
+
+int cli_open_data(struct cli *cli)
+{
+	const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+	char path[PATH_MAX];
+	int fd, r;
+
+	if (cli->data_directory)
+		snprintf(path, sizeof(path), "%s", cli->data_directory);
+	else if (geteuid() == 0)
+		snprintf(path, sizeof(path), "%s", DATA_DIRECTORY_ROOT);
+	else if (xdg && *xdg)
+		snprintf(path, sizeof(path), "%s/appc-vm", xdg);
+	else
+		snprintf(path, sizeof(path), "%s/.local/share/appc-vm", home ? home : "");
+	r = directory_create_path(AT_FDCWD, path, 0755);
+	if (r < 0)
+		return error_set_errno(&cli->error, r, "cannot create the data directory \"%s\"",
+			path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set_errno(&cli->error, -errno, "cannot open the data directory \"%s\"",
+			path);
+	return fd;
+}
+
+int cli_print_json(struct cli *cli, json_t *json)
+{
+	if (!json || json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) < 0 ||
+		putchar('\n') == EOF)
+		return error_set(&cli->error, -EIO, "cannot write the JSON output");
+	return 0;
+}
+
+void cli_format_time(int64_t nanoseconds, char *text)
+{
+	time_t seconds = nanoseconds / 1000000000ll;
+	struct tm tm;
+
+	if (nanoseconds == 0 || !gmtime_r(&seconds, &tm) ||
+		strftime(text, 40, "%Y-%m-%d %H:%M:%S +0000 UTC", &tm) == 0)
+		strcpy(text, "-");
+}

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * app.c: the states of an app.
+ *
+ * Theory of operation: every app walks through enum guest_app_state in order, driven by the end of
+ * its processes, by its cgroup becoming empty and by its pipes becoming empty. An app is reported
+ * as exited only when none of its processes lives and all its output has gone to the host.
+ */
+#include "guest-init/app.h"
+
+#include "guest-init/cgroup.h"
+#include "guest-init/launch.h"
+#include "guest-init/rootfs.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static void app_close(int *fd)
+{
+	if (*fd >= 0)
+		close(TAKE_FD(*fd));
+}
+
+/* The end of the pod: the first failure decides its status and takes the other apps down. */
+static void pod_app_failed(struct guest_pod *pod, const struct guest_app *app)
+{
+	if (pod->status == 0)
+		pod->status = app->status;
+	if (!pod->is_stopping)
+		guest_pod_stop(pod, WIRE_STOP_GRACE_MS);
+}
+
+/* No process of the app is left, or none was ever made: its output is next. */
+static void app_drain(struct guest_app *app)
+{
+	app->state = GUEST_APP_DRAINING;
+	app_close(&app->stdout_fd);
+	app_close(&app->stderr_fd);
+	for (size_t i = 0; i < ARRAY_SIZE(app->pipes); i++)
+		guest_output_finish(&app->pipes[i]);
+}
+
+/* The app ends before its main process ran; app->error says why. */
+static void app_fail(struct guest_pod *pod, struct guest_app *app, int status)
+{
+	app->status = status;
+	app_drain(app);
+	pod_app_failed(pod, app);
+}
+
+static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *const *exec,
+	bool is_handler, struct error *err)
+{
+	const struct guest_app_config *config = app->config;
+	struct guest_launch launch = {
+		.exec = exec,
+		.environment = config->environment,
+		.working_directory = config->working_directory,
+		.identity =
+			{
+				.capabilities = config->capabilities,
+				.no_new_privileges = config->no_new_privileges,
+			},
+		.has_oom_score_adj = config->has_oom_score_adj,
+		.oom_score_adj = config->oom_score_adj,
+		.namespace_fd = app->namespace_fd,
+		.root_fd = app->root_fd,
+		.cgroup_fd = app->cgroup_fd,
+		.stdout_fd = app->stdout_fd,
+		.stderr_fd = app->stderr_fd,
+	};
+
+	if (!is_handler) {
+		launch.identity.uid = app->uid;
+		launch.identity.gid = app->gid;
+		launch.identity.supplementary_gids = config->supplementary_gids;
+		launch.identity.supplementary_gid_count = config->supplementary_gid_count;
+		launch.mark_phase = !pod->was_phase_marked;
+		pod->was_phase_marked = true;
+	}
+	return guest_launch(pod->guest, &launch, &app->pid, err);
+}
+
+static void app_run(struct guest_pod *pod, struct guest_app *app)
+{
+	if (app_launch(pod, app, app->config->exec, false, &app->error) < 0) {
+		app_fail(pod, app, WIRE_STATUS_EXEC_FAILED);
+		return;
+	}
+	app->state = GUEST_APP_RUNNING;
+	guest_send_started(pod->guest->control_fd, app->config->name, app->pid);
+}
+
+/* A pipe from the app to us, written to as file descriptor *ret_write_fd. */
+static int app_pipe_make(struct guest_pod *pod, struct guest_app *app, uint8_t stream,
+	int *ret_write_fd, struct error *err)
+{
+	struct guest_output_pipe *pipe = &app->pipes[stream - 1];
+	int fds[2], r;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return error_set_errno(err, -errno, "make a pipe for its output");
+	*ret_write_fd = fds[1];
+	/* So that an app without privileges can open /dev/stdout. */
+	if (app->uid != 0 && fchown(fds[1], app->uid, app->gid) < 0) {
+		r = -errno;
+		close(fds[0]);
+		return error_set_errno(err, r, "give the app its pipe");
+	}
+	r = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+	if (r == 0)
+		r = guest_output_add(&pod->output, pipe, fds[0], (uint16_t)app->index, stream);
+	if (r < 0) {
+		close(fds[0]);
+		return error_set_errno(err, r, "read its output");
+	}
+	r = guest_watch(pod->guest, fds[0], EPOLLIN | EPOLLET, GUEST_EVENT_PIPE,
+		2 * app->index + stream - 1);
+	return r < 0 ? error_set_errno(err, r, "watch its output") : 0;
+}
+
+static int app_prepare(struct guest_pod *pod, struct guest_app *app)
+{
+	const struct guest_app_config *config = app->config;
+	struct error *err = &app->error;
+	int r;
+
+	r = guest_rootfs_make(pod->guest, config, &app->namespace_fd, &app->root_fd, err);
+	if (r == 0)
+		r = guest_user_resolve(app->root_fd, config->user, &app->uid, err);
+	if (r == 0)
+		r = guest_group_resolve(app->root_fd, config->group, &app->gid, err);
+	if (r == 0)
+		r = app_pipe_make(pod, app, WIRE_STREAM_STDOUT, &app->stdout_fd, err);
+	if (r == 0)
+		r = app_pipe_make(pod, app, WIRE_STREAM_STDERR, &app->stderr_fd, err);
+	if (r == 0)
+		app->cgroup_fd = guest_cgroup_create(pod->guest, config);
+	return r;
+}
+
+static void app_start(struct guest_pod *pod, struct guest_app *app)
+{
+	if (app_prepare(pod, app) < 0) {
+		app_fail(pod, app, WIRE_STATUS_EXEC_FAILED);
+		return;
+	}
+	if (!app->config->pre_start[0]) {
+		app_run(pod, app);
+		return;
+	}
+	if (app_launch(pod, app, app->config->pre_start, true, &app->error) < 0) {
+		error_prefix(&app->error, 0, "pre-start handler");
+		app_fail(pod, app, WIRE_STATUS_EXEC_FAILED);
+		return;
+	}
+	app->state = GUEST_APP_PRE_START;
+}
+
+int guest_pod_start(struct guest_pod *pod)
+{
+	pod->apps = calloc(pod->config.app_count ? pod->config.app_count : 1, sizeof(*pod->apps));
+	if (!pod->apps)
+		return -ENOMEM;
+	for (size_t i = 0; i < pod->config.app_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+
+		app->config = &pod->config.apps[i];
+		app->index = (uint32_t)i;
+		app->namespace_fd = app->root_fd = app->cgroup_fd = app->cgroup_events_fd = -1;
+		app->stdout_fd = app->stderr_fd = -1;
+		app->pipes[0].fd = app->pipes[1].fd = -1;
+	}
+	guest_cgroup_prepare(pod->guest, &pod->config);
+	for (size_t i = 0; i < pod->config.app_count; i++) {
+		/* An app that failed already ends the pod: the others need not start. */
+		if (pod->is_stopping)
+			app_drain(&pod->apps[i]);
+		else
+			app_start(pod, &pod->apps[i]);
+	}
+	return 0;
+}
+
+/* Makes an end of what the process that has just ended left behind. */
+static void app_clear(struct guest_pod *pod, struct guest_app *app);
+
+static void app_cleared(struct guest_pod *pod, struct guest_app *app)
+{
+	struct error error;
+
+	app_close(&app->cgroup_events_fd);
+	if (app->state == GUEST_APP_ENDING && app->config->post_stop[0] && !pod->is_hurried) {
+		if (app_launch(pod, app, app->config->post_stop, true, &error) == 0) {
+			app->state = GUEST_APP_POST_STOP;
+			return;
+		}
+		guest_warn(pod->guest, GUEST_WARNING_ANY, "app %s: post-stop handler: %s",
+			app->config->name, error.message);
+	}
+	app_drain(app);
+}
+
+static void app_clear(struct guest_pod *pod, struct guest_app *app)
+{
+	if (app->cgroup_fd < 0) {
+		app_cleared(pod, app);
+		return;
+	}
+	app->cgroup_events_fd = openat(app->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	if (!guest_cgroup_is_populated(app->cgroup_events_fd)) {
+		app_cleared(pod, app);
+		return;
+	}
+	if (guest_cgroup_kill(app->cgroup_fd) < 0 ||
+		guest_watch(pod->guest, app->cgroup_events_fd, EPOLLPRI, GUEST_EVENT_CGROUP,
+			app->index) < 0 ||
+		!guest_cgroup_is_populated(app->cgroup_events_fd))
+		app_cleared(pod, app);
+}
+
+void guest_pod_cgroup_ready(struct guest_pod *pod, uint32_t app_index)
+{
+	struct guest_app *app = &pod->apps[app_index];
+
+	if (app->cgroup_events_fd >= 0 && !guest_cgroup_is_populated(app->cgroup_events_fd))
+		app_cleared(pod, app);
+}
+
+static int status_of(int wait_status)
+{
+	return WIFSIGNALED(wait_status) ? WIRE_STATUS_SIGNAL(WTERMSIG(wait_status))
+					: WEXITSTATUS(wait_status);
+}
+
+static void app_pre_start_ended(struct guest_pod *pod, struct guest_app *app, int status)
+{
+	if (status == 0 && !pod->is_stopping) {
+		app_run(pod, app);
+		return;
+	}
+	if (status != 0) {
+		error_set(&app->error, 0, "the pre-start handler ended with status %d", status);
+		app->status = status;
+	}
+	app->state = GUEST_APP_POST_STOP_ENDING;
+	app_clear(pod, app);
+	if (status != 0 && !(app->was_terminated && status == WIRE_STATUS_SIGNAL(SIGTERM)))
+		pod_app_failed(pod, app);
+}
+
+static void app_main_ended(struct guest_pod *pod, struct guest_app *app, int status)
+{
+	app->status = status;
+	if (app->cgroup_fd >= 0 && app->config->memory_max != GUEST_UNLIMITED)
+		app->had_oom_kill = guest_cgroup_had_oom_kill(app->cgroup_fd);
+	app->state = GUEST_APP_ENDING;
+	app_clear(pod, app);
+	/* An app that ends because we asked it to has not failed. */
+	if (status != 0 && !(app->was_terminated && status == WIRE_STATUS_SIGNAL(SIGTERM)))
+		pod_app_failed(pod, app);
+}
+
+static void app_post_stop_ended(struct guest_pod *pod, struct guest_app *app, int status)
+{
+	if (status != 0)
+		guest_warn(pod->guest, GUEST_WARNING_ANY,
+			"app %s: the post-stop handler ended with status %d", app->config->name,
+			status);
+	app->state = GUEST_APP_POST_STOP_ENDING;
+	app_clear(pod, app);
+}
+
+void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
+{
+	int status = status_of(wait_status);
+
+	for (size_t i = 0; i < pod->config.app_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+
+		if (app->pid != pid)
+			continue;
+		app->pid = 0;
+		if (app->state == GUEST_APP_PRE_START)
+			app_pre_start_ended(pod, app, status);
+		else if (app->state == GUEST_APP_RUNNING)
+			app_main_ended(pod, app, status);
+		else if (app->state == GUEST_APP_POST_STOP)
+			app_post_stop_ended(pod, app, status);
+		return;
+	}
+}
+
+/* SIGKILL to whatever runs. Where there is no cgroup, only the process that we know of. */
+static void pod_kill(struct guest_pod *pod)
+{
+	for (size_t i = 0; i < pod->config.app_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+
+		if (app->pid == 0 && app->cgroup_events_fd < 0)
+			continue;
+		if (app->cgroup_fd >= 0 && guest_cgroup_kill(app->cgroup_fd) == 0)
+			continue;
+		if (app->pid > 0)
+			kill(app->pid, SIGKILL);
+	}
+}
+
+void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms)
+{
+	if (pod->is_stopping || grace_ms == 0) {
+		pod->is_stopping = pod->is_hurried = true;
+		pod->kill_at_ms = 0;
+		pod_kill(pod);
+		return;
+	}
+	pod->is_stopping = true;
+	pod->kill_at_ms = guest_now_ms() + grace_ms;
+	for (size_t i = 0; i < pod->config.app_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+
+		if (app->state != GUEST_APP_PRE_START && app->state != GUEST_APP_RUNNING)
+			continue;
+		app->was_terminated = true;
+		kill(app->pid, SIGTERM);
+	}
+}
+
+void guest_pod_pipe_ready(struct guest_pod *pod, uint32_t pipe_index, uint32_t events)
+{
+	struct guest_app *app = &pod->apps[pipe_index / 2];
+
+	guest_output_pipe_ready(&app->pipes[pipe_index % 2], events);
+}
+
+static void app_report(struct guest_pod *pod, struct guest_app *app)
+{
+	app->state = GUEST_APP_EXITED;
+	pod->exited_count++;
+	app_close(&app->namespace_fd);
+	app_close(&app->root_fd);
+	app_close(&app->cgroup_fd);
+	guest_send_exited(pod->guest->control_fd, app->config->name, app->status, app->had_oom_kill,
+		app->error.message[0] ? app->error.message : NULL);
+}
+
+void guest_pod_proceed(struct guest_pod *pod)
+{
+	if (pod->kill_at_ms && guest_now_ms() >= pod->kill_at_ms) {
+		/* Post-stop handlers that follow get the same time once more. */
+		pod->kill_at_ms = guest_now_ms() + WIRE_STOP_GRACE_MS;
+		pod_kill(pod);
+	}
+	guest_output_pump(&pod->output);
+	for (size_t i = 0; i < pod->config.app_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+
+		if (app->state == GUEST_APP_DRAINING && guest_output_is_finished(&app->pipes[0]) &&
+			guest_output_is_finished(&app->pipes[1]))
+			app_report(pod, app);
+	}
+}
+
+int guest_pod_timeout_ms(const struct guest_pod *pod)
+{
+	int timeout = guest_output_timeout_ms(&pod->output);
+	uint64_t now, left;
+
+	if (!pod->kill_at_ms || guest_pod_has_ended(pod) || timeout == 0)
+		return timeout;
+	now = guest_now_ms();
+	left = pod->kill_at_ms > now ? pod->kill_at_ms - now : 0;
+	return timeout < 0 || left < (uint64_t)timeout ? (int)left : timeout;
+}
+
+bool guest_pod_has_ended(const struct guest_pod *pod)
+{
+	return pod->exited_count == pod->config.app_count;
+}

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * boot.c: the pod's own mounts, devices and kernel settings.
+ *
+ * Theory of operation: an app's mount namespace is a copy of ours (rootfs.c). So what every app
+ * gets alike - proc and sysfs with their protections, devpts, shm, mqueue - is mounted here once,
+ * and the copy is only moved to its place below the app's root. What the apps shall not get
+ * (cgroup2, devtmpfs, an unprotected proc) is never attached to the tree: an fd is enough for us.
+ *
+ * The root file system of a VM is a tmpfs on top of the initramfs, because pivot_root() refuses to
+ * work from an initramfs.
+ */
+#include "guest-init/boot.h"
+
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <linux/random.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/io.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+#define PORT_WAIT_MS 10000
+
+#define HIDDEN_DIRECTORY GUEST_STAGING "/hidden/directory"
+#define HIDDEN_FILE      GUEST_STAGING "/hidden/file"
+
+/* #syscalls: iopl */
+void guest_boot_mark_init(struct guest *guest)
+{
+	if (iopl(3) < 0)
+		return;
+	guest->has_phase_port = true;
+	outb(WIRE_PHASE_INIT, WIRE_PHASE_PORT);
+}
+
+/*
+ * A kernel that found no console starts us without standard fds. Numbers 0 to 2 must be taken: a
+ * child's dup3() of its standard fds would otherwise meet an fd that it still needs.
+ */
+static int standard_fds_occupy(void)
+{
+	int fd;
+
+	do
+		fd = open("/", O_PATH | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int directory_make(const char *path, mode_t mode)
+{
+	return mkdir(path, mode) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int directories_make(const char *const *paths, struct error *err)
+{
+	for (; *paths; paths++) {
+		int r = directory_make(*paths, 0755);
+
+		if (r < 0)
+			return error_set_errno(err, r, "mkdir %s", *paths);
+	}
+	return 0;
+}
+
+/* #syscalls: mount chroot */
+static int root_mount_vm(struct error *err)
+{
+	static const char *const directories[] = {
+		"/proc", "/sys", GUEST_STAGING, "/run", WIRE_TREE, NULL};
+
+	if (directory_make("/root", 0755) < 0 ||
+		mount("tmpfs", "/root", "tmpfs", 0, "mode=755") < 0 || chdir("/root") < 0 ||
+		mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
+		return error_set_errno(err, -errno, "mount tmpfs on /");
+	return directories_make(directories, err);
+}
+
+static int root_mount_container(struct error *err)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_set_errno(err, -errno, "make mounts private");
+	if (mount("tmpfs", GUEST_STAGING, "tmpfs", MS_NOSUID, "mode=755") < 0)
+		return error_set_errno(err, -errno, "mount tmpfs on %s", GUEST_STAGING);
+	return 0;
+}
+
+static int mount_set_read_only(const char *path)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	return mount_setattr(AT_FDCWD, path, 0, &attr, sizeof(attr)) < 0 ? -errno : 0;
+}
+
+/* An empty directory and file that cannot be written to: mounts of them inherit the flag. */
+static int hidden_prepare(void)
+{
+	int r;
+
+	if (mkdir(GUEST_STAGING "/hidden", 0755) < 0 || mkdir(HIDDEN_DIRECTORY, 0) < 0 ||
+		mknod(HIDDEN_FILE, S_IFREG, 0) < 0 ||
+		mount(GUEST_STAGING "/hidden", GUEST_STAGING "/hidden", NULL, MS_BIND, NULL) < 0)
+		return -errno;
+	r = mount_set_read_only(GUEST_STAGING "/hidden");
+	return r;
+}
+
+/* What of proc and sysfs apps may only read or not see. What a kernel lacks is skipped. */
+static int system_files_protect(const struct guest *guest, struct error *err)
+{
+	/*
+	 * In a VM a root app may tune the kernel, but not have it run programs or panic. Parameters
+	 * of a container's kernel mostly belong to the host.
+	 */
+	static const char *const vm_read_only[] = {"/proc/bus", "/proc/sys/kernel/core_pattern",
+		"/proc/sys/kernel/modprobe", "/proc/sys/vm/panic_on_oom", "/proc/sysrq-trigger",
+		NULL};
+	static const char *const container_read_only[] = {
+		"/proc/bus", "/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/fs", NULL};
+	static const char *const hidden[] = {
+		"/sys/firmware", "/sys/fs", "/sys/hypervisor", "/sys/module", "/sys/power", NULL};
+	static const char *const hidden_files[] = {"/proc/config.gz", "/proc/kallsyms",
+		"/proc/sched_debug", "/proc/kcore", "/proc/kmem", "/proc/mem", NULL};
+	const char *const *path;
+	int r = hidden_prepare();
+
+	if (r < 0)
+		return error_set_errno(err, r, "prepare %s", GUEST_STAGING "/hidden");
+	for (path = guest->is_vm ? vm_read_only : container_read_only; *path; path++) {
+		if (mount(*path, *path, NULL, MS_BIND, NULL) == 0)
+			r = mount_set_read_only(*path);
+		else
+			r = errno == ENOENT ? 0 : -errno;
+		if (r < 0)
+			return error_set_errno(err, r, "make %s read-only", *path);
+	}
+	for (path = hidden; *path; path++)
+		if (mount(HIDDEN_DIRECTORY, *path, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
+			return error_set_errno(err, -errno, "hide %s", *path);
+	for (path = hidden_files; *path; path++)
+		if (mount(HIDDEN_FILE, *path, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
+			return error_set_errno(err, -errno, "hide %s", *path);
+	return 0;
+}
+
+/* #syscalls: open_tree mount_setattr */
+static int shared_mounts_make(struct guest *guest, struct error *err)
+{
+	static const char *const directories[] = {
+		GUEST_STAGING "/pts", GUEST_STAGING "/shm", GUEST_STAGING "/mqueue", NULL};
+	const unsigned long flags = MS_NOSUID | MS_NOEXEC | MS_NODEV;
+	int r;
+
+	if (mount("proc", "/proc", "proc", flags, NULL) < 0)
+		return error_set_errno(err, -errno, "mount /proc");
+	guest->proc_fd = open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (guest->proc_fd < 0)
+		return error_set_errno(err, -errno, "clone /proc");
+	guest->namespace_fd = openat(guest->proc_fd, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (guest->namespace_fd < 0)
+		return error_set_errno(err, -errno, "open own mount namespace");
+	if (mount("sysfs", "/sys", "sysfs", flags | MS_RDONLY, NULL) < 0)
+		return error_set_errno(err, -errno, "mount /sys");
+	r = directories_make(directories, err);
+	if (r < 0)
+		return r;
+	if (mount("devpts", GUEST_STAGING "/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+		    "newinstance,ptmxmode=0666,mode=0620,gid=5") < 0)
+		return error_set_errno(err, -errno, "mount devpts");
+	if (mount("shm", GUEST_STAGING "/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") < 0)
+		return error_set_errno(err, -errno, "mount shm");
+	guest->has_mqueue = mount("mqueue", GUEST_STAGING "/mqueue", "mqueue", flags, NULL) == 0;
+	return system_files_protect(guest, err);
+}
+
+/* #syscalls: fsopen fsconfig fsmount */
+static int devices_mount(struct guest *guest)
+{
+	_cleanup_close_ int context = fsopen("devtmpfs", FSOPEN_CLOEXEC);
+
+	if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	guest->devices_fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID);
+	return guest->devices_fd < 0 ? -errno : 0;
+}
+
+/*
+ * Opens a port's device. The driver makes the devices as the host answers it, maybe after we were
+ * started: the watch tells of each new one.
+ */
+static int port_open(struct guest *guest, const char *name)
+{
+	_cleanup_close_ int inotify_fd = -1;
+	char path[64], events[4096];
+	int fd;
+
+	fd = openat(guest->devices_fd, name, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (fd >= 0 || errno != ENOENT)
+		return fd < 0 ? -errno : fd;
+	inotify_fd = inotify_init1(IN_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", guest->devices_fd);
+	if (inotify_fd < 0 || inotify_add_watch(inotify_fd, path, IN_CREATE | IN_ATTRIB) < 0)
+		return -errno;
+	for (;;) {
+		struct pollfd poll_fd = {.fd = inotify_fd, .events = POLLIN};
+
+		fd = openat(guest->devices_fd, name, O_RDWR | O_CLOEXEC | O_NOCTTY);
+		if (fd >= 0 || errno != ENOENT)
+			return fd < 0 ? -errno : fd;
+		if (poll(&poll_fd, 1, PORT_WAIT_MS) <= 0)
+			return -ETIMEDOUT;
+		if (read(inotify_fd, events, sizeof(events)) < 0)
+			return -errno;
+	}
+}
+
+static int ports_open(struct guest *guest, struct error *err)
+{
+	guest->control_fd = port_open(guest, "vport0p1");
+	if (guest->control_fd < 0)
+		return error_set_errno(err, guest->control_fd, "open control port");
+	guest->stream_fd = port_open(guest, "vport0p2");
+	if (guest->stream_fd < 0)
+		return error_set_errno(err, guest->stream_fd, "open stream port");
+	return 0;
+}
+
+/* The device nodes that a container's apps get as mounts, see rootfs.c. */
+static int nodes_make_container(void)
+{
+	static const struct {
+		const char *path;
+		unsigned int major, minor;
+	} nodes[] = {
+		{GUEST_STAGING "/null", 1, 3},
+		{GUEST_STAGING "/zero", 1, 5},
+		{GUEST_STAGING "/full", 1, 7},
+		{GUEST_STAGING "/random", 1, 8},
+		{GUEST_STAGING "/urandom", 1, 9},
+		{GUEST_STAGING "/tty", 5, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+		if (mknod(nodes[i].path, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) <
+			0)
+			return -errno;
+	return 0;
+}
+
+/* #syscalls: socket ioctl */
+static int loopback_up(void)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING | IFF_LOOPBACK};
+
+	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+}
+
+/* The customary limits on open files. A container may lack the right to raise the hard one. */
+static void file_limit_set(void)
+{
+	struct rlimit limit = {.rlim_cur = 1024, .rlim_max = 524288};
+
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	if (limit.rlim_cur > 1024) {
+		limit.rlim_cur = 1024;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int guest_boot_early(struct guest *guest, struct error *err)
+{
+	int r = standard_fds_occupy();
+
+	if (r < 0)
+		return error_set_errno(err, r, "open /");
+	umask(0);
+	r = guest->is_vm ? root_mount_vm(err) : root_mount_container(err);
+	if (r < 0)
+		return r;
+	r = shared_mounts_make(guest, err);
+	if (r < 0)
+		return r;
+	r = guest->is_vm ? devices_mount(guest) : nodes_make_container();
+	if (r < 0)
+		return error_set_errno(err, r, "make devices");
+	guest->null_fd = guest->is_vm ? openat(guest->devices_fd, "null", O_RDWR | O_CLOEXEC)
+				      : open(GUEST_STAGING "/null", O_RDWR | O_CLOEXEC);
+	if (guest->null_fd < 0)
+		return error_set_errno(err, -errno, "open /dev/null");
+	r = loopback_up();
+	if (r < 0)
+		return error_set_errno(err, r, "bring up the loopback interface");
+	file_limit_set();
+	return guest->is_vm ? ports_open(guest, err) : 0;
+}
+
+static int time_set(uint64_t time_ns)
+{
+	struct timespec now = {
+		.tv_sec = (time_t)(time_ns / 1000000000u),
+		.tv_nsec = (long)(time_ns % 1000000000u),
+	};
+
+	return clock_settime(CLOCK_REALTIME, &now) < 0 ? -errno : 0;
+}
+
+static int entropy_add(const struct guest *guest, const uint8_t *entropy)
+{
+	_cleanup_close_ int fd = openat(guest->devices_fd, "random", O_RDWR | O_CLOEXEC);
+	/* struct rand_pool_info, which ends in an array without a size. */
+	struct {
+		int entropy_count, size;
+		uint8_t bytes[WIRE_ENTROPY_SIZE];
+	} pool = {.entropy_count = 8 * WIRE_ENTROPY_SIZE, .size = WIRE_ENTROPY_SIZE};
+
+	memcpy(pool.bytes, entropy, WIRE_ENTROPY_SIZE);
+	return fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 ? -errno : 0;
+}
+
+/* Whether a kernel parameter belongs to our namespaces and not to the host. */
+static bool sysctl_is_namespaced(const char *path)
+{
+	static const char *const prefixes[] = {"net/", "fs/mqueue/", "kernel/shm", "kernel/msg",
+		"kernel/sem", "kernel/domainname", "kernel/hostname"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (!strncmp(path, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
+static int sysctls_set(
+	const struct guest *guest, const struct guest_config *config, struct error *err)
+{
+	for (size_t i = 0; i < config->sysctl_count; i++) {
+		const struct guest_sysctl *sysctl = &config->sysctls[i];
+		_cleanup_close_ int fd = -1;
+		char path[512];
+
+		if (!guest->is_vm && !sysctl_is_namespaced(sysctl->path))
+			return error_set(err, -EPERM,
+				"sysctl %s: not private to a container, only a VM can set it",
+				sysctl->path);
+		if ((size_t)snprintf(path, sizeof(path), "sys/%s", sysctl->path) >= sizeof(path))
+			return error_set(
+				err, -ENAMETOOLONG, "sysctl %.64s...: name too long", sysctl->path);
+		fd = openat(guest->proc_fd, path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, sysctl->value, strlen(sysctl->value)) < 0)
+			return error_set_errno(err, -errno, "sysctl %s: set to \"%s\"",
+				sysctl->path, sysctl->value);
+	}
+	return 0;
+}
+
+static int text_file_make(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+	return fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
+}
+
+/* The files for the apps' /etc, see rootfs.c. */
+static int names_set(const struct guest_config *config, struct error *err)
+{
+	char text[256];
+	int r;
+
+	if (sethostname(config->hostname, strlen(config->hostname)) < 0)
+		return error_set_errno(err, -errno, "set hostname \"%s\"", config->hostname);
+	snprintf(text, sizeof(text), "%s\n", config->hostname);
+	r = text_file_make(GUEST_STAGING "/hostname", text);
+	if (r == 0) {
+		snprintf(text, sizeof(text), "%s\n", config->machine_id);
+		r = text_file_make(GUEST_STAGING "/machine-id", text);
+	}
+	if (r == 0) {
+		snprintf(text, sizeof(text),
+			"127.0.0.1\tlocalhost\n"
+			"127.0.1.1\t%s\n"
+			"::1\tlocalhost ip6-localhost ip6-loopback\n",
+			config->hostname);
+		r = text_file_make(GUEST_STAGING "/hosts", text);
+	}
+	return r < 0 ? error_set_errno(err, r, "write files for /etc") : 0;
+}
+
+/* #syscalls: clock_settime sethostname */
+int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err)
+{
+	int r;
+
+	/* The clock and the random generator of a container are the host's. */
+	if (guest->is_vm) {
+		r = time_set(config->time_ns);
+		if (r < 0)
+			return error_set_errno(err, r, "set the clock");
+		r = entropy_add(guest, config->entropy);
+		if (r < 0)
+			return error_set_errno(err, r, "add entropy");
+	}
+	r = names_set(config, err);
+	if (r < 0)
+		return r;
+	r = sysctls_set(guest, config, err);
+	if (r < 0)
+		return r;
+	if (config->share && mount(WIRE_SHARE_TAG, WIRE_TREE, "virtiofs", 0, NULL) < 0)
+		return error_set_errno(
+			err, -errno, "mount the pod's tree from virtio-fs \"%s\"", WIRE_SHARE_TAG);
+	return 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From PID 1's first instruction to a configured pod without apps. */
+#ifndef APPC_GUEST_INIT_BOOT_H
+#define APPC_GUEST_INIT_BOOT_H
+
+#include "guest-init/guest.h"
+
+/* Where the parts of the apps' /dev and /etc that all of them share are prepared. */
+#define GUEST_STAGING "/dev"
+
+/* First thing in a VM: marks WIRE_PHASE_INIT. */
+void guest_boot_mark_init(struct guest *guest);
+
+/*
+ * All that needs no configuration: mounts, device nodes, loopback, and in a VM the ports. Fills in
+ * guest's fds. 0 or -errno with a message.
+ */
+int guest_boot_early(struct guest *guest, struct error *err);
+
+/*
+ * What the configure message says of the pod as a whole: time, entropy, names, kernel parameters,
+ * the tree. 0 or -errno with a message.
+ */
+int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err);
+
+#endif

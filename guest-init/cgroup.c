@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * cgroup.c: one cgroup per app.
+ *
+ * Theory of operation: the hierarchy is mounted without a mount point; an fd of its root is all we
+ * need, and apps find no way to it. In a VM the apps' cgroups are children of the root. In a
+ * container they are children of "appc-UUID" below the cgroup that the host put us in. Version 2
+ * gives controllers only to children of a cgroup without processes: where that is in the way, we
+ * move ourselves down, which helps when nobody else is in our cgroup.
+ */
+#include "guest-init/cgroup.h"
+
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#define CPU_PERIOD_US    100000
+#define CPU_QUOTA_MIN_US 1000 /* the kernel refuses less */
+
+static int file_put(int dirfd, const char *name, const char *text)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Reads a small file of cgroup or proc whole, with one read. */
+static ssize_t file_get(int dirfd, const char *name, char *text, size_t size)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return n;
+}
+
+/* #syscalls: fsopen fsconfig fsmount */
+static int hierarchy_mount(void)
+{
+	_cleanup_close_ int context = fsopen("cgroup2", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The directory of the cgroup we are in. */
+static int own_cgroup_open(const struct guest *guest, int root_fd)
+{
+	char text[4096], *path, *end;
+	int fd;
+
+	if (file_get(guest->proc_fd, "self/cgroup", text, sizeof(text)) < 0)
+		return -ENOENT;
+	path = strncmp(text, "0::/", 4) ? strstr(text, "\n0::/") : text;
+	if (!path)
+		return -ENOENT;
+	path = strstr(path, "0::/") + 4;
+	end = strchr(path, '\n');
+	if (!end)
+		return -ENAMETOOLONG;
+	*end = '\0';
+	fd = openat(root_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static void pod_cgroup_name(const struct guest_config *config, char *name, size_t size)
+{
+	snprintf(name, size, "appc-%s", config->uuid);
+}
+
+static int directory_make(int dirfd, const char *name)
+{
+	int fd;
+
+	if (mkdirat(dirfd, name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int controller_enable(struct guest *guest, int base_fd, const char *controller)
+{
+	int r = file_put(base_fd, "cgroup.subtree_control", controller);
+
+	if (r == -EBUSY && guest->cgroup_fd != base_fd) {
+		if (mkdirat(guest->cgroup_fd, "guest-init", 0755) < 0 && errno != EEXIST)
+			return -errno;
+		r = file_put(guest->cgroup_fd, "guest-init/cgroup.procs", "0");
+		if (r == 0)
+			r = file_put(base_fd, "cgroup.subtree_control", controller);
+		if (r < 0) {
+			file_put(base_fd, "cgroup.procs", "0");
+			unlinkat(guest->cgroup_fd, "guest-init", AT_REMOVEDIR);
+		}
+	}
+	if (r == 0 && guest->cgroup_fd != base_fd)
+		r = file_put(guest->cgroup_fd, "cgroup.subtree_control", controller);
+	return r;
+}
+
+static void controllers_enable(struct guest *guest, const struct guest_config *config, int base_fd)
+{
+	bool memory = false, cpu = false, pids = false;
+	int r;
+
+	for (size_t i = 0; i < config->app_count; i++) {
+		const struct guest_app_config *app = &config->apps[i];
+
+		memory |= app->memory_max != GUEST_UNLIMITED || app->memory_low != GUEST_UNLIMITED;
+		cpu |= app->cpu_max_millis != GUEST_UNLIMITED || app->cpu_weight;
+		pids |= app->pids_max != GUEST_UNLIMITED;
+	}
+	r = memory ? controller_enable(guest, base_fd, "+memory") : 0;
+	if (r < 0)
+		guest_warn(guest, GUEST_WARNING_MEMORY,
+			"memory isolators are not enforced: no cgroup controller: %s",
+			strerror(-r));
+	r = cpu ? controller_enable(guest, base_fd, "+cpu") : 0;
+	if (r < 0)
+		guest_warn(guest, GUEST_WARNING_CPU,
+			"CPU isolators are not enforced: no cgroup controller: %s", strerror(-r));
+	r = pids ? controller_enable(guest, base_fd, "+pids") : 0;
+	if (r < 0)
+		guest_warn(guest, GUEST_WARNING_PIDS,
+			"limits on processes are not enforced: no cgroup controller: %s",
+			strerror(-r));
+}
+
+void guest_cgroup_prepare(struct guest *guest, const struct guest_config *config)
+{
+	_cleanup_close_ int root_fd = hierarchy_mount(), own_fd = -1;
+	char name[128];
+	int r = root_fd;
+
+	if (root_fd >= 0 && guest->is_vm) {
+		guest->cgroup_fd = root_fd;
+		controllers_enable(guest, config, root_fd);
+		TAKE_FD(root_fd);
+		return;
+	}
+	if (r >= 0)
+		r = own_fd = own_cgroup_open(guest, root_fd);
+	if (r >= 0) {
+		pod_cgroup_name(config, name, sizeof(name));
+		r = guest->cgroup_fd = directory_make(own_fd, name);
+	}
+	if (r < 0) {
+		guest->cgroup_fd = -1;
+		guest_warn(guest, GUEST_WARNING_CGROUP,
+			"apps run without cgroups, their limits are not enforced: %s",
+			strerror(-r));
+		return;
+	}
+	controllers_enable(guest, config, own_fd);
+}
+
+static void limit_put(struct guest *guest, int cgroup_fd, const struct guest_app_config *app,
+	enum guest_warning kind, const char *file, const char *value)
+{
+	int r = file_put(cgroup_fd, file, value);
+
+	if (r < 0)
+		guest_warn(guest, kind, "app %s: %s is not enforced: %s", app->name, file,
+			strerror(-r));
+}
+
+static void limit_put_u64(struct guest *guest, int cgroup_fd, const struct guest_app_config *app,
+	enum guest_warning kind, const char *file, uint64_t value)
+{
+	char text[32];
+
+	if (value == GUEST_UNLIMITED)
+		return;
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	limit_put(guest, cgroup_fd, app, kind, file, text);
+}
+
+static void limits_set(struct guest *guest, int cgroup_fd, const struct guest_app_config *app)
+{
+	char text[64];
+
+	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.max", app->memory_max);
+	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.low", app->memory_low);
+	/* The app is the unit that is over its limit: half an app is of no use to anyone. */
+	if (app->memory_max != GUEST_UNLIMITED)
+		limit_put(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.oom.group", "1");
+	if (app->cpu_max_millis != GUEST_UNLIMITED) {
+		uint64_t quota;
+
+		if (__builtin_mul_overflow(
+			    app->cpu_max_millis, (uint64_t)(CPU_PERIOD_US / 1000), &quota))
+			quota = INT64_MAX;
+		if (quota < CPU_QUOTA_MIN_US)
+			quota = CPU_QUOTA_MIN_US;
+		snprintf(text, sizeof(text), "%" PRIu64 " %d", quota, CPU_PERIOD_US);
+		limit_put(guest, cgroup_fd, app, GUEST_WARNING_CPU, "cpu.max", text);
+	}
+	if (app->cpu_weight)
+		limit_put_u64(
+			guest, cgroup_fd, app, GUEST_WARNING_CPU, "cpu.weight", app->cpu_weight);
+	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_PIDS, "pids.max", app->pids_max);
+}
+
+int guest_cgroup_create(struct guest *guest, const struct guest_app_config *app)
+{
+	int fd;
+
+	if (guest->cgroup_fd < 0)
+		return -1;
+	fd = directory_make(guest->cgroup_fd, app->name);
+	if (fd < 0) {
+		guest_warn(guest, GUEST_WARNING_CGROUP, "app %s runs without a cgroup: %s",
+			app->name, strerror(-fd));
+		return -1;
+	}
+	limits_set(guest, fd, app);
+	return fd;
+}
+
+bool guest_cgroup_is_populated(int events_fd)
+{
+	char text[256];
+	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	return strstr(text, "populated 1") != NULL;
+}
+
+int guest_cgroup_kill(int cgroup_fd)
+{
+	return file_put(cgroup_fd, "cgroup.kill", "1");
+}
+
+bool guest_cgroup_had_oom_kill(int cgroup_fd)
+{
+	char text[512], *count;
+
+	if (file_get(cgroup_fd, "memory.events", text, sizeof(text)) < 0)
+		return false;
+	count = strstr(text, "oom_kill ");
+	return count && count[strlen("oom_kill ")] != '0';
+}
+
+void guest_cgroup_remove(struct guest *guest, const struct guest_config *config)
+{
+	_cleanup_close_ int parent_fd = -1;
+	char name[128];
+
+	if (guest->is_vm || guest->cgroup_fd < 0)
+		return;
+	for (size_t i = 0; i < config->app_count; i++)
+		unlinkat(guest->cgroup_fd, config->apps[i].name, AT_REMOVEDIR);
+	pod_cgroup_name(config, name, sizeof(name));
+	parent_fd = openat(guest->cgroup_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (parent_fd >= 0)
+		unlinkat(parent_fd, name, AT_REMOVEDIR);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control groups (version 2): one for each app, with its limits. */
+#ifndef APPC_GUEST_INIT_CGROUP_H
+#define APPC_GUEST_INIT_CGROUP_H
+
+#include "guest-init/control.h"
+#include "guest-init/guest.h"
+
+/*
+ * Opens the directory for the apps' cgroups (guest->cgroup_fd) and enables the controllers that the
+ * apps' limits need and no others: each one makes every cgroup dearer. What is missing is warned
+ * of.
+ */
+void guest_cgroup_prepare(struct guest *guest, const struct guest_config *config);
+
+/* The cgroup of an app with its limits set. Returns its directory fd, or -1 where there is none. */
+int guest_cgroup_create(struct guest *guest, const struct guest_app_config *app);
+
+/* Whether a process is in it. events_fd is its "cgroup.events" file. */
+bool guest_cgroup_is_populated(int events_fd);
+
+/* SIGKILL to every process in it. 0 or -errno. */
+int guest_cgroup_kill(int cgroup_fd);
+
+/* Whether its memory limit has killed a process. */
+bool guest_cgroup_had_oom_kill(int cgroup_fd);
+
+/* Removes the empty cgroups of a container's apps from the host. */
+void guest_cgroup_remove(struct guest *guest, const struct guest_config *config);
+
+#endif

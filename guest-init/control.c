@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: Apache-2.0
+/* control.c: the configure and stop messages into structs, and the messages to the host. */
+#include "guest-init/control.h"
+
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#include <limits.h>
+#include <string.h>
+
+#define STRINGS_MAX       (64u << 10)
+#define GIDS_MAX          65536u /* NGROUPS_MAX of the kernel */
+#define MOUNTS_MAX        1024u
+#define SYSCTLS_MAX       256u
+#define SYSCTL_VALUE_MAX  4096u
+#define HOSTNAME_MAX      64u
+#define UUID_MAX          64u
+#define MACHINE_ID_LENGTH 32u
+#define ID_MAX            (UINT32_MAX - 1) /* (uid_t)-1 means "no change" to the kernel */
+#define STOP_GRACE_MAX_MS (24 * 3600 * 1000)
+
+/*
+ * One JSON object being read. where names it in messages; the first error sticks, and the calls
+ * after it do nothing, so that a list of fields reads as a list.
+ */
+struct field_reader {
+	json_t *object;
+	const char *where;
+	struct error *err;
+	int r;
+};
+
+enum presence { REQUIRED, OPTIONAL };
+
+static void reader_fail(struct field_reader *reader, const char *field, const char *expected)
+{
+	if (reader->r < 0)
+		return;
+	reader->r = error_set(reader->err, -EBADMSG, "%s: field \"%s\": %s expected", reader->where,
+		field, expected);
+}
+
+/* The field, or NULL after an error or where an optional one is absent. */
+static json_t *reader_take(struct field_reader *reader, const char *field, enum presence presence,
+	json_type type, const char *expected)
+{
+	json_t *value;
+
+	if (reader->r < 0)
+		return NULL;
+	value = json_object_get(reader->object, field);
+	if (!value && presence == OPTIONAL)
+		return NULL;
+	if (!value || json_typeof(value) != type) {
+		reader_fail(reader, field, expected);
+		return NULL;
+	}
+	return value;
+}
+
+static const char *reader_string(
+	struct field_reader *reader, const char *field, size_t min, size_t max)
+{
+	json_t *value = reader_take(reader, field, REQUIRED, JSON_STRING, "a string");
+
+	if (!value)
+		return "";
+	if (json_string_length(value) < min || json_string_length(value) > max)
+		reader_fail(reader, field, "a string of fitting length");
+	return json_string_value(value);
+}
+
+static bool reader_boolean(struct field_reader *reader, const char *field)
+{
+	json_t *value;
+
+	if (reader->r < 0)
+		return false;
+	value = json_object_get(reader->object, field);
+	if (!json_is_boolean(value))
+		reader_fail(reader, field, "true or false");
+	return json_is_true(value);
+}
+
+/* Returns whether the field is there and right. */
+static bool reader_integer(struct field_reader *reader, const char *field, enum presence presence,
+	json_int_t min, json_int_t max, json_int_t *ret)
+{
+	json_t *value = reader_take(reader, field, presence, JSON_INTEGER, "an integer");
+
+	if (!value)
+		return false;
+	if (json_integer_value(value) < min || json_integer_value(value) > max) {
+		reader_fail(reader, field, "an integer in its range");
+		return false;
+	}
+	*ret = json_integer_value(value);
+	return true;
+}
+
+static uint64_t reader_limit(struct field_reader *reader, const char *field, json_int_t min)
+{
+	json_int_t value;
+
+	if (!reader_integer(reader, field, OPTIONAL, min, INT64_MAX, &value))
+		return GUEST_UNLIMITED;
+	return (uint64_t)value;
+}
+
+static json_t *reader_array(struct field_reader *reader, const char *field, size_t min, size_t max)
+{
+	json_t *value = reader_take(reader, field, REQUIRED, JSON_ARRAY, "an array");
+
+	if (value && (json_array_size(value) < min || json_array_size(value) > max)) {
+		reader_fail(reader, field, "an array of fitting length");
+		return NULL;
+	}
+	return value;
+}
+
+/* Zeroed memory for count things, never NULL without an error. */
+static void *reader_allocate(struct field_reader *reader, size_t count, size_t size)
+{
+	void *memory = calloc(count ? count : 1, size);
+
+	if (!memory)
+		reader->r = error_set(reader->err, -ENOMEM, "%s: out of memory", reader->where);
+	return memory;
+}
+
+static const char **reader_strings(struct field_reader *reader, const char *field, size_t min)
+{
+	json_t *array = reader_array(reader, field, min, STRINGS_MAX), *value;
+	const char **strings;
+	size_t i;
+
+	if (!array)
+		return NULL;
+	strings = reader_allocate(reader, json_array_size(array) + 1, sizeof(*strings));
+	if (!strings)
+		return NULL;
+	json_array_foreach (array, i, value) {
+		if (!json_is_string(value)) {
+			reader_fail(reader, field, "an array of strings");
+			break;
+		}
+		strings[i] = json_string_value(value);
+	}
+	return strings;
+}
+
+/* Every key of the object is one of names. */
+static void reader_check_known(struct field_reader *reader, const char *const *names)
+{
+	const char *key;
+	json_t *value;
+
+	if (reader->r < 0)
+		return;
+	json_object_foreach (reader->object, key, value) {
+		const char *const *name = names;
+
+		while (*name && strcmp(*name, key))
+			name++;
+		if (*name)
+			continue;
+		reader->r = error_set(reader->err, -EBADMSG, "%s: field \"%.64s\" is unknown",
+			reader->where, key);
+		return;
+	}
+}
+
+static bool text_is_made_of(const char *text, const char *characters)
+{
+	return text[strspn(text, characters)] == '\0';
+}
+
+/*
+ * An AC name: it becomes a path component and the name of a cgroup, whose own files all have a dot
+ * in their names.
+ */
+static bool name_is_valid(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length > 0 && length <= NAME_MAX && name[0] != '-' && name[length - 1] != '-' &&
+		text_is_made_of(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+}
+
+static bool hex_u64_parse(const char *text, uint64_t *ret)
+{
+	size_t length = strlen(text);
+
+	if (length < 1 || length > 16 || !text_is_made_of(text, "0123456789abcdef"))
+		return false;
+	*ret = strtoull(text, NULL, 16);
+	return true;
+}
+
+static void mount_parse(json_t *object, const char *where, struct guest_mount_config *mount,
+	struct field_reader *parent)
+{
+	static const char *const names[] = {"volume", "target", "read_only", NULL};
+	struct field_reader reader = {.object = object, .where = where, .err = parent->err};
+
+	if (!json_is_object(object)) {
+		reader_fail(parent, "mounts", "an array of objects");
+		return;
+	}
+	mount->volume = reader_string(&reader, "volume", 1, NAME_MAX);
+	mount->target = reader_string(&reader, "target", 1, PATH_MAX - 1);
+	mount->read_only = reader_boolean(&reader, "read_only");
+	if (reader.r == 0 && !file_name_is_safe(mount->volume))
+		reader_fail(&reader, "volume", "one path component");
+	reader_check_known(&reader, names);
+	parent->r = reader.r;
+}
+
+static void mounts_parse(struct field_reader *reader, struct guest_app_config *app)
+{
+	json_t *array = reader_array(reader, "mounts", 0, MOUNTS_MAX), *value;
+	char where[NAME_MAX + 32];
+	size_t i;
+
+	if (!array)
+		return;
+	app->mounts = reader_allocate(reader, json_array_size(array), sizeof(*app->mounts));
+	json_array_foreach (array, i, value) {
+		if (reader->r < 0)
+			return;
+		snprintf(where, sizeof(where), "%s: mount %zu", reader->where, i);
+		mount_parse(value, where, &app->mounts[i], reader);
+		app->mount_count = i + 1;
+	}
+}
+
+static void gids_parse(struct field_reader *reader, struct guest_app_config *app)
+{
+	json_t *array = reader_array(reader, "supplementary_gids", 0, GIDS_MAX), *value;
+	size_t i;
+
+	if (!array)
+		return;
+	app->supplementary_gids =
+		reader_allocate(reader, json_array_size(array), sizeof(*app->supplementary_gids));
+	json_array_foreach (array, i, value) {
+		if (reader->r < 0)
+			return;
+		if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+			json_integer_value(value) > ID_MAX) {
+			reader_fail(reader, "supplementary_gids", "an array of group numbers");
+			return;
+		}
+		app->supplementary_gids[i] = (gid_t)json_integer_value(value);
+		app->supplementary_gid_count = i + 1;
+	}
+}
+
+static void environment_check(struct field_reader *reader, const struct guest_app_config *app)
+{
+	for (size_t i = 0; reader->r == 0 && app->environment[i]; i++)
+		if (app->environment[i][0] == '=' || !strchr(app->environment[i], '='))
+			reader_fail(reader, "environment", "an array of NAME=VALUE strings");
+}
+
+static void app_parse(
+	json_t *object, size_t index, struct guest_app_config *app, struct field_reader *parent)
+{
+	static const char *const names[] = {"name", "exec", "user", "group", "supplementary_gids",
+		"working_directory", "environment", "pre_start", "post_stop", "read_only_rootfs",
+		"mounts", "capabilities", "no_new_privileges", "memory_max", "memory_low",
+		"cpu_max_millis", "cpu_weight", "pids_max", "oom_score_adj", NULL};
+	struct field_reader reader = {.object = object, .err = parent->err};
+	char where[NAME_MAX + 16];
+	json_int_t number;
+
+	if (!json_is_object(object)) {
+		reader_fail(parent, "apps", "an array of objects");
+		return;
+	}
+	snprintf(where, sizeof(where), "app %zu", index);
+	reader.where = where;
+	app->name = reader_string(&reader, "name", 1, NAME_MAX);
+	if (reader.r == 0 && !name_is_valid(app->name))
+		reader_fail(&reader, "name", "lower-case letters, digits and dashes");
+	if (reader.r == 0)
+		snprintf(where, sizeof(where), "app %s", app->name);
+
+	app->exec = reader_strings(&reader, "exec", 1);
+	app->user = reader_string(&reader, "user", 1, PATH_MAX - 1);
+	app->group = reader_string(&reader, "group", 1, PATH_MAX - 1);
+	gids_parse(&reader, app);
+	app->working_directory = reader_string(&reader, "working_directory", 1, PATH_MAX - 1);
+	if (reader.r == 0 && app->working_directory[0] != '/')
+		reader_fail(&reader, "working_directory", "an absolute path");
+	app->environment = reader_strings(&reader, "environment", 0);
+	if (reader.r == 0)
+		environment_check(&reader, app);
+	app->pre_start = reader_strings(&reader, "pre_start", 0);
+	app->post_stop = reader_strings(&reader, "post_stop", 0);
+	app->read_only_rootfs = reader_boolean(&reader, "read_only_rootfs");
+	mounts_parse(&reader, app);
+	if (!hex_u64_parse(reader_string(&reader, "capabilities", 1, 16), &app->capabilities))
+		reader_fail(&reader, "capabilities", "1 to 16 hexadecimal digits");
+	app->no_new_privileges = reader_boolean(&reader, "no_new_privileges");
+	app->memory_max = reader_limit(&reader, "memory_max", 1);
+	app->memory_low = reader_limit(&reader, "memory_low", 0);
+	app->cpu_max_millis = reader_limit(&reader, "cpu_max_millis", 1);
+	app->pids_max = reader_limit(&reader, "pids_max", 1);
+	if (reader_integer(&reader, "cpu_weight", OPTIONAL, 1, 10000, &number))
+		app->cpu_weight = (unsigned int)number;
+	if (reader_integer(&reader, "oom_score_adj", OPTIONAL, -1000, 1000, &number)) {
+		app->has_oom_score_adj = true;
+		app->oom_score_adj = (int)number;
+	}
+	reader_check_known(&reader, names);
+	parent->r = reader.r;
+}
+
+static void apps_parse(struct field_reader *reader, struct guest_config *config)
+{
+	json_t *array = reader_array(reader, "apps", 0, WIRE_APPS_MAX), *value;
+	size_t i;
+
+	if (!array)
+		return;
+	config->apps = reader_allocate(reader, json_array_size(array), sizeof(*config->apps));
+	json_array_foreach (array, i, value) {
+		if (reader->r < 0)
+			return;
+		config->app_count = i + 1;
+		app_parse(value, i, &config->apps[i], reader);
+		for (size_t j = 0; reader->r == 0 && j < i; j++)
+			if (!strcmp(config->apps[j].name, config->apps[i].name))
+				reader_fail(reader, "apps", "different app names");
+	}
+}
+
+/*
+ * "net.ipv4.ip_forward" into "net/ipv4/ip_forward". As in sysctl(8), a name whose first separator
+ * is a slash is a path already ("net/ipv4/conf/eth0.1/forwarding").
+ */
+static char *sysctl_path(const char *name)
+{
+	size_t first = strcspn(name, "./");
+	char *path = strdup(name);
+
+	if (!path)
+		return NULL;
+	for (char *c = path; *c && name[first] == '.'; c++)
+		if (*c == '.' || *c == '/')
+			*c = *c == '.' ? '/' : '.';
+	return path;
+}
+
+/* Every component is a name, so that the path stays below /proc/sys. */
+static bool sysctl_path_is_valid(const char *path)
+{
+	for (const char *c = path;; c++) {
+		size_t length = strcspn(c, "/");
+
+		if (length == 0 || length > NAME_MAX || (length == 1 && c[0] == '.') ||
+			(length == 2 && c[0] == '.' && c[1] == '.'))
+			return false;
+		c += length;
+		if (!*c)
+			return true;
+	}
+}
+
+static void sysctls_parse(struct field_reader *reader, struct guest_config *config)
+{
+	json_t *object = reader_take(reader, "sysctls", REQUIRED, JSON_OBJECT, "an object"), *value;
+	const char *key;
+
+	if (!object)
+		return;
+	if (json_object_size(object) > SYSCTLS_MAX) {
+		reader_fail(reader, "sysctls", "a smaller object");
+		return;
+	}
+	config->sysctls =
+		reader_allocate(reader, json_object_size(object), sizeof(*config->sysctls));
+	json_object_foreach (object, key, value) {
+		struct guest_sysctl *sysctl;
+
+		if (reader->r < 0)
+			return;
+		if (!json_is_string(value) || json_string_length(value) > SYSCTL_VALUE_MAX) {
+			reader_fail(reader, "sysctls", "an object of strings");
+			return;
+		}
+		sysctl = &config->sysctls[config->sysctl_count++];
+		sysctl->value = json_string_value(value);
+		sysctl->path = sysctl_path(key);
+		if (!sysctl->path)
+			reader->r = error_set(reader->err, -ENOMEM, "out of memory");
+		else if (!sysctl_path_is_valid(sysctl->path))
+			reader_fail(reader, "sysctls", "names of kernel parameters");
+	}
+}
+
+int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
+{
+	static const char *const names[] = {"type", "uuid", "hostname", "machine_id", "time_ns",
+		"entropy", "share", "apps", "sysctls", NULL};
+	struct field_reader reader = {.object = message, .where = "configure", .err = err};
+
+	*config = (struct guest_config){.message = json_incref(message)};
+	config->uuid = reader_string(&reader, "uuid", 1, UUID_MAX);
+	if (!text_is_made_of(config->uuid, "0123456789abcdefABCDEF-"))
+		reader_fail(&reader, "uuid", "a UUID");
+	config->hostname = reader_string(&reader, "hostname", 1, HOSTNAME_MAX);
+	config->machine_id =
+		reader_string(&reader, "machine_id", MACHINE_ID_LENGTH, MACHINE_ID_LENGTH);
+	if (!text_is_made_of(config->machine_id, "0123456789abcdef"))
+		reader_fail(&reader, "machine_id", "32 hexadecimal digits");
+	if (!checked_parse_u64(
+		    reader_string(&reader, "time_ns", 1, 20), INT64_MAX, &config->time_ns))
+		reader_fail(&reader, "time_ns", "a decimal number");
+	if (wire_hex_decode(reader_string(&reader, "entropy", 0, 2 * WIRE_ENTROPY_SIZE),
+		    config->entropy, WIRE_ENTROPY_SIZE) < 0)
+		reader_fail(&reader, "entropy", "32 bytes in hexadecimal digits");
+	config->share = reader_boolean(&reader, "share");
+	apps_parse(&reader, config);
+	sysctls_parse(&reader, config);
+	reader_check_known(&reader, names);
+	return reader.r;
+}
+
+void guest_config_done(struct guest_config *config)
+{
+	for (size_t i = 0; i < config->app_count; i++) {
+		struct guest_app_config *app = &config->apps[i];
+
+		free(app->exec);
+		free(app->environment);
+		free(app->pre_start);
+		free(app->post_stop);
+		free(app->supplementary_gids);
+		free(app->mounts);
+	}
+	free(config->apps);
+	for (size_t i = 0; i < config->sysctl_count; i++)
+		free(config->sysctls[i].path);
+	free(config->sysctls);
+	json_decref(config->message);
+	*config = (struct guest_config){0};
+}
+
+int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *err)
+{
+	static const char *const names[] = {"type", "grace_ms", NULL};
+	struct field_reader reader = {.object = message, .where = "stop", .err = err};
+	json_int_t grace_ms = 0;
+
+	reader_integer(&reader, "grace_ms", REQUIRED, 0, STOP_GRACE_MAX_MS, &grace_ms);
+	reader_check_known(&reader, names);
+	*ret_grace_ms = (unsigned int)grace_ms;
+	return reader.r;
+}
+
+/*
+ * A message as a JSON string. struct error may have cut a character in two, and a path in an image
+ * is any bytes: what is not UTF-8 becomes '?'.
+ */
+static json_t *message_json(const char *message)
+{
+	char text[sizeof(((struct error *)NULL)->message)];
+	json_t *json;
+
+	snprintf(text, sizeof(text), "%s", message);
+	log_sanitise(text);
+	json = json_string(text);
+	if (json)
+		return json;
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	return json_string(text);
+}
+
+/* Takes over the reference. */
+static int message_send(int fd, json_t *message)
+{
+	int r = message ? wire_frame_write(fd, message, WIRE_FRAME_MAX_FROM_GUEST) : -ENOMEM;
+
+	json_decref(message);
+	return r;
+}
+
+int guest_send_hello(int fd)
+{
+	return message_send(fd, json_pack("{s:s, s:i}", "type", "hello", "version", WIRE_VERSION));
+}
+
+int guest_send_started(int fd, const char *app, pid_t pid)
+{
+	return message_send(
+		fd, json_pack("{s:s, s:s, s:i}", "type", "started", "app", app, "pid", (int)pid));
+}
+
+int guest_send_exited(int fd, const char *app, int status, bool oom, const char *message)
+{
+	json_t *json = json_pack(
+		"{s:s, s:s, s:i, s:b}", "type", "exited", "app", app, "status", status, "oom", oom);
+
+	if (json && message)
+		json_object_set_new(json, "message", message_json(message));
+	return message_send(fd, json);
+}
+
+int guest_send_warning(int fd, const char *message)
+{
+	return message_send(
+		fd, json_pack("{s:s, s:o}", "type", "warning", "message", message_json(message)));
+}
+
+int guest_send_ended(int fd, int status)
+{
+	return message_send(fd, json_pack("{s:s, s:i}", "type", "ended", "status", status));
+}
+
+int guest_send_failed(int fd, const char *message)
+{
+	return message_send(
+		fd, json_pack("{s:s, s:o}", "type", "failed", "message", message_json(message)));
+}

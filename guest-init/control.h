@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's end of the control stream: the messages of wire/wire.h as structs, and back.
+ *
+ * Parsing is strict: a field that is missing, unknown, of the wrong type or out of its range is an
+ * error that names it. Strings are borrowed from the JSON message, which the struct keeps alive.
+ */
+#ifndef APPC_GUEST_INIT_CONTROL_H
+#define APPC_GUEST_INIT_CONTROL_H
+
+#include "base/error.h"
+#include "base/json.h"
+#include "wire/wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A limit that the message leaves out. */
+#define GUEST_UNLIMITED UINT64_MAX
+
+struct guest_mount_config {
+	const char *volume; /* one safe path component */
+	const char *target;
+	bool read_only;
+};
+
+/* Each list of strings ends with NULL and is never NULL itself. */
+struct guest_app_config {
+	const char *name;
+	const char **exec, **environment, **pre_start, **post_stop;
+	const char *user, *group;
+	gid_t *supplementary_gids;
+	size_t supplementary_gid_count;
+	const char *working_directory;
+	bool read_only_rootfs, no_new_privileges;
+	struct guest_mount_config *mounts;
+	size_t mount_count;
+	uint64_t capabilities;
+	uint64_t memory_max, memory_low, cpu_max_millis, pids_max; /* or GUEST_UNLIMITED */
+	unsigned int cpu_weight;                                   /* 0: the default */
+	bool has_oom_score_adj;
+	int oom_score_adj;
+};
+
+struct guest_sysctl {
+	char *path; /* below /proc/sys */
+	const char *value;
+};
+
+struct guest_config {
+	json_t *message;
+	const char *uuid, *hostname, *machine_id;
+	uint64_t time_ns;
+	uint8_t entropy[WIRE_ENTROPY_SIZE];
+	bool share;
+	struct guest_app_config *apps;
+	size_t app_count;
+	struct guest_sysctl *sysctls;
+	size_t sysctl_count;
+};
+
+/*
+ * Parses a configure message. config need not be initialised and is to be released with
+ * guest_config_done() in every case. 0, -EBADMSG with a message, or -ENOMEM.
+ */
+int guest_config_parse(json_t *message, struct guest_config *config, struct error *err);
+void guest_config_done(struct guest_config *config);
+
+/* Parses a stop message. 0 or -EBADMSG with a message. */
+int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *err);
+
+/*
+ * The messages to the host, written whole. 0 or -errno; -EPIPE where the host has gone.
+ * Text from an image may hold any byte: it is made printable first.
+ */
+int guest_send_hello(int fd);
+int guest_send_started(int fd, const char *app, pid_t pid);
+int guest_send_exited(int fd, const char *app, int status, bool oom, const char *message);
+int guest_send_warning(int fd, const char *message);
+int guest_send_ended(int fd, int status);
+int guest_send_failed(int fd, const char *message);
+
+#endif

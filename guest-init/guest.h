@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all of guest-init shares: which world it runs in and the fds that reach its resources. */
+#ifndef APPC_GUEST_INIT_GUEST_H
+#define APPC_GUEST_INIT_GUEST_H
+
+#include "base/error.h"
+#include "guest-init/control.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * The two worlds: PID 1 of a VM owns the whole machine (clock, random generator, I/O ports, every
+ * kernel parameter); PID 1 of a container owns its namespaces and must leave the rest alone.
+ */
+struct guest {
+	bool is_vm;
+	bool has_phase_port; /* iopl(3) worked */
+	int control_fd, stream_fd, epoll_fd;
+	int devices_fd; /* devtmpfs, VM only */
+	int null_fd;    /* /dev/null, standard input of the apps */
+	bool has_mqueue;
+	int proc_fd;      /* proc without the mounts that protect it from apps */
+	int namespace_fd; /* our own mount namespace, to come back from an app's */
+	int cgroup_fd;    /* directory that holds the apps' cgroups; -1: no cgroups here */
+	unsigned int warned;
+};
+
+/* What an epoll event is about; the index of the app or output pipe is in the upper half. */
+enum guest_event {
+	GUEST_EVENT_CONTROL,
+	GUEST_EVENT_STREAM,
+	GUEST_EVENT_SIGNAL,
+	GUEST_EVENT_PIPE,
+	GUEST_EVENT_CGROUP,
+};
+
+/* Adds fd to the event loop. 0 or -errno. */
+int guest_watch(
+	const struct guest *guest, int fd, uint32_t events, enum guest_event event, uint32_t index);
+
+/* Monotonic time in milliseconds. */
+uint64_t guest_now_ms(void);
+
+/* Kinds of warning that are sent once per pod, however many apps they concern. */
+enum guest_warning {
+	GUEST_WARNING_ANY, /* sent each time */
+	GUEST_WARNING_CGROUP,
+	GUEST_WARNING_MEMORY,
+	GUEST_WARNING_CPU,
+	GUEST_WARNING_PIDS,
+	GUEST_WARNING_HOSTS,
+	GUEST_WARNING_OOM_SCORE,
+};
+
+void guest_warn(struct guest *guest, enum guest_warning kind, const char *format, ...)
+	_printf_(3, 4);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who an app's processes are: user, groups, capabilities. */
+#ifndef APPC_GUEST_INIT_IDENTITY_H
+#define APPC_GUEST_INIT_IDENTITY_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct guest_identity {
+	uid_t uid;
+	gid_t gid;
+	const gid_t *supplementary_gids; /* borrowed */
+	size_t supplementary_gid_count;
+	uint64_t capabilities; /* bounding set */
+	bool no_new_privileges;
+};
+
+/*
+ * Resolves "root", a number, an absolute path of a file whose owner is meant, or a name in the root
+ * filesystem's own /etc/passwd and /etc/group. root_fd is that root filesystem; no link in it leads
+ * out of it. 0 or -errno with a message.
+ */
+int guest_user_resolve(int root_fd, const char *user, uid_t *ret_uid, struct error *err);
+int guest_group_resolve(int root_fd, const char *group, gid_t *ret_gid, struct error *err);
+
+/*
+ * Makes the calling process this identity for its next execve(): root keeps the bounding set,
+ * others have no capabilities. Touches nothing but the calling task (raw system calls, no
+ * allocation), so that a process that shares our memory may call it. 0 or -errno.
+ */
+int guest_identity_assume(const struct guest_identity *identity);
+
+/* Drops inheritable and ambient capabilities that our parent may have left us. 0 or -errno. */
+int guest_identity_clear_inheritable(void);
+
+#endif

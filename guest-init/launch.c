@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * launch.c: from PID 1 to an app's program.
+ *
+ * Theory of operation: the child is made by clone3() with CLONE_VM and CLONE_VFORK: it borrows our
+ * memory, on a stack of its own, while we sleep until it has executed its program or has ended.
+ * That copies no page tables, and what went wrong is simply left in a struct that both see. The
+ * price: the child must not allocate, and must change nothing of ours but that struct. Everything
+ * that takes thought - the list of paths to try, the message - is done by the parent, before or
+ * after.
+ */
+#include "guest-init/launch.h"
+
+#include "base/file.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define CHILD_STACK_SIZE (64u << 10)
+#define ELF_HEADERS_MAX  64
+
+enum child_step {
+	CHILD_STEP_NAMESPACE,
+	CHILD_STEP_STREAMS,
+	CHILD_STEP_DIRECTORY,
+	CHILD_STEP_IDENTITY,
+	CHILD_STEP_EXEC,
+};
+
+struct child {
+	const struct guest *guest;
+	const struct guest_launch *launch;
+	char *const *candidates; /* paths to execute, NULL-terminated */
+	enum child_step step;
+	int error; /* 0 until the child has failed */
+};
+
+static void child_fail(struct child *child, enum child_step step)
+{
+	child->step = step;
+	child->error = errno ? errno : EIO;
+	_exit(127);
+}
+
+static void child_set_oom_score(const struct child *child)
+{
+	char text[16];
+	int fd = openat(child->guest->proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	snprintf(text, sizeof(text), "%d", child->launch->oom_score_adj);
+	/* Less than before takes a right that a container may lack: it keeps its value then. */
+	if (write(fd, text, strlen(text)) < 0)
+		errno = 0;
+	close(fd);
+}
+
+/* Tries each path as execvp() would, and returns only when none worked. */
+static void child_execute(struct child *child)
+{
+	const struct guest_launch *launch = child->launch;
+	bool was_denied = false;
+
+	for (char *const *path = child->candidates; *path; path++) {
+		execve(*path, (char *const *)launch->exec, (char *const *)launch->environment);
+		if (errno == EACCES)
+			was_denied = true;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return;
+	}
+	if (was_denied)
+		errno = EACCES;
+}
+
+/* #syscalls: setns setsid dup3 chdir umask rt_sigprocmask iopl execve */
+static void child_main(void *argument)
+{
+	struct child *child = argument;
+	const struct guest_launch *launch = child->launch;
+	sigset_t none;
+
+	setsid();
+	if (launch->has_oom_score_adj)
+		child_set_oom_score(child);
+	if (dup3(child->guest->null_fd, STDIN_FILENO, 0) < 0 ||
+		dup3(launch->stdout_fd, STDOUT_FILENO, 0) < 0 ||
+		dup3(launch->stderr_fd, STDERR_FILENO, 0) < 0)
+		child_fail(child, CHILD_STEP_STREAMS);
+	if (setns(launch->namespace_fd, CLONE_NEWNS) < 0)
+		child_fail(child, CHILD_STEP_NAMESPACE);
+	if (chdir(launch->working_directory) < 0)
+		child_fail(child, CHILD_STEP_DIRECTORY);
+	umask(022);
+	/* An app that could write to I/O ports would own the machine. */
+	if (child->guest->has_phase_port && !launch->mark_phase && iopl(0) < 0)
+		child_fail(child, CHILD_STEP_IDENTITY);
+	errno = -guest_identity_assume(&launch->identity);
+	if (errno)
+		child_fail(child, CHILD_STEP_IDENTITY);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (child->guest->has_phase_port && launch->mark_phase) {
+		outb(WIRE_PHASE_APP_EXEC, WIRE_PHASE_PORT);
+		if (iopl(0) < 0)
+			child_fail(child, CHILD_STEP_IDENTITY);
+	}
+	child_execute(child);
+	child_fail(child, CHILD_STEP_EXEC);
+}
+
+/*
+ * clone3() for a child that shares our memory: on its own stack it calls entry(argument), which
+ * does not return. Written in assembly because no C function may return in both processes.
+ */
+static long child_clone(struct clone_args *args, void (*entry)(void *), void *argument)
+{
+	long result;
+
+	/* r12 and r13 survive the system call in both processes; the child has no use for ours. */
+	register void *entry_register __asm__("r12") = (void *)entry;
+	register void *argument_register __asm__("r13") = argument;
+
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "mov %%r13, %%rdi\n\t"
+			 "call *%%r12\n\t"
+			 "hlt\n"
+			 "1:"
+			 : "=a"(result)
+			 : "a"(SYS_clone3), "D"(args), "S"(sizeof(*args)), "r"(entry_register),
+			 "r"(argument_register)
+			 : "rcx", "r11", "memory", "cc");
+	return result;
+}
+
+static int child_start(struct child *child, pid_t *ret_pid)
+{
+	static char stack[CHILD_STACK_SIZE] __attribute__((aligned(16)));
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND |
+			(child->launch->cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+		.exit_signal = SIGCHLD,
+		.stack = (uintptr_t)stack,
+		.stack_size = sizeof(stack),
+		.cgroup = child->launch->cgroup_fd >= 0 ? (uint64_t)child->launch->cgroup_fd : 0,
+	};
+	long pid = child_clone(&args, child_main, child);
+
+	if (pid < 0)
+		return (int)pid;
+	*ret_pid = (pid_t)pid;
+	return 0;
+}
+
+static const char *environment_find(const char *const *environment, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (; *environment; environment++)
+		if (!strncmp(*environment, name, length) && (*environment)[length] == '=')
+			return *environment + length + 1;
+	return NULL;
+}
+
+static void strings_free(char **strings)
+{
+	for (size_t i = 0; strings && strings[i]; i++)
+		free(strings[i]);
+	free(strings);
+}
+
+static void cleanup_strings(char ***strings)
+{
+	strings_free(*strings);
+}
+#define _cleanup_strings_ _cleanup_(cleanup_strings)
+
+/* The paths at which the program may be: itself when it has a slash, else below each of PATH. */
+static int candidates_make(const struct guest_launch *launch, char ***ret)
+{
+	const char *program = launch->exec[0];
+	const char *search = environment_find(launch->environment, "PATH");
+	_cleanup_strings_ char **candidates = NULL;
+	size_t count = 1, used = 0;
+
+	if (!search)
+		search = ".:/bin:/usr/bin";
+	for (const char *c = search; *c; c++)
+		count += *c == ':';
+	candidates = calloc(count + 1, sizeof(*candidates));
+	if (!candidates)
+		return -ENOMEM;
+	if (strchr(program, '/')) {
+		candidates[0] = strdup(program);
+		if (!candidates[0])
+			return -ENOMEM;
+		*ret = TAKE_PTR(candidates);
+		return 0;
+	}
+	for (;;) {
+		int length = (int)strcspn(search, ":");
+
+		/* An empty entry is the working directory. */
+		if (asprintf(&candidates[used], "%.*s%s%s", length, search, length ? "/" : "./",
+			    program) < 0) {
+			candidates[used] = NULL;
+			return -ENOMEM;
+		}
+		used++;
+		search += length;
+		if (!*search)
+			break;
+		search++;
+	}
+	*ret = TAKE_PTR(candidates);
+	return 0;
+}
+
+static int interpreter_check(
+	int root_fd, const char *path, const char *interpreter, struct error *err)
+{
+	_cleanup_close_ int fd = file_open_in_root(root_fd, interpreter, O_PATH, 0);
+
+	if (fd >= 0)
+		return 0;
+	return error_set_errno(err, fd,
+		"Unable to execute \"%s\": unable to open its interpreter \"%s\"", path,
+		interpreter);
+}
+
+/* The interpreter in the first line, "#! /bin/sh -e". text is terminated. */
+static int script_explain(int root_fd, const char *path, char *text, struct error *err)
+{
+	char *interpreter = text + strlen("#!");
+
+	interpreter += strspn(interpreter, " \t");
+	interpreter[strcspn(interpreter, " \t\n")] = '\0';
+	if (!*interpreter)
+		return error_set(err, -ENOEXEC,
+			"Unable to execute \"%s\": its first line names no interpreter", path);
+	return interpreter_check(root_fd, path, interpreter, err);
+}
+
+static int elf_explain(
+	int root_fd, int fd, const char *path, const Elf64_Ehdr *header, struct error *err)
+{
+	Elf64_Phdr segments[ELF_HEADERS_MAX];
+	char interpreter[PATH_MAX];
+	ssize_t n;
+
+	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_machine != EM_X86_64)
+		return error_set(err, -ENOEXEC,
+			"Unable to execute \"%s\": it is not a program for 64-bit x86 (ELF machine %u)",
+			path, header->e_machine);
+	if (header->e_phentsize != sizeof(segments[0]) || header->e_phnum > ELF_HEADERS_MAX ||
+		header->e_phoff > INT64_MAX)
+		return 0;
+	n = pread(fd, segments, header->e_phnum * sizeof(segments[0]), (off_t)header->e_phoff);
+	if (n != (ssize_t)(header->e_phnum * sizeof(segments[0])))
+		return error_set(
+			err, -ENOEXEC, "Unable to execute \"%s\": its ELF file is cut short", path);
+	for (unsigned int i = 0; i < header->e_phnum; i++) {
+		if (segments[i].p_type != PT_INTERP)
+			continue;
+		if (segments[i].p_filesz < 2 || segments[i].p_filesz >= sizeof(interpreter) ||
+			segments[i].p_offset > INT64_MAX)
+			return 0;
+		n = pread(fd, interpreter, segments[i].p_filesz, (off_t)segments[i].p_offset);
+		if (n != (ssize_t)segments[i].p_filesz)
+			return 0;
+		interpreter[n] = '\0';
+		return interpreter_check(root_fd, path, interpreter, err);
+	}
+	return 0;
+}
+
+int guest_program_explain(int root_fd, const char *path, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+	union {
+		Elf64_Ehdr elf;
+		char text[256];
+	} start = {0};
+	struct stat st;
+
+	fd = file_open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd < 0)
+		return error_set_errno(err, fd, "Unable to open \"%s\"", path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return error_set(
+			err, -EACCES, "Unable to execute \"%s\": it is not a regular file", path);
+	if (pread(fd, start.text, sizeof(start.text) - 1, 0) < 0)
+		return error_set_errno(err, -errno, "Unable to read \"%s\"", path);
+	if (!memcmp(start.text, "#!", 2))
+		return script_explain(root_fd, path, start.text, err);
+	if (!memcmp(start.elf.e_ident, ELFMAG, SELFMAG))
+		return elf_explain(root_fd, fd, path, &start.elf, err);
+	return error_set(err, -ENOEXEC, "Unable to execute \"%s\": it is not a program", path);
+}
+
+/* The path as seen from the root directory. */
+static int candidate_join(
+	const struct guest_launch *launch, const char *candidate, char *path, size_t size)
+{
+	int n = candidate[0] == '/'
+		? snprintf(path, size, "%s", candidate)
+		: snprintf(path, size, "%s/%s", launch->working_directory, candidate);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static int exec_explain(
+	const struct guest_launch *launch, char *const *candidates, int r, struct error *err)
+{
+	const char *program = launch->exec[0];
+	char path[PATH_MAX];
+
+	for (; *candidates; candidates++) {
+		_cleanup_close_ int fd = -1;
+
+		if (candidate_join(launch, *candidates, path, sizeof(path)) < 0)
+			continue;
+		fd = file_open_in_root(launch->root_fd, path, O_PATH, 0);
+		if (fd < 0)
+			continue;
+		if (guest_program_explain(launch->root_fd, path, err) < 0)
+			return r;
+		return error_set_errno(err, r, "Unable to execute \"%s\"", path);
+	}
+	if (strchr(program, '/'))
+		return error_set_errno(err, r, "Unable to open \"%s\"", program);
+	return error_set_errno(err, r, "Unable to open \"%s\" in any directory of PATH", program);
+}
+
+static int child_explain(const struct child *child, struct error *err)
+{
+	int r = -child->error;
+
+	switch (child->step) {
+	case CHILD_STEP_NAMESPACE:
+		return error_set_errno(err, r, "Unable to enter the app's mount namespace");
+	case CHILD_STEP_STREAMS:
+		return error_set_errno(err, r, "Unable to set up standard input and output");
+	case CHILD_STEP_DIRECTORY:
+		return error_set_errno(err, r, "Unable to enter the working directory \"%s\"",
+			child->launch->working_directory);
+	case CHILD_STEP_IDENTITY:
+		return error_set_errno(err, r, "Unable to drop privileges");
+	case CHILD_STEP_EXEC:
+		break;
+	}
+	return exec_explain(child->launch, child->candidates, r, err);
+}
+
+/* #syscalls: clone3 */
+int guest_launch(const struct guest *guest, const struct guest_launch *launch, pid_t *ret_pid,
+	struct error *err)
+{
+	_cleanup_strings_ char **candidates = NULL;
+	struct child child = {.guest = guest, .launch = launch};
+	pid_t pid = 0;
+	int r = candidates_make(launch, &candidates);
+
+	if (r < 0)
+		return error_set_errno(err, r, "start \"%s\"", launch->exec[0]);
+	child.candidates = candidates;
+	r = child_start(&child, &pid);
+	if (r < 0)
+		return error_set_errno(
+			err, r, "Unable to make a process for \"%s\"", launch->exec[0]);
+	/* Written by the child while we slept in clone3(). */
+	if (*(volatile int *)&child.error) {
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return child_explain(&child, err);
+	}
+	*ret_pid = pid;
+	return 0;
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+/* flavour.c: starts the process of a flavour. */
+#include "pod/flavour.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+static void cleanup_pair(int pair[2])
+{
+	for (int i = 0; i < 2; i++) {
+		if (pair[i] >= 0)
+			close(pair[i]);
+		pair[i] = -1;
+	}
+}
+
+typedef int fd_pair[2];
+#define _cleanup_pair_ _cleanup_(cleanup_pair_of)
+static void cleanup_pair_of(fd_pair *pair)
+{
+	cleanup_pair(*pair);
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* Closes every fd but those listed and the standard three. keep is sorted in place. */
+static void close_others(int *keep, size_t count)
+{
+	unsigned int next = STDERR_FILENO + 1;
+
+	qsort(keep, count, sizeof(keep[0]), compare_fds);
+	for (size_t i = 0; i < count; i++) {
+		unsigned int fd = (unsigned int)keep[i];
+
+		if (keep[i] < 0 || fd < next)
+			continue;
+		if (fd > next)
+			close_range(next, fd - 1, 0);
+		next = fd + 1;
+	}
+	close_range(next, ~0u, 0);
+}
+
+/* The file server holds an fd for each inode that the guest knows. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+	FILE *file = fopen("/proc/sys/fs/nr_open", "re");
+	unsigned long most = 0;
+
+	if (file) {
+		if (fscanf(file, "%lu", &most) != 1)
+			most = 0;
+		fclose(file);
+	}
+	/* The hard limit is raised where we may (CAP_SYS_RESOURCE), else used up. */
+	if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){most, most}) == 0 ||
+		getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/*
+ * A mount namespace of its own with the pod's tree as working directory. The fd returned belongs to
+ * it: an fd from the old namespace would still lead to the host's files.
+ */
+static int enter_namespace(int tree_fd)
+{
+	int fd;
+
+	if (fchdir(tree_fd) < 0 || unshare(CLONE_NEWNS) < 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -errno;
+	fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Makes the pod's tree the root of this process, and the only file system it can see. */
+static int enter_tree(void)
+{
+	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+		chdir("/") < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* The life of the VMM process. */
+static void vm_child(const struct flavour_options *options, int control_fd, int stream_fd,
+	struct flavour_report *report)
+{
+	struct machine_options machine_options = {
+		.kernel_fd = options->kernel_fd,
+		.initramfs_fd = options->init_fd,
+		.vcpus = options->vcpus,
+		.memory = options->memory,
+		.exports = options->exports,
+		.export_count = options->export_count,
+		.control_fd = control_fd,
+		.stream_fd = stream_fd,
+		.kernel_messages = options->kernel_messages,
+		.extra_command_line = options->extra_command_line,
+	};
+	struct machine *machine;
+	struct error err = {0};
+	int r;
+
+	raise_fd_limit();
+	machine_options.tree_fd = enter_namespace(options->tree_fd);
+	if (machine_options.tree_fd < 0) {
+		snprintf(report->message, sizeof(report->message),
+			"cannot create the VMM's mount namespace: %s",
+			strerror(-machine_options.tree_fd));
+		return;
+	}
+	close(options->tree_fd);
+	r = machine_create(&machine_options, &machine, &err);
+	if (r < 0) {
+		memcpy(report->message, err.message, sizeof(err.message));
+		return;
+	}
+	r = enter_tree();
+	if (r < 0) {
+		snprintf(report->message, sizeof(report->message),
+			"cannot shut the VMM into the pod's tree: %s", strerror(-r));
+		return;
+	}
+	report->started = true;
+	report->end = machine_run(machine, &err);
+	memcpy(report->message, err.message, sizeof(err.message));
+	machine_marks(machine, report->marks);
+	report->counts_instructions = report->marks[MACHINE_EVENT_RUN].instructions >= 0;
+	report->resident_kib = machine_resident_kib(machine);
+	machine_free(machine);
+}
+
+/* In the child: alone with what it needs, and gone when the supervisor is. */
+static void child_set_up(const struct flavour_options *options, int control_fd, int stream_fd,
+	int report_fd, pid_t supervisor)
+{
+	int keep[] = {options->tree_fd, options->lock_fd, options->init_fd, options->kernel_fd,
+		control_fd, stream_fd, report_fd};
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* The supervisor may have died before that call. */
+	if (getppid() != supervisor)
+		_exit(1);
+	/* Signals from the terminal are the supervisor's business. */
+	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	close_others(keep, ARRAY_SIZE(keep));
+}
+
+int flavour_start_vm(const struct flavour_options *options, struct flavour_process *ret,
+	struct error *err)
+{
+	_cleanup_pair_ fd_pair control = {-1, -1}, stream = {-1, -1}, report = {-1, -1};
+	pid_t supervisor = getpid();
+	int pid_fd;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, control) < 0 ||
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, stream) < 0 ||
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
+		return error_set_errno(err, -errno, "cannot create sockets");
+	pid = fork();
+	if (pid < 0)
+		return error_set_errno(err, -errno, "cannot create the VMM process");
+	if (pid == 0) {
+		struct flavour_report told = {.end = MACHINE_END_FAILED, .resident_kib = -1};
+
+		child_set_up(options, control[1], stream[1], report[1], supervisor);
+		vm_child(options, control[1], stream[1], &told);
+		_exit(send(report[1], &told, sizeof(told), MSG_NOSIGNAL) == sizeof(told) ? 0 : 1);
+	}
+	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pid_fd < 0) {
+		int r = -errno;
+
+		kill(pid, SIGKILL);
+		return error_set_errno(err, r, "cannot watch the VMM process");
+	}
+	*ret = (struct flavour_process){
+		.pid = pid,
+		.pid_fd = pid_fd,
+		.control_fd = TAKE_FD(control[0]),
+		.stream_fd = TAKE_FD(stream[0]),
+		.report_fd = TAKE_FD(report[0]),
+	};
+	return 0;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A flavour is a wall around the same guest-init: a virtual machine, or Linux namespaces. It is one
+ * child process of the supervisor, joined to it by three sockets; the supervisor is the same for all.
+ */
+#ifndef APPC_POD_FLAVOUR_H
+#define APPC_POD_FLAVOUR_H
+
+#include "base/error.h"
+#include "virtio/fs/fs.h"
+#include "vmm/machine.h"
+
+#include <sys/types.h>
+
+/* What the child tells on report_fd just before it exits, in one message. */
+struct flavour_report {
+	enum machine_end end;
+	char message[sizeof(((struct error *)NULL)->message)]; /* how it ended, or why it did not start */
+	bool started;	      /* the guest ran */
+	bool counts_instructions;
+	int64_t resident_kib; /* beside guest memory; -1: unknown */
+	struct machine_mark marks[MACHINE_EVENTS];
+};
+
+struct flavour_process {
+	pid_t pid;
+	int pid_fd;
+	int control_fd, stream_fd; /* wire/wire.h; non-blocking stream sockets */
+	int report_fd;		   /* seqpacket socket */
+};
+
+struct flavour_options {
+	int tree_fd;  /* borrowed */
+	int lock_fd;  /* the pod's lock, which the child keeps; borrowed */
+	int init_fd;  /* guest-init; borrowed */
+	/* The virtual machine's */
+	int kernel_fd;
+	unsigned int vcpus;
+	uint64_t memory;
+	const struct virtio_fs_export *exports;
+	size_t export_count;
+	bool kernel_messages;
+	const char *extra_command_line;
+};
+
+/* Starts the child. It dies with the supervisor. */
+int flavour_start_vm(const struct flavour_options *options, struct flavour_process *ret,
+	struct error *err);
+
+#endif

@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: Apache-2.0
+/* resolve.c: decides everything about a pod that the host can decide before it runs. */
+#include "pod/resolve.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "pod/pod.h"
+#include "vmm/machine.h"
+#include "wire/wire.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define MIB (1ull << 20)
+
+/*
+ * The machine's memory beside the apps' limits: kernel, guest-init, page tables of the cache. What
+ * docs/performance.md measures, rounded up. An app without a limit counts with APP_MEMORY_DEFAULT.
+ */
+#define MEMORY_OVERHEAD	   (64 * MIB)
+#define APP_MEMORY_DEFAULT (64 * MIB)
+#define MEMORY_FLOOR	   (128 * MIB)
+#define MEMORY_GRAIN	   (2 * MIB)
+
+/* cgroup v2 weight from cpu-shares, the kernel's own formula. */
+#define SHARES_MIN 2
+#define SHARES_MAX 262144
+
+/* Names of apps become names of files, with an ending. */
+#define NAME_LENGTH_MAX 200
+
+static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+void resolved_pod_free(struct resolved_pod *pod)
+{
+	for (size_t i = 0; i < pod->app_count; i++) {
+		for (size_t j = 0; j < pod->apps[i].mount_count; j++) {
+			free(pod->apps[i].mounts[j].volume);
+			free(pod->apps[i].mounts[j].target);
+		}
+		free(pod->apps[i].mounts);
+	}
+	for (size_t i = 0; i < pod->volume_count; i++) {
+		free(pod->volumes[i].name);
+		free(pod->volumes[i].source);
+	}
+	free(pod->apps);
+	free(pod->volumes);
+	if (pod->manifest)
+		appc_pod_manifest_free(pod->manifest);
+	free(pod);
+}
+
+/* ---- images */
+
+static int check_platform(const struct appc_image_manifest *image, struct error *err)
+{
+	const char *os = appc_pairs_get(&image->labels, "os");
+	const char *arch = appc_pairs_get(&image->labels, "arch");
+
+	if (!os)
+		return error_set(err, -EINVAL, "missing os label in the image manifest");
+	if (!arch)
+		return error_set(err, -EINVAL, "missing arch label in the image manifest");
+	if (strcmp(os, "linux") || strcmp(arch, "amd64"))
+		return error_set(err, -ENOEXEC, "image is for %s/%s, this host runs linux/amd64", os,
+			arch);
+	return 0;
+}
+
+static int find_image(struct store *store, const struct appc_runtime_app *app, char *ret_id,
+	struct error *err)
+{
+	if (app->image_id)
+		return store_find_id(store, app->image_id, ret_id, err);
+	return store_find_name(store, app->image_name, &app->image_labels, ret_id, err);
+}
+
+static int resolve_image(struct store *store, struct appc_runtime_app *app,
+	struct resolved_app *resolved, struct error *err)
+{
+	_cleanup_image_manifest_ struct appc_image_manifest *image = NULL;
+	int r;
+
+	r = find_image(store, app, resolved->image_id, err);
+	if (r < 0)
+		return r;
+	r = store_image_manifest(store, resolved->image_id, &image, err);
+	if (r < 0)
+		return r;
+	r = check_platform(image, err);
+	if (r < 0)
+		return r;
+	/* The manifest's app section replaces the image's as a whole. */
+	if (!app->app) {
+		if (!image->app)
+			return error_set(err, -EINVAL,
+				"no app section in the pod manifest or the image manifest");
+		app->app = TAKE_PTR(image->app);
+	}
+	free(app->image_id);
+	app->image_id = strdup(resolved->image_id);
+	if (!app->image_name)
+		app->image_name = strdup(image->name);
+	if (!app->image_id || !app->image_name)
+		return -ENOMEM;
+	return store_render(store, resolved->image_id, resolved->tree_id, err);
+}
+
+/* ---- volumes and mounts */
+
+static const struct resolved_volume *find_volume(const struct resolved_pod *pod, const char *name)
+{
+	for (size_t i = 0; i < pod->volume_count; i++)
+		if (!strcmp(pod->volumes[i].name, name))
+			return &pod->volumes[i];
+	return NULL;
+}
+
+static int add_volume(struct resolved_pod *pod, const struct appc_volume *volume, const char *name,
+	struct error *err)
+{
+	struct resolved_volume *volumes, *added;
+
+	if (strlen(name) > NAME_MAX)
+		return error_set(err, -ENAMETOOLONG, "volume \"%.40s...\": longer than %d bytes",
+			name, NAME_MAX);
+	volumes = realloc(pod->volumes, (pod->volume_count + 1) * sizeof(*volumes));
+	if (!volumes)
+		return -ENOMEM;
+	pod->volumes = volumes;
+	added = &volumes[pod->volume_count];
+	*added = (struct resolved_volume){
+		.name = strdup(name),
+		.kind = volume->kind,
+		.recursive = volume->recursive,
+		.mode = volume->mode,
+		.uid = volume->uid,
+		.gid = volume->gid,
+	};
+	if (!added->name)
+		return -ENOMEM;
+	pod->volume_count++;
+	if (volume->kind == APPC_VOLUME_EMPTY)
+		return 0;
+	/* A link is followed once, here; what it points to later is of no concern. */
+	added->source = realpath(volume->source, NULL);
+	if (!added->source)
+		return error_set_errno(err, -errno, "volume \"%s\": source \"%s\"", name,
+			volume->source);
+	return 0;
+}
+
+/* The volume of the pod manifest by that name. */
+static const struct appc_volume *manifest_volume(const struct appc_pod_manifest *manifest,
+	const char *name)
+{
+	for (size_t i = 0; i < manifest->volume_count; i++)
+		if (!strcmp(manifest->volumes[i].name, name))
+			return &manifest->volumes[i];
+	return NULL;
+}
+
+/* volume.readOnly, where it is set, beats the mount point's. */
+static bool mount_is_read_only(const struct appc_volume *volume, const struct appc_app *app)
+{
+	if (volume->read_only >= 0)
+		return volume->read_only;
+	for (size_t i = 0; i < app->mount_point_count; i++)
+		if (!strcmp(app->mount_points[i].name, volume->name))
+			return app->mount_points[i].read_only;
+	return false;
+}
+
+/* "/a//b/./" to "/a/b"; ".." stays, the guest resolves it inside the root filesystem. */
+static char *clean_path(const char *path)
+{
+	char *clean = malloc(strlen(path) + 2), *end = clean;
+
+	if (!clean)
+		return NULL;
+	while (*path) {
+		size_t length;
+
+		path += strspn(path, "/");
+		length = strcspn(path, "/");
+		if (length > 0 && !(length == 1 && *path == '.')) {
+			*end++ = '/';
+			memcpy(end, path, length);
+			end += length;
+		}
+		path += length;
+	}
+	if (end == clean)
+		*end++ = '/';
+	*end = '\0';
+	return clean;
+}
+
+static int add_mount(struct resolved_app *app, const char *volume, const char *path, bool read_only)
+{
+	struct resolved_mount *mounts, *added;
+	_cleanup_free_ char *target = clean_path(path);
+
+	if (!target)
+		return -ENOMEM;
+	for (size_t i = 0; i < app->mount_count; i++) {
+		if (strcmp(app->mounts[i].target, target))
+			continue;
+		log_warning("app %s: two mounts at \"%s\": the one of volume \"%s\" is used", app->name,
+			target, app->mounts[i].volume);
+		return 0;
+	}
+	mounts = realloc(app->mounts, (app->mount_count + 1) * sizeof(*mounts));
+	if (!mounts)
+		return -ENOMEM;
+	app->mounts = mounts;
+	added = &mounts[app->mount_count];
+	added->volume = strdup(volume);
+	if (!added->volume)
+		return -ENOMEM;
+	added->target = TAKE_PTR(target);
+	added->read_only = read_only;
+	app->mount_count++;
+	return 0;
+}
+
+static bool mounts_contain(const struct appc_runtime_app *app, const char *path)
+{
+	_cleanup_free_ char *wanted = clean_path(path);
+
+	for (size_t i = 0; wanted && i < app->mount_count; i++) {
+		_cleanup_free_ char *there = clean_path(app->mounts[i].path);
+
+		if (there && !strcmp(there, wanted))
+			return true;
+	}
+	return false;
+}
+
+/* Mounts that the pod manifest lists for the app. */
+static int resolve_listed_mounts(struct resolved_pod *pod, const struct appc_runtime_app *app,
+	struct resolved_app *resolved, struct error *err)
+{
+	for (size_t i = 0; i < app->mount_count; i++) {
+		const struct appc_mount *mount = &app->mounts[i];
+		const struct appc_volume *volume = mount->app_volume;
+		_cleanup_free_ char *own_name = NULL;
+		const char *name = mount->volume;
+		int r;
+
+		if (volume) {
+			/* The app's own volume: it may share its name with one of the pod's. */
+			if (asprintf(&own_name, "%s-%s", app->name, volume->name) < 0)
+				return -ENOMEM;
+			name = own_name;
+			if (!find_volume(pod, name)) {
+				r = add_volume(pod, volume, name, err);
+				if (r < 0)
+					return r;
+			}
+		} else {
+			volume = manifest_volume(pod->manifest, mount->volume);
+			if (!volume)
+				return error_set(err, -EINVAL, "could not find volume \"%s\"",
+					mount->volume);
+		}
+		r = add_mount(resolved, name, mount->path, mount_is_read_only(volume, app->app));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Mount points of the image that no listed mount covers: a volume of that name, or a new one. */
+static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runtime_app *app,
+	struct resolved_app *resolved, struct error *err)
+{
+	for (size_t i = 0; i < app->app->mount_point_count; i++) {
+		const struct appc_mount_point *point = &app->app->mount_points[i];
+		const struct appc_volume *volume = manifest_volume(pod->manifest, point->name);
+		_cleanup_free_ char *implicit = NULL;
+		int r;
+
+		if (mounts_contain(app, point->path))
+			continue;
+		if (!volume) {
+			struct appc_volume empty = {.kind = APPC_VOLUME_EMPTY, .mode = 0755};
+
+			log_warning("no volume specified for mount point \"%s\", implicitly creating "
+				    "an \"empty\" volume. This volume will be removed when the pod is "
+				    "garbage-collected.",
+				point->name);
+			if (asprintf(&implicit, "%s-%s", app->name, point->name) < 0)
+				return -ENOMEM;
+			r = add_volume(pod, &empty, implicit, err);
+			if (r < 0)
+				return r;
+		}
+		r = add_mount(resolved, implicit ? implicit : point->name, point->path,
+			volume && volume->read_only >= 0 ? volume->read_only : point->read_only);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int compare_mounts(const void *a, const void *b)
+{
+	/* A parent is a prefix of its children and so sorts before them. */
+	return strcmp(((const struct resolved_mount *)a)->target,
+		((const struct resolved_mount *)b)->target);
+}
+
+/* A volume that every mount of it has read-only is read-only for the whole machine. */
+static void resolve_volume_access(struct resolved_pod *pod)
+{
+	for (size_t i = 0; i < pod->volume_count; i++) {
+		struct resolved_volume *volume = &pod->volumes[i];
+
+		volume->read_only = true;
+		for (size_t j = 0; j < pod->app_count; j++)
+			for (size_t k = 0; k < pod->apps[j].mount_count; k++)
+				if (!strcmp(pod->apps[j].mounts[k].volume, volume->name) &&
+					!pod->apps[j].mounts[k].read_only)
+					volume->read_only = false;
+	}
+}
+
+/* ---- isolators */
+
+static bool isolator_is_applied(enum appc_isolator_kind kind)
+{
+	switch (kind) {
+	case APPC_ISOLATOR_MEMORY:
+	case APPC_ISOLATOR_CPU:
+	case APPC_ISOLATOR_CAPABILITIES_RETAIN:
+	case APPC_ISOLATOR_CAPABILITIES_REMOVE:
+	case APPC_ISOLATOR_NO_NEW_PRIVILEGES:
+	case APPC_ISOLATOR_OOM_SCORE_ADJ:
+	case APPC_ISOLATOR_CPU_SHARES:
+	case APPC_ISOLATOR_SYSCTL:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int report_ignored(const struct appc_isolators *isolators, const char *who,
+	const struct resolve_options *options, struct error *err)
+{
+	for (size_t i = 0; i < isolators->count; i++) {
+		const struct appc_isolator *isolator = &isolators->items[i];
+
+		if (isolator_is_applied(isolator->kind))
+			continue;
+		if (options->strict_isolators)
+			return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced", who,
+				isolator->name);
+		log_warning("%s: isolator \"%s\" is ignored", who, isolator->name);
+	}
+	return 0;
+}
+
+static int resolve_isolators(const struct appc_isolators *isolators, struct resolved_app *app,
+	struct error *err)
+{
+	const struct appc_isolator *isolator;
+
+	app->memory_max = app->memory_low = app->cpu_millis = -1;
+	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_MEMORY);
+	if (isolator) {
+		app->memory_max = isolator->limit;
+		app->memory_low = isolator->request;
+		if (app->memory_max >= 0 && app->memory_max < 4096)
+			return error_set(err, -EINVAL, "memory limit of %" PRId64 " bytes too low",
+				app->memory_max);
+	}
+	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_CPU);
+	if (isolator) {
+		app->cpu_millis = isolator->limit;
+		if (isolator->request > 0) {
+			/* Weight 100 is one CPU's worth of request. */
+			app->has_cpu_weight = true;
+			app->cpu_weight = isolator->request / 10;
+		}
+	}
+	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_CPU_SHARES);
+	if (isolator) {
+		app->has_cpu_weight = true;
+		app->cpu_weight =
+			1 + (isolator->number - SHARES_MIN) * 9999 / (SHARES_MAX - SHARES_MIN);
+	}
+	if (app->has_cpu_weight && app->cpu_weight < 1)
+		app->cpu_weight = 1;
+	if (app->has_cpu_weight && app->cpu_weight > 10000)
+		app->cpu_weight = 10000;
+	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_OOM_SCORE_ADJ);
+	if (isolator) {
+		app->has_oom_score_adj = true;
+		app->oom_score_adj = isolator->number;
+	}
+	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_NO_NEW_PRIVILEGES);
+	app->no_new_privileges = isolator && isolator->flag;
+	return appc_capabilities_resolve(isolators, &app->capabilities, err);
+}
+
+static int resolve_machine(struct resolved_pod *pod, const struct resolve_options *options,
+	struct error *err)
+{
+	const struct appc_isolator *pod_memory =
+		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_MEMORY);
+	const struct appc_isolator *pod_cpu =
+		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_CPU);
+	uint64_t memory = 0, cpu_millis = 0;
+	long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	for (size_t i = 0; i < pod->app_count; i++) {
+		const struct resolved_app *app = &pod->apps[i];
+
+		if (!checked_add_u64(memory,
+			    app->memory_max >= 0 ? (uint64_t)app->memory_max : APP_MEMORY_DEFAULT,
+			    &memory) ||
+			!checked_add_u64(cpu_millis,
+				app->cpu_millis > 0 ? (uint64_t)app->cpu_millis : 0, &cpu_millis))
+			return error_set(err, -ERANGE, "the apps' limits add up to too much");
+	}
+	/* Limits of the pod as a whole bound those of its apps. */
+	if (pod_memory && pod_memory->limit >= 0)
+		memory = (uint64_t)pod_memory->limit;
+	if (pod_cpu && pod_cpu->limit > 0)
+		cpu_millis = (uint64_t)pod_cpu->limit;
+
+	if (!checked_add_u64(memory, MEMORY_OVERHEAD + MEMORY_GRAIN - 1, &memory))
+		memory = UINT64_MAX;
+	if (options->memory)
+		memory = options->memory;
+	else if (memory < MEMORY_FLOOR)
+		memory = MEMORY_FLOOR;
+	pod->memory = memory / MEMORY_GRAIN * MEMORY_GRAIN;
+	if (pod->memory < MACHINE_MEMORY_MIN || pod->memory > MACHINE_MEMORY_MAX)
+		return error_set(err, -ERANGE,
+			"the pod's machine would have %" PRIu64 " MiB of memory; %llu to %llu are "
+			"possible",
+			(uint64_t)(pod->memory / MIB), MACHINE_MEMORY_MIN / MIB,
+			MACHINE_MEMORY_MAX / MIB);
+
+	/* More vCPUs than the host has CPUs help nobody. */
+	if (host_cpus < 1 || host_cpus > MACHINE_VCPUS_MAX)
+		host_cpus = MACHINE_VCPUS_MAX;
+	if (cpu_millis > (uint64_t)host_cpus * 1000)
+		cpu_millis = (uint64_t)host_cpus * 1000;
+	pod->vcpus = options->vcpus ? options->vcpus : (unsigned int)((cpu_millis + 999) / 1000);
+	if (pod->vcpus == 0)
+		pod->vcpus = 1;
+	return 0;
+}
+
+/* ---- all of it */
+
+static int resolve_app(struct store *store, struct resolved_pod *pod, struct appc_runtime_app *app,
+	struct resolved_app *resolved, const struct resolve_options *options, struct error *err)
+{
+	int r;
+
+	resolved->name = app->name;
+	resolved->read_only_rootfs = app->read_only_rootfs;
+	r = resolve_image(store, app, resolved, err);
+	if (r < 0)
+		return r;
+	resolved->app = app->app;
+	if (app->app->exec.count == 0)
+		return error_set(err, -EINVAL, "image \"%s\" has an empty \"exec\" (try --exec=BINARY)",
+			app->image_name);
+	r = resolve_listed_mounts(pod, app, resolved, err);
+	if (r < 0)
+		return r;
+	r = resolve_mount_points(pod, app, resolved, err);
+	if (r < 0)
+		return r;
+	if (resolved->mount_count > 0)
+		qsort(resolved->mounts, resolved->mount_count, sizeof(resolved->mounts[0]),
+			compare_mounts);
+	r = report_ignored(&app->app->isolators, app->name, options, err);
+	if (r < 0)
+		return r;
+	return resolve_isolators(&app->app->isolators, resolved, err);
+}
+
+int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
+	const struct resolve_options *options, struct resolved_pod **ret, struct error *err)
+{
+	_cleanup_resolved_pod_ struct resolved_pod *pod = calloc(1, sizeof(*pod));
+	int r;
+
+	if (!pod) {
+		appc_pod_manifest_free(manifest);
+		return -ENOMEM;
+	}
+	pod->manifest = manifest;
+	if (manifest->app_count == 0)
+		return error_set(err, -EINVAL, "pod manifest: apps: a pod needs at least one app");
+	if (manifest->app_count > WIRE_APPS_MAX)
+		return error_set(err, -E2BIG, "pod manifest: %zu apps; at most %d are possible",
+			manifest->app_count, WIRE_APPS_MAX);
+	pod->apps = calloc(manifest->app_count, sizeof(pod->apps[0]));
+	if (!pod->apps)
+		return -ENOMEM;
+	r = report_ignored(&manifest->isolators, "pod", options, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < manifest->volume_count; i++) {
+		r = add_volume(pod, &manifest->volumes[i], manifest->volumes[i].name, err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < manifest->app_count; i++) {
+		pod->app_count = i + 1;
+		if (strlen(manifest->apps[i].name) > NAME_LENGTH_MAX)
+			return error_set(err, -ENAMETOOLONG,
+				"pod manifest: apps[%zu].name: longer than %d bytes", i,
+				NAME_LENGTH_MAX);
+		r = resolve_app(store, pod, &manifest->apps[i], &pod->apps[i], options, err);
+		if (r < 0)
+			return error_prefix(err, r, "app \"%s\"", manifest->apps[i].name);
+	}
+	resolve_volume_access(pod);
+	r = resolve_machine(pod, options, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(pod);
+	return 0;
+}
+
+/* ---- the configure message */
+
+static json_t *strings_json(const struct appc_strings *strings)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; strings && i < strings->count; i++)
+		json_array_append_new(array, json_string(strings->items[i]));
+	return array;
+}
+
+/* Adds NAME=VALUE unless the environment has NAME already. */
+static void add_default(json_t *array, const struct appc_pairs *environment, const char *name,
+	const char *value)
+{
+	if (!appc_pairs_get(environment, name))
+		json_array_append_new(array, json_sprintf("%s=%s", name, value));
+}
+
+static json_t *environment_json(const struct appc_app *app, const char *name)
+{
+	const struct appc_pairs *environment = &app->environment;
+	json_t *array = json_array();
+
+	add_default(array, environment, "PATH", default_path);
+	add_default(array, environment, "SHELL", "/bin/sh");
+	add_default(array, environment, "USER", "root");
+	add_default(array, environment, "LOGNAME", "root");
+	add_default(array, environment, "HOME", "/root");
+	for (size_t i = 0; i < environment->count; i++) {
+		const struct appc_pair *pair = &environment->items[i];
+
+		/* These two are the executor's to say. */
+		if (strcmp(pair->name, "AC_APP_NAME") && strcmp(pair->name, "container"))
+			json_array_append_new(array, json_sprintf("%s=%s", pair->name, pair->value));
+	}
+	json_array_append_new(array, json_sprintf("AC_APP_NAME=%s", name));
+	json_array_append_new(array, json_string("container=appc-vm"));
+	return array;
+}
+
+static json_t *handler_json(const struct appc_app *app, const char *name)
+{
+	for (size_t i = 0; i < app->event_handler_count; i++)
+		if (!strcmp(app->event_handlers[i].name, name))
+			return strings_json(&app->event_handlers[i].exec);
+	return json_array();
+}
+
+static void set_number(json_t *object, const char *key, bool present, int64_t value)
+{
+	if (present)
+		json_object_set_new(object, key, json_integer(value));
+}
+
+static json_t *app_json(const struct resolved_app *resolved)
+{
+	const struct appc_app *app = resolved->app;
+	json_t *object = json_object(), *gids = json_array(), *mounts = json_array();
+	char mask[17];
+
+	for (size_t i = 0; i < app->supplementary_gid_count; i++)
+		json_array_append_new(gids, json_integer(app->supplementary_gids[i]));
+	for (size_t i = 0; i < resolved->mount_count; i++) {
+		const struct resolved_mount *mount = &resolved->mounts[i];
+
+		json_array_append_new(mounts,
+			json_pack("{s:s, s:s, s:b}", "volume", mount->volume, "target", mount->target,
+				"read_only", mount->read_only));
+	}
+	snprintf(mask, sizeof(mask), "%016" PRIx64, resolved->capabilities);
+	json_object_set_new(object, "name", json_string(resolved->name));
+	json_object_set_new(object, "exec", strings_json(&app->exec));
+	json_object_set_new(object, "user", json_string(app->user));
+	json_object_set_new(object, "group", json_string(app->group));
+	json_object_set_new(object, "supplementary_gids", gids);
+	json_object_set_new(object, "working_directory",
+		json_string(app->working_directory ? app->working_directory : "/"));
+	json_object_set_new(object, "environment", environment_json(app, resolved->name));
+	json_object_set_new(object, "pre_start", handler_json(app, "pre-start"));
+	json_object_set_new(object, "post_stop", handler_json(app, "post-stop"));
+	json_object_set_new(object, "read_only_rootfs", json_boolean(resolved->read_only_rootfs));
+	json_object_set_new(object, "mounts", mounts);
+	json_object_set_new(object, "capabilities", json_string(mask));
+	json_object_set_new(object, "no_new_privileges", json_boolean(resolved->no_new_privileges));
+	set_number(object, "memory_max", resolved->memory_max >= 0, resolved->memory_max);
+	set_number(object, "memory_low", resolved->memory_low >= 0, resolved->memory_low);
+	set_number(object, "cpu_max_millis", resolved->cpu_millis > 0, resolved->cpu_millis);
+	set_number(object, "cpu_weight", resolved->has_cpu_weight, resolved->cpu_weight);
+	set_number(object, "oom_score_adj", resolved->has_oom_score_adj, resolved->oom_score_adj);
+	return object;
+}
+
+json_t *resolved_pod_configure(const struct resolved_pod *pod, const char *uuid,
+	const char *hostname, bool share)
+{
+	const struct appc_isolator *sysctl =
+		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_SYSCTL);
+	uint8_t entropy[WIRE_ENTROPY_SIZE];
+	char entropy_text[2 * WIRE_ENTROPY_SIZE + 1], machine_id[33], *end = machine_id;
+	json_t *apps = json_array(), *sysctls = json_object();
+
+	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
+		return NULL;
+	wire_hex_encode(entropy, sizeof(entropy), entropy_text);
+	explicit_bzero(entropy, sizeof(entropy));
+	/* machine-id(5): the UUID without its dashes. */
+	for (const char *c = uuid; *c && end < machine_id + 32; c++)
+		if (*c != '-')
+			*end++ = *c;
+	*end = '\0';
+	for (size_t i = 0; i < pod->app_count; i++)
+		json_array_append_new(apps, app_json(&pod->apps[i]));
+	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
+		json_object_set_new(sysctls, sysctl->sysctls.items[i].name,
+			json_string(sysctl->sysctls.items[i].value));
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:o, s:o}", "type", "configure", "uuid",
+		uuid, "hostname", hostname, "machine_id", machine_id, "time_ns",
+		json_sprintf("%" PRId64, pod_now()), "entropy", entropy_text, "share", share, "apps",
+		apps, "sysctls", sysctls);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a pod manifest and the store to what a run needs: every app with its image, its mounts, its
+ * environment and limits, and the size of the machine (specification, "Pod Manifest" and
+ * "Isolators"; rkt's rules where it leaves room). Nothing here touches the pod or the guest.
+ */
+#ifndef APPC_POD_RESOLVE_H
+#define APPC_POD_RESOLVE_H
+
+#include "appc/manifest.h"
+#include "store/store.h"
+
+struct resolved_mount {
+	char *volume; /* index name below /volumes in the tree */
+	char *target; /* absolute path in the app's root filesystem */
+	bool read_only;
+};
+
+struct resolved_app {
+	const char *name; /* of the manifest */
+	char image_id[STORE_IMAGE_ID_SIZE];
+	char tree_id[STORE_TREE_ID_SIZE];
+	const struct appc_app *app; /* the manifest's */
+	bool read_only_rootfs;
+	struct resolved_mount *mounts; /* parents before children */
+	size_t mount_count;
+	uint64_t capabilities;
+	bool no_new_privileges;
+	int64_t memory_max, memory_low; /* bytes; -1: none */
+	int64_t cpu_millis;		/* -1: none */
+	int64_t cpu_weight, oom_score_adj; /* valid when the flag is set */
+	bool has_cpu_weight, has_oom_score_adj;
+};
+
+struct resolved_volume {
+	char *name;
+	enum appc_volume_kind kind;
+	char *source;	/* host volumes: the path with its links followed */
+	bool read_only; /* no app may write it */
+	bool recursive;
+	uint32_t mode;
+	int64_t uid, gid;
+};
+
+struct resolved_pod {
+	struct appc_pod_manifest *manifest; /* owned; every app has its app section and image id */
+	struct resolved_app *apps;
+	size_t app_count;
+	struct resolved_volume *volumes;
+	size_t volume_count;
+	unsigned int vcpus;
+	uint64_t memory; /* bytes of the machine */
+};
+
+struct resolve_options {
+	unsigned int vcpus; /* 0: from the isolators */
+	uint64_t memory;    /* 0: from the isolators */
+	bool strict_isolators;
+};
+
+/*
+ * Takes the manifest (also on failure). Warnings go to the log. Renders the images' trees.
+ * Errors name the app and the field.
+ */
+int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
+	const struct resolve_options *options, struct resolved_pod **ret, struct error *err);
+void resolved_pod_free(struct resolved_pod *pod);
+
+static inline void cleanup_resolved_pod(struct resolved_pod **pod)
+{
+	if (*pod)
+		resolved_pod_free(*pod);
+}
+#define _cleanup_resolved_pod_ _cleanup_(cleanup_resolved_pod)
+
+/*
+ * The configure message for guest-init (wire/wire.h). share: the tree comes by virtio-fs.
+ * NULL: out of memory.
+ */
+json_t *resolved_pod_configure(const struct resolved_pod *pod, const char *uuid,
+	const char *hostname, bool share);
+
+#endif

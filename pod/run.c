@@ -1,0 +1,705 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * run.c: the supervisor of one pod.
+ *
+ * Theory of operation: one poll loop over the control socket, the stream socket, the report socket, the
+ * child's pidfd and a signalfd. Output is copied frame by frame through one buffer: while standard
+ * output cannot take it, the stream socket is not read, the guest's queue fills, and the app
+ * waits, as it would on a terminal. The pod has ended when guest-init said so and the stream's end
+ * marker has come; then the records are written, and only then is the guest released.
+ */
+#include "pod/run.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "pod/tree.h"
+#include "wire/wire.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* Bytes written at once: with POLLOUT a pipe takes that many without blocking (pipe(7)). */
+#define OUTPUT_CHUNK PIPE_BUF
+
+/* How long a released guest process may take to report and exit before it is killed. */
+#define RELEASE_MS 5000
+/* How long the rest of the output may take to arrive after the pod's end was announced. */
+#define DRAIN_MS 5000
+/* How long guest-init may stay silent after the grace period of a stop. */
+#define STOP_EXTRA_MS 30000
+/* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
+#define STOPS_MAX 2
+
+enum app_state { APP_WAITING, APP_STARTED, APP_EXITED };
+
+struct app_run {
+	enum app_state state;
+	int64_t started_at, finished_at; /* wall clock, nanoseconds */
+	int status;
+	bool out_of_memory;
+	char *message;
+};
+
+struct supervisor {
+	struct pod *pod;
+	const struct resolved_pod *resolved;
+	const struct pod_run_options *options;
+	struct flavour_process process;
+	struct flavour_report report;
+	bool reported;
+
+	struct wire_reader control;
+	struct {
+		char *data;
+		size_t length, sent;
+	} outgoing; /* frames for the guest; it may take its time to read them */
+	struct app_run *apps;
+	bool configured, ended, failed;
+	int status; /* when ended */
+	struct error end_error;
+
+	/* The frame being copied. */
+	struct wire_stream_header header;
+	size_t header_length;
+	char payload[WIRE_STREAM_MAX];
+	size_t payload_length, payload_written;
+	bool stream_ended;
+	bool output_closed[3]; /* by enum wire_stream: nobody reads it any more */
+
+	int signal_fd;
+	unsigned int stops;
+	int64_t kill_at; /* CLOCK_MONOTONIC; 0: no deadline */
+};
+
+static int64_t monotonic_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+static void supervisor_done(struct supervisor *s)
+{
+	for (size_t i = 0; s->apps && i < s->resolved->app_count; i++)
+		free(s->apps[i].message);
+	free(s->apps);
+	wire_reader_done(&s->control);
+	free(s->outgoing.data);
+	cleanup_close(&s->process.control_fd);
+	cleanup_close(&s->process.stream_fd);
+	cleanup_close(&s->process.report_fd);
+	cleanup_close(&s->process.pid_fd);
+	cleanup_close(&s->signal_fd);
+}
+
+/* ---- records */
+
+static json_t *time_json(int64_t time)
+{
+	return time ? json_integer(time) : json_null();
+}
+
+static void record_app(struct supervisor *s, size_t index)
+{
+	const struct app_run *app = &s->apps[index];
+	_cleanup_json_ json_t *record = json_object();
+	char path[PATH_MAX];
+	int r;
+
+	json_object_set_new(record, "started_at", time_json(app->started_at));
+	json_object_set_new(record, "finished_at", time_json(app->finished_at));
+	if (app->state == APP_EXITED) {
+		json_object_set_new(record, "exit_code", json_integer(app->status));
+		json_object_set_new(record, "out_of_memory", json_boolean(app->out_of_memory));
+	}
+	if (app->message)
+		json_object_set_new(record, "message", json_string(app->message));
+	snprintf(path, sizeof(path), "apps/%s.json", s->resolved->apps[index].name);
+	r = pod_write_record(s->pod, path, record);
+	if (r < 0)
+		log_warning("cannot record the state of app %s: %s", s->resolved->apps[index].name,
+			strerror(-r));
+}
+
+static void record_run(struct supervisor *s, const char *flavour)
+{
+	_cleanup_json_ json_t *record = json_pack("{s:s, s:i, s:I, s:i, s:I}", "flavour", flavour,
+		"pid", (int)getpid(), "started_at", (json_int_t)pod_now(), "vcpus",
+		(int)s->resolved->vcpus, "memory", (json_int_t)s->resolved->memory);
+	int r = record ? pod_write_record(s->pod, "run.json", record) : -ENOMEM;
+
+	if (r < 0)
+		log_warning("cannot record the start of pod %s: %s", s->pod->uuid, strerror(-r));
+}
+
+static void record_end(struct supervisor *s, int status, const char *reason)
+{
+	_cleanup_json_ json_t *record = json_pack("{s:i, s:I, s:s*}", "exit_code", status,
+		"finished_at", (json_int_t)pod_now(), "reason", reason);
+	int r = record ? pod_write_record(s->pod, "end.json", record) : -ENOMEM;
+
+	if (r < 0)
+		log_warning("cannot record the end of pod %s: %s", s->pod->uuid, strerror(-r));
+}
+
+/* ---- control messages; all that comes from the guest is checked as device input */
+
+static int protocol_error(struct supervisor *s, const char *what)
+{
+	return error_set(&s->end_error, -EBADMSG, "guest-init broke the protocol: %s", what);
+}
+
+/* The app that a message is about, or -1. */
+static ssize_t message_app(const struct supervisor *s, json_t *message)
+{
+	const char *name = json_string_value(json_object_get(message, "app"));
+
+	for (size_t i = 0; name && i < s->resolved->app_count; i++)
+		if (!strcmp(name, s->resolved->apps[i].name))
+			return (ssize_t)i;
+	return -1;
+}
+
+/* A copy of a message's text, safe to show; NULL when there is none. */
+static char *message_text(json_t *message, const char *key)
+{
+	const char *text = json_string_value(json_object_get(message, key));
+	char *copy = text ? strndup(text, 1000) : NULL;
+
+	return copy ? log_sanitise(copy) : NULL;
+}
+
+/* Queues a message; the loop sends it when the guest takes it. */
+static int send_message(struct supervisor *s, json_t *message)
+{
+	_cleanup_free_ char *frame = NULL;
+	size_t length;
+	char *data;
+	int r = wire_frame_encode(message, WIRE_FRAME_MAX_TO_GUEST, &frame, &length);
+
+	if (r < 0)
+		return r;
+	data = realloc(s->outgoing.data, s->outgoing.length + length);
+	if (!data)
+		return -ENOMEM;
+	memcpy(data + s->outgoing.length, frame, length);
+	s->outgoing.data = data;
+	s->outgoing.length += length;
+	return 0;
+}
+
+static void control_writable(struct supervisor *s)
+{
+	ssize_t n = send(s->process.control_fd, s->outgoing.data + s->outgoing.sent,
+		s->outgoing.length - s->outgoing.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	/* That the other end is gone shows when we read. */
+	if (n > 0)
+		s->outgoing.sent += (size_t)n;
+	if (s->outgoing.sent == s->outgoing.length)
+		s->outgoing.sent = s->outgoing.length = 0;
+}
+
+/* An exit status from the guest; -1 when it is none. */
+static int message_status(json_t *message)
+{
+	json_t *status = json_object_get(message, "status");
+	json_int_t value = json_integer_value(status);
+
+	return json_is_integer(status) && value >= 0 && value <= 255 ? (int)value : -1;
+}
+
+static int handle_hello(struct supervisor *s, json_t *message)
+{
+	_cleanup_json_ json_t *configure = NULL;
+	char hostname[64];
+	int r;
+
+	if (s->configured)
+		return protocol_error(s, "hello a second time");
+	if (json_integer_value(json_object_get(message, "version")) != WIRE_VERSION)
+		return protocol_error(s, "another version; build guest-init and appc-vm together");
+	snprintf(hostname, sizeof(hostname), "appc-%s", s->pod->uuid);
+	configure = resolved_pod_configure(s->resolved, s->pod->uuid,
+		s->options->hostname ? s->options->hostname : hostname, true);
+	if (!configure)
+		return error_set(&s->end_error, -ENOMEM, "cannot compose the configure message");
+	r = send_message(s, configure);
+	if (r < 0)
+		return error_set_errno(&s->end_error, r, "cannot configure the guest");
+	s->configured = true;
+	return 0;
+}
+
+static int handle_started(struct supervisor *s, json_t *message)
+{
+	ssize_t index = message_app(s, message);
+
+	if (index < 0 || s->apps[index].state != APP_WAITING)
+		return protocol_error(s, "an app started that cannot have");
+	s->apps[index].state = APP_STARTED;
+	s->apps[index].started_at = pod_now();
+	record_app(s, (size_t)index);
+	return 0;
+}
+
+static int handle_exited(struct supervisor *s, json_t *message)
+{
+	ssize_t index = message_app(s, message);
+	int status = message_status(message);
+	struct app_run *app;
+
+	if (index < 0 || status < 0 || s->apps[index].state == APP_EXITED)
+		return protocol_error(s, "an app exited that cannot have");
+	app = &s->apps[index];
+	app->state = APP_EXITED;
+	app->finished_at = pod_now();
+	app->status = status;
+	app->out_of_memory = json_is_true(json_object_get(message, "oom"));
+	app->message = message_text(message, "message");
+	if (app->message)
+		log_error("app %s: %s", s->resolved->apps[index].name, app->message);
+	if (app->out_of_memory)
+		log_warning("app %s ran out of memory", s->resolved->apps[index].name);
+	record_app(s, (size_t)index);
+	return 0;
+}
+
+static int handle_ended(struct supervisor *s, json_t *message)
+{
+	int status = message_status(message);
+
+	for (size_t i = 0; i < s->resolved->app_count; i++)
+		if (s->apps[i].state != APP_EXITED)
+			return protocol_error(s, "the pod ended before its apps");
+	if (status < 0)
+		return protocol_error(s, "the pod ended without a status");
+	s->ended = true;
+	s->status = status;
+	return 0;
+}
+
+static int handle_message(struct supervisor *s, json_t *message)
+{
+	const char *type = wire_type(message);
+	_cleanup_free_ char *text = NULL;
+
+	if (s->ended || (!s->configured && strcmp(type, "hello") && strcmp(type, "failed")))
+		return protocol_error(s, "a message out of its turn");
+	if (!strcmp(type, "hello"))
+		return handle_hello(s, message);
+	if (!strcmp(type, "started"))
+		return handle_started(s, message);
+	if (!strcmp(type, "exited"))
+		return handle_exited(s, message);
+	if (!strcmp(type, "ended"))
+		return handle_ended(s, message);
+	text = message_text(message, "message");
+	if (!strcmp(type, "warning")) {
+		log_warning("%s", text ? text : "guest-init warns without words");
+		return 0;
+	}
+	if (!strcmp(type, "failed"))
+		return error_set(&s->end_error, -EIO, "guest-init failed: %s",
+			text ? text : "no reason given");
+	return protocol_error(s, "a message of unknown type");
+}
+
+/* Returns 0, or -errno when the conversation is over with s->end_error. */
+static int control_ready(struct supervisor *s)
+{
+	for (;;) {
+		_cleanup_json_ json_t *message = NULL;
+		struct error error;
+		ssize_t n;
+		int r;
+
+		r = wire_reader_next(&s->control, &message, &error);
+		if (r < 0)
+			return protocol_error(s, error.message);
+		if (r > 0) {
+			r = handle_message(s, message);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		n = wire_reader_fill(&s->control, s->process.control_fd);
+		if (n == -EAGAIN)
+			return 0;
+		if (n == 0)
+			return error_set(&s->end_error, -EPIPE, "the guest hung up");
+		if (n < 0)
+			return error_set_errno(&s->end_error, (int)n, "control socket");
+	}
+}
+
+/* ---- output */
+
+static int output_fd(const struct supervisor *s)
+{
+	return s->header.stream == WIRE_STREAM_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+}
+
+/* Whether a frame waits for standard output or error to take it. */
+static bool output_waits(const struct supervisor *s)
+{
+	return s->payload_length > 0 && s->payload_length == le32toh(s->header.length) &&
+		s->header_length == sizeof(s->header);
+}
+
+static void frame_finish(struct supervisor *s)
+{
+	s->header_length = s->payload_length = s->payload_written = 0;
+}
+
+/* The standard fd can take a piece. */
+static void output_ready(struct supervisor *s)
+{
+	size_t left = s->payload_length - s->payload_written;
+	ssize_t n;
+
+	if (left > OUTPUT_CHUNK)
+		left = OUTPUT_CHUNK;
+	n = s->output_closed[s->header.stream] ?
+		(ssize_t)left :
+		write(output_fd(s), s->payload + s->payload_written, left);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n < 0) {
+		/* As with "| head": the pod goes on, its output goes nowhere. */
+		s->output_closed[s->header.stream] = true;
+		return;
+	}
+	s->payload_written += (size_t)n;
+	if (s->payload_written == s->payload_length)
+		frame_finish(s);
+}
+
+static int header_check(struct supervisor *s)
+{
+	uint32_t length = le32toh(s->header.length);
+
+	/* A frame of length 0 ends the stream. */
+	if (length == 0) {
+		s->stream_ended = true;
+		return 0;
+	}
+	if (length > WIRE_STREAM_MAX || le16toh(s->header.app) >= s->resolved->app_count ||
+		(s->header.stream != WIRE_STREAM_STDOUT && s->header.stream != WIRE_STREAM_STDERR))
+		return protocol_error(s, "a malformed output frame");
+	return 0;
+}
+
+/* Reads up to the end of one frame. */
+static int stream_ready(struct supervisor *s)
+{
+	for (;;) {
+		bool in_header = s->header_length < sizeof(s->header);
+		char *to = in_header ? (char *)&s->header + s->header_length :
+				       s->payload + s->payload_length;
+		size_t want = in_header ? sizeof(s->header) - s->header_length :
+					  le32toh(s->header.length) - s->payload_length;
+		ssize_t n = read(s->process.stream_fd, to, want);
+		int r;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n <= 0) {
+			s->stream_ended = true;
+			return 0;
+		}
+		if (!in_header) {
+			s->payload_length += (size_t)n;
+			if (output_waits(s))
+				return 0;
+			continue;
+		}
+		s->header_length += (size_t)n;
+		if (s->header_length == sizeof(s->header)) {
+			r = header_check(s);
+			if (r < 0 || s->stream_ended)
+				return r;
+		}
+	}
+}
+
+/* ---- the loop */
+
+static void request_stop(struct supervisor *s)
+{
+	_cleanup_json_ json_t *message = json_pack("{s:s, s:i}", "type", "stop", "grace_ms",
+		WIRE_STOP_GRACE_MS);
+	int64_t now = monotonic_now();
+
+	s->stops++;
+	/* Before it is configured there is nothing to stop gently. */
+	if (!s->configured || s->stops > STOPS_MAX || !message || send_message(s, message) < 0) {
+		s->kill_at = now;
+		return;
+	}
+	/* A guest that does not come to its end is ended. */
+	if (s->kill_at == 0)
+		s->kill_at = now + (WIRE_STOP_GRACE_MS + STOP_EXTRA_MS) * 1000000ll;
+}
+
+static void signal_ready(struct supervisor *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		log_debug("signal %u: stopping the pod", info.ssi_signo);
+		request_stop(s);
+	}
+}
+
+static void report_ready(struct supervisor *s)
+{
+	struct flavour_report report;
+
+	if (recv(s->process.report_fd, &report, sizeof(report), MSG_DONTWAIT) != sizeof(report))
+		return;
+	s->report = report;
+	s->report.message[sizeof(report.message) - 1] = '\0';
+	s->reported = true;
+}
+
+static int timeout_ms(const struct supervisor *s)
+{
+	int64_t left;
+
+	if (s->kill_at == 0)
+		return s->ended && !output_waits(s) ? DRAIN_MS : -1;
+	left = s->kill_at - monotonic_now();
+	return left <= 0 ? 0 : (int)(left / 1000000) + 1;
+}
+
+/* One turn. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
+static int supervise_once(struct supervisor *s)
+{
+	enum { CONTROL, STREAM, OUTPUT, REPORT, CHILD, SIGNAL, SOURCES };
+	struct pollfd fds[SOURCES] = {
+		[CONTROL] = {.fd = s->ended ? -1 : s->process.control_fd,
+			.events = (short)(s->outgoing.length ? POLLIN | POLLOUT : POLLIN)},
+		[STREAM] = {.fd = s->stream_ended || output_waits(s) ? -1 : s->process.stream_fd,
+			.events = POLLIN},
+		[OUTPUT] = {.fd = output_waits(s) ? output_fd(s) : -1, .events = POLLOUT},
+		[REPORT] = {.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
+		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
+		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
+	};
+	int r = 0, n;
+
+	if (s->ended && s->stream_ended && !output_waits(s))
+		return 1;
+	n = poll(fds, SOURCES, timeout_ms(s));
+	if (n < 0)
+		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
+	if (n == 0 && s->ended && !output_waits(s))
+		s->stream_ended = true;
+	if (s->kill_at && monotonic_now() >= s->kill_at)
+		return error_set(&s->end_error, -ETIMEDOUT, "the pod did not stop and was killed");
+	if (fds[SIGNAL].revents)
+		signal_ready(s);
+	if (fds[REPORT].revents)
+		report_ready(s);
+	if (fds[OUTPUT].revents)
+		output_ready(s);
+	if (fds[STREAM].revents)
+		r = stream_ready(s);
+	if (fds[CONTROL].revents & POLLOUT)
+		control_writable(s);
+	if (r == 0 && fds[CONTROL].revents & ~POLLOUT)
+		r = control_ready(s);
+	/* Output and messages that are still in the sockets come first. */
+	if (r == 0 && (s->reported || fds[CHILD].revents) && !(fds[CONTROL].revents & POLLIN) &&
+		!fds[STREAM].revents && !output_waits(s))
+		r = error_set(&s->end_error, -EPIPE, "the guest's process ended");
+	return r;
+}
+
+/* Lets the process go, hears its report, and makes sure that it is gone. */
+static void release_process(struct supervisor *s)
+{
+	int64_t deadline = monotonic_now() + RELEASE_MS * 1000000ll;
+	siginfo_t info = {0};
+
+	shutdown(s->process.control_fd, SHUT_RDWR);
+	for (;;) {
+		struct pollfd fds[] = {
+			{.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
+			{.fd = s->process.pid_fd, .events = POLLIN},
+		};
+		int64_t left = (deadline - monotonic_now()) / 1000000;
+
+		if (left <= 0 || (poll(fds, ARRAY_SIZE(fds), (int)left) < 0 && errno != EINTR))
+			break;
+		if (fds[0].revents && !s->reported)
+			report_ready(s);
+		if (fds[1].revents)
+			break;
+	}
+	kill(s->process.pid, SIGKILL);
+	while (waitid(P_PIDFD, (id_t)s->process.pid_fd, &info, WEXITED) < 0 && errno == EINTR)
+		;
+	if (!s->reported)
+		report_ready(s);
+	if (!s->reported && info.si_code != CLD_EXITED && info.si_status != SIGKILL)
+		log_warning("the guest's process was killed by signal %d", info.si_status);
+}
+
+/* The message that explains why a pod ended without a word of guest-init. */
+static int explain_end(struct supervisor *s, int r, struct error *err)
+{
+	/* What the machine knows of its own death says more than a socket that was closed. */
+	if (s->reported && (!s->report.started || s->report.end != MACHINE_END_RELEASED) &&
+		r != -ETIMEDOUT)
+		return error_set(err, -EIO, "%s", s->report.message);
+	return error_set(err, r, "%s", s->end_error.message);
+}
+
+static int64_t since(int64_t start, int64_t event)
+{
+	return event ? event - start : -1;
+}
+
+static void fill_timing(const struct supervisor *s, struct pod_timing *timing)
+{
+	const struct machine_mark *marks = s->report.marks;
+	int64_t start = s->options->process_start;
+
+	*timing = (struct pod_timing){
+		.flavour = "vm",
+		.vcpus = s->resolved->vcpus,
+		.memory = s->resolved->memory,
+		.setup = since(start, marks[MACHINE_EVENT_RUN].nanoseconds),
+		.to_init = since(start, marks[MACHINE_EVENT_INIT].nanoseconds),
+		.to_app_exec = since(start, marks[MACHINE_EVENT_APP_EXEC].nanoseconds),
+		.to_output = since(start, marks[MACHINE_EVENT_OUTPUT].nanoseconds),
+		.total = monotonic_now() - start,
+		.resident_kib = s->reported ? s->report.resident_kib : -1,
+	};
+	for (int i = 0; i < MACHINE_EVENTS; i++)
+		timing->instructions[i] = marks[i].nanoseconds && s->report.counts_instructions ?
+			marks[i].instructions :
+			-1;
+}
+
+static int block_signals(int *ret_fd)
+{
+	static const int stops[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(stops); i++)
+		sigaddset(&set, stops[i]);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+/* What a guest that died left in the sockets still belongs to the person; a signal ends the wait. */
+static void drain_output(struct supervisor *s)
+{
+	while (!s->stream_ended || output_waits(s)) {
+		struct pollfd fds[] = {
+			{.fd = output_waits(s) ? output_fd(s) : s->process.stream_fd,
+				.events = output_waits(s) ? POLLOUT : POLLIN},
+			{.fd = s->signal_fd, .events = POLLIN},
+		};
+
+		if ((poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR) || fds[1].revents)
+			return;
+		if (output_waits(s))
+			output_ready(s);
+		else if (stream_ready(s) < 0)
+			return;
+	}
+}
+
+static int supervise(struct supervisor *s, int *ret_status, struct error *err)
+{
+	int r;
+
+	do
+		r = supervise_once(s);
+	while (r == 0);
+	/* The records are on disk before the guest goes. */
+	if (r > 0) {
+		record_end(s, s->status, NULL);
+		release_process(s);
+		*ret_status = s->status;
+		return 0;
+	}
+	release_process(s);
+	drain_output(s);
+	r = explain_end(s, r, err);
+	record_end(s, POD_STATUS_ERROR, err->message);
+	return r;
+}
+
+int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	const struct pod_run_options *options, int *ret_status, struct pod_timing *ret_timing,
+	struct error *err)
+{
+	_cleanup_(supervisor_done) struct supervisor s = {
+		.pod = pod,
+		.resolved = resolved,
+		.options = options,
+		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
+		.signal_fd = -1,
+	};
+	struct flavour_options flavour = {
+		.lock_fd = pod->lock_fd,
+		.init_fd = options->init_fd,
+		.kernel_fd = options->kernel_fd,
+		.vcpus = resolved->vcpus,
+		.memory = resolved->memory,
+		.kernel_messages = options->kernel_messages,
+		.extra_command_line = options->extra_command_line,
+	};
+	struct virtio_fs_export *exports = NULL;
+	_cleanup_close_ int tree = -1;
+	int r;
+
+	wire_reader_init(&s.control, WIRE_FRAME_MAX_FROM_GUEST);
+	s.apps = calloc(resolved->app_count, sizeof(s.apps[0]));
+	if (!s.apps)
+		return -ENOMEM;
+	r = block_signals(&s.signal_fd);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot take over signals");
+	r = pod_tree_exports(resolved, &exports, &flavour.export_count);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot list the volumes");
+	flavour.exports = exports;
+	record_run(&s, "vm");
+	r = pod_tree_mount(pod, resolved, store, true, &tree, err);
+	flavour.tree_fd = tree;
+	if (r == 0)
+		r = flavour_start_vm(&flavour, &s.process, err);
+	pod_tree_exports_free(exports, flavour.export_count);
+	if (r < 0) {
+		record_end(&s, POD_STATUS_ERROR, err->message);
+		return r;
+	}
+	r = supervise(&s, ret_status, err);
+	fill_timing(&s, ret_timing);
+	return r;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor: runs a prepared pod in a flavour and keeps its records.
+ *
+ * It speaks the control protocol with guest-init, whatever wall is between them, copies the apps'
+ * output to our standard output and error, passes requests to stop on, and writes down what became
+ * of each app and of the pod before it lets go of the flavour's process.
+ */
+#ifndef APPC_POD_RUN_H
+#define APPC_POD_RUN_H
+
+#include "pod/flavour.h"
+#include "pod/pod.h"
+#include "pod/resolve.h"
+
+/* Exit status of run when it is not an app's. */
+#define POD_STATUS_ERROR 254
+
+struct pod_run_options {
+	const char *hostname; /* NULL: appc-UUID */
+	int kernel_fd, init_fd;
+	bool kernel_messages;
+	const char *extra_command_line;
+	int64_t process_start; /* CLOCK_MONOTONIC when this command began, for the timing */
+};
+
+/* Where the time went; -1: did not happen, or cannot be counted. Times since process_start. */
+struct pod_timing {
+	const char *flavour;
+	unsigned int vcpus;
+	uint64_t memory;
+	int64_t setup, to_init, to_app_exec, to_output, total; /* nanoseconds */
+	int64_t instructions[MACHINE_EVENTS];
+	int64_t resident_kib;
+};
+
+/*
+ * Runs the pod to its end. *ret_status is the status that the pod ends with: the first failed app's, or
+ * 0. A negative return: the pod did not end by itself; the message says how it did. The pod must be
+ * running (pod_start()) and this process in a mount namespace of its own
+ * (pod_tree_enter_namespace()).
+ */
+int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	const struct pod_run_options *options, int *ret_status, struct pod_timing *ret_timing,
+	struct error *err);
+
+#endif

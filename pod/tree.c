@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+/* tree.c: mounts the pod's tree. */
+#include "pod/tree.h"
+
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define TREE_NAME "tree"
+
+static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
+{
+	struct mount_attr attr = {.attr_set = attributes};
+
+	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
+		       &attr, sizeof(attr)) < 0 ?
+		-errno :
+		0;
+}
+
+static int write_tree_ids(const struct pod *pod, const struct resolved_pod *resolved)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
+
+	if (!stream)
+		return -ENOMEM;
+	for (size_t i = 0; i < resolved->app_count; i++)
+		fprintf(stream, "%s\n", resolved->apps[i].tree_id);
+	if (fclose(stream) != 0)
+		return -ENOMEM;
+	return file_write_atomic(pod->fd, "trees", text, size, 0640);
+}
+
+static int create_empty_volume(const struct pod *pod, const struct resolved_volume *volume)
+{
+	_cleanup_close_ int parent = -1, fd = -1;
+
+	parent = directory_open(pod->fd, "volumes");
+	if (parent < 0)
+		return parent;
+	if (mkdirat(parent, volume->name, 0700) < 0)
+		return -errno;
+	fd = directory_open(parent, volume->name);
+	if (fd < 0)
+		return fd;
+	if (fchown(fd, (uid_t)volume->uid, (gid_t)volume->gid) < 0 ||
+		fchmod(fd, volume->mode & 07777) < 0)
+		return -errno;
+	return 0;
+}
+
+int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct error *err)
+{
+	int r;
+
+	r = write_tree_ids(pod, resolved);
+	if (r == 0)
+		r = directory_create_path(pod->fd, TREE_NAME, 0750);
+	if (r == 0)
+		r = directory_create_path(pod->fd, "volumes", 0750);
+	if (r == 0)
+		r = directory_create_path(pod->fd, "apps", 0750);
+	if (r < 0)
+		return error_set_errno(err, r, "pod %s: cannot write its directory", pod->uuid);
+	for (size_t i = 0; i < resolved->app_count; i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), "overlay/%s/upper", resolved->apps[i].name);
+		r = directory_create_path(pod->fd, path, 0750);
+		if (r == 0) {
+			snprintf(path, sizeof(path), "overlay/%s/work", resolved->apps[i].name);
+			r = directory_create_path(pod->fd, path, 0750);
+		}
+		if (r < 0)
+			return error_set_errno(err, r, "app \"%s\": cannot create %s",
+				resolved->apps[i].name, path);
+	}
+	for (size_t i = 0; i < resolved->volume_count; i++) {
+		if (resolved->volumes[i].kind != APPC_VOLUME_EMPTY)
+			continue;
+		r = create_empty_volume(pod, &resolved->volumes[i]);
+		if (r < 0)
+			return error_set_errno(err, r, "volume \"%s\": cannot create it",
+				resolved->volumes[i].name);
+	}
+	return 0;
+}
+
+/* The upper directory is the root of the mounted tree: it takes over the lower root's mode and owner. */
+static int copy_root_attributes(int lower, int upper)
+{
+	struct stat st;
+
+	if (fstat(lower, &st) < 0 || fchown(upper, st.st_uid, st.st_gid) < 0 ||
+		fchmod(upper, st.st_mode & 07777) < 0)
+		return -errno;
+	return 0;
+}
+
+static int mount_app(const struct pod *pod, const struct resolved_app *app, struct store *store,
+	int tree, unsigned long flags, struct error *err)
+{
+	_cleanup_close_ int lower = -1, upper = -1, work = -1;
+	char path[PATH_MAX], target[PATH_MAX + 64], options[512];
+	int r;
+
+	lower = store_open_tree(store, app->tree_id, err);
+	if (lower < 0)
+		return lower;
+	snprintf(path, sizeof(path), "overlay/%s/upper", app->name);
+	upper = openat(pod->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "overlay/%s/work", app->name);
+	work = openat(pod->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (upper < 0 || work < 0)
+		return error_set_errno(err, -errno, "app \"%s\": its overlay", app->name);
+	r = copy_root_attributes(lower, upper);
+	if (r < 0)
+		return error_set_errno(err, r, "app \"%s\": its overlay", app->name);
+	snprintf(path, sizeof(path), "apps/%s/rootfs", app->name);
+	r = directory_create_path(tree, path, 0755);
+	if (r < 0)
+		return error_set_errno(err, r, "app \"%s\": its root filesystem", app->name);
+	/* Paths through descriptors: names with commas or colons mean nothing to overlayfs then. */
+	snprintf(options, sizeof(options),
+		"lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,"
+		"redirect_dir=on,metacopy=off",
+		lower, upper, work);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d/%s", tree, path);
+	if (mount("overlay", target, "overlay", flags, options) < 0)
+		return error_set_errno(err, -errno, "app \"%s\": cannot mount its root filesystem",
+			app->name);
+	return 0;
+}
+
+/* An empty file or directory to mount on, of the source's kind. */
+static int create_mount_target(int tree, const char *path, int source)
+{
+	struct stat st;
+	int fd;
+
+	if (fstat(source, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return directory_create_path(tree, path, 0755);
+	fd = openat(tree, path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int mount_volume(const struct pod *pod, const struct resolved_volume *volume, int tree,
+	uint64_t attributes, struct error *err)
+{
+	bool empty = volume->kind == APPC_VOLUME_EMPTY;
+	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+	_cleanup_close_ int source = -1, mount_fd = -1;
+	char path[PATH_MAX];
+	int r;
+
+	snprintf(path, sizeof(path), "volumes/%s", volume->name);
+	source = empty ? openat(pod->fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
+			 open(volume->source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (source < 0)
+		return error_set_errno(err, -errno, "volume \"%s\": source \"%s\"", volume->name,
+			empty ? path : volume->source);
+	r = create_mount_target(tree, path, source);
+	if (r < 0)
+		return error_set_errno(err, r, "volume \"%s\": cannot make its mount point",
+			volume->name);
+	if (volume->recursive)
+		flags |= AT_RECURSIVE;
+	mount_fd = (int)syscall(SYS_open_tree, source, "", flags | AT_EMPTY_PATH);
+	if (mount_fd < 0)
+		return error_set_errno(err, -errno, "volume \"%s\": cannot mount it", volume->name);
+	if (volume->read_only)
+		attributes |= MOUNT_ATTR_RDONLY;
+	r = set_mount_attributes(mount_fd, true, attributes);
+	if (r < 0)
+		return error_set_errno(err, r, "volume \"%s\": cannot restrict its mount",
+			volume->name);
+	if (syscall(SYS_move_mount, mount_fd, "", tree, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return error_set_errno(err, -errno, "volume \"%s\": cannot mount it", volume->name);
+	return 0;
+}
+
+int pod_tree_enter_namespace(struct error *err)
+{
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_set_errno(err, -errno, "cannot create a mount namespace");
+	/* Mounts of the host still come in, ours never go out. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return error_set_errno(err, -errno, "cannot detach from the host's mounts");
+	return 0;
+}
+
+int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	bool for_vm, int *ret_fd, struct error *err)
+{
+	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
+	uint64_t attributes = for_vm ?
+		MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC :
+		MOUNT_ATTR_NODEV;
+	_cleanup_close_ int tree = -1;
+	char target[64];
+	int r;
+
+	snprintf(target, sizeof(target), "/proc/self/fd/%d/" TREE_NAME, pod->fd);
+	if (mount("pod", target, "tmpfs", flags, "mode=0755,size=1m") < 0)
+		return error_set_errno(err, -errno, "cannot mount the pod's tree");
+	tree = directory_open(pod->fd, TREE_NAME);
+	if (tree < 0)
+		return error_set_errno(err, tree, "cannot open the pod's tree");
+	r = directory_create_path(tree, "apps", 0755);
+	if (r == 0)
+		r = directory_create_path(tree, "volumes", 0755);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot write the pod's tree");
+	for (size_t i = 0; i < resolved->app_count; i++) {
+		r = mount_app(pod, &resolved->apps[i], store, tree, flags, err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < resolved->volume_count; i++) {
+		r = mount_volume(pod, &resolved->volumes[i], tree, attributes, err);
+		if (r < 0)
+			return r;
+	}
+	*ret_fd = TAKE_FD(tree);
+	return 0;
+}
+
+int pod_tree_exports(const struct resolved_pod *resolved, struct virtio_fs_export **ret,
+	size_t *ret_count)
+{
+	struct virtio_fs_export *exports = calloc(resolved->volume_count + 1, sizeof(*exports));
+	size_t count = 0;
+
+	if (!exports)
+		return -ENOMEM;
+	for (size_t i = 0; i < resolved->volume_count; i++) {
+		const struct resolved_volume *volume = &resolved->volumes[i];
+		char *path;
+
+		/* A read-only mount suffices for the pod's own; on it nothing ever changes. */
+		if (volume->kind == APPC_VOLUME_EMPTY)
+			continue;
+		if (asprintf(&path, "volumes/%s", volume->name) < 0) {
+			pod_tree_exports_free(exports, count);
+			return -ENOMEM;
+		}
+		exports[count++] = (struct virtio_fs_export){
+			.path = path,
+			.policy = volume->read_only ? VIRTIO_FS_READ_ONLY_SHARED :
+						      VIRTIO_FS_SHARED,
+		};
+	}
+	*ret = exports;
+	*ret_count = count;
+	return 0;
+}
+
+void pod_tree_exports_free(struct virtio_fs_export *exports, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free((char *)exports[i].path);
+	free(exports);
+}

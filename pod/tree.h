@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pod's one file tree, assembled from mounts in a private mount namespace:
+ *
+ *   /apps/APP/rootfs   overlayfs: the rendered tree below, the pod's own changes above
+ *   /volumes/NAME      bind mount of the host's file or directory, or of the pod's own directory
+ *
+ * It vanishes with the last process in the namespace: a killed pod leaves no mount behind.
+ */
+#ifndef APPC_POD_TREE_H
+#define APPC_POD_TREE_H
+
+#include "pod/pod.h"
+#include "pod/resolve.h"
+#include "virtio/fs/fs.h"
+
+/* Writes what the tree needs into the pod's directory: overlay and volume directories, the ids. */
+int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct error *err);
+
+/*
+ * Leaves the host's mount namespace for a private one. Before any thread is started, and before the
+ * data directory is opened: fds from the old namespace cannot be mounted on, or from, in the new.
+ */
+int pod_tree_enter_namespace(struct error *err);
+
+/*
+ * Mounts the tree. *ret_fd is its root. for_vm: the host itself never runs or trusts what is in the
+ * tree, so devices, set-user-id programs and execution are off.
+ */
+int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	bool for_vm, int *ret_fd, struct error *err);
+
+/* How the file server is to treat the volumes. The caller frees *ret with pod_tree_exports_free(). */
+int pod_tree_exports(const struct resolved_pod *resolved, struct virtio_fs_export **ret,
+	size_t *ret_count);
+void pod_tree_exports_free(struct virtio_fs_export *exports, size_t count);
+
+#endif

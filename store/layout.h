@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the store share: its directories, and names inside them. */
+#ifndef APPC_STORE_LAYOUT_H
+#define APPC_STORE_LAYOUT_H
+
+#include "store/store.h"
+
+#include <jansson.h>
+
+struct store {
+	int images, trees, tmp; /* directory fds */
+};
+
+#define IMAGE_MANIFEST  "manifest"
+#define IMAGE_ARCHIVE   "image.tar"
+#define IMAGE_INFO      "info.json"
+#define IMAGE_LAST_USED "last-used"
+#define TREE_ROOTFS     "rootfs"
+#define TREE_INFO       "info.json"
+
+#define INFO_SIZE_MAX (1u << 20)
+
+/* What an image's info.json holds. */
+struct image_info {
+	int64_t import_time;
+	uint32_t import_nanoseconds;
+	uint64_t size;      /* bytes of image.tar */
+	uint64_t file_size; /* bytes of the file that was imported */
+};
+
+/* Whether name is a whole image id, a whole tree id. */
+bool image_id_is_valid(const char *name);
+bool tree_id_is_valid(const char *name);
+
+/* Opens images/ID. -ENOENT with a message. Returns the fd. */
+int image_open(struct store *store, const char *id, struct error *err);
+
+int image_info_read(int image_fd, const char *id, struct image_info *ret, struct error *err);
+
+/* Whether labels has all that wanted has; wanted may be NULL. */
+bool labels_include(const struct appc_pairs *labels, const struct appc_pairs *wanted);
+
+/* Opens a path below dirfd, following no symbolic link anywhere. Returns the fd or -errno. */
+int open_without_links(int dirfd, const char *path, int flags);
+
+/* Opens trees/ID. -ENOENT with a message. Returns the fd. */
+int tree_open(struct store *store, const char *tree_id, struct error *err);
+
+/* The tree's info.json; the caller owns the reference. */
+int tree_info_read(int tree_fd, const char *tree_id, json_t **ret, struct error *err);
+
+/* Writes a new file with fsync. */
+int file_create_synced(int dirfd, const char *name, const void *data, size_t length);
+
+/* The same for a JSON object, which it takes over; NULL means out of memory. */
+int json_create_synced(int dirfd, const char *name, json_t *json);
+
+#endif

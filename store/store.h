@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: images that were imported, and the trees rendered from them.
+ *
+ * Layout below the data directory (design: crash safety by "temporary name, fsync, rename"):
+ *   images/ID/manifest     the image manifest, bytes as in the archive
+ *   images/ID/image.tar    the archive, uncompressed (the image id is its SHA-512)
+ *   images/ID/info.json    what is not in the manifest: import time, sizes
+ *   images/ID/last-used    an empty file; its modification time is the last use
+ *   trees/TREE-ID/rootfs   the rendered tree of an image with its dependencies, read-only by use
+ *   trees/TREE-ID/info.json  the image ids it was rendered from, and the hash of the tree
+ *   tmp/                   what is being written; anything there that no process holds locked is
+ *                          rubbish of a killed process, removed by the next command that writes
+ * A directory named images/ID or trees/ID exists only whole. Removal renames into tmp/ first.
+ *
+ * Image ids are "sha512-" and 128 hexadecimal digits. Functions that take an id accept a prefix of
+ * at least "sha512-" and two digits (-ENOENT: none, -ENOTUNIQ: several).
+ * Concurrency: any number of processes may use one store; a struct store belongs to one thread.
+ * Errors: -errno with a message that names the image or file.
+ */
+#ifndef APPC_STORE_STORE_H
+#define APPC_STORE_STORE_H
+
+#include "appc/manifest.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STORE_IMAGE_ID_SIZE (7 + 128 + 1)
+#define STORE_TREE_ID_SIZE  (12 + 64 + 1) /* "deps-sha512-" and 64 digits */
+
+struct store;
+
+/* Opens or creates the store below the data directory. data_dirfd is borrowed until store_close().
+ */
+int store_open(int data_dirfd, struct store **ret, struct error *err);
+void store_close(struct store *store);
+
+static inline void cleanup_store(struct store **store)
+{
+	if (*store)
+		store_close(*store);
+}
+#define _cleanup_store_ _cleanup_(cleanup_store)
+
+/* Limits against decompression bombs; the defaults suit real distributions. 0: the default. */
+struct store_limits {
+	uint64_t archive_bytes; /* uncompressed size of one archive, and of its files with holes */
+	uint64_t entries;       /* entries of one archive */
+};
+#define STORE_LIMITS_DEFAULT \
+	((struct store_limits){.archive_bytes = 64ull << 30, .entries = 4u << 20})
+
+/* done and total are bytes of the (compressed) input; total is 0 when it is not known. */
+typedef void store_progress_fn(void *context, uint64_t done, uint64_t total);
+
+struct store_import_options {
+	struct store_limits limits;
+	store_progress_fn *progress; /* may be NULL */
+	void *progress_context;
+};
+
+/*
+ * Imports an ACI (tar: plain, gzip, bzip2 or xz, recognised by content) from fd, read from its
+ * present position to its end; a pipe will do. source names it in messages. The archive is
+ * validated whole (layout, names, links, manifest) before the image appears. options may be NULL.
+ * Importing an image again is success and leaves it as it was. ret_id has room for
+ * STORE_IMAGE_ID_SIZE.
+ */
+int store_import(struct store *store, int fd, const char *source,
+	const struct store_import_options *options, char *ret_id, struct error *err);
+
+struct store_image {
+	char id[STORE_IMAGE_ID_SIZE];
+	struct appc_image_manifest *manifest; /* owned */
+	uint64_t size;                        /* bytes of the uncompressed archive */
+	int64_t import_time, last_used;       /* seconds since 1970 */
+	uint32_t import_nanoseconds;          /* of import_time */
+};
+
+/* All images, oldest import first; images that cannot be read are skipped with a warning. */
+int store_list(struct store *store, struct store_image **ret, size_t *ret_count, struct error *err);
+void store_images_free(struct store_image *images, size_t count);
+
+/* Full id from a prefix. */
+int store_find_id(struct store *store, const char *prefix, char *ret_id, struct error *err);
+
+/*
+ * The image of that name whose labels include all those given; of several the newest import.
+ * -ENOENT with a message that lists what of that name is there.
+ */
+int store_find_name(struct store *store, const char *name, const struct appc_pairs *labels,
+	char *ret_id, struct error *err);
+
+/* The manifest of an image by full id; the caller frees it. */
+int store_image_manifest(
+	struct store *store, const char *id, struct appc_image_manifest **ret, struct error *err);
+
+/*
+ * Renders an image with its dependencies into the tree store, unless that tree is there already.
+ * ret_tree_id has room for STORE_TREE_ID_SIZE. Marks the images as used.
+ */
+int store_render(struct store *store, const char *id, char *ret_tree_id, struct error *err);
+
+/*
+ * Compares a tree with the hash that was recorded when it was rendered. -EBADMSG with a message: it
+ * was changed. Reads the whole tree.
+ */
+int store_verify_tree(struct store *store, const char *tree_id, struct error *err);
+
+/* Opens the rootfs directory of a rendered tree. Returns an fd (O_PATH) or -errno. */
+int store_open_tree(struct store *store, const char *tree_id, struct error *err);
+
+/* Removes an image by full id; trees rendered from it stay until store_gc(). */
+int store_remove(struct store *store, const char *id, struct error *err);
+
+/*
+ * Removes the rubbish of killed processes and every tree that is neither in tree_ids_in_use nor
+ * rendered for an image that is still there. ret_removed counts the trees (may be NULL).
+ */
+int store_gc(struct store *store, char *const *tree_ids_in_use, size_t in_use_count,
+	size_t *ret_removed, struct error *err);
+
+#endif

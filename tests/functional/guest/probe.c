@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The app of the functional tests: a static program that runs the commands it is given, one after
+ * the other, and prints what it finds, one line each, so that a test learns much from one boot.
+ * The tests run it on the host as well and compare.
+ *
+ *   probe COMMAND ARGUMENT... COMMAND ARGUMENT... ...
+ *
+ * Each command has a fixed number of arguments (the table at the end). A command that cannot do its
+ * work prints the error number's name in its line; only "check" commands end the program.
+ */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_ACCESS_MODE 0644
+#define AWAIT_STEP_MS    50
+#define AWAIT_LIMIT_S    600
+
+static int number(const char *text)
+{
+	return (int)strtol(text, NULL, 10);
+}
+
+static void say(char **args)
+{
+	puts(args[0]);
+}
+
+static void complain(char **args)
+{
+	fprintf(stderr, "%s\n", args[0]);
+}
+
+static void identity(char **args)
+{
+	(void)args;
+	gid_t groups[64];
+	int count = getgroups(64, groups);
+
+	printf("identity: uid=%u euid=%u gid=%u egid=%u groups=", getuid(), geteuid(), getgid(),
+		getegid());
+	for (int i = 0; i < count; i++)
+		printf("%s%u", i ? "," : "", groups[i]);
+	printf("\n");
+}
+
+static void env(char **args)
+{
+	const char *value = getenv(args[0]);
+
+	printf("env %s: %s\n", args[0], value ? value : "(unset)");
+}
+
+static void cwd(char **args)
+{
+	(void)args;
+	char path[PATH_MAX];
+
+	printf("cwd: %s\n", getcwd(path, sizeof(path)) ? path : strerrorname_np(errno));
+}
+
+static void host_name(char **args)
+{
+	(void)args;
+	char name[HOST_NAME_MAX + 1] = "";
+
+	gethostname(name, sizeof(name) - 1);
+	printf("hostname: %s\n", name);
+}
+
+static void write_file(char **args)
+{
+	int fd = open(args[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_ACCESS_MODE);
+	size_t length = strlen(args[1]);
+	bool written = fd >= 0 && write(fd, args[1], length) == (ssize_t)length;
+
+	printf("write %s: %s\n", args[0], written ? "ok" : strerrorname_np(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void read_file(char **args)
+{
+	char text[4096];
+	int fd = open(args[0], O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
+
+	if (length < 0)
+		printf("read %s: %s\n", args[0], strerrorname_np(errno));
+	else
+		printf("read %s: %.*s\n", args[0], (int)length, text);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void show_status(char **args)
+{
+	struct stat st;
+
+	if (lstat(args[0], &st))
+		printf("stat %s: %s\n", args[0], strerrorname_np(errno));
+	else
+		printf("stat %s: %06o %u %u %jd\n", args[0], st.st_mode, st.st_uid, st.st_gid,
+			S_ISDIR(st.st_mode) ? (intmax_t)0 : (intmax_t)st.st_size);
+}
+
+/* COUNT lines, each in three writes: what another app says must not come between. */
+static void lines(char **args)
+{
+	int count = number(args[1]);
+
+	setvbuf(stdout, NULL, _IONBF, 0);
+	for (int i = 0; i < count; i++) {
+		printf("%s", args[0]);
+		printf("-line-%d-", i);
+		printf("%s\n", args[0]);
+	}
+}
+
+static void end(char **args)
+{
+	exit(number(args[0]));
+}
+
+static void crash(char **args)
+{
+	(void)args;
+	raise(SIGSEGV);
+}
+
+static void await_signal(int signal)
+{
+	sigset_t set;
+	int got = 0;
+
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	puts("ready");
+	fflush(stdout);
+	while (sigwait(&set, &got) || got != signal)
+		;
+}
+
+/* Says "ready", then "stopping" when SIGTERM comes, and goes on. */
+static void until_stopped(char **args)
+{
+	(void)args;
+	await_signal(SIGTERM);
+	puts("stopping");
+}
+
+/* Says "ready" and stays until a signal ends it. */
+static void forever(char **args)
+{
+	(void)args;
+	puts("ready");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+/* Waits for a file to appear: how a test on the host paces the guest. */
+static void await(char **args)
+{
+	struct timespec step = {.tv_nsec = AWAIT_STEP_MS * 1000000L};
+	struct timespec start, now;
+
+	fflush(stdout);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (access(args[0], F_OK)) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec > AWAIT_LIMIT_S) {
+			printf("await %s: did not appear\n", args[0]);
+			exit(99);
+		}
+		nanosleep(&step, NULL);
+	}
+}
+
+/* Takes memory until something ends us. */
+static void hog(char **args)
+{
+	(void)args;
+	const size_t step = 1 << 20;
+
+	fflush(stdout);
+	for (;;) {
+		char *block = mmap(
+			NULL, step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (block == MAP_FAILED)
+			break;
+		for (size_t i = 0; i < step; i += 4096)
+			block[i] = 1;
+	}
+	puts("hog: memory was refused");
+}
+
+/* Fowler, Noll, Vo: 1a, 64 bits. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t length)
+{
+	const unsigned char *bytes = data;
+
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3u;
+	return hash;
+}
+#define HASH_START 0xcbf29ce484222325u
+
+static int directory_open(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0) {
+		printf("%s: %s\n", path, strerrorname_np(errno));
+		exit(98);
+	}
+	return fd;
+}
+
+/* create, rename, unlink DIRECTORY COUNT: of many small files. Any error is the last line. */
+static void many(const char *verb, char **args)
+{
+	int dirfd = directory_open(args[0]);
+	int count = number(args[1]);
+	int failures = 0;
+
+	for (int i = 0; i < count; i++) {
+		char name[32], to[32], text[64];
+
+		snprintf(name, sizeof(name), "%s-%05d", *verb == 'u' ? "renamed" : "file", i);
+		snprintf(to, sizeof(to), "renamed-%05d", i);
+		if (*verb == 'c') {
+			int length = snprintf(text, sizeof(text), "content of file %d\n", i);
+			int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+				FILE_ACCESS_MODE);
+			failures += fd < 0 || write(fd, text, (size_t)length) != length ||
+				close(fd);
+		} else if (*verb == 'r') {
+			failures += renameat(dirfd, name, dirfd, to) != 0;
+		} else {
+			failures += unlinkat(dirfd, name, 0) != 0;
+		}
+	}
+	close(dirfd);
+	printf("%s %s: %d, %d failed\n", verb, args[0], count, failures);
+	fflush(stdout);
+}
+
+static void create_many(char **args)
+{
+	many("create", args);
+}
+
+static void rename_many(char **args)
+{
+	many("rename", args);
+}
+
+static void unlink_many(char **args)
+{
+	many("unlink", args);
+}
+
+/* Names, sizes and modes in a directory, in whatever order they come. */
+static void list(char **args)
+{
+	DIR *directory = fdopendir(directory_open(args[0]));
+	struct dirent *entry;
+	uint64_t sum = 0;
+	unsigned int count = 0;
+
+	while (directory && (entry = readdir(directory))) {
+		struct stat st;
+		uint64_t hash;
+
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW)) {
+			printf("list %s: %s: %s\n", args[0], entry->d_name, strerrorname_np(errno));
+			continue;
+		}
+		hash = hash_bytes(HASH_START, entry->d_name, strlen(entry->d_name));
+		hash = hash_bytes(hash, &st.st_size, sizeof(st.st_size));
+		sum += hash_bytes(hash, &st.st_mode, sizeof(st.st_mode));
+		count++;
+	}
+	if (directory)
+		closedir(directory);
+	printf("list: %u entries, %016jx\n", count, (uintmax_t)sum);
+	fflush(stdout);
+}
+
+static struct {
+	uint64_t sum;
+	unsigned int count;
+	size_t root_length;
+} walk;
+
+static int tree_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	const char *name = path + walk.root_length;
+	uint64_t hash = hash_bytes(HASH_START, name, strlen(name));
+	char target[PATH_MAX];
+
+	(void)where;
+	if (type == FTW_NS || type == FTW_DNR) {
+		printf("tree: cannot read %s\n", path);
+		return 0;
+	}
+	hash = hash_bytes(hash, &st->st_mode, sizeof(st->st_mode));
+	hash = hash_bytes(hash, &st->st_uid, sizeof(st->st_uid));
+	hash = hash_bytes(hash, &st->st_gid, sizeof(st->st_gid));
+	if (!S_ISDIR(st->st_mode))
+		hash = hash_bytes(hash, &st->st_size, sizeof(st->st_size));
+	if (S_ISLNK(st->st_mode)) {
+		ssize_t length = readlink(path, target, sizeof(target));
+		hash = hash_bytes(hash, target, length > 0 ? (size_t)length : 0);
+	}
+	walk.sum += hash;
+	walk.count++;
+	return 0;
+}
+
+/* Everything below a directory: names, types, modes, owners, sizes, targets of symbolic links. */
+static void tree(char **args)
+{
+	memset(&walk, 0, sizeof(walk));
+	walk.root_length = strlen(args[0]);
+	nftw(args[0], tree_entry, 32, FTW_PHYS | FTW_MOUNT);
+	printf("tree: %u entries, %016jx\n", walk.count, (uintmax_t)walk.sum);
+	fflush(stdout);
+}
+
+static void digest(char **args)
+{
+	static char buffer[1 << 16];
+	int fd = open(args[0], O_RDONLY | O_CLOEXEC);
+	uint64_t hash = HASH_START;
+	ssize_t length = -1;
+
+	while (fd >= 0 && (length = read(fd, buffer, sizeof(buffer))) > 0)
+		hash = hash_bytes(hash, buffer, (size_t)length);
+	if (length < 0)
+		printf("digest %s: %s\n", args[0], strerrorname_np(errno));
+	else
+		printf("digest %s: %016jx\n", args[0], (uintmax_t)hash);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A TCP connection to ourselves over the loopback. */
+static void loopback(char **args)
+{
+	(void)args;
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(address);
+	int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int peer = -1;
+	char byte = 0;
+	bool works = !bind(server, (struct sockaddr *)&address, sizeof(address)) &&
+		!listen(server, 1) && !getsockname(server, (struct sockaddr *)&address, &length) &&
+		!connect(client, (struct sockaddr *)&address, sizeof(address)) &&
+		(peer = accept(server, NULL, NULL)) >= 0 && write(client, "x", 1) == 1 &&
+		read(peer, &byte, 1) == 1 && byte == 'x';
+
+	printf("loopback: %s\n", works ? "ok" : strerrorname_np(errno));
+	close(server);
+	close(client);
+	if (peer >= 0)
+		close(peer);
+}
+
+/* What a file descriptor keeps when its name is gone. */
+static void unlinked(char **args)
+{
+	char text[8] = "";
+	int fd = open(args[0], O_RDWR | O_CREAT | O_CLOEXEC, FILE_ACCESS_MODE);
+	struct stat st = {0};
+	bool works = fd >= 0 && !unlink(args[0]) && write(fd, "kept", 4) == 4 &&
+		pread(fd, text, 4, 0) == 4 && !strcmp(text, "kept") && !fstat(fd, &st) &&
+		st.st_nlink == 0;
+
+	printf("unlinked: %s\n", works ? "ok" : strerrorname_np(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Makes process 1 crash, by the right of CAP_SYS_PTRACE. */
+static void crash_init(char **args)
+{
+	(void)args;
+	struct user_regs_struct registers;
+	int status;
+
+	fflush(stdout);
+	if (ptrace(PTRACE_ATTACH, 1, NULL, NULL) || waitpid(1, &status, __WALL) != 1 ||
+		ptrace(PTRACE_GETREGS, 1, NULL, &registers)) {
+		printf("crash-init: %s\n", strerrorname_np(errno));
+		return;
+	}
+	registers.rip = 0;
+	registers.orig_rax = (unsigned long long)-1;
+	if (ptrace(PTRACE_SETREGS, 1, NULL, &registers) || ptrace(PTRACE_DETACH, 1, NULL, NULL))
+		printf("crash-init: %s\n", strerrorname_np(errno));
+	for (;;)
+		pause();
+}
+
+static const struct command {
+	const char *name;
+	int arguments;
+	void (*run)(char **args);
+} commands[] = {
+	{"say", 1, say},
+	{"complain", 1, complain},
+	{"identity", 0, identity},
+	{"env", 1, env},
+	{"cwd", 0, cwd},
+	{"hostname", 0, host_name},
+	{"write", 2, write_file},
+	{"read", 1, read_file},
+	{"stat", 1, show_status},
+	{"lines", 2, lines},
+	{"exit", 1, end},
+	{"crash", 0, crash},
+	{"until-stopped", 0, until_stopped},
+	{"forever", 0, forever},
+	{"await", 1, await},
+	{"hog", 0, hog},
+	{"create", 2, create_many},
+	{"rename", 2, rename_many},
+	{"unlink", 2, unlink_many},
+	{"list", 1, list},
+	{"tree", 1, tree},
+	{"digest", 1, digest},
+	{"loopback", 0, loopback},
+	{"unlinked", 1, unlinked},
+	{"crash-init", 0, crash_init},
+};
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc;) {
+		const struct command *command = NULL;
+
+		for (size_t j = 0; j < sizeof(commands) / sizeof(*commands); j++)
+			if (!strcmp(argv[i], commands[j].name))
+				command = &commands[j];
+		if (!command || i + command->arguments >= argc) {
+			fprintf(stderr, "probe: %s: no such command, or too few arguments\n",
+				argv[i]);
+			return 97;
+		}
+		command->run(&argv[i + 1]);
+		i += 1 + command->arguments;
+	}
+	fflush(stdout);
+	return 0;
+}

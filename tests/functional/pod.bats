@@ -1,0 +1,142 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Pods: what an app finds, what its end means, how apps live together. Each test boots one VM.
+# shellcheck disable=SC2016,SC2034 # the variables are jq's; lib.bash reads LIMIT
+
+load lib
+
+setup_file()
+{
+	[ ! -c /dev/kvm ] || data_directory
+}
+
+setup()
+{
+	needs_kvm
+}
+
+@test "an app finds its user, groups, environment, directory and network; its status 7 is the pod's" {
+	pod '.apps = [app("world"; ["identity", "cwd", "env", "COLOUR", "env", "PATH", "env",
+			"AC_APP_NAME", "env", "HOME", "env", "LANG_OF_THE_HOST", "hostname", "loopback",
+			"stat", "/dev/null", "stat", "/proc/self", "write", "/tmp/own", "text", "read", "/tmp/own",
+			"write", "/etc/passwd", "text", "unlinked", "/tmp/gone", "complain", "on standard error",
+			"exit", "7"]) |
+		.app += {user: "alice", group: "staff", supplementaryGIDs: [4, 24], workingDirectory: "/home/alice",
+			environment: [{name: "COLOUR", value: "blue and \"green\"\n"}]}]'
+	LANG_OF_THE_HOST=C run_pod --hostname=named-by-us
+	expect_status 7
+	expect_line 'identity: uid=1000 euid=1000 gid=50 egid=50 groups=4,24' \
+		'cwd: /home/alice' \
+		'env COLOUR: blue and "green"' \
+		'env PATH: /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+		'env AC_APP_NAME: world' \
+		'env LANG_OF_THE_HOST: (unset)' \
+		'hostname: named-by-us' \
+		'loopback: ok' \
+		'write /tmp/own: ok' \
+		'read /tmp/own: text' \
+		'write /etc/passwd: EACCES' \
+		'unlinked: ok'
+	grep -q '^stat /dev/null: 020666 ' "$OUT"
+	grep -q '^stat /proc/self: 120777 ' "$OUT"
+	expect_error 'on standard error'
+	run ! grep -q 'on standard error' "$OUT"
+}
+
+@test "a pod whose app is killed by SIGSEGV ends with 139, and list and status say so" {
+	pod '.apps = [app("crash"; ["say", "before", "crash"])]'
+	run_pod
+	expect_status 139
+	expect_line before
+
+	run appc_vm list
+	[ "$status" -eq 0 ]
+	uuid=$(grep crash <<<"$output" | grep exited | grep -oE '^[0-9a-f]+[-0-9a-f]*')
+	run appc_vm status "$uuid"
+	[ "$status" -eq 0 ]
+	[[ $output == *state=exited* ]]
+	[[ $output == *app-crash=139* ]]
+
+	appc_vm rm "$uuid"
+	run appc_vm status "$uuid"
+	[ "$status" -eq 254 ]
+}
+
+@test "a program that is not there ends the pod with 203 and is named" {
+	pod '.apps = [app("missing"; []) | .app.exec = ["/bin/no-such-program", "argument"]]'
+	run_pod
+	expect_status 203
+	expect_error '/bin/no-such-program'
+	expect_error 'No such file or directory'
+}
+
+@test "two apps speak at once and their lines do not mix" {
+	pod '.apps = [app("one"; ["lines", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "300"]),
+		app("two"; ["lines", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "300"])]'
+	run_pod
+	expect_status 0
+	[ "$(grep -cE 'a{32}-line-[0-9]+-a{32}$' "$OUT")" -eq 300 ]
+	[ "$(grep -cE 'b{32}-line-[0-9]+-b{32}$' "$OUT")" -eq 300 ]
+	run ! grep -E 'ab|ba' "$OUT"
+	# Each app's lines are in the order in which it said them.
+	grep -oE 'line-[0-9]+-a' "$OUT" | grep -oE '[0-9]+' >"$BATS_TEST_TMPDIR/order"
+	seq 0 299 | cmp - "$BATS_TEST_TMPDIR/order"
+}
+
+@test "an app that fails stops the others, and its status is the pod's" {
+	pod '.apps = [app("patient"; ["write", "/shared/patient", "here", "until-stopped"]),
+			app("hasty"; ["await", "/shared/patient", "exit", "3"])] |
+		.apps[].mounts = [{volume: "shared", path: "/shared"}] |
+		.volumes = [{name: "shared", kind: "empty", mode: "1777"}]'
+	run_pod
+	expect_status 3
+	grep -q 'stopping$' "$OUT"
+}
+
+@test "SIGTERM to run stops the apps, and the pod ends with what they made of it" {
+	pod '.apps = [app("polite"; ["until-stopped", "exit", "5"])]'
+	start_pod
+	eventually "the app is ready" said ready
+	kill -TERM "$RUN"
+	finish_pod
+	expect_status 5
+	expect_line stopping
+}
+
+@test "a pod whose run is killed with SIGKILL is listed as exited, and gc removes it" {
+	pod '.apps = [app("orphan"; ["forever"])]'
+	start_pod
+	eventually "the app is ready" said ready
+	run appc_vm list
+	[[ $output == *orphan*running* ]]
+	uuid=$(grep orphan <<<"$output" | grep -oE '^[0-9a-f]+[-0-9a-f]*')
+	kill -KILL "$RUN"
+	eventually "nothing of the pod is left" nothing_left
+	RUN=
+
+	run appc_vm list
+	[ "$status" -eq 0 ]
+	[[ $output == *orphan*exited* ]]
+	appc_vm gc --grace-period=0s
+	appc_vm gc --grace-period=0s
+	run appc_vm list
+	[[ $output != *orphan* ]]
+	[ -z "$(find "$DATA" -name "*$uuid*" -print)" ]
+	# The store is as it was: the next pod of the same image starts from it.
+	[ "$(appc_vm image list | grep -c sha512-)" -eq 1 ]
+}
+
+@test "timing is one JSON object with the counts of this host" {
+	pod '.apps = [app("timed"; ["say", "first output"])]'
+	run_pod --timing=json --memory=128M --cpus=1
+	expect_status 0
+	tail -n 1 "$ERR" | jq --exit-status '
+		.flavour == "vm" and .vcpus == 1 and .memory_mib == 128 and
+		(.ms | .setup >= 0 and .to_init > 0 and .to_first_app_exec >= .to_init and
+			.to_first_output >= .to_first_app_exec and .total >= .to_first_output) and
+		.vmm_rss_kib > 0'
+	# The bar for guest-init, where the kernel's instructions can be counted.
+	tail -n 1 "$ERR" | jq --exit-status '
+		.guest_kernel_instructions.to_init as $count | $count == null or
+			($count > 100000 and $count <= 14000000) or $count < 100000'
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * fuzz_control_frames.c: bytes of the control stream, as the guest reads them and as the host does.
+ *
+ * The first byte chooses the direction and where the rest is split, so that frames in parts are
+ * met.
+ */
+#include "guest-init/control.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void message_read(json_t *message)
+{
+	struct guest_config config;
+	unsigned int grace_ms;
+	struct error err;
+
+	if (!wire_type(message))
+		__builtin_trap();
+	if (guest_config_parse(message, &config, &err) == 0)
+		for (size_t i = 0; i < config.app_count; i++)
+			if (!config.apps[i].exec[0] || config.apps[i].working_directory[0] != '/')
+				__builtin_trap();
+	guest_config_done(&config);
+	if (guest_stop_parse(message, &grace_ms, &err) == 0 && grace_ms > 24 * 3600 * 1000)
+		__builtin_trap();
+}
+
+/* Returns false when the stream is broken. */
+static bool frames_read(struct wire_reader *reader, bool is_guest)
+{
+	struct error err;
+	int r;
+
+	do {
+		_cleanup_json_ json_t *message = NULL;
+
+		r = wire_reader_next(reader, &message, &err);
+		if (r > 0 && is_guest)
+			message_read(message);
+	} while (r > 0);
+	return r == 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct wire_reader reader;
+	size_t split;
+	bool is_guest;
+
+	if (size < 1)
+		return 0;
+	is_guest = data[0] & 1;
+	split = data[0] >> 1;
+	data++;
+	size--;
+	if (split > size)
+		split = size;
+	wire_reader_init(&reader, is_guest ? WIRE_FRAME_MAX_TO_GUEST : WIRE_FRAME_MAX_FROM_GUEST);
+	if (wire_reader_add(&reader, data, split) == 0 && frames_read(&reader, is_guest) &&
+		wire_reader_add(&reader, data + split, size - split) == 0)
+		frames_read(&reader, is_guest);
+	wire_reader_done(&reader);
+	return 0;
+}

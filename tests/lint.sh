@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Static checks, each over the whole project; all run, and the status is 1 when one found something.
+#
+#   format      clang-format, .clang-format
+#   compiler    gcc with every warning of the Makefile as an error
+#   clang-tidy  .clang-tidy
+#   cppcheck    warnings, performance, portability
+#   scripts     shellcheck
+#
+#   tests/lint.sh [CHECK...]    all checks when none is named
+# shellcheck disable=SC2317 # the checks are called by name
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+mapfile -t sources < <(find . -path ./build -prune -o -path ./.git -prune -o -name '*.c' -print |
+	sed 's,^\./,,' | LC_ALL=C sort)
+mapfile -t headers < <(find . -path ./build -prune -o -path ./.git -prune -o -name '*.h' -print |
+	sed 's,^\./,,' | LC_ALL=C sort)
+mapfile -t scripts < <(find . -path ./build -prune -o -path ./.git -prune -o -type f \
+	\( -name '*.sh' -o -name '*.bash' -o -name '*.bats' -o -path ./.ci/run -o \
+	-path '*/rootfs/bin/*' \) -print | sed 's,^\./,,' | LC_ALL=C sort)
+# What the Makefile defines for every source.
+flags=(-std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. '-DAPPC_VM_VERSION="lint"')
+cpus=$(nproc)
+
+format()
+{
+	clang-format --dry-run -Werror "${sources[@]}" "${headers[@]}"
+}
+
+compiler()
+{
+	make --no-print-directory -j "$cpus" BUILD=build/lint WERROR=1 all
+}
+
+tidy_one()
+{
+	local file=$1 output include=(-include tests/lint_analyzer.h)
+	[ "$file" != base/error.c ] || include=()
+	output=$(clang-tidy --quiet "$file" -- "${flags[@]}" "${include[@]}" 2>&1) && return
+	grep -v 'warnings\? generated' <<<"$output"
+	return 1
+}
+
+tidy()
+{
+	printf '%s\0' "${sources[@]}" | xargs -0 -n 1 -P "$cpus" tests/lint.sh --tidy
+}
+
+cppcheck_all()
+{
+	mkdir -p build/lint/cppcheck
+	# It does not know __attribute__((cleanup)), so it sees leaks everywhere; the unit tests run with
+	# the leak sanitizer. readdir() is safe with one thread for a directory, and strsep() is often
+	# called for what it does to its argument.
+	cppcheck --quiet --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--std=c11 --library=posix,gnu,tests/cppcheck.cfg --suppress=missingIncludeSystem --suppress=memleak \
+		--suppress=resourceLeak --suppress=readdirCalled --suppress=ignoredReturnValue:guest-init/* \
+		--cppcheck-build-dir=build/lint/cppcheck -j "$cpus" \
+		-D_GNU_SOURCE -D__x86_64__ '-DAPPC_VM_VERSION="lint"' -I. "${sources[@]}"
+}
+
+shell()
+{
+	shellcheck --external-sources "${scripts[@]}"
+}
+
+if [ "${1:-}" = --tidy ]; then # one file, from tidy()
+	tidy_one "$2"
+	exit
+fi
+
+result=0
+check()
+{
+	local name=$1 start=$SECONDS
+	printf 'lint: %-11s' "$name"
+	mkdir -p build/lint
+	if "$2" >"build/lint/$name.log" 2>&1 </dev/null; then
+		printf 'clean  (%d s)\n' $((SECONDS - start))
+	else
+		result=1
+		printf 'FAILED  (%d s)\n' $((SECONDS - start))
+		sed 's/^/    /' "build/lint/$name.log"
+	fi
+}
+
+for wanted in "${@:-format compiler clang-tidy cppcheck scripts}"; do
+	for name in $wanted; do
+		case $name in
+		format) check format format ;;
+		compiler) check compiler compiler ;;
+		clang-tidy) check clang-tidy tidy ;;
+		cppcheck) check cppcheck cppcheck_all ;;
+		scripts) check scripts shell ;;
+		*)
+			echo "usage: tests/lint.sh [format] [compiler] [clang-tidy] [cppcheck] [scripts]" >&2
+			exit 2
+			;;
+		esac
+	done
+done
+exit "$result"

@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs the tests that `make check` built, in three layers, cheapest first:
+#
+#   unit        each tests/unit/test_*.c, address and undefined behaviour sanitizers on
+#   fuzz        each tests/fuzz/fuzz_*.c over its corpus, tests/fuzz/corpus/NAME, once
+#   functional  each tests/functional/*.bats, against build/appc-vm
+#
+#   tests/run.sh [LAYER...]    all layers when none is named
+#
+# One line for each file, with its counts and seconds; where something failed, its log is shown. Logs
+# stay in build/test-logs. The last line is exactly "N passed, N failed, N skipped", and the status
+# is 0 only when nothing failed and something ran. A test is skipped only with a reason, which is
+# shown; functional tests that need a VM are skipped only where there is no /dev/kvm.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+logs=build/test-logs
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+
+# Sanitizers: the first finding ends the program, in a way that no test can take for an exit status
+# of its own.
+export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:strict_string_checks=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:abort_on_error=1
+for symbolizer in /usr/bin/llvm-symbolizer-14 /usr/bin/llvm-symbolizer; do
+	[ ! -x "$symbolizer" ] || export ASAN_SYMBOLIZER_PATH=$symbolizer
+done
+
+# count NAME SECONDS STATUS PASSED FAILED SKIPPED LOG: one line, and the log when it is needed.
+count()
+{
+	local name=$1 seconds=$2 status=$3 ok=$4 bad=$5 skip=$6 log=$7
+	# A program that ended badly with no failed test to show for it is a failed test itself.
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+		bad=1
+		echo "# $name ended with status $status" >>"$log"
+	fi
+	if [ $((ok + bad + skip)) -eq 0 ]; then
+		bad=1
+		echo "# $name has no test" >>"$log"
+	fi
+	passed=$((passed + ok))
+	failed=$((failed + bad))
+	skipped=$((skipped + skip))
+	printf '%-40s %4d passed' "$name" "$ok"
+	[ "$bad" -eq 0 ] || printf ', %d FAILED' "$bad"
+	[ "$skip" -eq 0 ] || printf ', %d skipped' "$skip"
+	printf '  (%d s)\n' "$seconds"
+	if [ "$bad" -gt 0 ]; then
+		sed 's/^/    /' "$log"
+	fi
+}
+
+matches()
+{
+	grep -c -E "$1" "$2"
+}
+
+# cmocka writes "not ok N # SKIP" for a skipped test, and a plan before each group of tests.
+unit()
+{
+	local source program log start status planned ok bad skip
+	for source in tests/unit/test_*.c; do
+		[ -e "$source" ] || continue
+		program=build/unit/$(basename "$source" .c)
+		log=$logs/${program##*/}.log
+		start=$SECONDS
+		CMOCKA_MESSAGE_OUTPUT=TAP timeout --kill-after=10 300 "$program" >"$log" 2>&1 </dev/null
+		status=$?
+		ok=$(matches '^ok [0-9]' "$log")
+		skip=$(matches '^not ok [0-9]+ # SKIP' "$log")
+		bad=$(($(matches '^not ok [0-9]' "$log") - skip))
+		planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+		# A test that never reported its end (a crash, a timeout) has failed.
+		if [ $((ok + bad + skip)) -lt "$planned" ]; then
+			echo "# $planned tests planned, $((ok + bad + skip)) reported, status $status" >>"$log"
+			bad=$((bad + planned - ok - bad - skip))
+		fi
+		count "unit ${program##*/}" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
+		sed -n 's/^not ok [0-9]* # SKIP/    skipped:/p' "$log"
+	done
+}
+
+fuzz()
+{
+	local source program name corpus log start status
+	for source in tests/fuzz/fuzz_*.c; do
+		[ -e "$source" ] || continue
+		program=build/fuzz/$(basename "$source" .c)
+		name=${program##*/fuzz_}
+		corpus=tests/fuzz/corpus/$name
+		log=$logs/fuzz_$name.log
+		start=$SECONDS
+		if [ -z "$(find "$corpus" -type f -print -quit 2>/dev/null)" ]; then
+			echo "there is no corpus in $corpus" >"$log"
+			count "fuzz corpus $name" 0 1 0 1 0 "$log"
+			continue
+		fi
+		timeout --kill-after=10 300 "$program" -runs=0 -timeout=20 -rss_limit_mb=2048 \
+			-artifact_prefix="$logs/" "$corpus" >"$log" 2>&1 </dev/null
+		status=$?
+		if [ "$status" -eq 0 ]; then
+			count "fuzz corpus $name" $((SECONDS - start)) 0 1 0 0 "$log"
+		else
+			count "fuzz corpus $name" $((SECONDS - start)) "$status" 0 1 0 "$log"
+		fi
+	done
+}
+
+functional()
+{
+	local file log start status ok bad skip
+	for file in tests/functional/*.bats; do
+		[ -e "$file" ] || continue
+		log=$logs/$(basename "$file" .bats).log
+		start=$SECONDS
+		# Each test is shown as it ends: with an emulated guest kernel some take minutes.
+		printf '%s\n' "${file#tests/}"
+		bats --tap --timing "$file" </dev/null 2>&1 | tee "$log" |
+			sed -u -n -e 's/^ok [0-9]* /    ok      /p' -e 's/^not ok [0-9]* /    FAILED  /p'
+		status=${PIPESTATUS[0]}
+		skip=$(matches '^ok [0-9]+ .* # skip' "$log")
+		ok=$(($(matches '^ok [0-9]' "$log") - skip))
+		bad=$(matches '^not ok [0-9]' "$log")
+		count "${file#tests/}" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
+	done
+}
+
+started=$SECONDS
+for layer in "${@:-unit fuzz functional}"; do
+	for name in $layer; do
+		case $name in
+		unit | fuzz | functional) "$name" ;;
+		*)
+			echo "usage: tests/run.sh [unit] [fuzz] [functional]" >&2
+			exit 2
+			;;
+		esac
+	done
+done
+printf 'all tests: %d s\n' $((SECONDS - started))
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]

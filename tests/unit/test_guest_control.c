@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+/* test_guest_control.c: the guest's reading of configure and stop, field by field. */
+#include "guest-init/control.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+static const char good_app[] =
+	"{\"name\":\"web\",\"exec\":[\"/bin/web\",\"-v\"],\"user\":\"www\",\"group\":\"33\","
+	"\"supplementary_gids\":[5,4294967294],\"working_directory\":\"/srv\","
+	"\"environment\":[\"PATH=/bin\",\"EMPTY=\"],\"pre_start\":[\"/bin/pre\"],\"post_stop\":[],"
+	"\"read_only_rootfs\":true,\"mounts\":[{\"volume\":\"data\",\"target\":\"/srv/data\","
+	"\"read_only\":true},{\"volume\":\"log\",\"target\":\"var/log\",\"read_only\":false}],"
+	"\"capabilities\":\"a80425fb\",\"no_new_privileges\":false,\"memory_max\":1048576,"
+	"\"cpu_max_millis\":1500,\"cpu_weight\":100,\"oom_score_adj\":-5}";
+
+static json_t *good_configure(void)
+{
+	json_t *app = json_loads(good_app, 0, NULL);
+	json_t *message = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:[o], s:{s:s, s:s}}",
+		"type", "configure", "uuid", "cb1a6b5d-9c4f-4e8f-a7ab-0e0f0d0c0b0a", "hostname",
+		"pod-1", "machine_id", "0123456789abcdef0123456789abcdef", "time_ns",
+		"1790000000123456789", "entropy",
+		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "share", 1,
+		"apps", app, "sysctls", "net.ipv4.ip_forward", "1",
+		"net/ipv4/conf/eth0.1/forwarding", "0");
+
+	assert_non_null(message);
+	return message;
+}
+
+static void complete_message_is_understood(void **state)
+{
+	_cleanup_json_ json_t *message = good_configure();
+	const struct guest_app_config *app;
+	struct guest_config config;
+	struct error err = {0};
+
+	(void)state;
+	assert_int_equal(guest_config_parse(message, &config, &err), 0);
+	assert_string_equal(config.uuid, "cb1a6b5d-9c4f-4e8f-a7ab-0e0f0d0c0b0a");
+	assert_string_equal(config.hostname, "pod-1");
+	assert_string_equal(config.machine_id, "0123456789abcdef0123456789abcdef");
+	assert_int_equal(config.time_ns, 1790000000123456789u);
+	assert_int_equal(config.entropy[0], 0);
+	assert_int_equal(config.entropy[31], 0x1f);
+	assert_true(config.share);
+	assert_int_equal(config.sysctl_count, 2);
+	assert_string_equal(config.sysctls[0].path, "net/ipv4/ip_forward");
+	assert_string_equal(config.sysctls[0].value, "1");
+	assert_string_equal(config.sysctls[1].path, "net/ipv4/conf/eth0.1/forwarding");
+
+	assert_int_equal(config.app_count, 1);
+	app = &config.apps[0];
+	assert_string_equal(app->name, "web");
+	assert_string_equal(app->exec[0], "/bin/web");
+	assert_string_equal(app->exec[1], "-v");
+	assert_null(app->exec[2]);
+	assert_string_equal(app->user, "www");
+	assert_string_equal(app->group, "33");
+	assert_int_equal(app->supplementary_gid_count, 2);
+	assert_int_equal(app->supplementary_gids[1], 4294967294u);
+	assert_string_equal(app->working_directory, "/srv");
+	assert_string_equal(app->environment[1], "EMPTY=");
+	assert_null(app->environment[2]);
+	assert_string_equal(app->pre_start[0], "/bin/pre");
+	assert_null(app->post_stop[0]);
+	assert_true(app->read_only_rootfs);
+	assert_int_equal(app->mount_count, 2);
+	assert_string_equal(app->mounts[0].volume, "data");
+	assert_string_equal(app->mounts[0].target, "/srv/data");
+	assert_true(app->mounts[0].read_only);
+	assert_false(app->mounts[1].read_only);
+	assert_int_equal(app->capabilities, 0xa80425fb);
+	assert_false(app->no_new_privileges);
+	assert_int_equal(app->memory_max, 1048576);
+	assert_int_equal(app->memory_low, GUEST_UNLIMITED);
+	assert_int_equal(app->cpu_max_millis, 1500);
+	assert_int_equal(app->pids_max, GUEST_UNLIMITED);
+	assert_int_equal(app->cpu_weight, 100);
+	assert_true(app->has_oom_score_adj);
+	assert_int_equal(app->oom_score_adj, -5);
+	guest_config_done(&config);
+}
+
+static void strings_outlive_the_callers_reference(void **state)
+{
+	json_t *message = good_configure();
+	struct guest_config config;
+
+	(void)state;
+	assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+	json_decref(message);
+	assert_string_equal(config.apps[0].exec[0], "/bin/web");
+	guest_config_done(&config);
+}
+
+static void optional_fields_may_be_absent(void **state)
+{
+	_cleanup_json_ json_t *message = good_configure();
+	json_t *app = json_array_get(json_object_get(message, "apps"), 0);
+	struct guest_config config;
+
+	(void)state;
+	json_object_del(app, "memory_max");
+	json_object_del(app, "cpu_max_millis");
+	json_object_del(app, "cpu_weight");
+	json_object_del(app, "oom_score_adj");
+	assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+	assert_int_equal(config.apps[0].memory_max, GUEST_UNLIMITED);
+	assert_int_equal(config.apps[0].cpu_max_millis, GUEST_UNLIMITED);
+	assert_int_equal(config.apps[0].cpu_weight, 0);
+	assert_false(config.apps[0].has_oom_score_adj);
+	guest_config_done(&config);
+}
+
+/* A value of a field that is refused; value NULL: the field is absent. */
+struct bad_field {
+	const char *field, *value;
+};
+
+static void expect_refused(json_t *message, const char *field, const char *value)
+{
+	struct guest_config config;
+	struct error err = {0};
+	char quoted[128];
+	int r = guest_config_parse(message, &config, &err);
+
+	guest_config_done(&config);
+	snprintf(quoted, sizeof(quoted), "\"%s\"", field);
+	if (r != -EBADMSG || !strstr(err.message, quoted))
+		fail_msg("%s = %s: %d, \"%s\"", field, value ? value : "(absent)", r, err.message);
+}
+
+/* Sets the field in object, which is a part of message. */
+static void object_set(json_t *object, const char *field, const char *value)
+{
+	json_t *json;
+
+	if (!value) {
+		assert_int_equal(json_object_del(object, field), 0);
+		return;
+	}
+	json = json_loads(value, JSON_DECODE_ANY, NULL);
+	assert_non_null(json);
+	assert_int_equal(json_object_set_new(object, field, json), 0);
+}
+
+static void each_bad_field_of_the_pod_is_named(void **state)
+{
+	static const struct bad_field bad[] = {
+		{"uuid", NULL},
+		{"uuid", "1"},
+		{"uuid", "\"\""},
+		{"uuid", "\"../x\""},
+		{"hostname", NULL},
+		{"hostname", "[]"},
+		{"hostname", "\"\""},
+		{"hostname",
+			"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""},
+		{"machine_id", NULL},
+		{"machine_id", "\"0123\""},
+		{"machine_id", "\"0123456789ABCDEF0123456789ABCDEF\""},
+		{"time_ns", NULL},
+		{"time_ns", "1"},
+		{"time_ns", "\"\""},
+		{"time_ns", "\"-1\""},
+		{"time_ns", "\"9223372036854775808\""},
+		{"time_ns", "\"1.5\""},
+		{"entropy", NULL},
+		{"entropy", "\"00\""},
+		{"entropy", "\"zz0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\""},
+		{"share", NULL},
+		{"share", "1"},
+		{"share", "null"},
+		{"apps", NULL},
+		{"apps", "{}"},
+		{"apps", "[1]"},
+		{"sysctls", NULL},
+		{"sysctls", "[]"},
+		{"sysctls", "{\"a\":1}"},
+		{"sysctls", "{\"\":\"1\"}"},
+		{"sysctls", "{\"a..b\":\"1\"}"},
+		{"sysctls", "{\"a/../b\":\"1\"}"},
+		{"sysctls", "{\"/a\":\"1\"}"},
+		{"sysctls", "{\".a\":\"1\"}"},
+		{"unknown", "1"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_json_ json_t *message = good_configure();
+
+		object_set(message, bad[i].field, bad[i].value);
+		expect_refused(message, bad[i].field, bad[i].value);
+	}
+}
+
+static void each_bad_field_of_an_app_is_named(void **state)
+{
+	static const struct bad_field bad[] = {
+		{"name", NULL},
+		{"name", "1"},
+		{"name", "\"\""},
+		{"name", "\"..\""},
+		{"name", "\"a/b\""},
+		{"name", "\"cgroup.procs\""},
+		{"name", "\"-a\""},
+		{"name", "\"Web\""},
+		{"exec", NULL},
+		{"exec", "[]"},
+		{"exec", "\"x\""},
+		{"exec", "[1]"},
+		{"user", NULL},
+		{"user", "0"},
+		{"user", "\"\""},
+		{"group", NULL},
+		{"group", "0"},
+		{"group", "\"\""},
+		{"supplementary_gids", NULL},
+		{"supplementary_gids", "[-1]"},
+		{"supplementary_gids", "[4294967295]"},
+		{"supplementary_gids", "[\"5\"]"},
+		{"supplementary_gids", "[1.0]"},
+		{"working_directory", NULL},
+		{"working_directory", "\"srv\""},
+		{"working_directory", "\"\""},
+		{"environment", NULL},
+		{"environment", "[\"A\"]"},
+		{"environment", "[\"=A\"]"},
+		{"environment", "{}"},
+		{"environment", "[null]"},
+		{"pre_start", NULL},
+		{"pre_start", "[1]"},
+		{"pre_start", "null"},
+		{"post_stop", NULL},
+		{"post_stop", "\"x\""},
+		{"read_only_rootfs", NULL},
+		{"read_only_rootfs", "0"},
+		{"mounts", NULL},
+		{"mounts", "{}"},
+		{"mounts", "[1]"},
+		{"capabilities", NULL},
+		{"capabilities", "\"\""},
+		{"capabilities", "\"0x1\""},
+		{"capabilities", "\"10000000000000000\""},
+		{"capabilities", "1"},
+		{"no_new_privileges", NULL},
+		{"no_new_privileges", "\"true\""},
+		{"memory_max", "0"},
+		{"memory_max", "-1"},
+		{"memory_max", "\"1\""},
+		{"memory_max", "1.5"},
+		{"memory_max", "null"},
+		{"memory_low", "-1"},
+		{"memory_low", "true"},
+		{"cpu_max_millis", "0"},
+		{"cpu_max_millis", "[]"},
+		{"cpu_weight", "0"},
+		{"cpu_weight", "10001"},
+		{"cpu_weight", "\"1\""},
+		{"pids_max", "0"},
+		{"pids_max", "-5"},
+		{"oom_score_adj", "-1001"},
+		{"oom_score_adj", "1001"},
+		{"oom_score_adj", "\"0\""},
+		{"unknown", "[]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_json_ json_t *message = good_configure();
+
+		object_set(json_array_get(json_object_get(message, "apps"), 0), bad[i].field,
+			bad[i].value);
+		expect_refused(message, bad[i].field, bad[i].value);
+	}
+}
+
+static void each_bad_field_of_a_mount_is_named(void **state)
+{
+	static const struct bad_field bad[] = {
+		{"volume", NULL},
+		{"volume", "1"},
+		{"volume", "\"\""},
+		{"volume", "\"a/b\""},
+		{"volume", "\"..\""},
+		{"target", NULL},
+		{"target", "1"},
+		{"target", "\"\""},
+		{"read_only", NULL},
+		{"read_only", "\"no\""},
+		{"unknown", "1"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_json_ json_t *message = good_configure();
+		json_t *app = json_array_get(json_object_get(message, "apps"), 0);
+
+		object_set(json_array_get(json_object_get(app, "mounts"), 1), bad[i].field,
+			bad[i].value);
+		expect_refused(message, bad[i].field, bad[i].value);
+	}
+}
+
+static void apps_of_one_name_and_too_many_apps_are_refused(void **state)
+{
+	_cleanup_json_ json_t *message = good_configure();
+	json_t *apps = json_object_get(message, "apps");
+	struct guest_config config;
+	char name[32];
+
+	(void)state;
+	json_array_append_new(apps, json_deep_copy(json_array_get(apps, 0)));
+	expect_refused(message, "apps", "two of one name");
+	while (json_array_size(apps) < WIRE_APPS_MAX)
+		json_array_append_new(apps, json_deep_copy(json_array_get(apps, 0)));
+	for (size_t i = 0; i < json_array_size(apps); i++) {
+		snprintf(name, sizeof(name), "app-%zu", i);
+		json_object_set_new(json_array_get(apps, i), "name", json_string(name));
+	}
+	assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+	assert_int_equal(config.app_count, WIRE_APPS_MAX);
+	guest_config_done(&config);
+	json_array_append_new(apps, json_loads(good_app, 0, NULL));
+	expect_refused(message, "apps", "65 apps");
+}
+
+static void stop_takes_a_grace_time_and_nothing_else(void **state)
+{
+	static const char *const bad[] = {"{\"type\":\"stop\"}",
+		"{\"type\":\"stop\",\"grace_ms\":-1}", "{\"type\":\"stop\",\"grace_ms\":\"1\"}",
+		"{\"type\":\"stop\",\"grace_ms\":1e3}",
+		"{\"type\":\"stop\",\"grace_ms\":9999999999}",
+		"{\"type\":\"stop\",\"grace_ms\":1,\"x\":1}"};
+	unsigned int grace_ms;
+	json_t *message = json_loads("{\"type\":\"stop\",\"grace_ms\":10000}", 0, NULL);
+
+	(void)state;
+	assert_int_equal(guest_stop_parse(message, &grace_ms, NULL), 0);
+	assert_int_equal(grace_ms, 10000);
+	json_decref(message);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct error err = {0};
+
+		message = json_loads(bad[i], 0, NULL);
+		assert_non_null(message);
+		assert_int_equal(guest_stop_parse(message, &grace_ms, &err), -EBADMSG);
+		assert_true(err.message[0] != '\0');
+		json_decref(message);
+	}
+}
+
+static json_t *receive(int fd)
+{
+	struct wire_reader reader;
+	json_t *message = NULL;
+
+	wire_reader_init(&reader, WIRE_FRAME_MAX_FROM_GUEST);
+	assert_true(wire_reader_fill(&reader, fd) > 0);
+	assert_int_equal(wire_reader_next(&reader, &message, NULL), 1);
+	wire_reader_done(&reader);
+	return message;
+}
+
+static void message_with_any_bytes_reaches_the_host_as_text(void **state)
+{
+	json_t *message;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(guest_send_exited(fds[0], "web", 203, false, "no \"\xff\x1b[2J\xc3\""), 0);
+	message = receive(fds[1]);
+	assert_string_equal(wire_type(message), "exited");
+	assert_int_equal(json_integer_value(json_object_get(message, "status")), 203);
+	assert_true(json_is_false(json_object_get(message, "oom")));
+	assert_string_equal(
+		json_string_value(json_object_get(message, "message")), "no \"??[2J?\"");
+	json_decref(message);
+
+	assert_int_equal(guest_send_exited(fds[0], "web", 0, true, NULL), 0);
+	message = receive(fds[1]);
+	assert_null(json_object_get(message, "message"));
+	assert_true(json_is_true(json_object_get(message, "oom")));
+	json_decref(message);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(complete_message_is_understood),
+		cmocka_unit_test(strings_outlive_the_callers_reference),
+		cmocka_unit_test(optional_fields_may_be_absent),
+		cmocka_unit_test(each_bad_field_of_the_pod_is_named),
+		cmocka_unit_test(each_bad_field_of_an_app_is_named),
+		cmocka_unit_test(each_bad_field_of_a_mount_is_named),
+		cmocka_unit_test(apps_of_one_name_and_too_many_apps_are_refused),
+		cmocka_unit_test(stop_takes_a_grace_time_and_nothing_else),
+		cmocka_unit_test(message_with_any_bytes_reaches_the_host_as_text),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

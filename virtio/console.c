@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * console.c: virtio-console ports over sockets.
+ *
+ * Theory of operation: each port has a receive and a transmit queue and one socket. At most one chain
+ * of each queue is "held": popped, and waiting for the socket to have bytes (receive) or room
+ * (transmit). While a chain is held the owner's event loop watches the socket for us; when a queue is
+ * empty it does not, and the guest's next notification starts again. So there is no buffer between
+ * guest and socket and no state but the held chains.
+ *
+ * #syscalls: readv sendmsg
+ */
+#include "virtio/console.h"
+
+#include "base/cleanup.h"
+
+#include <linux/virtio_console.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Queue numbers, section 5.3.2. */
+#define QUEUE_CONTROL_RECEIVE  2
+#define QUEUE_CONTROL_TRANSMIT 3
+#define QUEUE_RECEIVE(port)    ((port) == 0 ? 0u : 2u * (port) + 2u)
+#define QUEUE_TRANSMIT(port)   (QUEUE_RECEIVE(port) + 1u)
+
+/* More control messages than these wait only when the driver never reads: then they are dropped. */
+#define CONTROL_PENDING_MAX (4 * CONSOLE_PORTS)
+
+struct held_chain {
+	bool held;
+	size_t offset; /* bytes of it done */
+	struct virtqueue_chain chain;
+};
+
+struct port {
+	int fd;
+	bool ready;	  /* the driver knows the port */
+	bool wrote;	  /* something left on it */
+	bool peer_closed; /* our side of the socket is gone: output is dropped */
+	struct held_chain receive, transmit;
+};
+
+struct virtio_console {
+	struct virtio_device device;
+	struct virtio_console_options options;
+	struct port ports[CONSOLE_PORTS];
+	struct virtio_console_control pending[CONTROL_PENDING_MAX]; /* for the driver, in order */
+	size_t pending_count;
+};
+
+static struct virtio_console *console_of(struct virtio_device *device)
+{
+	return (struct virtio_console *)device; /* the device is the first member */
+}
+
+/* Pops into the holder unless it is taken. 1: a chain is held. */
+static int hold_chain(struct virtio_console *console, unsigned int queue, struct held_chain *holder)
+{
+	struct virtqueue *virtqueue = &console->device.queues[queue];
+	int r;
+
+	if (holder->held)
+		return 1;
+	if (!virtqueue->ready)
+		return 0;
+	r = virtqueue_pop(virtqueue, &holder->chain);
+	if (r == 0) {
+		/* Ask for a notification, then look again: the driver may have added one meanwhile. */
+		virtqueue_enable_notification(virtqueue);
+		r = virtqueue_pop(virtqueue, &holder->chain);
+	}
+	if (r < 0)
+		virtio_device_break(&console->device, "malformed console queue");
+	holder->held = r > 0;
+	holder->offset = 0;
+	return r;
+}
+
+static void release_chain(struct virtio_console *console, unsigned int queue,
+	struct held_chain *holder, uint32_t written)
+{
+	virtqueue_push(&console->device.queues[queue], holder->chain.head, written);
+	holder->held = false;
+}
+
+/* Delivers control messages while the driver has buffers for them. */
+static void control_flush(struct virtio_console *console)
+{
+	struct virtqueue *queue = &console->device.queues[QUEUE_CONTROL_RECEIVE];
+	size_t sent = 0;
+
+	while (sent < console->pending_count && queue->ready) {
+		struct held_chain holder = {0};
+		size_t n;
+
+		if (hold_chain(console, QUEUE_CONTROL_RECEIVE, &holder) <= 0)
+			break;
+		n = virtqueue_chain_write(&holder.chain, 0, &console->pending[sent],
+			sizeof(console->pending[sent]));
+		release_chain(console, QUEUE_CONTROL_RECEIVE, &holder, (uint32_t)n);
+		sent++;
+	}
+	console->pending_count -= sent;
+	memmove(console->pending, console->pending + sent,
+		console->pending_count * sizeof(console->pending[0]));
+	if (sent > 0)
+		virtio_device_signal(&console->device, QUEUE_CONTROL_RECEIVE);
+}
+
+static void control_send(struct virtio_console *console, unsigned int port, uint16_t event,
+	uint16_t value)
+{
+	if (console->pending_count == CONTROL_PENDING_MAX)
+		return;
+	console->pending[console->pending_count++] = (struct virtio_console_control){
+		.id = port,
+		.event = event,
+		.value = value,
+	};
+}
+
+static void control_receive(struct virtio_console *console,
+	const struct virtio_console_control *message)
+{
+	switch (message->event) {
+	case VIRTIO_CONSOLE_DEVICE_READY:
+		for (unsigned int i = 1; message->value == 1 && i < CONSOLE_PORTS; i++)
+			control_send(console, i, VIRTIO_CONSOLE_PORT_ADD, 1);
+		break;
+	case VIRTIO_CONSOLE_PORT_READY:
+		if (message->id == 0 || message->id >= CONSOLE_PORTS || message->value != 1)
+			break;
+		console->ports[message->id].ready = true;
+		for (unsigned int i = 1; i < CONSOLE_PORTS; i++)
+			if (!console->ports[i].ready)
+				return;
+		/*
+		 * All open at once, the first port last: a guest that could write to the control port
+		 * knows that the others are open too.
+		 */
+		for (unsigned int i = CONSOLE_PORTS - 1; i > 0; i--)
+			control_send(console, i, VIRTIO_CONSOLE_PORT_OPEN, 1);
+		break;
+	default: /* PORT_OPEN tells that a process has the port open; nothing depends on it */
+		break;
+	}
+}
+
+static void control_transmit(struct virtio_console *console)
+{
+	struct held_chain holder = {0};
+
+	while (hold_chain(console, QUEUE_CONTROL_TRANSMIT, &holder) > 0) {
+		struct virtio_console_control message;
+
+		if (virtqueue_chain_read(&holder.chain, 0, &message, sizeof(message)) ==
+			sizeof(message))
+			control_receive(console, &message);
+		release_chain(console, QUEUE_CONTROL_TRANSMIT, &holder, 0);
+	}
+	virtio_device_signal(&console->device, QUEUE_CONTROL_TRANSMIT);
+	control_flush(console);
+}
+
+/* Guest to socket. */
+static void port_transmit(struct virtio_console *console, unsigned int index)
+{
+	struct port *port = &console->ports[index];
+	unsigned int queue = QUEUE_TRANSMIT(index);
+
+	while (hold_chain(console, queue, &port->transmit) > 0) {
+		struct held_chain *holder = &port->transmit;
+		struct iovec spans[VIRTQUEUE_SPANS_MAX];
+		struct msghdr message = {.msg_iov = spans};
+		size_t left = holder->chain.readable_bytes - holder->offset;
+		ssize_t n;
+
+		if (!port->wrote && left > 0) {
+			port->wrote = true;
+			if (console->options.first_output)
+				console->options.first_output(console->options.context, index);
+		}
+		message.msg_iovlen = virtqueue_chain_slice(&holder->chain, false, holder->offset,
+			left, spans);
+		n = left == 0 || port->peer_closed ?
+			(ssize_t)left :
+			sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			console->options.arm(console->options.context, index, POLLOUT);
+			break;
+		}
+		if (n < 0) {
+			/* Nobody reads any more: the guest must not stand still for that. */
+			port->peer_closed = true;
+			continue;
+		}
+		holder->offset += (size_t)n;
+		if (holder->offset == holder->chain.readable_bytes)
+			release_chain(console, queue, holder, 0);
+	}
+	virtio_device_signal(&console->device, queue);
+}
+
+/* Socket to guest. Returns -EPIPE at the end of the stream. */
+static int port_receive(struct virtio_console *console, unsigned int index)
+{
+	struct port *port = &console->ports[index];
+	unsigned int queue = QUEUE_RECEIVE(index);
+	int r = 0;
+
+	while (hold_chain(console, queue, &port->receive) > 0) {
+		struct held_chain *holder = &port->receive;
+		ssize_t n;
+
+		if (holder->chain.writable_bytes == 0) {
+			release_chain(console, queue, holder, 0);
+			continue;
+		}
+		n = readv(port->fd, holder->chain.spans + holder->chain.readable_count,
+			(int)holder->chain.writable_count);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			console->options.arm(console->options.context, index, POLLIN);
+			break;
+		}
+		if (n <= 0) {
+			r = -EPIPE;
+			break;
+		}
+		release_chain(console, queue, holder, (uint32_t)n);
+	}
+	virtio_device_signal(&console->device, queue);
+	return r;
+}
+
+int virtio_console_ready(struct virtio_console *console, unsigned int port, uint32_t events)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&console->device.lock);
+	if (console->device.running) {
+		if (events & (POLLOUT | POLLERR | POLLHUP))
+			port_transmit(console, port);
+		if (events & (POLLIN | POLLERR | POLLHUP))
+			r = port_receive(console, port);
+	} else if (events & (POLLERR | POLLHUP)) {
+		r = -EPIPE;
+	}
+	pthread_mutex_unlock(&console->device.lock);
+	return r;
+}
+
+static void console_notify(struct virtio_device *device, unsigned int queue)
+{
+	struct virtio_console *console = console_of(device);
+
+	if (queue == QUEUE_CONTROL_TRANSMIT) {
+		control_transmit(console);
+		return;
+	}
+	if (queue == QUEUE_CONTROL_RECEIVE) {
+		control_flush(console);
+		return;
+	}
+	for (unsigned int i = 1; i < CONSOLE_PORTS; i++) {
+		if (queue == QUEUE_TRANSMIT(i))
+			port_transmit(console, i);
+		else if (queue == QUEUE_RECEIVE(i) && port_receive(console, i) < 0)
+			/* The end of the stream is the owner's to handle, on its own thread. */
+			console->options.arm(console->options.context, i, POLLIN);
+	}
+}
+
+static void console_reset(struct virtio_device *device)
+{
+	struct virtio_console *console = console_of(device);
+
+	console->pending_count = 0;
+	for (unsigned int i = 0; i < CONSOLE_PORTS; i++) {
+		console->ports[i].ready = false;
+		console->ports[i].receive.held = false;
+		console->ports[i].transmit.held = false;
+	}
+}
+
+static void console_read_config(struct virtio_device *device, size_t offset, void *data,
+	size_t length)
+{
+	const struct virtio_console_config config = {.max_nr_ports = CONSOLE_PORTS};
+
+	(void)device;
+	memcpy(data, (const uint8_t *)&config + offset, length);
+}
+
+static const struct virtio_operations console_operations = {
+	.notify = console_notify,
+	.reset = console_reset,
+	.read_config = console_read_config,
+};
+
+int virtio_console_create(const struct guest_memory *memory,
+	const struct virtio_console_options *options, struct virtio_console **ret)
+{
+	struct virtio_console *console = calloc(1, sizeof(*console));
+
+	if (!console)
+		return -ENOMEM;
+	virtio_device_init(&console->device, memory);
+	console->device.id = VIRTIO_ID_CONSOLE;
+	console->device.features = VIRTIO_FEATURE(VIRTIO_CONSOLE_F_MULTIPORT);
+	console->device.queue_count = QUEUE_TRANSMIT(CONSOLE_PORTS - 1) + 1;
+	console->device.config_size = sizeof(struct virtio_console_config);
+	console->device.operations = &console_operations;
+	console->options = *options;
+	for (unsigned int i = 0; i < CONSOLE_PORTS; i++)
+		console->ports[i].fd = i == 0 ? -1 : options->fds[i];
+	*ret = console;
+	return 0;
+}
+
+void virtio_console_free(struct virtio_console *console)
+{
+	if (!console)
+		return;
+	for (unsigned int i = 1; i < CONSOLE_PORTS; i++)
+		if (console->ports[i].fd >= 0)
+			close(console->ports[i].fd);
+	pthread_mutex_destroy(&console->device.lock);
+	free(console);
+}
+
+struct virtio_device *virtio_console_device(struct virtio_console *console)
+{
+	return &console->device;
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* device.c: what all virtio devices share. */
+#include "virtio/device.h"
+
+#include "base/log.h"
+
+void virtio_device_init(struct virtio_device *device, const struct guest_memory *memory)
+{
+	device->memory = memory;
+	pthread_mutex_init(&device->lock, NULL);
+	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		device->queues[i] = (struct virtqueue){.memory = memory};
+}
+
+void virtio_device_signal(struct virtio_device *device, unsigned int queue)
+{
+	if (virtqueue_needs_interrupt(&device->queues[queue]))
+		device->interrupt(device, VIRTIO_INTERRUPT_QUEUE);
+}
+
+void virtio_device_break(struct virtio_device *device, const char *why)
+{
+	if (!device->running)
+		return;
+	device->running = false;
+	log_warning("virtio device %u: the guest's driver broke the rules: %s; the device waits "
+		    "for a reset",
+		device->id, why);
+	device->interrupt(device, VIRTIO_INTERRUPT_CONFIG);
+}

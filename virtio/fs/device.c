@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * device.c: the virtio side of the file server (virtio 1.2, section 5.11).
+ *
+ * Theory of operation: a notification serves requests until the queue is empty. While one is served the
+ * device's lock is free, so that another vCPU can serve its own; the wish for a notification is renewed
+ * before that, else the driver would not tell of it. A reset waits for every request that was popped,
+ * because a request goes on writing to guest memory until its chain was given back.
+ *
+ * #syscalls: getrlimit:prlimit64 umask
+ */
+#include "base/file.h"
+#include "base/log.h"
+#include "virtio/fs/queued.h"
+#include "virtio/fs/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#define FS_TAG_SIZE sizeof(((struct virtio_fs *)NULL)->tag)
+
+/* Section 5.11.2: queue 0 is for high priority requests, the request queues follow. */
+#define FS_REQUEST_QUEUES 1
+#define FS_QUEUES	  (1 + FS_REQUEST_QUEUES)
+
+/* Section 5.11.4. */
+struct fs_config {
+	uint8_t tag[36];
+	uint32_t num_request_queues; /* little endian */
+} __attribute__((packed));
+
+/* fds beside those of inodes and handles: KVM, queues, sockets, transient ones of each thread. */
+#define FS_DESCRIPTORS_RESERVE 512
+
+static struct virtio_fs *device_fs(struct virtio_device *device)
+{
+	return (struct virtio_fs *)((char *)device - offsetof(struct virtio_fs, device));
+}
+
+/* Under the device's lock, after a chain was given back. */
+static void request_done(struct virtio_fs *fs)
+{
+	if (--fs->active == 0)
+		pthread_cond_broadcast(&fs->idle);
+}
+
+/* Sends and, where the host had the data at hand, delivers at once. The device's lock is held. */
+static void fs_send_queued(struct virtio_fs *fs, bool *added)
+{
+	if (!*added)
+		return;
+	*added = false;
+	pthread_mutex_unlock(&fs->device.lock);
+	fs_queue_submit(fs->queue);
+	fs_queue_reap(fs->queue);
+	pthread_mutex_lock(&fs->device.lock);
+}
+
+static void fs_serve_inline(struct virtio_fs *fs, struct fs_request *request, unsigned int index)
+{
+	uint32_t written;
+
+	pthread_mutex_unlock(&fs->device.lock);
+	written = fs_request_serve(request);
+	fs->inline_requests++;
+	pthread_mutex_lock(&fs->device.lock);
+	virtqueue_push(&fs->device.queues[index], request->chain->head, written);
+	virtio_device_signal(&fs->device, index);
+	request_done(fs);
+}
+
+static void fs_notify(struct virtio_device *device, unsigned int index)
+{
+	struct virtio_fs *fs = device_fs(device);
+	struct virtqueue *queue = &device->queues[index];
+	bool several = virtqueue_pending(queue) > 1;
+	struct virtqueue_chain chain;
+	struct fs_request request;
+	bool added = false;
+
+	while (device->running && queue->ready && !fs->resetting) {
+		int r = virtqueue_pop(queue, &chain);
+
+		if (r == 0)
+			break;
+		if (r > 0)
+			r = fs_request_parse(&request, fs, &chain);
+		if (r < 0) {
+			virtio_device_break(device, "malformed file system request");
+			break;
+		}
+		virtqueue_enable_notification(queue);
+		fs->requests++;
+		fs->active++;
+		if (several && fs->queue && fs_queue_add(fs->queue, &request, index)) {
+			added = true;
+			continue;
+		}
+		/* What waits in the ring runs beside what is served here. */
+		fs_send_queued(fs, &added);
+		fs_serve_inline(fs, &request, index);
+	}
+	fs_send_queued(fs, &added);
+}
+
+static void fs_reset(struct virtio_device *device)
+{
+	struct virtio_fs *fs = device_fs(device);
+
+	fs->resetting++;
+	while (fs->active > 0) {
+		if (!fs->queue) {
+			pthread_cond_wait(&fs->idle, &device->lock);
+			continue;
+		}
+		/* Some may be in the ring, and the event loop may be the one that resets. */
+		pthread_mutex_unlock(&device->lock);
+		fs_queue_wait(fs->queue);
+		fs_queue_reap(fs->queue);
+		pthread_mutex_lock(&device->lock);
+	}
+	fs->resetting--;
+	fs_session_reset(fs);
+}
+
+static void fs_read_config(struct virtio_device *device, size_t offset, void *data, size_t length)
+{
+	const struct virtio_fs *fs = device_fs(device);
+	struct fs_config config = {.num_request_queues = FS_REQUEST_QUEUES};
+
+	memcpy(config.tag, fs->tag, sizeof(config.tag));
+	memcpy(data, (const uint8_t *)&config + offset, length);
+}
+
+static const struct virtio_operations fs_operations = {
+	.notify = fs_notify,
+	.reset = fs_reset,
+	.read_config = fs_read_config,
+};
+
+/* Makes sure that fds do not run out before the bounds are reached. */
+static void fs_bound_descriptors(size_t *inodes_max, size_t *handles_max)
+{
+	struct rlimit limit;
+	size_t wanted = *inodes_max + *handles_max + FS_DESCRIPTORS_RESERVE, usable;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	usable = limit.rlim_cur > 2 * FS_DESCRIPTORS_RESERVE ?
+		limit.rlim_cur - FS_DESCRIPTORS_RESERVE :
+		limit.rlim_cur / 2;
+	log_warning("the limit of open files allows %zu files to be in use by the guest at once "
+		    "instead of %zu; raise it (ulimit -Hn) for large trees",
+		usable, *inodes_max + *handles_max);
+	/* Handles are the fewer; a fifth is for them. */
+	if (*handles_max > usable / 5)
+		*handles_max = usable / 5;
+	*inodes_max = usable - *handles_max;
+}
+
+static bool options_shared(const struct virtio_fs_options *options)
+{
+	bool shared = options->policy != VIRTIO_FS_EXCLUSIVE;
+
+	for (size_t i = 0; i < options->export_count; i++)
+		shared |= options->exports[i].policy != VIRTIO_FS_EXCLUSIVE;
+	return shared;
+}
+
+int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_options *options,
+	struct virtio_fs **ret, struct error *err)
+{
+	size_t tag_length = strlen(options->tag);
+	size_t inodes_max = options->inodes_max, handles_max = options->handles_max;
+	_cleanup_free_ struct virtio_fs *fs = NULL;
+	_cleanup_close_ int proc_fd = -1;
+	int r;
+
+	if (tag_length == 0 || tag_length > FS_TAG_SIZE)
+		return error_set(err, -EINVAL, "the file system tag \"%s\" is not 1 to %zu bytes",
+			options->tag, FS_TAG_SIZE);
+	fs = calloc(1, sizeof(*fs));
+	if (!fs)
+		return error_set(err, -ENOMEM, "out of memory");
+	proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc_fd < 0)
+		return error_set_errno(err, -errno, "cannot open /proc/self/fd");
+	fs_bound_descriptors(&inodes_max, &handles_max);
+	r = fs_inode_table_init(&fs->inodes, options->tree_fd, options->policy, options->exports,
+		options->export_count, inodes_max, err);
+	if (r < 0)
+		return r;
+	fs_handle_table_init(&fs->handles, &fs->inodes, handles_max);
+	/* The guest has applied the umask of the app already. */
+	umask(0);
+	virtio_device_init(&fs->device, memory);
+	fs->device.id = VIRTIO_ID_FS;
+	fs->device.queue_count = FS_QUEUES;
+	fs->device.config_size = sizeof(struct fs_config);
+	fs->device.operations = &fs_operations;
+	memcpy(fs->tag, options->tag, tag_length);
+	fs->proc_fd = TAKE_FD(proc_fd);
+	fs->shared = options_shared(options);
+	fs->asynchronous_reads = options->asynchronous_reads;
+	pthread_cond_init(&fs->idle, NULL);
+	r = fs_queue_create(fs, &fs->queue);
+	if (r < 0)
+		log_debug("file requests are served one by one: io_uring: %s", strerror(-r));
+	*ret = TAKE_PTR(fs);
+	return 0;
+}
+
+void virtio_fs_free(struct virtio_fs *fs)
+{
+	if (!fs)
+		return;
+	pthread_mutex_lock(&fs->device.lock);
+	fs_reset(&fs->device);
+	pthread_mutex_unlock(&fs->device.lock);
+	fs_queue_free(fs->queue);
+	fs_handle_table_free(&fs->handles);
+	fs_inode_table_free(&fs->inodes);
+	close(fs->proc_fd);
+	pthread_cond_destroy(&fs->idle);
+	pthread_mutex_destroy(&fs->device.lock);
+	free(fs);
+}
+
+struct virtio_device *virtio_fs_device(struct virtio_fs *fs)
+{
+	return &fs->device;
+}
+
+int virtio_fs_completion_fd(const struct virtio_fs *fs)
+{
+	return fs->queue ? fs_queue_completion_fd(fs->queue) : -1;
+}
+
+void virtio_fs_complete(struct virtio_fs *fs)
+{
+	uint64_t count;
+
+	if (!fs->queue)
+		return;
+	/* Only empties the counter; what has completed stands in the ring. */
+	if (read(fs_queue_completion_fd(fs->queue), &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_debug("file requests: eventfd: %s", strerror(errno));
+	fs_queue_reap(fs->queue);
+}
+
+void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret)
+{
+	*ret = (struct virtio_fs_statistics){
+		.requests = fs->requests,
+		.inline_requests = fs->inline_requests,
+		.queued_requests = fs->queued_requests,
+		.inodes = fs_inode_table_count(&fs->inodes),
+		.handles = fs_handle_table_count(&fs->handles),
+	};
+}
+
+ssize_t virtio_fs_serve(struct virtio_fs *fs, const void *in, size_t in_size, void *out,
+	size_t out_size)
+{
+	struct virtqueue_chain chain = {
+		.readable_count = 1,
+		.writable_count = out_size > 0,
+		.readable_bytes = (uint32_t)in_size,
+		.writable_bytes = (uint32_t)out_size,
+		.spans = {{.iov_base = (void *)in, .iov_len = in_size},
+			{.iov_base = out, .iov_len = out_size}},
+	};
+	struct fs_request request;
+	int r;
+
+	if (in_size > UINT32_MAX || out_size > UINT32_MAX)
+		return -EBADMSG;
+	r = fs_request_parse(&request, fs, &chain);
+	if (r < 0)
+		return r;
+	fs->requests++;
+	fs->inline_requests++;
+	return fs_request_serve(&request);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-fs: the pod's file tree, served to the guest as FUSE requests (virtio 1.2, section 5.11;
+ * requests as in linux/fuse.h, protocol 7.31 and later).
+ *
+ * The device sees one directory, given as an fd, and crosses the mount points inside it; each is
+ * announced as a submount (FUSE_SUBMOUNTS), so that inode numbers of different file systems never
+ * clash. Where the guest may write is decided here and by the host's mount flags, never by the guest.
+ *
+ * Threads: requests are served on the vCPU thread that notified when one is pending. When several
+ * are, data requests go to the device's own io_uring, whose completions virtio_fs_complete()
+ * delivers from the event loop. The virtqueues are under the device's lock, the tables of inodes and
+ * open files under one of their own; no lock is held during a system call on the tree.
+ *
+ * The guest's kernel decides who may do what (default_permissions): the server acts with all its
+ * capabilities, and gives what it makes to the caller's uid and gid. What the guest may never have is
+ * decided here:
+ * - names are one component; nothing but regular files and directories is ever opened for data;
+ * - device nodes are made only in EXCLUSIVE subtrees whose mount has nodev, and never 0:0 (the
+ *   whiteout of overlayfs); rename with RENAME_WHITEOUT is refused;
+ * - extended attributes: user.*, trusted.* and security.capability pass, but for trusted.overlay.*
+ *   and user.overlay.*, which belong to overlayfs. Labels of host security modules (other
+ *   security.*) and access control lists (system.*), which the guest would not enforce, are refused
+ *   with EOPNOTSUPP and not listed;
+ * - no link or rename between subtrees of different policy (EXDEV).
+ */
+#ifndef APPC_VIRTIO_FS_FS_H
+#define APPC_VIRTIO_FS_FS_H
+
+#include "base/error.h"
+#include "virtio/device.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How a subtree may be cached by the guest and whether it may be written. */
+enum virtio_fs_policy {
+	VIRTIO_FS_EXCLUSIVE, /* only this guest changes it: cached without limit */
+	VIRTIO_FS_SHARED,    /* others change it too: attributes and data checked at every use */
+	VIRTIO_FS_READ_ONLY_SHARED, /* as SHARED, and every change is refused with EROFS */
+};
+
+/* A directory or file of the tree whose subtree has another policy than its parent's. */
+struct virtio_fs_export {
+	const char *path; /* relative to the tree, no links, "volumes/data" */
+	enum virtio_fs_policy policy;
+};
+
+struct virtio_fs_options {
+	const char *tag;   /* at most 36 bytes (VIRTIO_FS_TAG) */
+	int tree_fd;	   /* directory; the device takes ownership when creation succeeds */
+	enum virtio_fs_policy policy; /* of the tree outside the exports */
+	const struct virtio_fs_export *exports; /* copied */
+	size_t export_count;
+	size_t inodes_max;  /* bound on inodes (and fds) the guest can hold; further lookups get
+			       ENFILE */
+	size_t handles_max; /* bound on open files and directories */
+	/* Lets the guest read ahead asynchronously: deeper queues, but an interrupt per request where
+	   the guest would otherwise find the answer when its notification returns. */
+	bool asynchronous_reads;
+};
+
+struct virtio_fs;
+
+/*
+ * Creates the device. Beside memory it costs one fd per inode and handle the guest holds; the soft
+ * limit on fds is raised for them, and the bounds are lowered where the hard limit does not allow it.
+ * Sets the process's umask to 0, since the guest applies the app's. To be called in the process that
+ * serves (not before a fork), while /proc is there; afterwards the process may leave it behind.
+ * -EINVAL: tag too long, tree or export not usable; other errors as opening an export gave them.
+ */
+int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_options *options,
+	struct virtio_fs **ret, struct error *err);
+/* Waits for queued requests, then closes everything. fs may be NULL. */
+void virtio_fs_free(struct virtio_fs *fs);
+
+struct virtio_device *virtio_fs_device(struct virtio_fs *fs);
+
+/* An eventfd, readable when queued requests have completed; -1 when io_uring is not available. */
+int virtio_fs_completion_fd(const struct virtio_fs *fs);
+void virtio_fs_complete(struct virtio_fs *fs);
+
+/* Counters for tests, statistics and bounds. */
+struct virtio_fs_statistics {
+	uint64_t requests, inline_requests, queued_requests;
+	size_t inodes, handles; /* now */
+};
+void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret);
+
+/*
+ * One FUSE request without a virtqueue, for tests and fuzzing: in is the request as the driver would
+ * write it, out has room for out_size bytes. Returns the length of the reply (0: none, as for FORGET)
+ * or -EBADMSG where a driver's device would break.
+ */
+ssize_t virtio_fs_serve(struct virtio_fs *fs, const void *in, size_t in_size, void *out,
+	size_t out_size);
+
+#endif

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * inode.c: inode ids, lookup counts and fds.
+ *
+ * #syscalls: statx openat2 close
+ */
+#include "virtio/fs/inode.h"
+
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+static int file_status(int fd, struct statx *ret)
+{
+	if (statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
+		    STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, ret) < 0)
+		return -errno;
+	/* Without mount ids (Linux before 5.8) files of different mounts cannot be told apart. */
+	return ret->stx_mask & STATX_MNT_ID ? 0 : -EOPNOTSUPP;
+}
+
+int fs_inode_status(const struct fs_inode *inode, struct statx *ret)
+{
+	return file_status(inode->fd, ret);
+}
+
+static struct fs_key status_key(const struct statx *status)
+{
+	return (struct fs_key){
+		.mount = status->stx_mnt_id,
+		.inode = status->stx_ino,
+		.major = status->stx_dev_major,
+		.minor = status->stx_dev_minor,
+	};
+}
+
+static bool key_equal(const struct fs_key *a, const struct fs_key *b)
+{
+	return a->mount == b->mount && a->inode == b->inode && a->major == b->major &&
+		a->minor == b->minor;
+}
+
+static struct fs_inode **key_bucket(const struct fs_inode_table *table, const struct fs_key *key)
+{
+	uint64_t hash = key->inode * 0x9e3779b97f4a7c15ull;
+
+	hash ^= (key->mount ^ (uint64_t)key->minor << 20 ^ (uint64_t)key->major << 40) *
+		0xc2b2ae3d27d4eb4full;
+	return &table->buckets[(hash >> 20) & (table->bucket_count - 1)];
+}
+
+static uint64_t slot_id(const struct fs_inode_table *table, uint32_t index)
+{
+	return (uint64_t)table->slots[index].generation << 32 | index;
+}
+
+/* Makes room for one more inode: a free slot, and buckets that are not crowded. */
+static int table_grow(struct fs_inode_table *table)
+{
+	if (table->first_free == 0) {
+		uint32_t count = table->slot_count ? table->slot_count * 2 : 64;
+		struct fs_slot *slots = realloc(table->slots, count * sizeof(*slots));
+
+		if (!slots)
+			return -ENOMEM;
+		table->slots = slots;
+		for (uint32_t i = count; i-- > table->slot_count;) {
+			slots[i] = (struct fs_slot){.next_free = table->first_free};
+			if (i != 0)
+				table->first_free = i;
+		}
+		table->slot_count = count;
+	}
+	if (table->count >= table->bucket_count) {
+		size_t old_count = table->bucket_count;
+		size_t count = old_count ? old_count * 2 : 64;
+		struct fs_inode **old = table->buckets;
+		struct fs_inode **buckets = calloc(count, sizeof(struct fs_inode *));
+
+		if (!buckets)
+			return -ENOMEM;
+		table->buckets = buckets;
+		table->bucket_count = count;
+		for (size_t i = 0; i < old_count; i++)
+			while (old[i]) {
+				struct fs_inode *inode = old[i], **bucket;
+
+				old[i] = inode->next;
+				bucket = key_bucket(table, &inode->key);
+				inode->next = *bucket;
+				*bucket = inode;
+			}
+		free(old);
+	}
+	return 0;
+}
+
+/* Under the lock, after table_grow(). */
+static void table_insert(struct fs_inode_table *table, struct fs_inode *inode)
+{
+	uint32_t index = table->first_free;
+	struct fs_inode **bucket = key_bucket(table, &inode->key);
+
+	table->first_free = table->slots[index].next_free;
+	table->slots[index].inode = inode;
+	inode->id = slot_id(table, index);
+	inode->next = *bucket;
+	*bucket = inode;
+	table->count++;
+}
+
+/* Under the lock. The table's reference is the caller's to drop. */
+static void table_remove(struct fs_inode_table *table, struct fs_inode *inode)
+{
+	uint32_t index = (uint32_t)inode->id;
+	struct fs_slot *slot = &table->slots[index];
+	struct fs_inode **link = key_bucket(table, &inode->key);
+
+	while (*link != inode)
+		link = &(*link)->next;
+	*link = inode->next;
+	slot->inode = NULL;
+	slot->generation++; /* the id means nothing from now on */
+	slot->next_free = table->first_free;
+	table->first_free = index;
+	table->count--;
+}
+
+/* Under the lock: drops a reference; true when it was the last and the caller has to free it. */
+static bool inode_drop(struct fs_inode *inode)
+{
+	return --inode->references == 0;
+}
+
+static void inode_free(struct fs_inode *inode)
+{
+	close(inode->fd);
+	free(inode);
+}
+
+static struct fs_inode *table_find_id(const struct fs_inode_table *table, uint64_t id)
+{
+	uint32_t index = (uint32_t)id;
+
+	if (index == 0 || index >= table->slot_count || slot_id(table, index) != id)
+		return NULL;
+	return table->slots[index].inode;
+}
+
+static int export_resolve(int tree_fd, const struct virtio_fs_export *export,
+	struct fs_export *ret, struct error *err)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, tree_fd, export->path, &how, sizeof(how));
+	struct statx status;
+	int r;
+
+	if (fd < 0)
+		return error_set_errno(err, -errno, "cannot export \"%s\" to the guest",
+			export->path);
+	r = file_status(fd, &status);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot export \"%s\" to the guest", export->path);
+	*ret = (struct fs_export){.key = status_key(&status), .policy = export->policy};
+	return 0;
+}
+
+int fs_inode_table_init(struct fs_inode_table *table, int tree_fd, enum virtio_fs_policy policy,
+	const struct virtio_fs_export *exports, size_t export_count, size_t max, struct error *err)
+{
+	struct fs_inode *root;
+	struct statx status;
+	int r;
+
+	*table = (struct fs_inode_table){.max = max};
+	r = file_status(tree_fd, &status);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot read the attributes of the pod's tree");
+	if (!S_ISDIR(status.stx_mode))
+		return error_set(err, -EINVAL, "the pod's tree is not a directory");
+	table->exports = calloc(export_count ? export_count : 1, sizeof(*table->exports));
+	root = calloc(1, sizeof(*root));
+	r = table->exports && root ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < export_count; i++)
+		r = export_resolve(tree_fd, &exports[i], &table->exports[i], err);
+	if (r == 0)
+		r = table_grow(table);
+	if (r < 0) {
+		free(root);
+		free(table->exports);
+		free(table->slots);
+		free(table->buckets);
+		return r == -ENOMEM ? error_set(err, r, "out of memory") : r;
+	}
+	table->export_count = export_count;
+	pthread_mutex_init(&table->lock, NULL);
+	*root = (struct fs_inode){
+		.key = status_key(&status),
+		.fd = tree_fd,
+		.type = S_IFDIR,
+		.policy = policy,
+		.references = 1,
+	};
+	/* The first slot is 1 and its generation 0: FUSE_ROOT_ID. */
+	table_insert(table, root);
+	return 0;
+}
+
+void fs_inode_table_clear(struct fs_inode_table *table)
+{
+	struct fs_inode *dead = NULL;
+
+	pthread_mutex_lock(&table->lock);
+	for (uint32_t i = FUSE_ROOT_ID + 1; i < table->slot_count; i++) {
+		struct fs_inode *inode = table->slots[i].inode;
+
+		if (!inode)
+			continue;
+		table_remove(table, inode);
+		inode->lookups = 0;
+		if (inode_drop(inode)) {
+			inode->next = dead;
+			dead = inode;
+		}
+	}
+	pthread_mutex_unlock(&table->lock);
+	while (dead) {
+		struct fs_inode *inode = dead;
+
+		dead = inode->next;
+		inode_free(inode);
+	}
+}
+
+void fs_inode_table_free(struct fs_inode_table *table)
+{
+	fs_inode_table_clear(table);
+	inode_free(table->slots[FUSE_ROOT_ID].inode);
+	free(table->slots);
+	free(table->buckets);
+	free(table->exports);
+	pthread_mutex_destroy(&table->lock);
+}
+
+size_t fs_inode_table_count(struct fs_inode_table *table)
+{
+	size_t count;
+
+	pthread_mutex_lock(&table->lock);
+	count = table->count;
+	pthread_mutex_unlock(&table->lock);
+	return count;
+}
+
+struct fs_inode *fs_inode_get(struct fs_inode_table *table, uint64_t id)
+{
+	struct fs_inode *inode;
+
+	pthread_mutex_lock(&table->lock);
+	inode = table_find_id(table, id);
+	if (inode)
+		inode->references++;
+	pthread_mutex_unlock(&table->lock);
+	return inode;
+}
+
+struct fs_inode *fs_inode_reference(struct fs_inode_table *table, struct fs_inode *inode)
+{
+	pthread_mutex_lock(&table->lock);
+	inode->references++;
+	pthread_mutex_unlock(&table->lock);
+	return inode;
+}
+
+void fs_inode_put(struct fs_inode_table *table, struct fs_inode *inode)
+{
+	bool last;
+
+	if (!inode)
+		return;
+	pthread_mutex_lock(&table->lock);
+	last = inode_drop(inode);
+	pthread_mutex_unlock(&table->lock);
+	if (last)
+		inode_free(inode);
+}
+
+static enum virtio_fs_policy table_policy(const struct fs_inode_table *table,
+	const struct fs_key *key, const struct fs_inode *parent)
+{
+	for (size_t i = 0; i < table->export_count; i++)
+		if (key_equal(&table->exports[i].key, key))
+			return table->exports[i].policy;
+	return fs_inode_policy(parent);
+}
+
+/* Under the lock: the inode known by key, with a lookup and a reference more. */
+static struct fs_inode *table_find_key(struct fs_inode_table *table, const struct fs_key *key,
+	enum virtio_fs_policy policy)
+{
+	struct fs_inode *inode = *key_bucket(table, key);
+
+	while (inode && !key_equal(&inode->key, key))
+		inode = inode->next;
+	if (!inode)
+		return NULL;
+	/* Hard links of the host can put one file into two subtrees: the stricter policy holds. */
+	if ((int)policy > inode->policy)
+		inode->policy = policy;
+	if (inode->lookups < UINT64_MAX)
+		inode->lookups++;
+	inode->references++;
+	return inode;
+}
+
+int fs_inode_enter(struct fs_inode_table *table, const struct fs_inode *parent, int fd,
+	struct fs_inode **ret, struct statx *ret_status)
+{
+	_cleanup_close_ int owned = fd;
+	_cleanup_free_ struct fs_inode *new = NULL;
+	enum virtio_fs_policy policy;
+	struct fs_key key;
+	int r;
+
+	r = file_status(fd, ret_status);
+	if (r < 0)
+		return r;
+	key = status_key(ret_status);
+	policy = table_policy(table, &key, parent);
+	new = malloc(sizeof(*new));
+	if (!new)
+		return -ENOMEM;
+	*new = (struct fs_inode){
+		.key = key,
+		.fd = fd,
+		.type = ret_status->stx_mode & S_IFMT,
+		.policy = policy,
+		.lookups = 1,
+		.references = 2, /* the table's and the caller's */
+	};
+	pthread_mutex_lock(&table->lock);
+	*ret = table_find_key(table, &key, policy);
+	if (!*ret) {
+		r = table->count >= table->max ? -ENFILE : table_grow(table);
+		if (r == 0) {
+			table_insert(table, new);
+			*ret = TAKE_PTR(new);
+			TAKE_FD(owned);
+		}
+	}
+	pthread_mutex_unlock(&table->lock);
+	return r;
+}
+
+void fs_inode_forget(struct fs_inode_table *table, uint64_t id, uint64_t count)
+{
+	struct fs_inode *inode;
+	bool last = false;
+
+	if (id == FUSE_ROOT_ID)
+		return;
+	pthread_mutex_lock(&table->lock);
+	inode = table_find_id(table, id);
+	if (inode) {
+		inode->lookups -= count < inode->lookups ? count : inode->lookups;
+		if (inode->lookups == 0) {
+			table_remove(table, inode);
+			last = inode_drop(inode);
+		}
+	}
+	pthread_mutex_unlock(&table->lock);
+	if (last)
+		inode_free(inode);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inodes of the tree that the guest knows (inode ids, lookup counts), and the fds behind them.
+ *
+ * An id is a slot of the table and the slot's generation, never a pointer; an id that was not
+ * given out, or was given back, resolves to nothing. An inode object lives while someone refers to
+ * it: the table (as long as the guest's lookup count is not 0), a handle, a request being served.
+ * All functions may be called from any thread; each takes the table lock itself.
+ */
+#ifndef APPC_VIRTIO_FS_INODE_H
+#define APPC_VIRTIO_FS_INODE_H
+
+#include "virtio/fs/fs.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+/* What identifies a file on the host, as statx() tells it, while an fd keeps it in being. */
+struct fs_key {
+	uint64_t mount, inode;
+	uint32_t major, minor;
+};
+
+struct fs_inode {
+	/* Constant. */
+	uint64_t id;
+	struct fs_key key;
+	int fd;	     /* O_PATH, or the tree's own fd for the root */
+	mode_t type; /* S_IFMT bits */
+	_Atomic int policy; /* enum virtio_fs_policy; only ever becomes stricter */
+
+	/* Under the table lock. */
+	uint64_t lookups; /* what the guest has to forget */
+	unsigned int references;
+	struct fs_inode *next; /* of the same hash */
+};
+
+struct fs_slot {
+	struct fs_inode *inode; /* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+struct fs_export {
+	struct fs_key key;
+	enum virtio_fs_policy policy;
+};
+
+struct fs_inode_table {
+	pthread_mutex_t lock;
+	struct fs_slot *slots; /* the index is the low half of an id; slot 0 is never used */
+	uint32_t slot_count;
+	uint32_t first_free; /* 0: none */
+	size_t count, max;
+	struct fs_inode **buckets;
+	size_t bucket_count; /* a power of two */
+	struct fs_export *exports; /* constant */
+	size_t export_count;
+};
+
+/*
+ * Makes the table with the root (id FUSE_ROOT_ID), whose fd it owns when it succeeds, and resolves
+ * the exports. -EINVAL, -ENOMEM, or what opening an export gave, with a message.
+ */
+int fs_inode_table_init(struct fs_inode_table *table, int tree_fd, enum virtio_fs_policy policy,
+	const struct virtio_fs_export *exports, size_t export_count, size_t max,
+	struct error *err);
+/* Frees all; no inode may be in use. */
+void fs_inode_table_free(struct fs_inode_table *table);
+
+/* As if the guest had forgotten every inode but the root. */
+void fs_inode_table_clear(struct fs_inode_table *table);
+
+size_t fs_inode_table_count(struct fs_inode_table *table);
+
+/* The inode of an id with a reference for the caller, or NULL. */
+struct fs_inode *fs_inode_get(struct fs_inode_table *table, uint64_t id);
+struct fs_inode *fs_inode_reference(struct fs_inode_table *table, struct fs_inode *inode);
+/* inode may be NULL. */
+void fs_inode_put(struct fs_inode_table *table, struct fs_inode *inode);
+
+/*
+ * Enters the file that fd (O_PATH) names, found in parent, and counts one lookup. Takes over fd in any
+ * case. *ret has a reference for the caller; *ret_status the file's present attributes.
+ * -ENFILE: the table is full. -ENOMEM, -errno of statx().
+ */
+int fs_inode_enter(struct fs_inode_table *table, const struct fs_inode *parent, int fd,
+	struct fs_inode **ret, struct statx *ret_status);
+
+/* The guest forgets count lookups of an id; more than it had counts as all. */
+void fs_inode_forget(struct fs_inode_table *table, uint64_t id, uint64_t count);
+
+static inline enum virtio_fs_policy fs_inode_policy(const struct fs_inode *inode)
+{
+	return (enum virtio_fs_policy)inode->policy;
+}
+
+/* 0, or -EROFS where the guest may not change anything. */
+static inline int fs_inode_writable(const struct fs_inode *inode)
+{
+	return inode->policy == VIRTIO_FS_READ_ONLY_SHARED ? -EROFS : 0;
+}
+
+/* statx() of the inode as every request needs it. 0 or -errno. */
+int fs_inode_status(const struct fs_inode *inode, struct statx *ret);
+
+#endif

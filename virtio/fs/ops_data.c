@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * ops_data.c: FUSE operations on open files.
+ *
+ * Theory of operation: only regular files are opened for data, through the magic link of their O_PATH fd.
+ * The guest's kernel opens FIFOs, sockets and devices itself and never asks for them; a hostile one
+ * that does gets nothing, so that no open of ours blocks or reaches a host device. The payload
+ * goes between the guest's spans and the file without a copy of ours.
+ *
+ * #syscalls: openat preadv pwritev fsync fdatasync fallocate lseek copy_file_range fcntl close
+ */
+#include "base/checked.h"
+#include "virtio/fs/credentials.h"
+#include "virtio/fs/operations.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* What an open file keeps of the guest's flags; O_DIRECT is for the guest's own cache to honour. */
+#define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC)
+
+/* Those that leave the rest of the file where it is; the guest's cache knows no others. */
+#define FALLOCATE_MODES                                                                            \
+	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE |                       \
+		FALLOC_FL_UNSHARE_RANGE)
+
+/* Bounds the time one request takes; the caller gets a short copy and goes on. */
+#define COPY_MAX (16ull << 20)
+
+int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint32_t flags)
+{
+	char path[16];
+	int fd;
+
+	if (inode->type == S_IFDIR)
+		flags = O_RDONLY | O_DIRECTORY;
+	else if (inode->type == S_IFREG)
+		flags &= OPEN_FLAGS;
+	else
+		return inode->type == S_IFLNK ? -ELOOP : -EINVAL;
+	if ((flags & O_ACCMODE) == O_ACCMODE)
+		return -EINVAL;
+	snprintf(path, sizeof(path), "%d", inode->fd);
+	fd = openat(fs->proc_fd, path, (int)flags | O_CLOEXEC | O_NOCTTY);
+	return fd < 0 ? -errno : fd;
+}
+
+int fs_open_finish(struct virtio_fs *fs, struct fs_inode *inode, int fd, uint32_t flags,
+	struct fuse_open_out *ret)
+{
+	bool directory = inode->type == S_IFDIR;
+
+	*ret = (struct fuse_open_out){0};
+	if (fs_inode_policy(inode) == VIRTIO_FS_EXCLUSIVE) {
+		/* Closing a file tells nothing here that fsync() did not. */
+		ret->open_flags = FOPEN_KEEP_CACHE | (directory ? FOPEN_CACHE_DIR : FOPEN_NOFLUSH);
+	} else if (!directory && (flags & O_ACCMODE) == O_RDONLY) {
+		ret->open_flags = FOPEN_NOFLUSH;
+	}
+	return fs_handle_enter(&fs->handles, directory ? FS_HANDLE_DIRECTORY : FS_HANDLE_FILE, fd,
+		(int)flags, inode, &ret->fh);
+}
+
+ssize_t fs_op_open(struct fs_request *request)
+{
+	_cleanup_credentials_ struct fs_credentials credentials = {0};
+	struct fuse_open_out out;
+	struct fuse_open_in in;
+	int fd, r;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	if (request->inode->type == S_IFDIR)
+		return -EISDIR;
+	if ((in.flags & O_ACCMODE) != O_RDONLY || in.flags & O_TRUNC) {
+		r = fs_inode_writable(request->inode);
+		if (r < 0)
+			return r;
+	}
+	if (in.open_flags & FUSE_OPEN_KILL_SUIDGID)
+		fs_credentials_drop_fsetid(&credentials);
+	fd = fs_inode_open(request->fs, request->inode, in.flags);
+	if (fd < 0)
+		return fd;
+	r = fs_open_finish(request->fs, request->inode, fd, in.flags, &out);
+	return r < 0 ? r : fs_request_reply(request, &out, sizeof(out));
+}
+
+static int prepare_read(const struct fs_request *request, struct fs_transfer *transfer,
+	uint64_t *ret_handle)
+{
+	struct fuse_read_in in;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	if (!checked_range(in.offset, in.size, INT64_MAX))
+		return -EINVAL;
+	transfer->offset = (int64_t)in.offset;
+	transfer->length = in.size < request->room ? in.size : request->room;
+	*ret_handle = in.fh;
+	return 0;
+}
+
+static int prepare_write(const struct fs_request *request, struct fs_transfer *transfer,
+	uint64_t *ret_handle)
+{
+	struct fuse_write_in in;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	if (in.size != request->argument_bytes - sizeof(in) || in.size > FS_DATA_MAX ||
+		!checked_range(in.offset, in.size, INT64_MAX))
+		return -EINVAL;
+	transfer->offset = (int64_t)in.offset;
+	transfer->length = in.size;
+	transfer->flags = in.write_flags;
+	*ret_handle = in.fh;
+	return 0;
+}
+
+static int prepare_fsync(const struct fs_request *request, struct fs_transfer *transfer,
+	uint64_t *ret_handle)
+{
+	struct fuse_fsync_in in;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	transfer->flags = in.fsync_flags;
+	*ret_handle = in.fh;
+	return 0;
+}
+
+static int prepare_fallocate(const struct fs_request *request, struct fs_transfer *transfer,
+	uint64_t *ret_handle)
+{
+	struct fuse_fallocate_in in;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	if (in.mode & ~(uint32_t)FALLOCATE_MODES)
+		return -EOPNOTSUPP;
+	if (in.length == 0 || !checked_range(in.offset, in.length, INT64_MAX))
+		return -EINVAL;
+	transfer->offset = (int64_t)in.offset;
+	transfer->allocate_length = (int64_t)in.length;
+	transfer->flags = in.mode;
+	*ret_handle = in.fh;
+	return 0;
+}
+
+int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *ret)
+{
+	bool write = request->header.opcode == FUSE_WRITE ||
+		request->header.opcode == FUSE_FALLOCATE;
+	struct fs_handle_table *handles = &request->fs->handles;
+	struct fs_handle *handle;
+	uint64_t id;
+	int r;
+
+	*ret = (struct fs_transfer){0};
+	switch (request->header.opcode) {
+	case FUSE_READ:
+		r = prepare_read(request, ret, &id);
+		break;
+	case FUSE_WRITE:
+		r = prepare_write(request, ret, &id);
+		break;
+	case FUSE_FSYNC:
+		r = prepare_fsync(request, ret, &id);
+		break;
+	case FUSE_FALLOCATE:
+		r = prepare_fallocate(request, ret, &id);
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (r < 0)
+		return r;
+	handle = fs_handle_get(handles, id, FS_HANDLE_FILE, request->header.nodeid);
+	if (!handle)
+		return -EBADF;
+	/* A file cannot have been opened for writing under a read-only policy, but it may have changed
+	   to one since (table_find_key()). */
+	r = write ? fs_inode_writable(handle->inode) : 0;
+	if (r == 0 &&
+		((write && !handle->writable) ||
+			(request->header.opcode == FUSE_READ && !handle->readable)))
+		r = -EBADF;
+	if (r < 0) {
+		fs_handle_put(handles, handle);
+		return r;
+	}
+	ret->handle = handle;
+	return 0;
+}
+
+ssize_t fs_transfer_read(int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length,
+	size_t done)
+{
+	struct iovec spans[VIRTQUEUE_SPANS_MAX];
+
+	/* A short answer means the end of the file to the guest, and must mean it here as well. */
+	while (done < length) {
+		size_t count = virtqueue_chain_slice(chain, true, FS_READ_PAYLOAD + done,
+			length - done, spans);
+		ssize_t n = preadv(fd, spans, (int)count, offset + (int64_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t fs_transfer_write(int fd, const struct virtqueue_chain *chain, int64_t offset,
+	size_t length, size_t done)
+{
+	struct iovec spans[VIRTQUEUE_SPANS_MAX];
+
+	while (done < length) {
+		size_t count = virtqueue_chain_slice(chain, false, FS_WRITE_PAYLOAD + done,
+			length - done, spans);
+		ssize_t n = pwritev(fd, spans, (int)count, offset + (int64_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && done == 0)
+			return -errno;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t fs_op_read(struct fs_request *request)
+{
+	struct fs_transfer transfer;
+	ssize_t r = fs_transfer_prepare(request, &transfer);
+
+	if (r < 0)
+		return r;
+	r = fs_transfer_read(transfer.handle->fd, request->chain, transfer.offset, transfer.length,
+		0);
+	fs_handle_put(&request->fs->handles, transfer.handle);
+	return r;
+}
+
+ssize_t fs_op_write(struct fs_request *request)
+{
+	_cleanup_credentials_ struct fs_credentials credentials = {0};
+	struct fs_transfer transfer;
+	struct fuse_write_out out = {0};
+	ssize_t r = fs_transfer_prepare(request, &transfer);
+
+	if (r < 0)
+		return r;
+	if (transfer.flags & FUSE_WRITE_KILL_SUIDGID)
+		fs_credentials_drop_fsetid(&credentials);
+	r = fs_transfer_write(transfer.handle->fd, request->chain, transfer.offset,
+		transfer.length, 0);
+	fs_handle_put(&request->fs->handles, transfer.handle);
+	if (r < 0)
+		return r;
+	out.size = (uint32_t)r;
+	return fs_request_reply(request, &out, sizeof(out));
+}
+
+ssize_t fs_op_fsync(struct fs_request *request)
+{
+	struct fs_transfer transfer;
+	int r = fs_transfer_prepare(request, &transfer);
+
+	if (r < 0)
+		return r;
+	r = transfer.flags & FUSE_FSYNC_FDATASYNC ? fdatasync(transfer.handle->fd) :
+						    fsync(transfer.handle->fd);
+	if (r < 0)
+		r = -errno;
+	fs_handle_put(&request->fs->handles, transfer.handle);
+	return r;
+}
+
+ssize_t fs_op_fallocate(struct fs_request *request)
+{
+	_cleanup_credentials_ struct fs_credentials credentials = {0};
+	struct fs_transfer transfer;
+	int r = fs_transfer_prepare(request, &transfer);
+
+	if (r < 0)
+		return r;
+	/* The request has no flag for it: whoever is not root loses setuid bits, as on any file. */
+	if (request->header.uid != 0)
+		fs_credentials_drop_fsetid(&credentials);
+	if (fallocate(transfer.handle->fd, (int)transfer.flags, transfer.offset,
+		    transfer.allocate_length) < 0)
+		r = -errno;
+	fs_handle_put(&request->fs->handles, transfer.handle);
+	return r;
+}
+
+ssize_t fs_op_flush(struct fs_request *request)
+{
+	struct fs_handle_table *handles = &request->fs->handles;
+	struct fs_handle *handle;
+	struct fuse_flush_in in;
+	int fd, r = 0;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	handle = fs_handle_get(handles, in.fh, FS_HANDLE_FILE, request->header.nodeid);
+	if (!handle)
+		return -EBADF;
+	/* Closing one of two fds reports what the file system has to report at close(). */
+	fd = fcntl(handle->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0 || close(fd) < 0)
+		r = -errno;
+	fs_handle_put(handles, handle);
+	return r;
+}
+
+ssize_t fs_op_release(struct fs_request *request)
+{
+	struct fuse_release_in in;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	return fs_handle_release(&request->fs->handles, in.fh, FS_HANDLE_FILE,
+		request->header.nodeid);
+}
+
+ssize_t fs_op_lseek(struct fs_request *request)
+{
+	struct fs_handle_table *handles = &request->fs->handles;
+	struct fuse_lseek_out out = {0};
+	struct fs_handle *handle;
+	struct fuse_lseek_in in;
+	off_t offset;
+	int r = 0;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	/* The file position is the guest's business; only the two searches concern the file. */
+	if ((in.whence != SEEK_DATA && in.whence != SEEK_HOLE) || in.offset > INT64_MAX)
+		return -EINVAL;
+	handle = fs_handle_get(handles, in.fh, FS_HANDLE_FILE, request->header.nodeid);
+	if (!handle)
+		return -EBADF;
+	offset = lseek(handle->fd, (off_t)in.offset, (int)in.whence);
+	if (offset < 0)
+		r = -errno;
+	fs_handle_put(handles, handle);
+	if (r < 0)
+		return r;
+	out.offset = (uint64_t)offset;
+	return fs_request_reply(request, &out, sizeof(out));
+}
+
+static ssize_t copy_range(const struct fs_request *request,
+	const struct fuse_copy_file_range_in *in, const struct fs_handle *source,
+	const struct fs_handle *target)
+{
+	_cleanup_credentials_ struct fs_credentials credentials = {0};
+	uint64_t length = in->len < COPY_MAX ? in->len : COPY_MAX;
+	off_t source_offset = (off_t)in->off_in, target_offset = (off_t)in->off_out;
+	ssize_t n;
+
+	if (!source || !target)
+		return -EBADF;
+	if (fs_inode_writable(target->inode) < 0)
+		return -EROFS;
+	if (!source->readable || !target->writable)
+		return -EBADF;
+	if (in->flags || !checked_range(in->off_in, length, INT64_MAX) ||
+		!checked_range(in->off_out, length, INT64_MAX))
+		return -EINVAL;
+	if (request->header.uid != 0)
+		fs_credentials_drop_fsetid(&credentials);
+	n = copy_file_range(source->fd, &source_offset, target->fd, &target_offset, length, 0);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t fs_op_copy_file_range(struct fs_request *request)
+{
+	struct fs_handle_table *handles = &request->fs->handles;
+	struct fs_handle *source, *target;
+	struct fuse_copy_file_range_in in;
+	struct fuse_write_out out = {0};
+	ssize_t n;
+
+	memcpy(&in, request->arguments, sizeof(in));
+	source = fs_handle_get(handles, in.fh_in, FS_HANDLE_FILE, request->header.nodeid);
+	target = fs_handle_get(handles, in.fh_out, FS_HANDLE_FILE, in.nodeid_out);
+	n = copy_range(request, &in, source, target);
+	fs_handle_put(handles, source);
+	fs_handle_put(handles, target);
+	if (n < 0)
+		return n;
+	out.size = (uint32_t)n;
+	return fs_request_reply(request, &out, sizeof(out));
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one door to guest memory.
+ *
+ * Guest physical addresses become host pointers here and nowhere else, and only together with a
+ * length that is checked to lie inside one region of RAM. The guest can change the bytes behind a span
+ * at any time: whoever decides on a value copies it out first (guest_memory_read()) and never reads
+ * it from the guest again.
+ * The region table is written before the first vCPU runs and constant afterwards: any thread.
+ */
+#ifndef APPC_VIRTIO_GUEST_MEMORY_H
+#define APPC_VIRTIO_GUEST_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct guest_region {
+	uint64_t start, size; /* guest physical, bytes */
+	uint8_t *host;
+};
+
+struct guest_memory {
+	struct guest_region regions[2]; /* below and above the hole under 4 GiB */
+	size_t count;
+};
+
+/* The host address of [address, address + length), or NULL when not all of it is in one region. */
+void *guest_memory_span(const struct guest_memory *memory, uint64_t address, uint64_t length);
+
+/* Copies between guest and host memory. 0, or -EFAULT when the range is not RAM. */
+int guest_memory_read(const struct guest_memory *memory, uint64_t address, void *data,
+	size_t length);
+int guest_memory_write(const struct guest_memory *memory, uint64_t address, const void *data,
+	size_t length);
+
+#endif

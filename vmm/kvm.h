@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /dev/kvm: a VM, its vCPUs, and what kind of KVM serves them.
+ *
+ * Two kinds are told apart, by what they do, never by configuration. Hardware KVM (VT-x, AMD-V)
+ * honours the CPUID that it is given. Software KVM runs guest user code natively and emulates guest
+ * kernel code instruction by instruction; it puts host CPUID bits back that we cleared, and some
+ * instructions are missing. There we hide what the emulator lacks, and boot a kernel that
+ * avoids the rest (vmm/boot.h).
+ */
+#ifndef APPC_VMM_KVM_H
+#define APPC_VMM_KVM_H
+
+#include "base/error.h"
+#include "virtio/guest_memory.h"
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm {
+	int kvm_fd, vm_fd;
+	bool emulated; /* software KVM; known once vCPU 0 exists */
+	size_t run_size;
+	unsigned int vcpus; /* planned number, for the CPU topology */
+};
+
+struct vcpu {
+	unsigned int id;
+	int fd;
+	struct kvm_run *run;
+	size_t run_size;
+	int statistics_fd;
+	off_t instructions_offset; /* of the insn_emulation counter; -1: not there */
+};
+
+/* Opens /dev/kvm and creates a VM with its in-kernel interrupt controllers. */
+int vm_create(unsigned int vcpus, struct vm *ret, struct error *err);
+void vm_destroy(struct vm *vm);
+
+/* Gives the VM its RAM. */
+int vm_set_memory(struct vm *vm, const struct guest_memory *memory, struct error *err);
+
+/* Joins an eventfd to an interrupt line of the IOAPIC. */
+int vm_set_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err);
+
+/* Creates vCPU number id with its CPUID. vCPU 0 first: it finds out vm->emulated. */
+int vcpu_create(struct vm *vm, unsigned int id, struct vcpu *ret, struct error *err);
+void vcpu_destroy(struct vcpu *vcpu);
+
+/*
+ * Guest kernel instructions that KVM emulated for this vCPU so far, or -1 where there is no such
+ * counter. It counts every ring 0 instruction on software KVM and next to nothing on hardware.
+ */
+int64_t vcpu_instructions(const struct vcpu *vcpu);
+
+/* For `appc-vm check`: opens /dev/kvm and says what it is. -errno when pods cannot run in VMs. */
+struct kvm_facts {
+	bool emulated;
+	char module[32]; /* kvm_intel, kvm_amd, kvm_pvm, or "unknown" */
+	bool counts_instructions;
+};
+int kvm_probe(struct kvm_facts *ret, struct error *err);
+
+#endif

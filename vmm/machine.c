@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * machine.c: puts a VM together and runs it.
+ *
+ * Theory of operation: each vCPU has a thread that loops on KVM_RUN and serves the exits: device
+ * registers (a notified queue is served inside that very exit), the boot console, and the ways in which
+ * a guest can die. The thread that calls machine_run() is the event loop: it feeds the console
+ * ports from their sockets and delivers completed file requests. Whoever finds that the machine
+ * cannot go on says how it ended (once, machine_end()), and the loop stops; the vCPU threads are then
+ * taken out of KVM_RUN by immediate_exit and a signal.
+ *
+ * #syscalls: ioctl tgkill futex exit
+ */
+#include "vmm/machine.h"
+
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "virtio/console.h"
+#include "virtio/mmio.h"
+#include "virtio/rng.h"
+#include "vmm/boot.h"
+#include "vmm/boot_console.h"
+#include "vmm/kvm.h"
+#include "vmm/layout.h"
+#include "vmm/loop.h"
+#include "wire/wire.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+
+/* Resets: the keyboard controller's command port and the command that pulses the reset line. */
+#define RESET_PORT    0x64
+#define RESET_COMMAND 0xfe
+
+/* Bounds on what the guest may make the file server hold: an fd each (docs/security.md). */
+#define INODES_MAX  (256u << 10)
+#define HANDLES_MAX (64u << 10)
+
+#define VCPU_KICK_SIGNAL SIGUSR1
+
+enum { DEVICE_CONSOLE, DEVICE_FS, DEVICE_RNG, DEVICES };
+
+struct machine_vcpu {
+	struct machine *machine;
+	struct vcpu vcpu;
+	pthread_t thread;
+	bool started;
+};
+
+struct machine {
+	struct vm vm;
+	struct guest_memory memory;
+	struct machine_vcpu vcpus[MACHINE_VCPUS_MAX];
+	unsigned int vcpu_count;
+
+	struct virtio_console *console;
+	struct virtio_fs *fs;
+	struct virtio_rng rng;
+	struct virtio_mmio mmio[DEVICES];
+	int lines[DEVICES]; /* eventfds of the interrupt lines */
+	struct boot_console boot_console;
+
+	struct loop loop;
+	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source;
+	int release_fd; /* the control socket once more, watched for its other end's shutdown */
+	int smaps_fd;	/* /proc/self/smaps, from before the jail */
+
+	atomic_bool stopping;
+	pthread_mutex_t lock; /* protects all below */
+	bool ended;
+	enum machine_end end;
+	struct error end_error;
+	struct machine_mark marks[MACHINE_EVENTS];
+};
+
+static int64_t monotonic_nanoseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+static int64_t machine_instructions(const struct machine *machine)
+{
+	int64_t sum = 0;
+
+	if (!machine->vm.emulated)
+		return -1;
+	for (unsigned int i = 0; i < machine->vcpu_count; i++) {
+		int64_t count = vcpu_instructions(&machine->vcpus[i].vcpu);
+
+		if (count < 0)
+			return -1;
+		sum += count;
+	}
+	return sum;
+}
+
+/* Records the first time that an event happens. */
+static void machine_record(struct machine *machine, enum machine_event event)
+{
+	struct machine_mark mark = {
+		.nanoseconds = monotonic_nanoseconds(),
+		.instructions = machine_instructions(machine),
+	};
+
+	pthread_mutex_lock(&machine->lock);
+	if (machine->marks[event].nanoseconds == 0)
+		machine->marks[event] = mark;
+	pthread_mutex_unlock(&machine->lock);
+}
+
+void machine_marks(struct machine *machine, struct machine_mark marks[MACHINE_EVENTS])
+{
+	pthread_mutex_lock(&machine->lock);
+	memcpy(marks, machine->marks, sizeof(machine->marks));
+	pthread_mutex_unlock(&machine->lock);
+	marks[MACHINE_EVENT_NOW] = (struct machine_mark){
+		.nanoseconds = monotonic_nanoseconds(),
+		.instructions = machine_instructions(machine),
+	};
+}
+
+bool machine_is_emulated(const struct machine *machine)
+{
+	return machine->vm.emulated;
+}
+
+/* Whether the mapping of a smaps header line is guest RAM. */
+static bool is_guest_ram(const struct machine *machine, uintptr_t start)
+{
+	for (size_t i = 0; i < machine->memory.count; i++) {
+		const struct guest_region *region = &machine->memory.regions[i];
+
+		if (start >= (uintptr_t)region->host &&
+			start - (uintptr_t)region->host < region->size)
+			return true;
+	}
+	return false;
+}
+
+int64_t machine_resident_kib(const struct machine *machine)
+{
+	_cleanup_free_ char *text = NULL;
+	bool counted = false;
+	int64_t sum = 0;
+	char *rest;
+
+	if (machine->smaps_fd < 0 || lseek(machine->smaps_fd, 0, SEEK_SET) < 0 ||
+		file_read_fd(machine->smaps_fd, 4u << 20, &text, NULL) < 0)
+		return -1;
+	rest = text;
+	for (char *line; (line = strsep(&rest, "\n"));) {
+		unsigned long start, end;
+		long kib;
+
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			counted = !is_guest_ram(machine, start);
+		else if (counted && sscanf(line, "Rss: %ld kB", &kib) == 1)
+			sum += kib;
+	}
+	return sum;
+}
+
+/* The first call decides how the machine ended. */
+static void machine_end(struct machine *machine, enum machine_end end, const char *format, ...)
+	_printf_(3, 4);
+
+static void machine_end(struct machine *machine, enum machine_end end, const char *format, ...)
+{
+	va_list arguments;
+
+	pthread_mutex_lock(&machine->lock);
+	if (!machine->ended) {
+		machine->ended = true;
+		machine->end = end;
+		va_start(arguments, format);
+		vsnprintf(machine->end_error.message, sizeof(machine->end_error.message), format,
+			arguments);
+		va_end(arguments);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	machine->stopping = true;
+	loop_stop(&machine->loop);
+}
+
+/* ---- exits */
+
+static void log_registers(const struct vcpu *vcpu)
+{
+	struct kvm_sregs special;
+	struct kvm_regs r;
+
+	if (!log_enabled(LOG_LEVEL_DEBUG) || ioctl(vcpu->fd, KVM_GET_REGS, &r) < 0 ||
+		ioctl(vcpu->fd, KVM_GET_SREGS, &special) < 0)
+		return;
+	log_debug("vCPU %u: rip %016llx rsp %016llx rflags %08llx", vcpu->id, r.rip, r.rsp, r.rflags);
+	log_debug("rax %016llx rbx %016llx rcx %016llx rdx %016llx", r.rax, r.rbx, r.rcx, r.rdx);
+	log_debug("rsi %016llx rdi %016llx rbp %016llx r8  %016llx", r.rsi, r.rdi, r.rbp, r.r8);
+	log_debug("r9  %016llx r10 %016llx r11 %016llx r12 %016llx", r.r9, r.r10, r.r11, r.r12);
+	log_debug("r13 %016llx r14 %016llx r15 %016llx", r.r13, r.r14, r.r15);
+	log_debug("cr0 %08llx cr2 %016llx cr3 %016llx cr4 %08llx efer %04llx cs %04x cpl %u",
+		special.cr0, special.cr2, special.cr3, special.cr4, special.efer, special.cs.selector,
+		special.ss.dpl);
+}
+
+static uint64_t instruction_pointer(const struct vcpu *vcpu)
+{
+	struct kvm_regs registers;
+
+	return ioctl(vcpu->fd, KVM_GET_REGS, &registers) < 0 ? 0 : registers.rip;
+}
+
+/* The guest reset itself: a panic (panic=-1, reboot=k), or an init that ended. */
+static void machine_guest_reset(struct machine *machine)
+{
+	char reason[256];
+
+	if (boot_console_reason(&machine->boot_console, reason, sizeof(reason)))
+		machine_end(machine, MACHINE_END_RESET, "the guest kernel died: %s", reason);
+	else
+		machine_end(machine, MACHINE_END_RESET, "the guest reset itself without a word");
+}
+
+static void machine_phase(struct machine *machine, uint8_t phase)
+{
+	if (phase == WIRE_PHASE_INIT)
+		machine_record(machine, MACHINE_EVENT_INIT);
+	else if (phase == WIRE_PHASE_APP_EXEC)
+		machine_record(machine, MACHINE_EVENT_APP_EXEC);
+}
+
+static void serve_port(struct machine *machine, struct kvm_run *run)
+{
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	uint16_t port = run->io.port;
+	bool is_console = port >= BOOT_CONSOLE_PORT &&
+		port < BOOT_CONSOLE_PORT + BOOT_CONSOLE_PORTS && run->io.size == 1;
+
+	/* count is above 1 for string instructions; KVM bounds it by a page of data. */
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (run->io.direction == KVM_EXIT_IO_IN) {
+			/* Nothing is there: all ones, but for the line that says "ready". */
+			memset(data, port == RESET_PORT ? 0 : 0xff, run->io.size);
+			if (is_console)
+				*data = boot_console_read(&machine->boot_console,
+					port - BOOT_CONSOLE_PORT);
+		} else if (is_console) {
+			boot_console_write(&machine->boot_console, port - BOOT_CONSOLE_PORT, *data);
+		} else if (port == WIRE_PHASE_PORT) {
+			machine_phase(machine, *data);
+		} else if (port == RESET_PORT && *data == RESET_COMMAND) {
+			machine_guest_reset(machine);
+		}
+	}
+}
+
+static void serve_mmio(struct machine *machine, struct kvm_run *run)
+{
+	uint64_t offset = run->mmio.phys_addr - LAYOUT_DEVICES;
+	size_t length = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : 0;
+
+	if (run->mmio.phys_addr >= LAYOUT_DEVICES && offset < DEVICES * VIRTIO_MMIO_SIZE &&
+		checked_range(offset % VIRTIO_MMIO_SIZE, length, VIRTIO_MMIO_SIZE)) {
+		struct virtio_mmio *mmio = &machine->mmio[offset / VIRTIO_MMIO_SIZE];
+
+		if (run->mmio.is_write)
+			virtio_mmio_write(mmio, offset % VIRTIO_MMIO_SIZE, run->mmio.data, length);
+		else
+			virtio_mmio_read(mmio, offset % VIRTIO_MMIO_SIZE, run->mmio.data, length);
+	} else if (!run->mmio.is_write) {
+		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+	}
+}
+
+static void serve_internal_error(struct machine *machine, const struct vcpu *vcpu)
+{
+	const struct kvm_run *run = vcpu->run;
+	char bytes[64] = "";
+	uint32_t count = run->internal.ndata;
+
+	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
+		machine_end(machine, MACHINE_END_FAILED,
+			"KVM internal error %u on vCPU %u at %#" PRIx64, run->internal.suberror,
+			vcpu->id, instruction_pointer(vcpu));
+		return;
+	}
+	/* KVM may tell the instruction: a flag, its size, then its bytes (struct kvm_run). */
+	if (count >= 4 &&
+		run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) {
+		for (uint8_t i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
+			snprintf(bytes + 3 * i, sizeof(bytes) - 3 * i, " %02x",
+				run->emulation_failure.insn_bytes[i]);
+	}
+	machine_end(machine, MACHINE_END_FAILED,
+		"KVM cannot emulate the instruction at %#" PRIx64 " on vCPU %u%s%s",
+		instruction_pointer(vcpu), vcpu->id, *bytes ? ":" : "", bytes);
+}
+
+/* Serves one exit. */
+static void serve_exit(struct machine *machine, struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_MMIO:
+		serve_mmio(machine, run);
+		return;
+	case KVM_EXIT_IO:
+		serve_port(machine, run);
+		return;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return;
+	case KVM_EXIT_SHUTDOWN:
+		log_registers(vcpu);
+		machine_end(machine, MACHINE_END_RESET,
+			"triple fault on vCPU %u at %#" PRIx64 ": the guest kernel died", vcpu->id,
+			instruction_pointer(vcpu));
+		return;
+	case KVM_EXIT_INTERNAL_ERROR:
+		log_registers(vcpu);
+		serve_internal_error(machine, vcpu);
+		return;
+	case KVM_EXIT_FAIL_ENTRY:
+		log_registers(vcpu);
+		machine_end(machine, MACHINE_END_FAILED,
+			"the CPU refused to run the guest on vCPU %u: hardware reason %#llx", vcpu->id,
+			run->fail_entry.hardware_entry_failure_reason);
+		return;
+	case KVM_EXIT_SYSTEM_EVENT:
+		machine_guest_reset(machine);
+		return;
+	default:
+		log_registers(vcpu);
+		machine_end(machine, MACHINE_END_FAILED,
+			"vCPU %u stopped for a reason that has no place here: KVM exit %u", vcpu->id,
+			run->exit_reason);
+		return;
+	}
+}
+
+static void *vcpu_thread(void *argument)
+{
+	struct machine_vcpu *self = argument;
+	struct machine *machine = self->machine;
+
+	while (!machine->stopping) {
+		if (ioctl(self->vcpu.fd, KVM_RUN, 0) == 0) {
+			serve_exit(machine, &self->vcpu);
+		} else if (errno != EINTR && errno != EAGAIN) {
+			int r = -errno;
+
+			log_registers(&self->vcpu);
+			machine_end(machine, MACHINE_END_FAILED, "KVM_RUN failed on vCPU %u: %s",
+				self->vcpu.id, strerror(-r));
+		}
+	}
+	return NULL;
+}
+
+/* ---- the event loop's sources */
+
+static void port_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+	unsigned int port = (unsigned int)(source - machine->port_sources);
+
+	/* The end of a stream is no event here: release_ready() hears of it. */
+	virtio_console_ready(machine->console, port, events);
+}
+
+static void port_arm(void *context, unsigned int port, uint32_t events)
+{
+	struct machine *machine = context;
+
+	loop_arm(&machine->loop, &machine->port_sources[port], events);
+}
+
+static void port_first_output(void *context, unsigned int port)
+{
+	if (port == WIRE_PORT_STREAM)
+		machine_record(context, MACHINE_EVENT_OUTPUT);
+}
+
+static void release_ready(struct loop_source *source, uint32_t events)
+{
+	(void)events;
+	machine_end(source->context, MACHINE_END_RELEASED, "released");
+}
+
+static void file_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+	uint64_t count;
+	ssize_t n = read(source->fd, &count, sizeof(count));
+
+	(void)n; /* only clears the eventfd */
+	(void)events;
+	virtio_fs_complete(machine->fs);
+	loop_arm(&machine->loop, source, EPOLLIN);
+}
+
+/* ---- creation */
+
+static void line_raise(void *context)
+{
+	uint64_t one = 1;
+	ssize_t n = write(*(int *)context, &one, sizeof(one));
+
+	(void)n; /* full means: raised already */
+}
+
+static int machine_attach(struct machine *machine, unsigned int index, struct virtio_device *device,
+	struct error *err)
+{
+	machine->lines[index] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (machine->lines[index] < 0)
+		return error_set_errno(err, -errno, "cannot create an interrupt line");
+	virtio_mmio_attach(&machine->mmio[index], device, line_raise, &machine->lines[index]);
+	return vm_set_irqfd(&machine->vm, machine->lines[index], LAYOUT_FIRST_LINE + index, err);
+}
+
+static int machine_create_memory(struct machine *machine, uint64_t size, struct error *err)
+{
+	uint64_t low = size < LAYOUT_RAM_HOLE ? size : LAYOUT_RAM_HOLE;
+	uint64_t sizes[] = {low, size - low}, starts[] = {0, LAYOUT_RAM_HIGH};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes) && sizes[i] > 0; i++) {
+		/* MAP_NORESERVE: a guest that never uses its memory never costs it. */
+		void *host = mmap(NULL, sizes[i], PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (host == MAP_FAILED)
+			return error_set_errno(err, -errno, "cannot map %" PRIu64 " MiB of guest memory",
+				sizes[i] >> 20);
+		madvise(host, sizes[i], MADV_DONTDUMP);
+		machine->memory.regions[i] =
+			(struct guest_region){.start = starts[i], .size = sizes[i], .host = host};
+		machine->memory.count = i + 1;
+	}
+	return vm_set_memory(&machine->vm, &machine->memory, err);
+}
+
+static int machine_create_devices(struct machine *machine, const struct machine_options *options,
+	struct error *err)
+{
+	struct virtio_console_options console = {
+		.fds = {-1, -1, -1},
+		.arm = port_arm,
+		.first_output = port_first_output,
+		.context = machine,
+	};
+	struct virtio_fs_options fs = {
+		.tag = WIRE_SHARE_TAG,
+		.tree_fd = options->tree_fd,
+		.policy = VIRTIO_FS_EXCLUSIVE,
+		.exports = options->exports,
+		.export_count = options->export_count,
+		.inodes_max = INODES_MAX,
+		.handles_max = HANDLES_MAX,
+	};
+	int fds[CONSOLE_PORTS] = {
+		[WIRE_PORT_CONTROL] = options->control_fd,
+		[WIRE_PORT_STREAM] = options->stream_fd,
+	};
+	int r;
+
+	machine->release_fd = fcntl(options->control_fd, F_DUPFD_CLOEXEC, 0);
+	if (machine->release_fd < 0)
+		return error_set_errno(err, -errno, "cannot duplicate the control socket");
+	memcpy(console.fds, fds, sizeof(fds));
+	r = virtio_console_create(&machine->memory, &console, &machine->console);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot create the console");
+	for (unsigned int i = 1; i < CONSOLE_PORTS; i++) {
+		machine->port_sources[i] = (struct loop_source){
+			.fd = fds[i], .ready = port_ready, .context = machine};
+		r = loop_add(&machine->loop, &machine->port_sources[i], 0);
+		if (r < 0)
+			return error_set_errno(err, r, "cannot watch a console port");
+	}
+	machine->release_source = (struct loop_source){
+		.fd = machine->release_fd, .ready = release_ready, .context = machine};
+	r = loop_add(&machine->loop, &machine->release_source, EPOLLRDHUP);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot watch the control socket");
+	r = machine_attach(machine, DEVICE_CONSOLE, virtio_console_device(machine->console), err);
+	if (r < 0)
+		return r;
+
+	r = virtio_fs_create(&machine->memory, &fs, &machine->fs, err);
+	if (r < 0)
+		return r;
+	if (virtio_fs_completion_fd(machine->fs) >= 0) {
+		machine->file_source = (struct loop_source){
+			.fd = virtio_fs_completion_fd(machine->fs),
+			.ready = file_ready,
+			.context = machine,
+		};
+		r = loop_add(&machine->loop, &machine->file_source, EPOLLIN);
+		if (r < 0)
+			return error_set_errno(err, r, "cannot watch file requests");
+	}
+	r = machine_attach(machine, DEVICE_FS, virtio_fs_device(machine->fs), err);
+	if (r < 0)
+		return r;
+
+	virtio_rng_init(&machine->rng, &machine->memory);
+	return machine_attach(machine, DEVICE_RNG, &machine->rng.device, err);
+}
+
+static int machine_set_up(struct machine *machine, const struct machine_options *options,
+	struct error *err)
+{
+	struct boot_options boot = {
+		.kernel_fd = options->kernel_fd,
+		.initramfs_fd = options->initramfs_fd,
+		.vcpus = options->vcpus,
+		.devices = DEVICES,
+		.kernel_messages = options->kernel_messages,
+		.extra_command_line = options->extra_command_line,
+	};
+	uint64_t entry;
+	int r;
+
+	r = loop_init(&machine->loop);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot create the event loop");
+	r = vm_create(options->vcpus, &machine->vm, err);
+	if (r < 0)
+		return r;
+	r = machine_create_memory(machine, options->memory, err);
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < options->vcpus; i++) {
+		machine->vcpus[i].machine = machine;
+		r = vcpu_create(&machine->vm, i, &machine->vcpus[i].vcpu, err);
+		if (r < 0)
+			return r;
+		machine->vcpu_count = i + 1;
+	}
+	r = machine_create_devices(machine, options, err);
+	if (r < 0)
+		return r;
+	boot.emulated = machine->vm.emulated;
+	r = boot_load(&machine->memory, &boot, &entry, err);
+	if (r < 0)
+		return r;
+	return boot_set_registers(&machine->vcpus[0].vcpu, entry, err);
+}
+
+int machine_create(const struct machine_options *options, struct machine **ret, struct error *err)
+{
+	struct machine *machine = calloc(1, sizeof(*machine));
+	int r;
+
+	if (!machine)
+		return -ENOMEM;
+	machine->vm.kvm_fd = machine->vm.vm_fd = -1;
+	machine->loop.epoll_fd = machine->loop.stop_fd = -1;
+	machine->release_fd = -1;
+	for (unsigned int i = 0; i < DEVICES; i++)
+		machine->lines[i] = -1;
+	pthread_mutex_init(&machine->lock, NULL);
+	boot_console_init(&machine->boot_console, options->kernel_messages);
+	machine->smaps_fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+	r = machine_set_up(machine, options, err);
+	if (r < 0) {
+		machine_free(machine);
+		return r;
+	}
+	*ret = machine;
+	return 0;
+}
+
+void machine_free(struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->vcpu_count; i++)
+		vcpu_destroy(&machine->vcpus[i].vcpu);
+	virtio_console_free(machine->console);
+	if (machine->fs)
+		virtio_fs_free(machine->fs);
+	for (unsigned int i = 0; i < DEVICES; i++)
+		cleanup_close(&machine->lines[i]);
+	cleanup_close(&machine->release_fd);
+	cleanup_close(&machine->smaps_fd);
+	loop_done(&machine->loop);
+	vm_destroy(&machine->vm);
+	for (size_t i = 0; i < machine->memory.count; i++)
+		munmap(machine->memory.regions[i].host, machine->memory.regions[i].size);
+	free(machine);
+}
+
+/* ---- running */
+
+static void kick_handler(int signal)
+{
+	(void)signal; /* its arrival is what counts: KVM_RUN returns */
+}
+
+static int machine_start_vcpus(struct machine *machine, struct error *err)
+{
+	struct sigaction action = {.sa_handler = kick_handler};
+
+	sigaction(VCPU_KICK_SIGNAL, &action, NULL);
+	for (unsigned int i = 0; i < machine->vcpu_count; i++) {
+		struct machine_vcpu *self = &machine->vcpus[i];
+		int r = pthread_create(&self->thread, NULL, vcpu_thread, self);
+
+		if (r != 0)
+			return error_set_errno(err, -r, "cannot start the thread of vCPU %u", i);
+		self->started = true;
+	}
+	return 0;
+}
+
+static void machine_stop_vcpus(struct machine *machine)
+{
+	machine->stopping = true;
+	for (unsigned int i = 0; i < machine->vcpu_count; i++) {
+		struct machine_vcpu *self = &machine->vcpus[i];
+
+		if (!self->started)
+			continue;
+		/* A signal just before KVM_RUN would be lost without the flag. */
+		__atomic_store_n(&self->vcpu.run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		pthread_kill(self->thread, VCPU_KICK_SIGNAL);
+		pthread_join(self->thread, NULL);
+		self->started = false;
+	}
+}
+
+enum machine_end machine_run(struct machine *machine, struct error *err)
+{
+	int r;
+
+	machine_record(machine, MACHINE_EVENT_RUN);
+	r = machine_start_vcpus(machine, err);
+	if (r == 0) {
+		r = loop_run(&machine->loop);
+		if (r < 0)
+			machine_end(machine, MACHINE_END_FAILED, "the event loop failed: %s",
+				strerror(-r));
+	} else {
+		machine_end(machine, MACHINE_END_FAILED, "%s", err->message);
+	}
+	machine_stop_vcpus(machine);
+	*err = machine->end_error;
+	return machine->end;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One virtual machine: KVM, memory, vCPUs, devices, and the loop that serves them.
+ *
+ * The machine knows devices, not pods. It boots a kernel with an initramfs, serves one file tree, and
+ * joins two ports of the guest's console to two fds of the caller's (wire/wire.h): what
+ * crosses them is the caller's business.
+ */
+#ifndef APPC_VMM_MACHINE_H
+#define APPC_VMM_MACHINE_H
+
+#include "base/error.h"
+#include "virtio/fs/fs.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MACHINE_VCPUS_MAX  8
+#define MACHINE_MEMORY_MIN (64ull << 20)
+#define MACHINE_MEMORY_MAX (64ull << 30)
+
+struct machine_options {
+	int kernel_fd, initramfs_fd; /* vmlinux (ELF) and guest-init's executable; borrowed */
+	unsigned int vcpus;	     /* 1 to MACHINE_VCPUS_MAX */
+	uint64_t memory;	     /* bytes, a multiple of 2 MiB */
+	int tree_fd;		     /* the pod's tree; the machine takes it */
+	const struct virtio_fs_export *exports;
+	size_t export_count;
+	int control_fd, stream_fd; /* stream sockets; the machine takes them */
+	bool kernel_messages;	   /* every kernel message to standard error, from the first on */
+	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
+};
+
+/* Counters at an event; instructions is summed over all vCPUs, -1 where the host cannot count. */
+struct machine_mark {
+	int64_t nanoseconds; /* CLOCK_MONOTONIC; 0: the event has not happened */
+	int64_t instructions;
+};
+
+enum machine_event {
+	MACHINE_EVENT_RUN,	    /* the first KVM_RUN */
+	MACHINE_EVENT_INIT,	    /* WIRE_PHASE_INIT */
+	MACHINE_EVENT_APP_EXEC,	    /* WIRE_PHASE_APP_EXEC, the first */
+	MACHINE_EVENT_OUTPUT,	    /* the first byte on the stream port */
+	MACHINE_EVENT_NOW,	    /* the time of the question */
+	MACHINE_EVENTS,
+};
+
+/* How a machine ended. */
+enum machine_end {
+	MACHINE_END_RELEASED, /* the caller closed the control fd */
+	MACHINE_END_RESET,    /* the guest reset itself: the kernel panicked, or init ended */
+	MACHINE_END_FAILED,   /* the CPU or a device could not go on: message says why */
+};
+
+struct machine;
+
+/*
+ * Creates the machine: opens /dev/kvm, loads the kernel, makes the devices. Needs /proc and /dev.
+ * After it, no path is opened any more.
+ */
+int machine_create(const struct machine_options *options, struct machine **ret, struct error *err);
+
+/*
+ * Runs until the machine ends. For MACHINE_END_RESET and _FAILED the message (never empty) says
+ * what happened in plain words; the last kernel messages are part of it where they tell more.
+ */
+enum machine_end machine_run(struct machine *machine, struct error *err);
+
+/* Whether this host emulates guest kernel code (vmm/kvm.h). */
+bool machine_is_emulated(const struct machine *machine);
+
+/*
+ * Resident memory of this process beside the guest's RAM, in KiB; -1 when it cannot be read.
+ */
+int64_t machine_resident_kib(const struct machine *machine);
+
+/* Marks so far. Any thread, at any time after creation. */
+void machine_marks(struct machine *machine, struct machine_mark marks[MACHINE_EVENTS]);
+
+void machine_free(struct machine *machine);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The messages between the host and guest-init, the same for every flavour.
+ *
+ * Two byte streams join them. In a VM each is a port of the virtio console, in the container
+ * flavour a socket pair.
+ *
+ * The control stream (port WIRE_PORT_CONTROL) carries frames: a 4-byte little-endian length, then
+ * that many bytes, a JSON object whose "type" names the message. The stream port
+ * (WIRE_PORT_STREAM) carries the apps' output: struct wire_stream_header, then its payload.
+ * Both ends treat the other as hostile: a length over the limit, a JSON error, a message of unknown
+ * type or one that the state does not allow ends the pod.
+ *
+ * Host to guest
+ *   configure   once, first. See "The configure message" below.
+ *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL. Repeated: SIGKILL now.
+ *
+ * Guest to host
+ *   hello       once, first: "version" (WIRE_VERSION).
+ *   started     "app" (name), "pid". Its main process has been executed.
+ *   exited      "app", "status" (0-255; 128 + n for signal n; 203 where it could not be executed),
+ *               "oom" (true where its memory limit killed a process), "message" (optional string:
+ *               why it could not be executed).
+ *   warning     "message": something a person should know.
+ *   ended       once, last: every app has exited and all file data is written. "status": the exit
+ *               status of the first app that failed, 0 when none did.
+ *   failed      once, last, instead of ended: "message": guest-init itself could not go on.
+ *
+ * The configure message: everything is resolved by the host; the guest has no defaults of its own.
+ *   uuid, hostname, machine_id   strings
+ *   time_ns      wall clock, nanoseconds since 1970, a decimal string (a JSON integer is 64 bits,
+ *                but a string makes no reader guess)
+ *   entropy      WIRE_ENTROPY_SIZE bytes as hexadecimal digits, credited to the random generator
+ *   share        true: mount the tree from the virtio-fs device with tag WIRE_SHARE_TAG;
+ *                false: the tree is mounted already at WIRE_TREE
+ *   apps         array, at most WIRE_APPS_MAX, started together:
+ *     name               string, unique; its root filesystem is WIRE_TREE/apps/NAME/rootfs
+ *     exec               array of strings, at least one
+ *     user, group        strings: name, number, or absolute path of a file in the rootfs
+ *     supplementary_gids array of integers
+ *     working_directory  absolute path
+ *     environment        array of "NAME=VALUE" strings, complete
+ *     pre_start, post_stop   arrays of strings (an exec line), empty when there is none
+ *     read_only_rootfs   boolean
+ *     mounts             array, parents before children: {"volume": NAME, "target": path inside the
+ *                        rootfs, "read_only": boolean}. The source is WIRE_TREE/volumes/VOLUME
+ *     capabilities       bounding set, hexadecimal digits of the 64-bit mask
+ *     no_new_privileges  boolean
+ *     memory_max, memory_low   bytes, absent when unlimited
+ *     cpu_max_millis     thousandths of a CPU, absent when unlimited
+ *     cpu_weight         1-10000, absent for the default
+ *     pids_max           absent when unlimited
+ *     oom_score_adj      -1000 to 1000, absent for the default
+ *   sysctls      object of strings, may be empty
+ */
+#ifndef APPC_WIRE_WIRE_H
+#define APPC_WIRE_WIRE_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_VERSION 1
+
+/* Numbers of the console ports: /dev/vport0pN in the guest. */
+#define WIRE_PORT_CONTROL 1
+#define WIRE_PORT_STREAM  2
+
+#define WIRE_SHARE_TAG "pod"
+/* Where the pod's tree is mounted in the guest (design: "A pod is one tree"). */
+#define WIRE_TREE "/run/pod"
+
+#define WIRE_ENTROPY_SIZE 32
+#define WIRE_APPS_MAX     64
+
+/* Longest frame, in bytes without the length. To the guest: a whole manifest with its environment. */
+#define WIRE_FRAME_MAX_TO_GUEST  (8u << 20)
+#define WIRE_FRAME_MAX_FROM_GUEST (64u << 10)
+
+/* Time between SIGTERM and SIGKILL when a pod is stopped. */
+#define WIRE_STOP_GRACE_MS 10000
+
+#define WIRE_STATUS_EXEC_FAILED 203
+#define WIRE_STATUS_SIGNAL(signal) (128 + (signal))
+
+/*
+ * VM only. guest-init marks how far it is by writing one byte to this I/O port; the device records
+ * the time and the count of guest kernel instructions at that exact instruction.
+ */
+#define WIRE_PHASE_PORT 0xf1
+enum wire_phase {
+	WIRE_PHASE_INIT = 1,	 /* first thing guest-init does */
+	WIRE_PHASE_APP_EXEC = 2, /* just before the first app's execve() */
+};
+
+enum wire_stream { WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2 };
+
+/*
+ * Followed by length bytes of output of app number app (its index in the configure message). A
+ * header of zeros ends the stream: guest-init writes it when all output has been forwarded, before
+ * it sends "ended".
+ */
+struct wire_stream_header {
+	uint32_t length; /* little-endian, at most WIRE_STREAM_MAX */
+	uint16_t app;	 /* little-endian */
+	uint8_t stream;	 /* enum wire_stream */
+	uint8_t reserved; /* 0 */
+};
+#define WIRE_STREAM_MAX (16u << 10)
+
+/*
+ * A frame reader: bytes of the control stream go in as they come, whole frames come out as JSON.
+ * Memory grows with the bytes received, never with the length announced.
+ */
+struct wire_reader {
+	char *buffer;
+	size_t length, room;
+	uint32_t frame_max;
+};
+
+void wire_reader_init(struct wire_reader *reader, uint32_t frame_max);
+void wire_reader_done(struct wire_reader *reader);
+
+/*
+ * Reads what fd has, once. Returns the number of bytes, 0 at its end, -errno (-EAGAIN: nothing now).
+ * Call wire_reader_next() until it returns 0 after each.
+ */
+ssize_t wire_reader_fill(struct wire_reader *reader, int fd);
+
+/* Adds bytes that came by another way. 0 or -ENOMEM. */
+int wire_reader_add(struct wire_reader *reader, const void *data, size_t length);
+
+/*
+ * Takes the next whole frame out: 1 and a new reference to an object with a string "type"; 0 when no
+ * whole frame is there yet; -EBADMSG with a message when the other end broke the rules.
+ */
+int wire_reader_next(struct wire_reader *reader, json_t **ret, struct error *err);
+
+/*
+ * Makes the bytes of one frame; the caller frees them. -EMSGSIZE: longer than frame_max.
+ */
+int wire_frame_encode(json_t *message, uint32_t frame_max, char **ret, size_t *ret_length);
+
+/* The same and written to fd, over short writes; the fd may be non-blocking (waits with poll). */
+int wire_frame_write(int fd, json_t *message, uint32_t frame_max);
+
+/* The "type" of a message that wire_reader_next() returned. */
+const char *wire_type(json_t *message);
+
+/* Bytes from an exact number of hexadecimal digits. 0 or -EINVAL. */
+int wire_hex_decode(const char *text, uint8_t *bytes, size_t size);
+/* text has room for 2 * size + 1. */
+void wire_hex_encode(const uint8_t *bytes, size_t size, char *text);
+
+#endif
