@@ -20,8 +20,9 @@
 #define HOSTNAME_MAX 63
 
 struct run_flags {
-	const char *pod_manifest, *memory, *cpus, *hostname, *timing, *uuid_file, *kernel, *init;
+	const char *flavour, *pod_manifest, *memory, *cpus, *hostname, *timing, *uuid_file, *kernel, *init;
 	bool kernel_messages, strict_isolators;
+	enum flavour flavour_kind;
 };
 
 /* ---- what the pod runs on */
@@ -143,7 +144,7 @@ static json_t *timing_json(const struct pod_timing *timing)
 	const int64_t *count = timing->instructions;
 
 	return json_pack("{s:s, s:n, s:i, s:I, s:{s:o, s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o}",
-		"flavour", timing->flavour, "template", "vcpus", (int)timing->vcpus, "memory_mib",
+		"flavour", flavour_name(timing->flavour), "template", "vcpus", (int)timing->vcpus, "memory_mib",
 		(json_int_t)(timing->memory >> 20), "ms", "setup", milliseconds_json(timing->setup),
 		"to_init", milliseconds_json(timing->to_init), "to_first_app_exec",
 		milliseconds_json(timing->to_app_exec), "to_first_output",
@@ -175,8 +176,9 @@ static void print_timing(const struct pod_timing *timing, bool as_json)
 		fputc('\n', stderr);
 		return;
 	}
-	fprintf(stderr, "%u vCPUs, %" PRIu64 " MiB; the VMM itself takes %" PRId64 " KiB\n",
-		timing->vcpus, timing->memory >> 20, timing->resident_kib);
+	if (timing->flavour == FLAVOUR_VM)
+		fprintf(stderr, "%u vCPUs, %" PRIu64 " MiB; the VMM itself takes %" PRId64 " KiB\n",
+			timing->vcpus, timing->memory >> 20, timing->resident_kib);
 	fprintf(stderr, "  %-22s %10s %14s\n", "from the start to", "ms", "M guest kernel");
 	fprintf(stderr, "  %-22s %10s %14s\n", "", "", "instructions");
 	print_timing_row("first guest instruction", timing->setup, -1);
@@ -229,6 +231,7 @@ static int run_pod(struct cli *cli, const struct run_flags *flags, struct pods *
 {
 	const char *extra = getenv(ENV_KERNEL_PARAMS);
 	struct pod_run_options options = {
+		.flavour = flags->flavour_kind,
 		.hostname = flags->hostname,
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = extra ? extra : getenv(ENV_KERNEL_PARAMS_RKT),
@@ -236,13 +239,15 @@ static int run_pod(struct cli *cli, const struct run_flags *flags, struct pods *
 	};
 	_cleanup_close_ int kernel = -1, init = -1;
 	_cleanup_pod_ struct pod pod = POD_NONE;
-	struct pod_timing timing = {.flavour = "vm", .resident_kib = -1};
+	struct pod_timing timing = {.resident_kib = -1};
 	int status, r;
 
 	/* Everything that can be missing is looked for before the pod exists. */
-	kernel = open_program_file(cli, flags->kernel, "kernel", "vmlinux");
-	if (kernel < 0)
-		return kernel;
+	if (flags->flavour_kind == FLAVOUR_VM) {
+		kernel = open_program_file(cli, flags->kernel, "kernel", "vmlinux");
+		if (kernel < 0)
+			return kernel;
+	}
 	init = open_program_file(cli, flags->init, "init", "guest-init");
 	if (init < 0)
 		return init;
@@ -271,6 +276,8 @@ int command_run(struct cli *cli, int argc, char **argv)
 {
 	struct run_flags flags = {0};
 	const struct cli_option options[] = {
+		{"flavour", CLI_STRING, &flags.flavour, "vm|container",
+			"the wall around the pod: a virtual machine (default) or namespaces"},
 		{"pod-manifest", CLI_STRING, &flags.pod_manifest, "FILE",
 			"the pod manifest; - is standard input"},
 		{"memory", CLI_STRING, &flags.memory, "SIZE",
@@ -305,6 +312,8 @@ int command_run(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "needs one pod manifest");
 	if (flags.timing && *flags.timing && strcmp(flags.timing, "json"))
 		return cli_usage(cli, "--timing is json or nothing, not \"%s\"", flags.timing);
+	if (flags.flavour && flavour_from_name(flags.flavour, &flags.flavour_kind) < 0)
+		return cli_usage(cli, "--flavour is vm or container, not \"%s\"", flags.flavour);
 	if (flags.hostname && (r = check_hostname(cli, flags.hostname)) < 0)
 		return r;
 	r = parse_resources(cli, &flags, &resolve);

@@ -18,7 +18,7 @@
 #define UUID_MAX          64u
 #define MACHINE_ID_LENGTH 32u
 #define ID_MAX            (UINT32_MAX - 1) /* (uid_t)-1 means "no change" to the kernel */
-#define STOP_GRACE_MAX_MS (24 * 3600 * 1000)
+#define STOP_GRACE_MAX_MS 86400000
 
 /*
  * One JSON object being read. where names it in messages; the first error sticks, and the calls
@@ -419,7 +419,7 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 	if (!checked_parse_u64(
 		    reader_string(&reader, "time_ns", 1, 20), INT64_MAX, &config->time_ns))
 		reader_fail(&reader, "time_ns", "a decimal number");
-	if (wire_hex_decode(reader_string(&reader, "entropy", 0, 2 * WIRE_ENTROPY_SIZE),
+	if (wire_hex_decode(reader_string(&reader, "entropy", 0, (size_t)2 * WIRE_ENTROPY_SIZE),
 		    config->entropy, WIRE_ENTROPY_SIZE) < 0)
 		reader_fail(&reader, "entropy", "32 bytes in hexadecimal digits");
 	config->share = reader_boolean(&reader, "share");

@@ -2,9 +2,11 @@
 /* flavour.c: starts the process of a flavour. */
 #include "pod/flavour.h"
 
+#include "base/log.h"
+
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <sched.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -73,15 +75,14 @@ static void raise_fd_limit(void)
 }
 
 /*
- * A mount namespace of its own with the pod's tree as working directory. The fd returned belongs to
- * it: an fd from the old namespace would still lead to the host's files.
+ * The tree as this process's own mount namespace has it: the working directory, see fork_in_tree(). An
+ * fd from the supervisor's namespace would still lead to the host's files.
  */
-static int enter_namespace(int tree_fd)
+static int open_own_tree(void)
 {
 	int fd;
 
-	if (fchdir(tree_fd) < 0 || unshare(CLONE_NEWNS) < 0 ||
-		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
 	fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
@@ -117,10 +118,10 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	int r;
 
 	raise_fd_limit();
-	machine_options.tree_fd = enter_namespace(options->tree_fd);
+	machine_options.tree_fd = open_own_tree();
 	if (machine_options.tree_fd < 0) {
 		snprintf(report->message, sizeof(report->message),
-			"cannot create the VMM's mount namespace: %s",
+			"cannot set up the VMM's mount namespace: %s",
 			strerror(-machine_options.tree_fd));
 		return;
 	}
@@ -146,53 +147,112 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 }
 
 /* In the child: alone with what it needs, and gone when the supervisor is. */
-static void child_set_up(const struct flavour_options *options, int control_fd, int stream_fd,
-	int report_fd, pid_t supervisor)
+static void child_set_up(const struct flavour_options *options, const fd_pair control,
+	const fd_pair stream, int report_fd)
 {
 	int keep[] = {options->tree_fd, options->lock_fd, options->init_fd, options->kernel_fd,
-		control_fd, stream_fd, report_fd};
+		control[1], stream[1], report_fd};
 	sigset_t none;
+	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* The supervisor may have died before that call. */
-	if (getppid() != supervisor)
+	/* The supervisor may have died before that call: then nobody holds the other end. */
+	close(control[0]);
+	if (recv(control[1], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		_exit(1);
 	/* Signals from the terminal are the supervisor's business. */
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_IGN);
 	close_others(keep, ARRAY_SIZE(keep));
 }
 
-int flavour_start_vm(const struct flavour_options *options, struct flavour_process *ret,
-	struct error *err)
+/* The whole life of the child. */
+static _Noreturn void vm_main(const struct flavour_options *options, const fd_pair control,
+	const fd_pair stream, int report_fd)
 {
+	struct flavour_report report = {.end = MACHINE_END_FAILED, .resident_kib = -1};
+
+	child_set_up(options, control, stream, report_fd);
+	signal(SIGPIPE, SIG_IGN);
+	vm_child(options, control[1], stream[1], &report);
+	_exit(send(report_fd, &report, sizeof(report), MSG_NOSIGNAL) == sizeof(report) ? 0 : 1);
+}
+
+static _Noreturn void container_main(const struct flavour_options *options, const fd_pair control,
+	const fd_pair stream)
+{
+	int r;
+
+	child_set_up(options, control, stream, -1);
+	signal(SIGPIPE, SIG_DFL);
+	r = container_enter(options->init_fd, control[1], stream[1]);
+	log_error("cannot enter the container: %s", strerror(-r));
+	_exit(1);
+}
+
+/* fork() into new namespaces; both ends continue. The child's working directory is the tree. */
+static pid_t fork_in_tree(int tree_fd, unsigned long namespaces)
+{
+	struct clone_args arguments = {.flags = namespaces, .exit_signal = SIGCHLD};
+	_cleanup_close_ int old = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	pid_t pid;
+
+	/* A new mount namespace takes over the working directory; fds stay in the old one. */
+	if (old < 0 || fchdir(tree_fd) < 0)
+		return -1;
+	pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
+	if (pid != 0 && fchdir(old) < 0)
+		log_warning("cannot go back to the working directory: %s", strerror(errno));
+	return pid;
+}
+
+const char *flavour_name(enum flavour flavour)
+{
+	return flavour == FLAVOUR_CONTAINER ? "container" : "vm";
+}
+
+int flavour_from_name(const char *name, enum flavour *ret)
+{
+	for (enum flavour i = FLAVOUR_VM; i <= FLAVOUR_CONTAINER; i++) {
+		if (strcmp(flavour_name(i), name))
+			continue;
+		*ret = i;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int flavour_start(enum flavour flavour, const struct flavour_options *options,
+	struct flavour_process *ret, struct error *err)
+{
+	static const unsigned long namespaces[] = {
+		[FLAVOUR_VM] = CLONE_NEWNS,
+		[FLAVOUR_CONTAINER] =
+			CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET,
+	};
 	_cleanup_pair_ fd_pair control = {-1, -1}, stream = {-1, -1}, report = {-1, -1};
-	pid_t supervisor = getpid();
 	int pid_fd;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, control) < 0 ||
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, stream) < 0 ||
-		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
+		(flavour == FLAVOUR_VM &&
+			socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0))
 		return error_set_errno(err, -errno, "cannot create sockets");
-	pid = fork();
+	pid = fork_in_tree(options->tree_fd, namespaces[flavour]);
 	if (pid < 0)
-		return error_set_errno(err, -errno, "cannot create the VMM process");
-	if (pid == 0) {
-		struct flavour_report told = {.end = MACHINE_END_FAILED, .resident_kib = -1};
-
-		child_set_up(options, control[1], stream[1], report[1], supervisor);
-		vm_child(options, control[1], stream[1], &told);
-		_exit(send(report[1], &told, sizeof(told), MSG_NOSIGNAL) == sizeof(told) ? 0 : 1);
-	}
+		return error_set_errno(err, -errno, "cannot create the pod's process");
+	if (pid == 0 && flavour == FLAVOUR_VM)
+		vm_main(options, control, stream, report[1]);
+	if (pid == 0)
+		container_main(options, control, stream);
 	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pid_fd < 0) {
 		int r = -errno;
 
 		kill(pid, SIGKILL);
-		return error_set_errno(err, r, "cannot watch the VMM process");
+		return error_set_errno(err, r, "cannot watch the pod's process");
 	}
 	*ret = (struct flavour_process){
 		.pid = pid,

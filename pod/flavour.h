@@ -22,11 +22,13 @@ struct flavour_report {
 	struct machine_mark marks[MACHINE_EVENTS];
 };
 
+enum flavour { FLAVOUR_VM, FLAVOUR_CONTAINER };
+
 struct flavour_process {
 	pid_t pid;
 	int pid_fd;
 	int control_fd, stream_fd; /* wire/wire.h; non-blocking stream sockets */
-	int report_fd;		   /* seqpacket socket */
+	int report_fd;		   /* seqpacket socket; a container has none to write: -1 */
 };
 
 struct flavour_options {
@@ -44,7 +46,17 @@ struct flavour_options {
 };
 
 /* Starts the child. It dies with the supervisor. */
-int flavour_start_vm(const struct flavour_options *options, struct flavour_process *ret,
-	struct error *err);
+int flavour_start(enum flavour flavour, const struct flavour_options *options,
+	struct flavour_process *ret, struct error *err);
+
+/* "vm", "container"; -EINVAL for another name. */
+const char *flavour_name(enum flavour flavour);
+int flavour_from_name(const char *name, enum flavour *ret);
+
+/*
+ * The last step of a container's PID 1: makes a root of its own around the tree, which is the working
+ * directory, and executes guest-init. Returns -errno only.
+ */
+int container_enter(int init_fd, int control_fd, int stream_fd);
 
 #endif

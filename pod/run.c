@@ -55,6 +55,7 @@ struct supervisor {
 	struct flavour_process process;
 	struct flavour_report report;
 	bool reported;
+	int64_t marks[MACHINE_EVENTS]; /* as seen from here, for a flavour that does not report */
 
 	struct wire_reader control;
 	struct {
@@ -85,6 +86,12 @@ static int64_t monotonic_now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+static void mark(struct supervisor *s, enum machine_event event)
+{
+	if (s->marks[event] == 0)
+		s->marks[event] = monotonic_now();
 }
 
 static void supervisor_done(struct supervisor *s)
@@ -130,9 +137,10 @@ static void record_app(struct supervisor *s, size_t index)
 			strerror(-r));
 }
 
-static void record_run(struct supervisor *s, const char *flavour)
+static void record_run(struct supervisor *s)
 {
-	_cleanup_json_ json_t *record = json_pack("{s:s, s:i, s:I, s:i, s:I}", "flavour", flavour,
+	_cleanup_json_ json_t *record = json_pack("{s:s, s:i, s:I, s:i, s:I}", "flavour",
+		flavour_name(s->options->flavour),
 		"pid", (int)getpid(), "started_at", (json_int_t)pod_now(), "vcpus",
 		(int)s->resolved->vcpus, "memory", (json_int_t)s->resolved->memory);
 	int r = record ? pod_write_record(s->pod, "run.json", record) : -ENOMEM;
@@ -230,13 +238,15 @@ static int handle_hello(struct supervisor *s, json_t *message)
 		return protocol_error(s, "another version; build guest-init and appc-vm together");
 	snprintf(hostname, sizeof(hostname), "appc-%s", s->pod->uuid);
 	configure = resolved_pod_configure(s->resolved, s->pod->uuid,
-		s->options->hostname ? s->options->hostname : hostname, true);
+		s->options->hostname ? s->options->hostname : hostname,
+		s->options->flavour == FLAVOUR_VM);
 	if (!configure)
 		return error_set(&s->end_error, -ENOMEM, "cannot compose the configure message");
 	r = send_message(s, configure);
 	if (r < 0)
 		return error_set_errno(&s->end_error, r, "cannot configure the guest");
 	s->configured = true;
+	mark(s, MACHINE_EVENT_INIT);
 	return 0;
 }
 
@@ -248,6 +258,7 @@ static int handle_started(struct supervisor *s, json_t *message)
 		return protocol_error(s, "an app started that cannot have");
 	s->apps[index].state = APP_STARTED;
 	s->apps[index].started_at = pod_now();
+	mark(s, MACHINE_EVENT_APP_EXEC);
 	record_app(s, (size_t)index);
 	return 0;
 }
@@ -335,6 +346,9 @@ static int control_ready(struct supervisor *s)
 		n = wire_reader_fill(&s->control, s->process.control_fd);
 		if (n == -EAGAIN)
 			return 0;
+		/* A container's init exits after its last word. */
+		if (n == 0 && s->ended)
+			return 0;
 		if (n == 0)
 			return error_set(&s->end_error, -EPIPE, "the guest hung up");
 		if (n < 0)
@@ -421,6 +435,7 @@ static int stream_ready(struct supervisor *s)
 		}
 		if (!in_header) {
 			s->payload_length += (size_t)n;
+			mark(s, MACHINE_EVENT_OUTPUT);
 			if (output_waits(s))
 				return 0;
 			continue;
@@ -522,7 +537,7 @@ static int supervise_once(struct supervisor *s)
 	if (r == 0 && fds[CONTROL].revents & ~POLLOUT)
 		r = control_ready(s);
 	/* Output and messages that are still in the sockets come first. */
-	if (r == 0 && (s->reported || fds[CHILD].revents) && !(fds[CONTROL].revents & POLLIN) &&
+	if (r == 0 && !s->ended && (s->reported || fds[CHILD].revents) && !(fds[CONTROL].revents & POLLIN) &&
 		!fds[STREAM].revents && !output_waits(s))
 		r = error_set(&s->end_error, -EPIPE, "the guest's process ended");
 	return r;
@@ -575,23 +590,26 @@ static int64_t since(int64_t start, int64_t event)
 
 static void fill_timing(const struct supervisor *s, struct pod_timing *timing)
 {
-	const struct machine_mark *marks = s->report.marks;
-	int64_t start = s->options->process_start;
+	int64_t start = s->options->process_start, marks[MACHINE_EVENTS];
+
+	for (int i = 0; i < MACHINE_EVENTS; i++)
+		marks[i] = s->reported ? s->report.marks[i].nanoseconds : s->marks[i];
 
 	*timing = (struct pod_timing){
-		.flavour = "vm",
+		.flavour = s->options->flavour,
 		.vcpus = s->resolved->vcpus,
 		.memory = s->resolved->memory,
-		.setup = since(start, marks[MACHINE_EVENT_RUN].nanoseconds),
-		.to_init = since(start, marks[MACHINE_EVENT_INIT].nanoseconds),
-		.to_app_exec = since(start, marks[MACHINE_EVENT_APP_EXEC].nanoseconds),
-		.to_output = since(start, marks[MACHINE_EVENT_OUTPUT].nanoseconds),
+		.setup = since(start, marks[MACHINE_EVENT_RUN]),
+		.to_init = since(start, marks[MACHINE_EVENT_INIT]),
+		.to_app_exec = since(start, marks[MACHINE_EVENT_APP_EXEC]),
+		.to_output = since(start, marks[MACHINE_EVENT_OUTPUT]),
 		.total = monotonic_now() - start,
 		.resident_kib = s->reported ? s->report.resident_kib : -1,
 	};
 	for (int i = 0; i < MACHINE_EVENTS; i++)
-		timing->instructions[i] = marks[i].nanoseconds && s->report.counts_instructions ?
-			marks[i].instructions :
+		timing->instructions[i] =
+			s->report.counts_instructions && s->report.marks[i].nanoseconds ?
+			s->report.marks[i].instructions :
 			-1;
 }
 
@@ -689,11 +707,12 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the volumes");
 	flavour.exports = exports;
-	record_run(&s, "vm");
-	r = pod_tree_mount(pod, resolved, store, true, &tree, err);
+	record_run(&s);
+	r = pod_tree_mount(pod, resolved, store, options->flavour == FLAVOUR_VM, &tree, err);
 	flavour.tree_fd = tree;
 	if (r == 0)
-		r = flavour_start_vm(&flavour, &s.process, err);
+		r = flavour_start(options->flavour, &flavour, &s.process, err);
+	mark(&s, MACHINE_EVENT_RUN);
 	pod_tree_exports_free(exports, flavour.export_count);
 	if (r < 0) {
 		record_end(&s, POD_STATUS_ERROR, err->message);

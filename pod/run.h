@@ -17,8 +17,10 @@
 #define POD_STATUS_ERROR 254
 
 struct pod_run_options {
+	enum flavour flavour;
 	const char *hostname; /* NULL: appc-UUID */
-	int kernel_fd, init_fd;
+	int kernel_fd; /* virtual machines only */
+	int init_fd;
 	bool kernel_messages;
 	const char *extra_command_line;
 	int64_t process_start; /* CLOCK_MONOTONIC when this command began, for the timing */
@@ -26,7 +28,7 @@ struct pod_run_options {
 
 /* Where the time went; -1: did not happen, or cannot be counted. Times since process_start. */
 struct pod_timing {
-	const char *flavour;
+	enum flavour flavour;
 	unsigned int vcpus;
 	uint64_t memory;
 	int64_t setup, to_init, to_app_exec, to_output, total; /* nanoseconds */

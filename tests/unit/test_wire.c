@@ -21,7 +21,8 @@ static char *frame_make(const char *text, size_t *ret_length)
 	assert_non_null(frame);
 	for (int i = 0; i < 4; i++)
 		frame[i] = (char)(length >> (8 * i));
-	memcpy(frame + 4, text, length);
+	for (size_t i = 0; i < length; i++)
+		frame[4 + i] = text[i];
 	*ret_length = 4 + length;
 	return frame;
 }

@@ -156,7 +156,6 @@ static void await_signal(int signal)
 	sigaddset(&set, signal);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	puts("ready");
-	fflush(stdout);
 	while (sigwait(&set, &got) || got != signal)
 		;
 }
@@ -174,7 +173,6 @@ static void forever(char **args)
 {
 	(void)args;
 	puts("ready");
-	fflush(stdout);
 	for (;;)
 		pause();
 }
@@ -185,7 +183,6 @@ static void await(char **args)
 	struct timespec step = {.tv_nsec = AWAIT_STEP_MS * 1000000L};
 	struct timespec start, now;
 
-	fflush(stdout);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	while (access(args[0], F_OK)) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
@@ -203,7 +200,6 @@ static void hog(char **args)
 	(void)args;
 	const size_t step = 1 << 20;
 
-	fflush(stdout);
 	for (;;) {
 		char *block = mmap(
 			NULL, step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -263,7 +259,6 @@ static void many(const char *verb, char **args)
 	}
 	close(dirfd);
 	printf("%s %s: %d, %d failed\n", verb, args[0], count, failures);
-	fflush(stdout);
 }
 
 static void create_many(char **args)
@@ -307,7 +302,6 @@ static void list(char **args)
 	if (directory)
 		closedir(directory);
 	printf("list: %u entries, %016jx\n", count, (uintmax_t)sum);
-	fflush(stdout);
 }
 
 static struct {
@@ -348,7 +342,6 @@ static void tree(char **args)
 	walk.root_length = strlen(args[0]);
 	nftw(args[0], tree_entry, 32, FTW_PHYS | FTW_MOUNT);
 	printf("tree: %u entries, %016jx\n", walk.count, (uintmax_t)walk.sum);
-	fflush(stdout);
 }
 
 static void digest(char **args)
@@ -414,7 +407,6 @@ static void crash_init(char **args)
 	struct user_regs_struct registers;
 	int status;
 
-	fflush(stdout);
 	if (ptrace(PTRACE_ATTACH, 1, NULL, NULL) || waitpid(1, &status, __WALL) != 1 ||
 		ptrace(PTRACE_GETREGS, 1, NULL, &registers)) {
 		printf("crash-init: %s\n", strerrorname_np(errno));
@@ -462,6 +454,8 @@ static const struct command {
 
 int main(int argc, char **argv)
 {
+	/* What was said before a crash must have been said. */
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	for (int i = 1; i < argc;) {
 		const struct command *command = NULL;
 
@@ -476,6 +470,5 @@ int main(int argc, char **argv)
 		command->run(&argv[i + 1]);
 		i += 1 + command->arguments;
 	}
-	fflush(stdout);
 	return 0;
 }

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * fuzz_fuse.c: sequences of FUSE requests against the file server.
+ *
+ * An input is a list of records, each one request: opcode, inode, handle, names and the bytes of the
+ * operation's structure. Inodes and handles are mostly those that earlier replies gave. Beside what the
+ * sanitizers find, an input fails when a reply is not well formed, or when something changes that a
+ * guest must not reach: what lies outside of the tree, and the read-only volume inside.
+ */
+#include "base/file.h"
+#include "virtio/fs/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#define KNOWN_MAX    16
+#define REQUESTS_MAX 64
+#define ROOM_MAX     8192
+#define FILE_MAX     (1u << 20)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What one request is made of, as it stands in the input. */
+struct record {
+	uint8_t opcode, node, handle, caller;
+	uint8_t names; /* low half: the first name's number, high half: the second's; 0: none */
+	uint8_t flags, length, room;
+};
+
+#define RECORD_HANDLE 0x01 /* the structure starts with a handle */
+#define RECORD_EXACT  0x02 /* the structure has the operation's size, whatever length says */
+#define RECORD_BREAK  0x04 /* the header lies about its length */
+#define RECORD_NODE   0x08 /* the structure starts with an inode (LINK, RENAME) */
+
+static const struct {
+	uint8_t opcode, size;
+} operations[] = {
+	{FUSE_LOOKUP, 0},
+	{FUSE_FORGET, sizeof(struct fuse_forget_in)},
+	{FUSE_GETATTR, sizeof(struct fuse_getattr_in)},
+	{FUSE_SETATTR, sizeof(struct fuse_setattr_in)},
+	{FUSE_READLINK, 0},
+	{FUSE_SYMLINK, 0},
+	{FUSE_MKNOD, sizeof(struct fuse_mknod_in)},
+	{FUSE_MKDIR, sizeof(struct fuse_mkdir_in)},
+	{FUSE_UNLINK, 0},
+	{FUSE_RMDIR, 0},
+	{FUSE_RENAME, sizeof(struct fuse_rename_in)},
+	{FUSE_LINK, sizeof(struct fuse_link_in)},
+	{FUSE_OPEN, sizeof(struct fuse_open_in)},
+	{FUSE_READ, sizeof(struct fuse_read_in)},
+	{FUSE_WRITE, sizeof(struct fuse_write_in)},
+	{FUSE_STATFS, 0},
+	{FUSE_RELEASE, sizeof(struct fuse_release_in)},
+	{FUSE_FSYNC, sizeof(struct fuse_fsync_in)},
+	{FUSE_SETXATTR, FUSE_COMPAT_SETXATTR_IN_SIZE},
+	{FUSE_GETXATTR, sizeof(struct fuse_getxattr_in)},
+	{FUSE_LISTXATTR, sizeof(struct fuse_getxattr_in)},
+	{FUSE_REMOVEXATTR, 0},
+	{FUSE_FLUSH, sizeof(struct fuse_flush_in)},
+	{FUSE_INIT, sizeof(struct fuse_init_in)},
+	{FUSE_OPENDIR, sizeof(struct fuse_open_in)},
+	{FUSE_READDIR, sizeof(struct fuse_read_in)},
+	{FUSE_RELEASEDIR, sizeof(struct fuse_release_in)},
+	{FUSE_FSYNCDIR, sizeof(struct fuse_fsync_in)},
+	{FUSE_ACCESS, sizeof(struct fuse_access_in)},
+	{FUSE_CREATE, sizeof(struct fuse_create_in)},
+	{FUSE_DESTROY, 0},
+	{FUSE_BATCH_FORGET, sizeof(struct fuse_batch_forget_in)},
+	{FUSE_FALLOCATE, sizeof(struct fuse_fallocate_in)},
+	{FUSE_READDIRPLUS, sizeof(struct fuse_read_in)},
+	{FUSE_RENAME2, sizeof(struct fuse_rename2_in)},
+	{FUSE_LSEEK, sizeof(struct fuse_lseek_in)},
+	{FUSE_COPY_FILE_RANGE, sizeof(struct fuse_copy_file_range_in)},
+	{FUSE_SYNCFS, sizeof(struct fuse_syncfs_in)},
+	{FUSE_TMPFILE, sizeof(struct fuse_create_in)},
+	{52 /* STATX */, 24},
+	{255, 0},
+};
+
+static const char *const names[16] = {NULL, "file", "directory", "link", "volumes", "shared",
+	"fixed", "new", "other", "..", "../secret", "/", "", ".", "user.a", "trusted.overlay.opaque"};
+
+/* What the input has got hold of. */
+static uint64_t known_nodes[KNOWN_MAX], known_handles[KNOWN_MAX];
+static size_t node_count, handle_count;
+
+static int top_fd = -1, tree_fd = -1;
+static struct virtio_fs *fs;
+
+static void require(bool condition)
+{
+	if (!condition)
+		abort();
+}
+
+static void make_file(int dirfd, const char *name, const char *text)
+{
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	require(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void tree_fill(void)
+{
+	require(mkdirat(tree_fd, "directory", 0755) == 0 || errno == EEXIST);
+	require(symlinkat("../../secret", tree_fd, "link") == 0 || errno == EEXIST);
+	make_file(tree_fd, "file", "content");
+	make_file(tree_fd, "directory/file", "content");
+}
+
+/* Removes what the last input made, but not the volumes, whose inodes the server knows. */
+static void tree_reset(void)
+{
+	static const char *const own[] = {"file", "directory", "link", "new", "other"};
+	static const char *const shared[] = {"file", "directory", "link", "new", "other", "shared",
+		"fixed", "volumes", "user.a", "trusted.overlay.opaque"};
+	int fd = openat(tree_fd, "volumes/shared", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		directory_remove(tree_fd, own[i]);
+	for (size_t i = 0; fd >= 0 && i < ARRAY_SIZE(shared); i++)
+		directory_remove(fd, shared[i]);
+	if (fd >= 0)
+		close(fd);
+	tree_fill();
+}
+
+static void cleanup(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", top_fd);
+	virtio_fs_free(fs);
+	directory_remove(top_fd, "tree");
+	directory_remove(top_fd, "secret");
+	require(readlink(path, path, sizeof(path) - 1) < 0 || path[0] == '/');
+}
+
+static void setup(void)
+{
+	static const struct virtio_fs_export exports[] = {
+		{"volumes/shared", VIRTIO_FS_SHARED},
+		{"volumes/fixed", VIRTIO_FS_READ_ONLY_SHARED},
+	};
+	static const struct guest_memory no_memory;
+	static char path[] = "/dev/shm/fuzz-fuse-XXXXXX", other_path[] = "/tmp/fuzz-fuse-XXXXXX";
+	struct rlimit limit = {FILE_MAX, FILE_MAX};
+	struct virtio_fs_options options = {
+		.tag = "fuzz",
+		.exports = exports,
+		.export_count = ARRAY_SIZE(exports),
+		.inodes_max = 64,
+		.handles_max = 16,
+	};
+	char *directory = mkdtemp(path);
+
+	if (!directory)
+		directory = mkdtemp(other_path);
+	require(directory != NULL);
+	top_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	require(top_fd >= 0 && mkdirat(top_fd, "tree", 0755) == 0);
+	make_file(top_fd, "secret", "outside");
+	tree_fd = openat(top_fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	require(mkdirat(tree_fd, "volumes", 0755) == 0 &&
+		mkdirat(tree_fd, "volumes/shared", 0755) == 0 &&
+		mkdirat(tree_fd, "volumes/fixed", 0755) == 0 &&
+		mkdirat(tree_fd, "volumes/fixed/directory", 0755) == 0);
+	make_file(tree_fd, "volumes/fixed/file", "fixed");
+	tree_fill();
+	/* Sparse files may be large, written ones not. */
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	options.tree_fd = dup(tree_fd);
+	require(virtio_fs_create(&no_memory, &options, &fs, NULL) == 0);
+	atexit(cleanup);
+}
+
+static void remember(uint64_t *known, size_t *count, uint64_t id)
+{
+	if (id)
+		known[(*count)++ % KNOWN_MAX] = id;
+}
+
+static uint64_t choose(const uint64_t *known, size_t count, uint8_t number)
+{
+	size_t usable = count < KNOWN_MAX ? count : KNOWN_MAX;
+
+	if (number >= 0xf0) /* an invented one */
+		return (uint64_t)number << 32 | number;
+	return usable ? known[number % usable] : 0;
+}
+
+/* Takes inodes and handles out of a good reply, and checks its form. */
+static void reply_learn(uint32_t opcode, const uint8_t *payload, size_t length)
+{
+	struct fuse_entry_out entry;
+	struct fuse_open_out open_out;
+
+	switch (opcode) {
+	case FUSE_LOOKUP:
+	case FUSE_MKNOD:
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+	case FUSE_LINK:
+		require(length == sizeof(entry));
+		memcpy(&entry, payload, sizeof(entry));
+		remember(known_nodes, &node_count, entry.nodeid);
+		break;
+	case FUSE_CREATE:
+	case FUSE_TMPFILE:
+		require(length == sizeof(entry) + sizeof(open_out));
+		memcpy(&entry, payload, sizeof(entry));
+		memcpy(&open_out, payload + sizeof(entry), sizeof(open_out));
+		remember(known_nodes, &node_count, entry.nodeid);
+		remember(known_handles, &handle_count, open_out.fh);
+		break;
+	case FUSE_OPEN:
+	case FUSE_OPENDIR:
+		require(length == sizeof(open_out));
+		memcpy(&open_out, payload, sizeof(open_out));
+		remember(known_handles, &handle_count, open_out.fh);
+		break;
+	case FUSE_READDIRPLUS:
+		for (size_t next = 0; next < length;) {
+			struct fuse_direntplus plus;
+
+			require(length - next >= sizeof(plus));
+			memcpy(&plus, payload + next, sizeof(plus));
+			require(plus.dirent.namelen > 0 &&
+				FUSE_DIRENTPLUS_SIZE(&plus) <= length - next);
+			remember(known_nodes, &node_count, plus.entry_out.nodeid);
+			next += FUSE_DIRENTPLUS_SIZE(&plus);
+		}
+		break;
+	}
+}
+
+static void request_serve(const struct record *record, const uint8_t *bytes)
+{
+	size_t operation = record->opcode % ARRAY_SIZE(operations);
+	size_t size = record->flags & RECORD_EXACT ? operations[operation].size : record->length;
+	uint8_t in[sizeof(struct fuse_in_header) + 256 + 64] = {0}, *out;
+	uint8_t *arguments = in + sizeof(struct fuse_in_header), *next = arguments + size;
+	struct fuse_in_header header = {
+		.opcode = operations[operation].opcode,
+		.unique = record->opcode,
+		.nodeid = record->node == 0 ? FUSE_ROOT_ID :
+					      choose(known_nodes, node_count, record->node),
+		.uid = record->caller & 1 ? 1000 : record->caller == 0xff ? UINT32_MAX : 0,
+		.gid = record->caller & 2 ? 1000 : 0,
+	};
+	uint64_t id = record->flags & RECORD_NODE ?
+		choose(known_nodes, node_count, record->handle) :
+		choose(known_handles, handle_count, record->handle);
+	size_t room = record->room == 0xff ? ROOM_MAX : record->room * 8u;
+	struct fuse_out_header reply;
+	ssize_t length;
+
+	if (size)
+		memcpy(arguments, bytes, size < record->length ? size : record->length);
+	if (record->flags & (RECORD_HANDLE | RECORD_NODE) && size >= sizeof(id))
+		memcpy(arguments, &id, sizeof(id));
+	for (int i = 0; i < 2; i++) {
+		const char *name = names[i == 0 ? record->names & 15 : record->names >> 4];
+
+		if (name)
+			next = (uint8_t *)stpcpy((char *)next, name) + 1;
+	}
+	header.len = (uint32_t)(next - in) + (record->flags & RECORD_BREAK ? record->length : 0);
+	memcpy(in, &header, sizeof(header));
+	/* Of just the size that is promised, so that the sanitizer sees one byte more. */
+	out = malloc(room);
+	length = virtio_fs_serve(fs, in, (size_t)(next - in), out, room);
+	require(length <= (ssize_t)room);
+	if (length > 0) {
+		require(length >= (ssize_t)sizeof(reply));
+		memcpy(&reply, out, sizeof(reply));
+		require(reply.len == length && reply.unique == header.unique && reply.error <= 0);
+		require(reply.error == 0 || length == sizeof(reply));
+		if (reply.error == 0)
+			reply_learn(header.opcode, out + sizeof(reply),
+				(size_t)length - sizeof(reply));
+	} else {
+		require(length == 0 || length == -EBADMSG);
+	}
+	free(out);
+}
+
+/* What a guest must never change. */
+struct untouchable {
+	struct stat secret, top, fixed, file, directory;
+};
+
+static void untouchable_look(struct untouchable *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	require(fstatat(top_fd, "secret", &ret->secret, 0) == 0 && fstat(top_fd, &ret->top) == 0 &&
+		fstatat(tree_fd, "volumes/fixed", &ret->fixed, 0) == 0 &&
+		fstatat(tree_fd, "volumes/fixed/file", &ret->file, 0) == 0 &&
+		fstatat(tree_fd, "volumes/fixed/directory", &ret->directory, 0) == 0);
+}
+
+static bool same(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_mode == b->st_mode && a->st_uid == b->st_uid &&
+		a->st_nlink == b->st_nlink && a->st_size == b->st_size &&
+		a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct {
+		struct fuse_in_header header;
+		struct fuse_init_in init;
+	} init = {
+		.header = {.len = sizeof(init), .opcode = FUSE_INIT},
+		.init = {.major = 7, .minor = 41, .flags = UINT32_MAX},
+	};
+	struct untouchable before, after;
+	struct virtio_fs_statistics statistics;
+	uint8_t out[256];
+
+	if (!fs)
+		setup();
+	tree_reset();
+	untouchable_look(&before);
+	node_count = handle_count = 0;
+	require(virtio_fs_serve(fs, &init, sizeof(init), out, sizeof(out)) > 0);
+	for (unsigned int i = 0; i < REQUESTS_MAX && size >= sizeof(struct record); i++) {
+		struct record record;
+		uint8_t bytes[255] = {0};
+		size_t length;
+
+		memcpy(&record, data, sizeof(record));
+		data += sizeof(record);
+		size -= sizeof(record);
+		length = record.length < size ? record.length : size;
+		memcpy(bytes, data, length);
+		data += length;
+		size -= length;
+		request_serve(&record, bytes);
+	}
+	virtio_fs_statistics(fs, &statistics);
+	require(statistics.inodes <= 64 && statistics.handles <= 16);
+	untouchable_look(&after);
+	require(same(&before.secret, &after.secret) && same(&before.top, &after.top) &&
+		same(&before.fixed, &after.fixed) && same(&before.file, &after.file) &&
+		same(&before.directory, &after.directory));
+	return 0;
+}

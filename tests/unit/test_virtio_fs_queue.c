@@ -1,0 +1,655 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The file server behind its virtqueues: inline and queued service, resets, broken drivers. */
+#include "base/cleanup.h"
+#include "virtio/fs/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#define ENTRIES	     256
+#define SLOTS	     40
+#define SLOT_CHAIN   6 /* descriptors of one slot: each direction in three pieces */
+#define SLOT_SIZE    0x20000ull /* guest memory of one request: 64 KiB in, 64 KiB out */
+#define SLOT_REPLY   0x10000ull
+#define DESCRIPTORS  0x0ull
+#define AVAILABLE    0x4000ull
+#define USED	     0x8000ull
+#define HIPRIO	     0x10000ull /* the same three for queue 0, at the same distances */
+#define SLOTS_START  0x40000ull
+#define MEMORY_SIZE  (SLOTS_START + SLOTS * SLOT_SIZE)
+#define FILE_SIZE    (SLOTS * 4096u)
+#define SPLIT_ODD    7
+#define CONFIG_CAUSE 2
+
+struct descriptor {
+	uint64_t address;
+	uint32_t length;
+	uint16_t flags, next;
+};
+
+struct driver {
+	char path[64];
+	int tree;
+	uint8_t *memory;
+	struct guest_memory guest;
+	struct virtio_fs *fs;
+	struct virtio_device *device;
+	pthread_mutex_t lock; /* of what follows: the driver's own */
+	uint16_t used[2];     /* entries of the used ring that were seen */
+	bool done[ENTRIES];   /* by head */
+	atomic_uint interrupts, config_interrupts;
+	uint64_t node, handle; /* an open file of FILE_SIZE bytes */
+};
+
+static struct driver *current;
+
+static void interrupt(struct virtio_device *device, uint32_t cause)
+{
+	(void)device;
+	if (cause == CONFIG_CAUSE)
+		current->config_interrupts++;
+	else
+		current->interrupts++;
+}
+
+static void queues_start(struct driver *driver)
+{
+	driver->device->running = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct virtqueue *queue = &driver->device->queues[i];
+		uint64_t base = i == 0 ? HIPRIO : 0;
+
+		memset(driver->memory + base, 0, HIPRIO);
+		queue->descriptors = base + DESCRIPTORS;
+		queue->available = base + AVAILABLE;
+		queue->used = base + USED;
+		queue->size = ENTRIES;
+		assert_int_equal(virtqueue_start(queue), 0);
+		driver->used[i] = 0;
+	}
+	memset(driver->done, 0, sizeof(driver->done));
+}
+
+/*
+ * Puts a request into slot and the ring, without a notification; both directions are cut into pieces
+ * of piece bytes at their start (two of them), as scattered buffers would be. Returns the head.
+ */
+static uint16_t request_add(struct driver *driver, unsigned int queue, unsigned int slot,
+	const struct fuse_in_header *header, const void *arguments, size_t length, size_t room,
+	size_t piece)
+{
+	uint64_t base = queue == 0 ? HIPRIO : 0, in = SLOTS_START + slot * SLOT_SIZE;
+	struct descriptor *table = (struct descriptor *)(driver->memory + base + DESCRIPTORS);
+	uint16_t *available = (uint16_t *)(driver->memory + base + AVAILABLE);
+	struct fuse_in_header copy = *header;
+	uint16_t head = (uint16_t)(slot * SLOT_CHAIN), next = head;
+
+	copy.len = (uint32_t)(sizeof(copy) + length);
+	memcpy(driver->memory + in, &copy, sizeof(copy));
+	if (length)
+		memcpy(driver->memory + in + sizeof(copy), arguments, length);
+	pthread_mutex_lock(&driver->lock);
+	for (int writable = 0; writable < 2; writable++) {
+		uint64_t address = in + (writable ? SLOT_REPLY : 0);
+		size_t left = writable ? room : copy.len;
+
+		for (int part = 0; left > 0; part++) {
+			size_t size = part < 2 && piece && piece < left ? piece : left;
+
+			table[next] = (struct descriptor){
+				.address = address,
+				.length = (uint32_t)size,
+				.flags = (uint16_t)(1 | (writable ? 2 : 0)),
+				.next = (uint16_t)(next + 1),
+			};
+			next++;
+			address += size;
+			left -= size;
+		}
+	}
+	table[next - 1].flags &= (uint16_t)~1u;
+	driver->done[head] = false;
+	available[2 + available[1] % ENTRIES] = head;
+	__atomic_store_n(&available[1], (uint16_t)(available[1] + 1), __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&driver->lock);
+	return head;
+}
+
+static void notify(struct driver *driver, unsigned int queue)
+{
+	struct virtio_device *device = driver->device;
+
+	pthread_mutex_lock(&device->lock);
+	if (device->running && device->queues[queue].ready)
+		device->operations->notify(device, queue);
+	pthread_mutex_unlock(&device->lock);
+}
+
+/* Looks at the used ring; returns how many requests have come back in all. */
+static uint16_t collect(struct driver *driver, unsigned int queue)
+{
+	const uint16_t *used = (const uint16_t *)(driver->memory + (queue ? 0 : HIPRIO) + USED);
+	uint16_t seen;
+
+	pthread_mutex_lock(&driver->lock);
+	while (driver->used[queue] != __atomic_load_n(&used[1], __ATOMIC_ACQUIRE)) {
+		uint32_t id;
+
+		memcpy(&id, used + 2 + (size_t)(driver->used[queue] % ENTRIES) * 4, sizeof(id));
+		assert_true(id < ENTRIES);
+		assert_false(driver->done[id]);
+		driver->done[id] = true;
+		driver->used[queue]++;
+	}
+	seen = driver->used[queue];
+	pthread_mutex_unlock(&driver->lock);
+	return seen;
+}
+
+/* Plays the event loop until count requests of the request queue have come back. */
+static void wait_for(struct driver *driver, uint16_t count)
+{
+	struct pollfd wait = {.fd = virtio_fs_completion_fd(driver->fs), .events = POLLIN};
+
+	while (collect(driver, 1) < count) {
+		assert_true(wait.fd >= 0);
+		assert_int_equal(poll(&wait, 1, 60000), 1);
+		virtio_fs_complete(driver->fs);
+	}
+}
+
+static const uint8_t *reply_of(const struct driver *driver, unsigned int slot, int *ret_error,
+	size_t *ret_length)
+{
+	const uint8_t *reply = driver->memory + SLOTS_START + slot * SLOT_SIZE + SLOT_REPLY;
+	struct fuse_out_header header;
+
+	memcpy(&header, reply, sizeof(header));
+	*ret_error = header.error;
+	*ret_length = header.len - sizeof(header);
+	return reply + sizeof(header);
+}
+
+/* One request alone; returns the error in its reply. */
+static int call(struct driver *driver, uint32_t opcode, uint64_t node, const void *arguments,
+	size_t length, const uint8_t **ret_payload)
+{
+	struct fuse_in_header header = {.opcode = opcode, .nodeid = node, .unique = 1};
+	size_t reply_length;
+	int error;
+
+	request_add(driver, 1, 0, &header, arguments, length, 8192, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(driver->used[1] + 1));
+	*ret_payload = reply_of(driver, 0, &error, &reply_length);
+	return error;
+}
+
+static void session_start(struct driver *driver)
+{
+	struct fuse_init_in init = {.major = 7, .minor = 41, .flags = UINT32_MAX};
+	struct fuse_open_in open_in = {.flags = O_RDWR};
+	const uint8_t *payload;
+
+	assert_int_equal(call(driver, FUSE_INIT, 0, &init, sizeof(init), &payload), 0);
+	assert_int_equal(call(driver, FUSE_LOOKUP, FUSE_ROOT_ID, "file", 5, &payload), 0);
+	memcpy(&driver->node, payload, sizeof(driver->node));
+	assert_int_equal(
+		call(driver, FUSE_OPEN, driver->node, &open_in, sizeof(open_in), &payload), 0);
+	memcpy(&driver->handle, payload, sizeof(driver->handle));
+}
+
+/* Byte of the file at offset, before anything was written. */
+static uint8_t pattern(size_t offset)
+{
+	return (uint8_t)(offset / 4096 * 31 + offset % 251);
+}
+
+static int driver_begin(void **state)
+{
+	struct driver *driver = calloc(1, sizeof(*driver));
+	struct virtio_fs_options options = {
+		.tag = "pod",
+		.policy = VIRTIO_FS_EXCLUSIVE,
+		.inodes_max = 1024,
+		.handles_max = 128,
+	};
+	_cleanup_free_ uint8_t *content = malloc(FILE_SIZE);
+	struct error err;
+	int fd;
+
+	strcpy(driver->path, "/tmp/virtio-fs-queue-XXXXXX");
+	assert_non_null(mkdtemp(driver->path));
+	driver->tree = open(driver->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < FILE_SIZE; i++)
+		content[i] = pattern(i);
+	fd = openat(driver->tree, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, content, FILE_SIZE), FILE_SIZE);
+	close(fd);
+	driver->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(driver->memory, MAP_FAILED);
+	driver->guest = (struct guest_memory){
+		.regions = {{0, MEMORY_SIZE, driver->memory}},
+		.count = 1,
+	};
+	options.tree_fd = dup(driver->tree);
+	assert_int_equal(virtio_fs_create(&driver->guest, &options, &driver->fs, &err), 0);
+	driver->device = virtio_fs_device(driver->fs);
+	driver->device->interrupt = interrupt;
+	pthread_mutex_init(&driver->lock, NULL);
+	current = driver;
+	queues_start(driver);
+	session_start(driver);
+	*state = driver;
+	return 0;
+}
+
+static int driver_end(void **state)
+{
+	struct driver *driver = *state;
+
+	virtio_fs_free(driver->fs);
+	assert_int_equal(unlinkat(driver->tree, "file", 0), 0);
+	close(driver->tree);
+	assert_int_equal(rmdir(driver->path), 0);
+	munmap(driver->memory, MEMORY_SIZE);
+	pthread_mutex_destroy(&driver->lock);
+	free(driver);
+	return 0;
+}
+
+static struct virtio_fs_statistics statistics(const struct driver *driver)
+{
+	struct virtio_fs_statistics result;
+
+	virtio_fs_statistics(driver->fs, &result);
+	return result;
+}
+
+static void read_add(struct driver *driver, unsigned int slot, uint64_t offset, uint32_t size,
+	size_t room, size_t piece)
+{
+	struct fuse_in_header header = {.opcode = FUSE_READ, .nodeid = driver->node,
+		.unique = 100 + slot};
+	struct fuse_read_in in = {.fh = driver->handle, .offset = offset, .size = size};
+
+	request_add(driver, 1, slot, &header, &in, sizeof(in), room, piece);
+}
+
+static void write_add(struct driver *driver, unsigned int slot, uint64_t offset, uint8_t byte,
+	uint32_t size, size_t piece)
+{
+	struct fuse_in_header header = {.opcode = FUSE_WRITE, .nodeid = driver->node,
+		.unique = 100 + slot};
+	struct fuse_write_in in = {.fh = driver->handle, .offset = offset, .size = size};
+	_cleanup_free_ uint8_t *arguments = malloc(sizeof(in) + size);
+
+	memcpy(arguments, &in, sizeof(in));
+	memset(arguments + sizeof(in), byte, size);
+	request_add(driver, 1, slot, &header, arguments, sizeof(in) + size, 24, piece);
+}
+
+static void expect_pattern(const struct driver *driver, unsigned int slot, size_t offset,
+	size_t expected)
+{
+	const uint8_t *payload;
+	size_t length;
+	int error;
+
+	payload = reply_of(driver, slot, &error, &length);
+	assert_int_equal(error, 0);
+	assert_int_equal(length, expected);
+	for (size_t i = 0; i < length; i++)
+		assert_int_equal(payload[i], pattern(offset + i));
+}
+
+static void configuration_names_the_file_system(void **state)
+{
+	struct driver *driver = *state;
+	struct virtio_device *device = driver->device;
+	uint8_t config[40];
+
+	assert_int_equal(device->id, VIRTIO_ID_FS);
+	assert_int_equal(device->config_size, sizeof(config));
+	device->operations->read_config(device, 0, config, sizeof(config));
+	assert_string_equal((const char *)config, "pod");
+	assert_int_equal(config[36], 1);
+	assert_int_equal(config[37] | config[38] | config[39], 0);
+	device->operations->read_config(device, 1, config, 2);
+	assert_memory_equal(config, "od", 2);
+}
+
+static void one_request_is_served_in_its_notification(void **state)
+{
+	struct driver *driver = *state;
+	uint64_t before = statistics(driver).inline_requests;
+	uint16_t used = driver->used[1];
+	unsigned int interrupts = driver->interrupts;
+
+	read_add(driver, 1, 4096, 4096, 16 + 4096, 0);
+	notify(driver, 1);
+	/* No event loop has run. */
+	assert_int_equal(collect(driver, 1), used + 1);
+	assert_int_equal(statistics(driver).inline_requests, before + 1);
+	assert_int_equal(statistics(driver).queued_requests, 0);
+	assert_int_equal(driver->interrupts, interrupts + 1);
+	expect_pattern(driver, 1, 4096, 4096);
+}
+
+static void scattered_buffers_are_put_together(void **state)
+{
+	struct driver *driver = *state;
+	struct fuse_in_header header = {.opcode = FUSE_LOOKUP, .nodeid = FUSE_ROOT_ID};
+	size_t length;
+	int error;
+
+	for (size_t piece = 1; piece < 120; piece += SPLIT_ODD) {
+		read_add(driver, 1, 8192, 3000, 16 + 3000, piece);
+		notify(driver, 1);
+		collect(driver, 1);
+		expect_pattern(driver, 1, 8192, 3000);
+		write_add(driver, 2, 0, (uint8_t)piece, 2000, piece);
+		notify(driver, 1);
+		collect(driver, 1);
+		reply_of(driver, 2, &error, &length);
+		assert_int_equal(error, 0);
+		assert_int_equal(length, sizeof(struct fuse_write_out));
+		request_add(driver, 1, 3, &header, "file", 5, 16 + sizeof(struct fuse_entry_out),
+			piece);
+		notify(driver, 1);
+		collect(driver, 1);
+		reply_of(driver, 3, &error, &length);
+		assert_int_equal(error, 0);
+		assert_int_equal(length, sizeof(struct fuse_entry_out));
+		/* Room for less than was asked for: what fits. */
+		read_add(driver, 4, 0, 4096, 16 + 5, piece);
+		notify(driver, 1);
+		collect(driver, 1);
+		reply_of(driver, 4, &error, &length);
+		assert_int_equal(length, 5);
+	}
+}
+
+static void several_data_requests_go_through_the_ring(void **state)
+{
+	struct driver *driver = *state;
+	struct virtio_fs_statistics before = statistics(driver);
+	uint16_t used = driver->used[1];
+	uint8_t byte;
+	int fd, error;
+	size_t length;
+
+	if (virtio_fs_completion_fd(driver->fs) < 0)
+		skip(); /* the host has no io_uring */
+	/* Reads of the second half, at the end too, and writes to the first. */
+	for (unsigned int i = 0; i < 16; i++)
+		read_add(driver, i, (24 + i) * 4096, 4096, 16 + 4096, i * SPLIT_ODD);
+	read_add(driver, 16, FILE_SIZE - 10, 4096, 16 + 4096, 0);
+	read_add(driver, 17, FILE_SIZE, 4096, 16 + 4096, 0);
+	for (unsigned int i = 18; i < 30; i++)
+		write_add(driver, i, i * 4096 - 18 * 4096, (uint8_t)i, 4096, i);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(used + 30));
+	assert_int_equal(statistics(driver).queued_requests, before.queued_requests + 30);
+	assert_int_equal(statistics(driver).inline_requests, before.inline_requests);
+	for (unsigned int i = 0; i < 16; i++)
+		expect_pattern(driver, i, (24 + i) * 4096, 4096);
+	expect_pattern(driver, 16, FILE_SIZE - 10, 10);
+	expect_pattern(driver, 17, FILE_SIZE, 0);
+	fd = openat(driver->tree, "file", O_RDONLY | O_CLOEXEC);
+	for (unsigned int i = 18; i < 30; i++) {
+		const uint8_t *payload = reply_of(driver, i, &error, &length);
+		struct fuse_write_out out;
+
+		assert_int_equal(error, 0);
+		assert_int_equal(length, sizeof(out));
+		memcpy(&out, payload, sizeof(out));
+		assert_int_equal(out.size, 4096);
+		assert_int_equal(pread(fd, &byte, 1, (i - 18) * 4096 + 4095), 1);
+		assert_int_equal(byte, i);
+	}
+	close(fd);
+}
+
+static void what_the_ring_cannot_do_is_served_beside_it(void **state)
+{
+	struct driver *driver = *state;
+	struct virtio_fs_statistics before = statistics(driver);
+	uint16_t used = driver->used[1];
+	struct fuse_in_header fsync_header = {.opcode = FUSE_FSYNC, .nodeid = driver->node};
+	struct fuse_in_header allocate_header = {.opcode = FUSE_FALLOCATE, .nodeid = driver->node};
+	struct fuse_in_header lookup_header = {.opcode = FUSE_LOOKUP, .nodeid = FUSE_ROOT_ID};
+	struct fuse_fsync_in fsync_in = {.fh = driver->handle};
+	struct fuse_fallocate_in allocate_in = {.fh = driver->handle, .offset = FILE_SIZE,
+		.length = 4096};
+	struct stat st;
+	size_t length;
+	int error;
+
+	if (virtio_fs_completion_fd(driver->fs) < 0)
+		skip(); /* the host has no io_uring */
+	request_add(driver, 1, 0, &fsync_header, &fsync_in, sizeof(fsync_in), 16, 0);
+	request_add(driver, 1, 1, &lookup_header, "file", 5, 200, 0);
+	request_add(driver, 1, 2, &allocate_header, &allocate_in, sizeof(allocate_in), 16, 0);
+	/* Wrong ones are answered as if they were alone. */
+	fsync_in.fh ^= 1ull << 50;
+	request_add(driver, 1, 3, &fsync_header, &fsync_in, sizeof(fsync_in), 16, 0);
+	read_add(driver, 4, UINT64_MAX, 100, 200, 0);
+	read_add(driver, 5, 0, 100, 200, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(used + 6));
+	assert_int_equal(statistics(driver).queued_requests, before.queued_requests + 3);
+	assert_int_equal(statistics(driver).inline_requests, before.inline_requests + 3);
+	for (unsigned int i = 0; i < 3; i++) {
+		reply_of(driver, i, &error, &length);
+		assert_int_equal(error, 0);
+	}
+	reply_of(driver, 3, &error, &length);
+	assert_int_equal(error, -EBADF);
+	reply_of(driver, 4, &error, &length);
+	assert_int_equal(error, -EINVAL);
+	expect_pattern(driver, 5, 0, 100);
+	assert_int_equal(fstatat(driver->tree, "file", &st, 0), 0);
+	assert_int_equal(st.st_size, FILE_SIZE + 4096);
+}
+
+static void released_files_stay_open_for_what_is_queued(void **state)
+{
+	struct driver *driver = *state;
+	struct fuse_in_header release_header = {.opcode = FUSE_RELEASE, .nodeid = driver->node};
+	struct fuse_in_header forget_header = {.opcode = FUSE_FORGET, .nodeid = driver->node};
+	struct fuse_release_in release_in = {.fh = driver->handle};
+	struct fuse_forget_in forget_in = {.nlookup = 1};
+	uint16_t used = driver->used[1];
+
+	for (unsigned int i = 0; i < 20; i++)
+		read_add(driver, i, i * 4096, 4096, 16 + 4096, 0);
+	request_add(driver, 1, 20, &release_header, &release_in, sizeof(release_in), 16, 0);
+	request_add(driver, 1, 21, &forget_header, &forget_in, sizeof(forget_in), 0, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(used + 22));
+	for (unsigned int i = 0; i < 20; i++)
+		expect_pattern(driver, i, i * 4096, 4096);
+	assert_int_equal(statistics(driver).handles, 0);
+	assert_int_equal(statistics(driver).inodes, 1);
+}
+
+static void reset_waits_for_what_is_queued(void **state)
+{
+	struct driver *driver = *state;
+	struct virtio_device *device = driver->device;
+	const uint16_t *used = (const uint16_t *)(driver->memory + USED);
+	size_t length;
+	int error;
+
+	for (unsigned int round = 0; round < 20; round++) {
+		uint16_t before = collect(driver, 1);
+
+		for (unsigned int i = 0; i < 20; i++)
+			write_add(driver, i, i * 4096, (uint8_t)round, 4096, 0);
+		for (unsigned int i = 20; i < 34; i++)
+			read_add(driver, i, i * 4096, 4096, 16 + 4096, 0);
+		/* These always take a while. */
+		for (unsigned int i = 34; i < 40; i++) {
+			struct fuse_in_header header = {.opcode = FUSE_FSYNC, .nodeid = driver->node};
+			struct fuse_fsync_in in = {.fh = driver->handle};
+
+			request_add(driver, 1, i, &header, &in, sizeof(in), 16, 0);
+		}
+		notify(driver, 1);
+		pthread_mutex_lock(&device->lock);
+		device->running = false;
+		device->operations->reset(device);
+		/* Nothing is in flight: all was given back, and nothing more will be. */
+		assert_int_equal(used[1], (uint16_t)(before + 40));
+		virtqueue_reset(&device->queues[0]);
+		virtqueue_reset(&device->queues[1]);
+		pthread_mutex_unlock(&device->lock);
+		assert_int_equal(statistics(driver).handles, 0);
+		assert_int_equal(statistics(driver).inodes, 1);
+		virtio_fs_complete(driver->fs);
+		for (unsigned int i = 0; i < 40; i++) {
+			reply_of(driver, i, &error, &length);
+			assert_int_equal(error, 0);
+		}
+		queues_start(driver);
+		read_add(driver, 0, 0, 100, 200, 0);
+		notify(driver, 1);
+		collect(driver, 1);
+		reply_of(driver, 0, &error, &length);
+		assert_int_equal(error, -EIO); /* the session has ended */
+		session_start(driver);
+	}
+}
+
+static void forgets_come_through_their_own_queue(void **state)
+{
+	struct driver *driver = *state;
+	struct fuse_in_header header = {.opcode = FUSE_FORGET, .nodeid = driver->node};
+	struct fuse_forget_in in = {.nlookup = 1};
+
+	request_add(driver, 0, 1, &header, &in, sizeof(in), 0, 0);
+	notify(driver, 0);
+	assert_int_equal(collect(driver, 0), 1);
+	assert_int_equal(statistics(driver).inodes, 1);
+	assert_true(driver->device->running);
+}
+
+static void broken_requests_break_the_device_until_a_reset(void **state)
+{
+	struct driver *driver = *state;
+	struct virtio_device *device = driver->device;
+	struct fuse_in_header header = {.opcode = FUSE_STATFS, .nodeid = FUSE_ROOT_ID};
+	uint16_t used = driver->used[1];
+
+	/* A reply without room, then a good one behind it. */
+	request_add(driver, 1, 0, &header, NULL, 0, 8, 0);
+	read_add(driver, 1, 0, 100, 200, 0);
+	notify(driver, 1);
+	assert_false(device->running);
+	assert_int_equal(driver->config_interrupts, 1);
+	assert_int_equal(collect(driver, 1), used);
+	notify(driver, 1);
+	assert_int_equal(collect(driver, 1), used);
+	pthread_mutex_lock(&device->lock);
+	device->operations->reset(device);
+	virtqueue_reset(&device->queues[0]);
+	virtqueue_reset(&device->queues[1]);
+	pthread_mutex_unlock(&device->lock);
+	queues_start(driver);
+	session_start(driver);
+	/* A ring that jumps. */
+	((uint16_t *)(driver->memory + AVAILABLE))[1] += ENTRIES + 1;
+	notify(driver, 1);
+	assert_false(device->running);
+	assert_int_equal(driver->config_interrupts, 2);
+}
+
+struct processor {
+	struct driver *driver;
+	unsigned int slot;
+};
+
+/* A vCPU: adds a request, notifies, and waits until someone has seen it come back. */
+static void *processor_run(void *context)
+{
+	struct processor *processor = context;
+	struct driver *driver = processor->driver;
+	struct pollfd wait = {.fd = virtio_fs_completion_fd(driver->fs), .events = POLLIN};
+	unsigned int slot = processor->slot;
+
+	for (unsigned int i = 0; i < 300; i++) {
+		struct fuse_in_header header = {.opcode = FUSE_READ, .nodeid = driver->node};
+		struct fuse_read_in in = {.fh = driver->handle, .offset = i % SLOTS * 4096,
+			.size = 4096};
+		uint16_t head = request_add(driver, 1, slot, &header, &in, sizeof(in), 16 + 4096, 0);
+		bool done = false;
+		const uint8_t *payload;
+		size_t length;
+		int error;
+
+		notify(driver, 1);
+		while (!done) {
+			collect(driver, 1);
+			pthread_mutex_lock(&driver->lock);
+			done = driver->done[head];
+			pthread_mutex_unlock(&driver->lock);
+			if (!done && poll(&wait, 1, 1) > 0)
+				virtio_fs_complete(driver->fs);
+		}
+		payload = reply_of(driver, slot, &error, &length);
+		if (error || length != 4096 || payload[9] != pattern(in.offset + 9))
+			return (void *)1;
+	}
+	return NULL;
+}
+
+static void processors_are_served_at_once(void **state)
+{
+	struct driver *driver = *state;
+	struct processor processors[8];
+	pthread_t threads[8];
+	void *result;
+
+	for (unsigned int i = 0; i < 8; i++) {
+		processors[i] = (struct processor){driver, i};
+		assert_int_equal(pthread_create(&threads[i], NULL, processor_run, &processors[i]), 0);
+	}
+	for (unsigned int i = 0; i < 8; i++) {
+		pthread_join(threads[i], &result);
+		assert_null(result);
+	}
+}
+
+#define DRIVER_TEST(name) cmocka_unit_test_setup_teardown(name, driver_begin, driver_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		DRIVER_TEST(configuration_names_the_file_system),
+		DRIVER_TEST(one_request_is_served_in_its_notification),
+		DRIVER_TEST(scattered_buffers_are_put_together),
+		DRIVER_TEST(several_data_requests_go_through_the_ring),
+		DRIVER_TEST(what_the_ring_cannot_do_is_served_beside_it),
+		DRIVER_TEST(released_files_stay_open_for_what_is_queued),
+		DRIVER_TEST(reset_waits_for_what_is_queued),
+		DRIVER_TEST(forgets_come_through_their_own_queue),
+		DRIVER_TEST(broken_requests_break_the_device_until_a_reset),
+		DRIVER_TEST(processors_are_served_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
