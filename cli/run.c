@@ -19,6 +19,8 @@
 
 #define HOSTNAME_MAX 63
 
+#define MEMORY_BYTES_MIN (1 << 20)
+
 struct run_flags {
 	const char *flavour, *pod_manifest, *memory, *cpus, *hostname, *timing, *uuid_file, *kernel, *init;
 	bool kernel_messages, strict_isolators;
@@ -72,6 +74,9 @@ static int parse_memory(struct cli *cli, const char *text, uint64_t *ret)
 
 	if (appc_quantity_parse(text, &value, &millivalue, &err) < 0 || value <= 0)
 		return cli_usage(cli, "--memory: \"%s\" is not a size like \"256Mi\"", text);
+	/* No machine has so few bytes: the number counts MiB, as it does for other VM runners. */
+	if (value < MEMORY_BYTES_MIN)
+		value *= MEMORY_BYTES_MIN;
 	*ret = (uint64_t)value;
 	return 0;
 }
@@ -172,7 +177,8 @@ static void print_timing(const struct pod_timing *timing, bool as_json)
 		_cleanup_json_ json_t *json = timing_json(timing);
 
 		if (json)
-			json_dumpf(json, stderr, JSON_COMPACT | JSON_PRESERVE_ORDER);
+			json_dumpf(json, stderr,
+				JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
 		fputc('\n', stderr);
 		return;
 	}
@@ -281,7 +287,8 @@ int command_run(struct cli *cli, int argc, char **argv)
 		{"pod-manifest", CLI_STRING, &flags.pod_manifest, "FILE",
 			"the pod manifest; - is standard input"},
 		{"memory", CLI_STRING, &flags.memory, "SIZE",
-			"memory of the pod's machine, as 256Mi (default: from the isolators)"},
+			"memory of the pod's machine: 256Mi, or 256 for as many MiB (default: from the\n"
+			"                               isolators)"},
 		{"cpus", CLI_STRING, &flags.cpus, "N", "vCPUs (default: from the isolators)"},
 		{"hostname", CLI_STRING, &flags.hostname, "NAME",
 			"hostname of the pod (default appc-UUID)"},

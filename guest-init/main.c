@@ -78,6 +78,7 @@ static void loop_ended(struct loop *loop)
 	 */
 	if (loop->guest.is_vm)
 		sync();
+	guest_output_end(&loop->pod.output);
 	guest_send_ended(loop->guest.control_fd, loop->pod.status);
 	loop_over(loop, EXIT_SUCCESS);
 }

@@ -14,6 +14,7 @@
 #include "wire/wire.h"
 
 #include <endian.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -184,6 +185,24 @@ void guest_output_pump(struct guest_output *output)
 			output->pipes[output->pipe_count - 1] = pipe;
 			return;
 		}
+	}
+}
+
+void guest_output_end(struct guest_output *output)
+{
+	static const struct wire_stream_header end = {0};
+	struct pollfd port = {.fd = output->fd, .events = POLLOUT};
+	size_t done = 0;
+
+	while (!output->is_broken && done < sizeof(end)) {
+		ssize_t n = write(output->fd, (const char *)&end + done, sizeof(end) - done);
+
+		if (n > 0)
+			done += (size_t)n;
+		else if (n < 0 && errno != EAGAIN && errno != EINTR)
+			output->is_broken = true;
+		else if (poll(&port, 1, -1) > 0 && !(port.revents & POLLOUT))
+			output->is_broken = true; /* the host has closed its end */
 	}
 }
 

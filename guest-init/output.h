@@ -52,6 +52,9 @@ bool guest_output_is_finished(const struct guest_output_pipe *pipe);
 /* Moves at most one frame of each pipe. */
 void guest_output_pump(struct guest_output *output);
 
+/* Ends the stream, after all pipes are finished; waits until the port has taken the mark. */
+void guest_output_end(struct guest_output *output);
+
 /* Milliseconds until guest_output_pump() has something to do; 0 now, -1 not before an event. */
 int guest_output_timeout_ms(const struct guest_output *output);
 

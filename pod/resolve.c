@@ -435,7 +435,7 @@ static int resolve_machine(struct resolved_pod *pod, const struct resolve_option
 	if (!checked_add_u64(memory, MEMORY_OVERHEAD + MEMORY_GRAIN - 1, &memory))
 		memory = UINT64_MAX;
 	if (options->memory)
-		memory = options->memory;
+		memory = options->memory + MEMORY_GRAIN - 1; /* an int64_t at first: no overflow */
 	else if (memory < MEMORY_FLOOR)
 		memory = MEMORY_FLOOR;
 	pod->memory = memory / MEMORY_GRAIN * MEMORY_GRAIN;

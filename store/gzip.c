@@ -48,22 +48,36 @@ static uint32_t crc_update(uint32_t crc, const uint8_t *data, size_t length)
 	return ~crc;
 }
 
+static void tail_append(uint8_t tail[8], size_t *tail_length, const uint8_t *bytes, size_t length)
+{
+	size_t kept = length < 8 ? 8 - length : 0;
+
+	if (kept > *tail_length)
+		kept = *tail_length;
+	memmove(tail, tail + *tail_length - kept, kept);
+	if (length > 8) {
+		bytes += length - 8;
+		length = 8;
+	}
+	memcpy(tail + kept, bytes, length);
+	*tail_length = kept + length;
+}
+
 void gzip_check_input(struct gzip_check *check, const void *data, size_t length)
 {
+	static const uint8_t zeros[8];
 	const uint8_t *bytes = data;
-	size_t kept;
+	size_t end = length;
 
-	if (length >= sizeof(check->tail)) {
-		memcpy(check->tail, bytes + length - sizeof(check->tail), sizeof(check->tail));
-		check->tail_length = sizeof(check->tail);
-		return;
+	while (end > 0 && bytes[end - 1] == 0)
+		end--;
+	if (end > 0) {
+		tail_append(check->tail, &check->tail_length, zeros,
+			check->zeros < 8 ? (size_t)check->zeros : 8);
+		tail_append(check->tail, &check->tail_length, bytes, end);
+		check->zeros = 0;
 	}
-	kept = sizeof(check->tail) - length;
-	if (kept > check->tail_length)
-		kept = check->tail_length;
-	memmove(check->tail, check->tail + check->tail_length - kept, kept);
-	memcpy(check->tail + kept, bytes, length);
-	check->tail_length = kept + length;
+	check->zeros += length - end;
 }
 
 void gzip_check_output(struct gzip_check *check, const void *data, size_t length)
@@ -80,35 +94,57 @@ static uint32_t load_le32(const uint8_t *bytes)
 	return value;
 }
 
-int gzip_check_end(const struct gzip_check *check, int output_fd)
+/* The CRC of the last bytes of the output. */
+static int crc_of_end(int output_fd, uint64_t output_length, uint32_t length, uint32_t *ret)
 {
-	uint32_t crc = load_le32(check->tail), length = load_le32(check->tail + 4);
-	_cleanup_free_ uint8_t *buffer = NULL;
 	const size_t size = 1 << 20;
-	uint64_t offset;
-	uint32_t sum = 0;
+	_cleanup_free_ uint8_t *buffer = malloc(size);
+	uint64_t offset = output_length - length;
 
-	if (check->tail_length < sizeof(check->tail))
-		return -EBADMSG;
-	if (crc == check->crc && length == (uint32_t)check->output_length)
-		return 0;
-	/* Several members: the last one made the last bytes of the output. */
-	if (length >= check->output_length)
-		return -EBADMSG;
-	buffer = malloc(size);
 	if (!buffer)
 		return -ENOMEM;
-	offset = check->output_length - length;
-	while (offset < check->output_length) {
-		uint64_t left = check->output_length - offset;
+	*ret = 0;
+	while (offset < output_length) {
+		uint64_t left = output_length - offset;
 		ssize_t n = pread(output_fd, buffer, left < size ? left : size, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
-		sum = crc_update(sum, buffer, (size_t)n);
+		*ret = crc_update(*ret, buffer, (size_t)n);
 		offset += (uint64_t)n;
 	}
-	return sum == crc ? 0 : -EBADMSG;
+	return 0;
+}
+
+int gzip_check_end(const struct gzip_check *check, int output_fd)
+{
+	/* Zeros at the end may be the trailer's own, up to seven of them, or padding. */
+	for (unsigned int zeros = 0; zeros < 8 && zeros <= check->zeros; zeros++) {
+		static const uint8_t zero[1];
+		uint8_t tail[8];
+		size_t tail_length = check->tail_length;
+		uint32_t crc, length, sum;
+
+		memcpy(tail, check->tail, sizeof(tail));
+		for (unsigned int i = 0; i < zeros; i++)
+			tail_append(tail, &tail_length, zero, 1);
+		if (tail_length < sizeof(tail))
+			continue;
+		crc = load_le32(tail);
+		length = load_le32(tail + 4);
+		if (crc == check->crc && length == (uint32_t)check->output_length)
+			return 0;
+		/* Several members: the last one made the last bytes of the output. */
+		if (length > 0 && length < check->output_length) {
+			int r = crc_of_end(output_fd, check->output_length, length, &sum);
+
+			if (r < 0)
+				return r;
+			if (sum == crc)
+				return 0;
+		}
+	}
+	return -EBADMSG;
 }

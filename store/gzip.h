@@ -11,8 +11,10 @@
 #include <stdint.h>
 
 struct gzip_check {
-	uint8_t tail[8]; /* the last bytes of the input: CRC-32 and length modulo 2^32 */
+	/* The last bytes of the input up to one that is not zero, and how many zeros follow it. */
+	uint8_t tail[8];
 	size_t tail_length;
+	uint64_t zeros;
 	uint32_t crc;
 	uint64_t output_length;
 };

@@ -130,11 +130,12 @@ static int decompressor_open(struct import *import)
 	if (archive_read_support_format_raw(archive) != ARCHIVE_OK ||
 		archive_read_support_filter_gzip(archive) != ARCHIVE_OK ||
 		archive_read_support_filter_bzip2(archive) != ARCHIVE_OK ||
-		archive_read_support_filter_xz(archive) != ARCHIVE_OK ||
-		archive_read_open(archive, import, NULL, input_read, NULL) != ARCHIVE_OK)
+		archive_read_support_filter_xz(archive) != ARCHIVE_OK)
 		return decompressor_failure(import);
-	r = archive_read_next_header(archive, &entry);
-	if (r == ARCHIVE_EOF || import->input_done == 0)
+	r = archive_read_open(archive, import, NULL, input_read, NULL);
+	if (r == ARCHIVE_OK)
+		r = archive_read_next_header(archive, &entry);
+	if (import->input_error == 0 && (r == ARCHIVE_EOF || import->input_done == 0))
 		return error_set(import->err, -EBADMSG, "%s is empty", import->source);
 	if (r != ARCHIVE_OK)
 		return decompressor_failure(import);

@@ -68,6 +68,7 @@ static void mmio_set_status(struct virtio_mmio *mmio, uint32_t value)
 	/* Section 2.1.1: the driver must not clear bits but by a reset. */
 	if (mmio->status & ~value & ~(uint32_t)VIRTIO_CONFIG_S_NEEDS_RESET)
 		return;
+	value &= 0xff & ~(uint32_t)VIRTIO_CONFIG_S_NEEDS_RESET; /* which is the device's to set */
 	if (set & VIRTIO_CONFIG_S_FEATURES_OK) {
 		/* Section 3.1.1, step 6: the bit stays clear when the features do not suit us. */
 		if (device->driver_features & ~offered_features(device) ||
@@ -77,13 +78,13 @@ static void mmio_set_status(struct virtio_mmio *mmio, uint32_t value)
 	if (set & VIRTIO_CONFIG_S_DRIVER_OK) {
 		if (!(value & VIRTIO_CONFIG_S_FEATURES_OK))
 			return;
-		mmio->status |= value & 0xff;
+		mmio->status |= value;
 		device->running = true;
 		if (device->operations->start)
 			device->operations->start(device);
 		return;
 	}
-	mmio->status |= value & 0xff & ~(uint32_t)VIRTIO_CONFIG_S_NEEDS_RESET;
+	mmio->status |= value;
 }
 
 /* The selected queue while the driver may still set it up, else NULL. */

@@ -124,7 +124,7 @@ static int chain_add_indirect(const struct virtqueue *queue, struct virtqueue_ch
 	const struct descriptor *indirect)
 {
 	size_t entries = indirect->length / sizeof(struct descriptor);
-	const struct descriptor *table;
+	const uint8_t *table; /* of any alignment */
 	size_t index = 0;
 
 	if (!queue->indirect || indirect->flags & DESCRIPTOR_NEXT || entries == 0 ||
@@ -138,7 +138,7 @@ static int chain_add_indirect(const struct virtqueue *queue, struct virtqueue_ch
 		struct descriptor descriptor;
 		int r;
 
-		memcpy(&descriptor, &table[index], sizeof(descriptor));
+		memcpy(&descriptor, table + index * sizeof(descriptor), sizeof(descriptor));
 		if (descriptor.flags & DESCRIPTOR_INDIRECT)
 			return -EBADMSG;
 		r = chain_add(queue, chain, &descriptor);

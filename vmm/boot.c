@@ -25,12 +25,15 @@
 
 /* Words of the command line, each for a reason given in docs/boot.md. */
 #define COMMAND_LINE_ALWAYS                                                                        \
-	"earlyprintk=serial,0x3f8,115200,keep console=ttynull panic=-1 reboot=k "                  \
-	"clocksource=kvm-clock noreplace-smp"
-/* Only where guest kernel code is emulated: no host to protect from speculation of code that no CPU
- * runs, and no instruction that the emulator lacks. */
+	" earlyprintk=serial,0x3f8,115200,keep console=ttynull panic=-1 reboot=k rootfstype=ramfs"
+/*
+ * Only where guest kernel code is emulated. Mitigations are of no use there: they are against
+ * speculation in ring 0, and no CPU ever runs that code.
+ */
 #define COMMAND_LINE_EMULATED                                                                      \
-	" mitigations=off noxsave clearcpuid=rdrand,popcnt,movbe,aes,avx appc.user_syscall_fault=1"
+	" appc.emulated_ring0=1 mitigations=off noxsave clearcpuid=rdrand,popcnt,movbe,aes,avx "   \
+	"clocksource=kvm-clock"
+#define COMMAND_LINE_ONE_VCPU " noreplace-smp"
 
 /* Reads exactly length bytes at offset, or fails. */
 static int read_exactly(int fd, void *data, size_t length, uint64_t offset)
@@ -183,10 +186,12 @@ static int load_command_line(const struct guest_memory *memory, const struct boo
 	char line[LAYOUT_COMMAND_LINE_MAX];
 	int n;
 
-	n = snprintf(line, sizeof(line), "%s%s%s%s%s", COMMAND_LINE_ALWAYS,
+	/* "quiet" comes first: the words after it are parsed with it in force. */
+	n = snprintf(line, sizeof(line), "%s%s%s%s%s%s",
+		options->kernel_messages ? "loglevel=7" : "quiet", COMMAND_LINE_ALWAYS,
 		options->emulated ? COMMAND_LINE_EMULATED : "",
-		options->kernel_messages ? " loglevel=7" : " quiet", extra ? " " : "",
-		extra ? extra : "");
+		options->emulated && options->vcpus == 1 ? COMMAND_LINE_ONE_VCPU : "",
+		extra ? " " : "", extra ? extra : "");
 	if (n < 0 || (size_t)n >= sizeof(line))
 		return error_set(err, -E2BIG, "kernel command line: longer than %zu bytes",
 			sizeof(line) - 1);

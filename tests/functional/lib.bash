@@ -13,6 +13,8 @@ TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 APPC_VM=${APPC_VM:-$TOP/build/appc-vm}
 PROBE=${PROBE:-$TOP/build/guest-probe}
 LIMIT=${LIMIT:-180}
+# The same pods run in both flavours; tests/run.sh says in which.
+FLAVOUR=${FLAVOUR:-vm}
 
 # In setup_file: a data directory for the tests of one file, with the image of the probe.
 data_directory()
@@ -30,7 +32,7 @@ appc_vm()
 
 needs_kvm()
 {
-	[ -c /dev/kvm ] || skip "there is no /dev/kvm"
+	[ "$FLAVOUR" = container ] || [ -c /dev/kvm ] || skip "there is no /dev/kvm"
 }
 
 # An image with the probe as its only program, users to look up, and symbolic links to fall over.
@@ -91,7 +93,7 @@ run_pod()
 	OUT=$BATS_TEST_TMPDIR/out
 	ERR=$BATS_TEST_TMPDIR/err
 	status=0
-	timeout --kill-after=20 "$LIMIT" "$APPC_VM" "--dir=$DATA" run "$@" "$POD" \
+	timeout --kill-after=20 "$LIMIT" "$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" "$@" "$POD" \
 		>"$OUT" 2>"$ERR" </dev/null 3>&- || status=$?
 	[ "$status" -ne 124 ] && [ "$status" -ne 137 ] || echo "perhaps ended by the limit of $LIMIT s"
 }
@@ -101,7 +103,7 @@ start_pod()
 {
 	OUT=$BATS_TEST_TMPDIR/out
 	ERR=$BATS_TEST_TMPDIR/err
-	"$APPC_VM" "--dir=$DATA" run "$@" "$POD" >"$OUT" 2>"$ERR" </dev/null 3>&- &
+	"$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" "$@" "$POD" >"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
 }
 

@@ -2,10 +2,11 @@
 /*
  * fuzz_fuse.c: sequences of FUSE requests against the file server.
  *
- * An input is a list of records, each one request: opcode, inode, handle, names and the bytes of the
- * operation's structure. Inodes and handles are mostly those that earlier replies gave. Beside what the
- * sanitizers find, an input fails when a reply is not well formed, or when something changes that a
- * guest must not reach: what lies outside of the tree, and the read-only volume inside.
+ * An input is a list of records, each one request: opcode, inode, handle, names and the bytes of
+ * the operation's structure. Inodes and handles are mostly those that earlier replies gave. Beside
+ * what the sanitizers find, an input fails when a reply is not well formed, or when something
+ * changes that a guest must not reach: what lies outside of the tree, and the read-only volume
+ * inside.
  */
 #include "base/file.h"
 #include "virtio/fs/fs.h"
@@ -22,6 +23,8 @@
 #define REQUESTS_MAX 64
 #define ROOM_MAX     8192
 #define FILE_MAX     (1u << 20)
+#define INODES_MAX   64
+#define HANDLES_MAX  16
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -84,13 +87,15 @@ static const struct {
 };
 
 static const char *const names[16] = {NULL, "file", "directory", "link", "volumes", "shared",
-	"fixed", "new", "other", "..", "../secret", "/", "", ".", "user.a", "trusted.overlay.opaque"};
+	"fixed", "new", "other", "..", "../secret", "/", "", ".", "user.a",
+	"trusted.overlay.opaque"};
 
 /* What the input has got hold of. */
 static uint64_t known_nodes[KNOWN_MAX], known_handles[KNOWN_MAX];
 static size_t node_count, handle_count;
 
-static int top_fd = -1, tree_fd = -1;
+static char top_path[64];
+static int top_fd = -1, tree_fd = -1, fixed_fd = -1;
 static struct virtio_fs *fs;
 
 static void require(bool condition)
@@ -118,67 +123,90 @@ static void tree_fill(void)
 /* Removes what the last input made, but not the volumes, whose inodes the server knows. */
 static void tree_reset(void)
 {
-	static const char *const own[] = {"file", "directory", "link", "new", "other"};
-	static const char *const shared[] = {"file", "directory", "link", "new", "other", "shared",
-		"fixed", "volumes", "user.a", "trusted.overlay.opaque"};
+	static const char *const own[] = {"file", "directory", "link", "new", "other", "shared",
+		"fixed", "user.a", "trusted.overlay.opaque"};
 	int fd = openat(tree_fd, "volumes/shared", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+	require(fd >= 0);
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
 		directory_remove(tree_fd, own[i]);
-	for (size_t i = 0; fd >= 0 && i < ARRAY_SIZE(shared); i++)
-		directory_remove(fd, shared[i]);
-	if (fd >= 0)
-		close(fd);
+		directory_remove(fd, own[i]);
+	}
+	directory_remove(fd, "volumes");
+	close(fd);
 	tree_fill();
 }
 
-static void cleanup(void)
+static void world_remove(void)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", top_fd);
 	virtio_fs_free(fs);
+	fs = NULL;
+	close(fixed_fd);
+	close(tree_fd);
 	directory_remove(top_fd, "tree");
-	directory_remove(top_fd, "secret");
-	require(readlink(path, path, sizeof(path) - 1) < 0 || path[0] == '/');
 }
 
-static void setup(void)
+static void world_make(void)
 {
 	static const struct virtio_fs_export exports[] = {
 		{"volumes/shared", VIRTIO_FS_SHARED},
 		{"volumes/fixed", VIRTIO_FS_READ_ONLY_SHARED},
 	};
 	static const struct guest_memory no_memory;
-	static char path[] = "/dev/shm/fuzz-fuse-XXXXXX", other_path[] = "/tmp/fuzz-fuse-XXXXXX";
-	struct rlimit limit = {FILE_MAX, FILE_MAX};
 	struct virtio_fs_options options = {
 		.tag = "fuzz",
 		.exports = exports,
 		.export_count = ARRAY_SIZE(exports),
-		.inodes_max = 64,
-		.handles_max = 16,
+		.inodes_max = INODES_MAX,
+		.handles_max = HANDLES_MAX,
 	};
-	char *directory = mkdtemp(path);
 
-	if (!directory)
-		directory = mkdtemp(other_path);
-	require(directory != NULL);
-	top_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	require(top_fd >= 0 && mkdirat(top_fd, "tree", 0755) == 0);
-	make_file(top_fd, "secret", "outside");
+	require(mkdirat(top_fd, "tree", 0755) == 0);
 	tree_fd = openat(top_fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	require(mkdirat(tree_fd, "volumes", 0755) == 0 &&
 		mkdirat(tree_fd, "volumes/shared", 0755) == 0 &&
 		mkdirat(tree_fd, "volumes/fixed", 0755) == 0 &&
 		mkdirat(tree_fd, "volumes/fixed/directory", 0755) == 0);
 	make_file(tree_fd, "volumes/fixed/file", "fixed");
+	fixed_fd = openat(tree_fd, "volumes/fixed", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	tree_fill();
-	/* Sparse files may be large, written ones not. */
+	options.tree_fd = fcntl(tree_fd, F_DUPFD_CLOEXEC, 0);
+	require(virtio_fs_create(&no_memory, &options, &fs, NULL) == 0);
+}
+
+/* Whether the volumes are where they were: what holds the mount points is the guest's to rename. */
+static bool world_intact(void)
+{
+	struct stat found, fixed;
+	struct stat shared;
+
+	return fstat(fixed_fd, &fixed) == 0 &&
+		fstatat(tree_fd, "volumes/fixed", &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+		found.st_ino == fixed.st_ino &&
+		fstatat(tree_fd, "volumes/shared", &shared, AT_SYMLINK_NOFOLLOW) == 0 &&
+		S_ISDIR(shared.st_mode);
+}
+
+static void cleanup(void)
+{
+	world_remove();
+	directory_remove(top_fd, "secret");
+	close(top_fd);
+	rmdir(top_path);
+}
+
+static void setup(void)
+{
+	struct rlimit limit = {FILE_MAX, FILE_MAX};
+
+	if (!mkdtemp(strcpy(top_path, "/dev/shm/fuzz-fuse-XXXXXX")))
+		require(mkdtemp(strcpy(top_path, "/tmp/fuzz-fuse-XXXXXX")) != NULL);
+	top_fd = open(top_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	require(top_fd >= 0);
+	make_file(top_fd, "secret", "outside");
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &limit);
-	options.tree_fd = dup(tree_fd);
-	require(virtio_fs_create(&no_memory, &options, &fs, NULL) == 0);
+	world_make();
 	atexit(cleanup);
 }
 
@@ -251,14 +279,16 @@ static void request_serve(const struct record *record, const uint8_t *bytes)
 	struct fuse_in_header header = {
 		.opcode = operations[operation].opcode,
 		.unique = record->opcode,
-		.nodeid = record->node == 0 ? FUSE_ROOT_ID :
-					      choose(known_nodes, node_count, record->node),
-		.uid = record->caller & 1 ? 1000 : record->caller == 0xff ? UINT32_MAX : 0,
+		.nodeid = record->node == 0 ? FUSE_ROOT_ID
+					    : choose(known_nodes, node_count, record->node),
+		.uid = record->caller & 1        ? 1000
+			: record->caller == 0xff ? UINT32_MAX
+						 : 0,
 		.gid = record->caller & 2 ? 1000 : 0,
 	};
-	uint64_t id = record->flags & RECORD_NODE ?
-		choose(known_nodes, node_count, record->handle) :
-		choose(known_handles, handle_count, record->handle);
+	uint64_t id = record->flags & RECORD_NODE
+		? choose(known_nodes, node_count, record->handle)
+		: choose(known_handles, handle_count, record->handle);
 	size_t room = record->room == 0xff ? ROOM_MAX : record->room * 8u;
 	struct fuse_out_header reply;
 	ssize_t length;
@@ -285,8 +315,8 @@ static void request_serve(const struct record *record, const uint8_t *bytes)
 		require(reply.len == length && reply.unique == header.unique && reply.error <= 0);
 		require(reply.error == 0 || length == sizeof(reply));
 		if (reply.error == 0)
-			reply_learn(header.opcode, out + sizeof(reply),
-				(size_t)length - sizeof(reply));
+			reply_learn(
+				header.opcode, out + sizeof(reply), (size_t)length - sizeof(reply));
 	} else {
 		require(length == 0 || length == -EBADMSG);
 	}
@@ -302,9 +332,11 @@ static void untouchable_look(struct untouchable *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	require(fstatat(top_fd, "secret", &ret->secret, 0) == 0 && fstat(top_fd, &ret->top) == 0 &&
-		fstatat(tree_fd, "volumes/fixed", &ret->fixed, 0) == 0 &&
-		fstatat(tree_fd, "volumes/fixed/file", &ret->file, 0) == 0 &&
-		fstatat(tree_fd, "volumes/fixed/directory", &ret->directory, 0) == 0);
+		fstat(fixed_fd, &ret->fixed) == 0 &&
+		fstatat(fixed_fd, "file", &ret->file, 0) == 0 &&
+		fstatat(fixed_fd, "directory", &ret->directory, 0) == 0);
+	/* A rename of the volume's own name, which is not in it, shows in its change time. */
+	ret->fixed.st_ctim = ret->fixed.st_mtim;
 }
 
 static bool same(const struct stat *a, const struct stat *b)
@@ -329,6 +361,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!fs)
 		setup();
+	if (!world_intact()) {
+		world_remove();
+		world_make();
+	}
 	tree_reset();
 	untouchable_look(&before);
 	node_count = handle_count = 0;
@@ -348,7 +384,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		request_serve(&record, bytes);
 	}
 	virtio_fs_statistics(fs, &statistics);
-	require(statistics.inodes <= 64 && statistics.handles <= 16);
+	require(statistics.inodes <= INODES_MAX && statistics.handles <= HANDLES_MAX);
 	untouchable_look(&after);
 	require(same(&before.secret, &after.secret) && same(&before.top, &after.top) &&
 		same(&before.fixed, &after.fixed) && same(&before.file, &after.file) &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Builds image archives in memory, well-formed and hostile ones, and a store in a temporary directory
- * to import them into. For tests only: everything is checked with assertions.
+ * Builds image archives in memory, well-formed and hostile ones, and a store in a temporary
+ * directory to import them into. For tests only: everything is checked with assertions.
  */
 #ifndef APPC_TESTS_UNIT_ACI_BUILDER_H
 #define APPC_TESTS_UNIT_ACI_BUILDER_H
@@ -28,8 +28,8 @@ struct aci {
 	size_t length, room;
 };
 
-static inline la_ssize_t aci_write(struct archive *writer, void *context, const void *data,
-	size_t length)
+static inline la_ssize_t aci_write(
+	struct archive *writer, void *context, const void *data, size_t length)
 {
 	struct aci *aci = context;
 
@@ -51,11 +51,13 @@ static inline void aci_begin(struct aci *aci, int filter)
 	assert_non_null(aci->writer);
 	assert_int_equal(archive_write_set_format_pax_restricted(aci->writer), ARCHIVE_OK);
 	assert_int_equal(archive_write_add_filter(aci->writer, filter), ARCHIVE_OK);
+	/* Else the compressed file would be padded, not the archive inside. */
+	assert_int_equal(archive_write_set_bytes_in_last_block(aci->writer, 1), ARCHIVE_OK);
 	assert_int_equal(archive_write_open(aci->writer, aci, NULL, aci_write, NULL), ARCHIVE_OK);
 }
 
-static inline void aci_put(struct aci *aci, struct archive_entry *entry, const void *content,
-	size_t length)
+static inline void aci_put(
+	struct aci *aci, struct archive_entry *entry, const void *content, size_t length)
 {
 	if (archive_entry_filetype(entry) == AE_IFREG && !archive_entry_size_is_set(entry))
 		archive_entry_set_size(entry, (la_int64_t)length);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The file server, driven by a small FUSE client as a guest's kernel (or an attacker) would do it. */
-#include "base/cleanup.h"
+/* The file server, driven by a small FUSE client as a guest or an attacker would do it. */
+#include "base/file.h"
 #include "virtio/fs/fs.h"
 
 #include <errno.h>
@@ -25,10 +25,10 @@
 
 #include <cmocka.h>
 
-#define ROOT	    FUSE_ROOT_ID
-#define YEAR	    (365ull * 24 * 60 * 60)
+#define ROOT         FUSE_ROOT_ID
+#define YEAR         (365ull * 24 * 60 * 60)
 #define OPCODE_STATX 52
-#define REPLY_ROOM  (256 * 1024)
+#define REPLY_ROOM   (256 * 1024)
 
 /* ---- the world: a directory with a tree and something outside of it */
 
@@ -56,15 +56,6 @@ static void write_file(int dirfd, const char *path, const char *text)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 	close(fd);
-}
-
-static void remove_tree(int dirfd, const char *name)
-{
-	char command[256];
-
-	(void)dirfd;
-	snprintf(command, sizeof(command), "rm -rf '%s'", name);
-	assert_int_equal(system(command), 0);
 }
 
 static void world_make(struct world *world)
@@ -116,7 +107,7 @@ static int world_end(void **state)
 	virtio_fs_free(world->fs);
 	close(world->tree);
 	close(world->top);
-	remove_tree(AT_FDCWD, world->path);
+	assert_int_equal(directory_remove(AT_FDCWD, world->path), 0);
 	free(world);
 	caller_uid = caller_gid = 0;
 	return 0;
@@ -128,9 +119,9 @@ struct part {
 	const void *data;
 	size_t length;
 };
-#define PART(object)	 ((struct part){&(object), sizeof(object)})
-#define TEXT(string)	 ((struct part){(string), strlen(string) + 1})
-#define NOTHING		 ((struct part){NULL, 0})
+#define PART(object) ((struct part){&(object), sizeof(object)})
+#define TEXT(string) ((struct part){(string), strlen(string) + 1})
+#define NOTHING      ((struct part){NULL, 0})
 
 /* Sends a request of up to three parts; returns 0 or the -errno in the reply. */
 static int call_room(struct virtio_fs *fs, uint32_t opcode, uint64_t node, struct part a,
@@ -278,8 +269,8 @@ static uint64_t open_directory(struct virtio_fs *fs, uint64_t node)
 	return ((const struct fuse_open_out *)reply.data)->fh;
 }
 
-static int read_node(struct virtio_fs *fs, uint64_t node, uint64_t handle, uint64_t offset,
-	uint32_t size)
+static int read_node(
+	struct virtio_fs *fs, uint64_t node, uint64_t handle, uint64_t offset, uint32_t size)
 {
 	struct fuse_read_in in = {.fh = handle, .offset = offset, .size = size};
 
@@ -333,12 +324,12 @@ static int create(struct virtio_fs *fs, uint64_t parent, const char *name, uint3
 	int r = call(fs, FUSE_CREATE, parent, PART(in), TEXT(name), NOTHING);
 
 	if (r == 0) {
-		assert_int_equal(reply.length,
-			sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out));
+		assert_int_equal(
+			reply.length, sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out));
 		*ret_node = entry_out()->nodeid;
-		*ret_handle = ((const struct fuse_open_out *)(reply.data +
-				       sizeof(struct fuse_entry_out)))
-				      ->fh;
+		*ret_handle =
+			((const struct fuse_open_out *)(reply.data + sizeof(struct fuse_entry_out)))
+				->fh;
 	}
 	return r;
 }
@@ -401,9 +392,10 @@ static void init_grants_only_what_was_offered_and_is_served(void **state)
 		out->flags & FUSE_HANDLE_KILLPRIV_V2 && out->flags & FUSE_DO_READDIRPLUS);
 	/* This world has shared volumes. */
 	assert_true(out->flags & FUSE_AUTO_INVAL_DATA);
-	assert_false(out->flags & (FUSE_WRITEBACK_CACHE | FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS |
-				  FUSE_POSIX_ACL | FUSE_EXPORT_SUPPORT | FUSE_DONT_MASK |
-				  FUSE_ASYNC_READ | FUSE_EXPLICIT_INVAL_DATA));
+	assert_false(out->flags &
+		(FUSE_WRITEBACK_CACHE | FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_POSIX_ACL |
+			FUSE_EXPORT_SUPPORT | FUSE_DONT_MASK | FUSE_ASYNC_READ |
+			FUSE_EXPLICIT_INVAL_DATA));
 	assert_int_equal(out->max_write, 1 << 20);
 	assert_int_equal(out->max_pages, 256);
 	assert_int_equal(out->max_readahead, 131072);
@@ -444,7 +436,8 @@ static void unknown_operations_are_not_implemented(void **state)
 static void broken_headers_break_the_device(void **state)
 {
 	struct virtio_fs *fs = ((struct world *)*state)->fs;
-	struct fuse_in_header header = {.len = sizeof(header), .opcode = FUSE_STATFS, .nodeid = ROOT};
+	struct fuse_in_header header = {
+		.len = sizeof(header), .opcode = FUSE_STATFS, .nodeid = ROOT};
 	uint8_t out[256], in[256] = {0};
 
 	for (size_t size = 0; size < sizeof(header); size++)
@@ -454,8 +447,8 @@ static void broken_headers_break_the_device(void **state)
 	for (uint32_t length = 0; length < 200; length++) {
 		header.len = length == sizeof(header) ? UINT32_MAX : length;
 		memcpy(in, &header, sizeof(header));
-		assert_int_equal(virtio_fs_serve(fs, in, sizeof(header), out, sizeof(out)),
-			-EBADMSG);
+		assert_int_equal(
+			virtio_fs_serve(fs, in, sizeof(header), out, sizeof(out)), -EBADMSG);
 	}
 	/* No room for the reply's header. */
 	header.len = sizeof(header);
@@ -534,7 +527,8 @@ static void names_are_one_component(void **state)
 		assert_int_equal(call(fs, FUSE_RMDIR, ROOT, name, NOTHING, NOTHING), error);
 		assert_int_equal(call(fs, FUSE_MKNOD, ROOT, PART(node), name, NOTHING), error);
 		assert_int_equal(call(fs, FUSE_MKDIR, ROOT, PART(directory), name, NOTHING), error);
-		assert_int_equal(call(fs, FUSE_CREATE, ROOT, PART(create_in), name, NOTHING), error);
+		assert_int_equal(
+			call(fs, FUSE_CREATE, ROOT, PART(create_in), name, NOTHING), error);
 		assert_int_equal(call(fs, FUSE_LINK, ROOT, PART(link), name, NOTHING), error);
 		assert_int_equal(call(fs, FUSE_RENAME2, ROOT, PART(rename2), good, name), error);
 		assert_int_equal(call(fs, FUSE_RENAME, ROOT, PART(rename), good, name), error);
@@ -542,12 +536,15 @@ static void names_are_one_component(void **state)
 		if (name.data == unterminated || name.data == inside || !name.data)
 			continue;
 		assert_int_equal(call(fs, FUSE_RENAME, ROOT, PART(rename), name, good), error);
-		assert_int_equal(call(fs, FUSE_SYMLINK, ROOT, name, TEXT("target"), NOTHING), error);
+		assert_int_equal(
+			call(fs, FUSE_SYMLINK, ROOT, name, TEXT("target"), NOTHING), error);
 	}
 	/* Bytes that are not text are a name like any other, and 255 bytes fit. */
-	assert_int_equal(call(fs, FUSE_MKDIR, ROOT, PART(directory), TEXT("\xff\xfe\n"), NOTHING), 0);
+	assert_int_equal(
+		call(fs, FUSE_MKDIR, ROOT, PART(directory), TEXT("\xff\xfe\n"), NOTHING), 0);
 	longest_name[255] = '\0';
-	assert_int_equal(call(fs, FUSE_MKDIR, ROOT, PART(directory), TEXT(longest_name), NOTHING), 0);
+	assert_int_equal(
+		call(fs, FUSE_MKDIR, ROOT, PART(directory), TEXT(longest_name), NOTHING), 0);
 }
 
 static void links_are_never_followed(void **state)
@@ -575,16 +572,17 @@ static void links_are_never_followed(void **state)
 		assert_int_equal(lookup(fs, node, "inner"), -ENOTDIR);
 		assert_int_equal(open_node(fs, node, O_RDONLY, &handle), -ELOOP);
 		assert_int_equal(open_node(fs, node, O_RDWR | O_TRUNC, &handle), -ELOOP);
-		assert_int_equal(call(fs, FUSE_OPENDIR, node, PART(open_in), NOTHING, NOTHING),
-			-ENOTDIR);
+		assert_int_equal(
+			call(fs, FUSE_OPENDIR, node, PART(open_in), NOTHING, NOTHING), -ENOTDIR);
 		assert_int_equal(
 			setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_MODE, .mode = 0}),
 			-EOPNOTSUPP);
-		assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE}),
-			-EINVAL);
+		assert_int_equal(
+			setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE}), -EINVAL);
 		/* Times are the link's own. */
-		assert_int_equal(setattr(fs, node,
-					 (struct fuse_setattr_in){.valid = FATTR_MTIME, .mtime = 7}),
+		assert_int_equal(
+			setattr(fs, node,
+				(struct fuse_setattr_in){.valid = FATTR_MTIME, .mtime = 7}),
 			0);
 		assert_int_equal(getattr(fs, node, &attr), 0);
 		assert_int_equal(attr.mtime, 7);
@@ -669,10 +667,11 @@ static void handles_are_of_their_kind_and_inode(void **state)
 	assert_int_equal(read_node(fs, file, UINT64_MAX, 0, 1), -EBADF);
 	read_in.fh = fh;
 	assert_int_equal(call(fs, FUSE_READDIR, file, PART(read_in), NOTHING, NOTHING), -EBADF);
-	assert_int_equal(call(fs, FUSE_READDIRPLUS, directory, PART(read_in), NOTHING, NOTHING),
-		-EBADF);
+	assert_int_equal(
+		call(fs, FUSE_READDIRPLUS, directory, PART(read_in), NOTHING, NOTHING), -EBADF);
 	release_in.fh = fh;
-	assert_int_equal(call(fs, FUSE_RELEASEDIR, file, PART(release_in), NOTHING, NOTHING), -EBADF);
+	assert_int_equal(
+		call(fs, FUSE_RELEASEDIR, file, PART(release_in), NOTHING, NOTHING), -EBADF);
 	fsync_in.fh = fh;
 	assert_int_equal(call(fs, FUSE_FSYNCDIR, file, PART(fsync_in), NOTHING, NOTHING), -EBADF);
 	fsync_in.fh = dh;
@@ -680,8 +679,9 @@ static void handles_are_of_their_kind_and_inode(void **state)
 	assert_int_equal(call(fs, FUSE_FSYNCDIR, directory, PART(fsync_in), NOTHING, NOTHING), 0);
 	/* Opened for reading is not opened for writing, and the other way round. */
 	assert_int_equal(write_node(fs, file, fh, 0, "x", 0), -EBADF);
-	assert_int_equal(setattr(fs, file, (struct fuse_setattr_in){.valid = FATTR_SIZE | FATTR_FH,
-						   .fh = fh}),
+	assert_int_equal(
+		setattr(fs, file,
+			(struct fuse_setattr_in){.valid = FATTR_SIZE | FATTR_FH, .fh = fh}),
 		-EINVAL);
 	assert_int_equal(release(fs, file, fh), 0);
 	assert_int_equal(open_node(fs, file, O_WRONLY, &fh), 0);
@@ -753,31 +753,34 @@ static void sizes_and_offsets_are_checked(void **state)
 	assert_int_equal(open_node(fs, node, O_RDWR | O_DIRECT, &handle), 0);
 	/* More than there is room for is cut to the room. */
 	read_in = (struct fuse_read_in){.fh = handle, .size = UINT32_MAX};
-	assert_int_equal(call_room(fs, FUSE_READ, node, PART(read_in), NOTHING, NOTHING, 16 + 3), 0);
+	assert_int_equal(
+		call_room(fs, FUSE_READ, node, PART(read_in), NOTHING, NOTHING, 16 + 3), 0);
 	assert_int_equal(reply.length, 3);
 	assert_int_equal(read_node(fs, node, handle, UINT64_MAX, 10), -EINVAL);
 	assert_int_equal(read_node(fs, node, handle, INT64_MAX, 10), -EINVAL);
 	assert_int_equal(read_node(fs, node, handle, 1ull << 63, 0), -EINVAL);
 	/* The payload is as long as it says. */
 	write_in.fh = handle;
-	assert_int_equal(call(fs, FUSE_WRITE, node, PART(write_in), TEXT("short"), NOTHING), -EINVAL);
+	assert_int_equal(
+		call(fs, FUSE_WRITE, node, PART(write_in), TEXT("short"), NOTHING), -EINVAL);
 	write_in.size = 3;
-	assert_int_equal(call(fs, FUSE_WRITE, node, PART(write_in), TEXT("long"), NOTHING), -EINVAL);
+	assert_int_equal(
+		call(fs, FUSE_WRITE, node, PART(write_in), TEXT("long"), NOTHING), -EINVAL);
 	write_in.size = UINT32_MAX;
 	assert_int_equal(call(fs, FUSE_WRITE, node, PART(write_in), NOTHING, NOTHING), -EINVAL);
 	assert_int_equal(write_node(fs, node, handle, UINT64_MAX, "x", 0), -EINVAL);
 	assert_int_equal(write_node(fs, node, handle, INT64_MAX, "x", 0), -EINVAL);
-	assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE,
-						   .size = UINT64_MAX}),
+	assert_int_equal(setattr(fs, node,
+				 (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = UINT64_MAX}),
 		-EINVAL);
 	/* fallocate: only what leaves the rest of the file where it is. */
 	allocate.fh = handle;
 	allocate.mode = 0x08; /* FALLOC_FL_COLLAPSE_RANGE */
-	assert_int_equal(call(fs, FUSE_FALLOCATE, node, PART(allocate), NOTHING, NOTHING),
-		-EOPNOTSUPP);
+	assert_int_equal(
+		call(fs, FUSE_FALLOCATE, node, PART(allocate), NOTHING, NOTHING), -EOPNOTSUPP);
 	allocate.mode = UINT32_MAX;
-	assert_int_equal(call(fs, FUSE_FALLOCATE, node, PART(allocate), NOTHING, NOTHING),
-		-EOPNOTSUPP);
+	assert_int_equal(
+		call(fs, FUSE_FALLOCATE, node, PART(allocate), NOTHING, NOTHING), -EOPNOTSUPP);
 	allocate.mode = 0;
 	allocate.offset = INT64_MAX;
 	assert_int_equal(call(fs, FUSE_FALLOCATE, node, PART(allocate), NOTHING, NOTHING), -EINVAL);
@@ -817,16 +820,20 @@ static void ranges_are_copied_between_files(void **state)
 	assert_int_equal(((const struct fuse_write_out *)reply.data)->size, 4);
 	expect_content(fs, target, "ello");
 	in.flags = 1;
-	assert_int_equal(call(fs, FUSE_COPY_FILE_RANGE, source, PART(in), NOTHING, NOTHING), -EINVAL);
+	assert_int_equal(
+		call(fs, FUSE_COPY_FILE_RANGE, source, PART(in), NOTHING, NOTHING), -EINVAL);
 	in.flags = 0;
 	in.off_out = UINT64_MAX;
-	assert_int_equal(call(fs, FUSE_COPY_FILE_RANGE, source, PART(in), NOTHING, NOTHING), -EINVAL);
+	assert_int_equal(
+		call(fs, FUSE_COPY_FILE_RANGE, source, PART(in), NOTHING, NOTHING), -EINVAL);
 	in.off_out = 0;
 	in.nodeid_out = source;
-	assert_int_equal(call(fs, FUSE_COPY_FILE_RANGE, source, PART(in), NOTHING, NOTHING), -EBADF);
-	in = (struct fuse_copy_file_range_in){.fh_in = out_handle, .fh_out = in_handle,
-		.nodeid_out = source, .len = 3};
-	assert_int_equal(call(fs, FUSE_COPY_FILE_RANGE, target, PART(in), NOTHING, NOTHING), -EBADF);
+	assert_int_equal(
+		call(fs, FUSE_COPY_FILE_RANGE, source, PART(in), NOTHING, NOTHING), -EBADF);
+	in = (struct fuse_copy_file_range_in){
+		.fh_in = out_handle, .fh_out = in_handle, .nodeid_out = source, .len = 3};
+	assert_int_equal(
+		call(fs, FUSE_COPY_FILE_RANGE, target, PART(in), NOTHING, NOTHING), -EBADF);
 }
 
 static void directories_and_names_change(void **state)
@@ -858,11 +865,11 @@ static void directories_and_names_change(void **state)
 	rename2.newdir = node;
 	rename2.flags = RENAME_NOREPLACE;
 	write_file(world->tree, "third", "3");
-	assert_int_equal(call(fs, FUSE_RENAME2, ROOT, PART(rename2), TEXT("third"), TEXT("moved")),
-		-EEXIST);
+	assert_int_equal(
+		call(fs, FUSE_RENAME2, ROOT, PART(rename2), TEXT("third"), TEXT("moved")), -EEXIST);
 	rename2.flags = RENAME_EXCHANGE;
-	assert_int_equal(call(fs, FUSE_RENAME2, ROOT, PART(rename2), TEXT("third"), TEXT("moved")),
-		0);
+	assert_int_equal(
+		call(fs, FUSE_RENAME2, ROOT, PART(rename2), TEXT("third"), TEXT("moved")), 0);
 	expect_content(fs, node_of(fs, "third"), "hello");
 	expect_content(fs, node_of(fs, "d/moved"), "3");
 	/* A whiteout would be a deletion mark in the overlay below. */
@@ -880,11 +887,11 @@ static void directories_and_names_change(void **state)
 	assert_int_equal(lookup(fs, node, "x"), -ENOTDIR);
 	assert_int_equal(call(fs, FUSE_MKDIR, node, PART(directory), TEXT("x"), NOTHING), -ENOTDIR);
 	rename.newdir = node;
-	assert_int_equal(call(fs, FUSE_RENAME, ROOT, PART(rename), TEXT("second"), TEXT("x")),
-		-ENOTDIR);
+	assert_int_equal(
+		call(fs, FUSE_RENAME, ROOT, PART(rename), TEXT("second"), TEXT("x")), -ENOTDIR);
 	rename.newdir = 12345;
-	assert_int_equal(call(fs, FUSE_RENAME, ROOT, PART(rename), TEXT("second"), TEXT("x")),
-		-ESTALE);
+	assert_int_equal(
+		call(fs, FUSE_RENAME, ROOT, PART(rename), TEXT("second"), TEXT("x")), -ESTALE);
 }
 
 static void attributes_change(void **state)
@@ -930,11 +937,12 @@ static void attributes_change(void **state)
 	assert_int_equal(setattr(fs, node, in), -EBADF);
 	/* What nobody defined, and values that mean something else to the host. */
 	assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = 1u << 20}), -EINVAL);
-	assert_int_equal(setattr(fs, node,
-				 (struct fuse_setattr_in){.valid = FATTR_UID, .uid = UINT32_MAX}),
+	assert_int_equal(
+		setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_UID, .uid = UINT32_MAX}),
 		-EINVAL);
-	assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_MTIME,
-						   .mtimensec = 0x3ffffffe /* UTIME_OMIT */}),
+	assert_int_equal(setattr(fs, node,
+				 (struct fuse_setattr_in){.valid = FATTR_MTIME,
+					 .mtimensec = 0x3ffffffe /* UTIME_OMIT */}),
 		-EINVAL);
 	assert_int_equal(setattr(fs, ROOT, (struct fuse_setattr_in){.valid = FATTR_SIZE}), -EISDIR);
 	assert_int_equal(call(fs, OPCODE_STATX, node, PART(statx_in), NOTHING, NOTHING), 0);
@@ -961,8 +969,9 @@ static void unlinked_files_go_on_while_they_are_open(void **state)
 	assert_int_equal(attr.nlink, 0);
 	assert_int_equal(write_node(fs, node, handle, 5, " world", 0), 0);
 	/* By handle and without one. */
-	assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE | FATTR_FH,
-						   .fh = handle, .size = 8}),
+	assert_int_equal(setattr(fs, node,
+				 (struct fuse_setattr_in){
+					 .valid = FATTR_SIZE | FATTR_FH, .fh = handle, .size = 8}),
 		0);
 	assert_int_equal(
 		setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 7}), 0);
@@ -1025,12 +1034,14 @@ static void special_files_are_never_opened(void **state)
 		assert_int_equal(entry_out()->attr.mode, types[i] | 0666);
 		assert_int_equal(open_node(fs, node, O_RDONLY, &handle), -EINVAL);
 		assert_int_equal(open_node(fs, node, O_RDWR, &handle), -EINVAL);
-		assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE}),
-			-EINVAL);
 		assert_int_equal(
-			setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_MODE, .mode = 0600}),
+			setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE}), -EINVAL);
+		assert_int_equal(
+			setattr(fs, node,
+				(struct fuse_setattr_in){.valid = FATTR_MODE, .mode = 0600}),
 			0);
-		assert_int_equal(create(fs, ROOT, "special", O_RDWR, 0644, &node, &handle), -EEXIST);
+		assert_int_equal(
+			create(fs, ROOT, "special", O_RDWR, 0644, &node, &handle), -EEXIST);
 		assert_int_equal(call(fs, FUSE_UNLINK, ROOT, TEXT("special"), NOTHING, NOTHING), 0);
 	}
 	assert_int_equal(statistics(fs).handles, 0);
@@ -1053,15 +1064,17 @@ static void device_nodes_are_refused_where_the_host_would_obey_them(void **state
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		struct fuse_mknod_in in = {.mode = types[i] | 0666, .rdev = 0x103};
 
-		assert_int_equal(call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING), -EPERM);
+		assert_int_equal(
+			call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING), -EPERM);
 		in.rdev = 0;
-		assert_int_equal(call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING), -EPERM);
+		assert_int_equal(
+			call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING), -EPERM);
 		in.mode = S_IFDIR | 0755;
-		assert_int_equal(call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING),
-			-EINVAL);
+		assert_int_equal(
+			call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING), -EINVAL);
 		in.mode = 0644;
-		assert_int_equal(call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING),
-			-EINVAL);
+		assert_int_equal(
+			call(fs, FUSE_MKNOD, ROOT, PART(in), TEXT("node"), NOTHING), -EINVAL);
 	}
 }
 
@@ -1129,28 +1142,30 @@ static void read_only_volumes_cannot_be_changed_by_any_operation(void **state)
 	assert_int_equal(open_node(fs, node, O_RDWR, &handle), -EROFS);
 	assert_int_equal(open_node(fs, node, O_RDONLY | O_TRUNC, &handle), -EROFS);
 	for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
-		assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = valid[i]}),
-			-EROFS);
-		assert_int_equal(setattr(fs, fixed, (struct fuse_setattr_in){.valid = valid[i]}),
-			-EROFS);
+		assert_int_equal(
+			setattr(fs, node, (struct fuse_setattr_in){.valid = valid[i]}), -EROFS);
+		assert_int_equal(
+			setattr(fs, fixed, (struct fuse_setattr_in){.valid = valid[i]}), -EROFS);
 	}
 	assert_int_equal(call(fs, FUSE_MKNOD, fixed, PART(mknod_in), TEXT("x"), NOTHING), -EROFS);
 	assert_int_equal(call(fs, FUSE_MKDIR, inner, PART(mkdir_in), TEXT("x"), NOTHING), -EROFS);
 	assert_int_equal(call(fs, FUSE_SYMLINK, fixed, TEXT("x"), TEXT("y"), NOTHING), -EROFS);
 	assert_int_equal(call(fs, FUSE_CREATE, fixed, PART(create_in), TEXT("x"), NOTHING), -EROFS);
-	assert_int_equal(call(fs, FUSE_CREATE, fixed, PART(create_in), TEXT("file"), NOTHING), -EROFS);
-	assert_int_equal(call(fs, FUSE_TMPFILE, fixed, PART(create_in), TEXT("/"), NOTHING), -EROFS);
+	assert_int_equal(
+		call(fs, FUSE_CREATE, fixed, PART(create_in), TEXT("file"), NOTHING), -EROFS);
+	assert_int_equal(
+		call(fs, FUSE_TMPFILE, fixed, PART(create_in), TEXT("/"), NOTHING), -EROFS);
 	assert_int_equal(call(fs, FUSE_UNLINK, fixed, TEXT("file"), NOTHING, NOTHING), -EROFS);
 	assert_int_equal(call(fs, FUSE_RMDIR, fixed, TEXT("inner"), NOTHING, NOTHING), -EROFS);
 	rename_in.newdir = rename2_in.newdir = fixed;
 	rename2_in.flags = RENAME_EXCHANGE;
-	assert_int_equal(call(fs, FUSE_RENAME, ROOT, PART(rename_in), TEXT("file"), TEXT("x")),
-		-EROFS);
-	assert_int_equal(call(fs, FUSE_RENAME2, ROOT, PART(rename2_in), TEXT("file"), TEXT("file")),
-		-EROFS);
+	assert_int_equal(
+		call(fs, FUSE_RENAME, ROOT, PART(rename_in), TEXT("file"), TEXT("x")), -EROFS);
+	assert_int_equal(
+		call(fs, FUSE_RENAME2, ROOT, PART(rename2_in), TEXT("file"), TEXT("file")), -EROFS);
 	rename_in.newdir = ROOT;
-	assert_int_equal(call(fs, FUSE_RENAME, fixed, PART(rename_in), TEXT("file"), TEXT("x")),
-		-EROFS);
+	assert_int_equal(
+		call(fs, FUSE_RENAME, fixed, PART(rename_in), TEXT("file"), TEXT("x")), -EROFS);
 	link_in.oldnodeid = node;
 	assert_int_equal(call(fs, FUSE_LINK, ROOT, PART(link_in), TEXT("x"), NOTHING), -EROFS);
 	link_in.oldnodeid = outside;
@@ -1158,7 +1173,8 @@ static void read_only_volumes_cannot_be_changed_by_any_operation(void **state)
 	assert_int_equal(call(fs, FUSE_SETXATTR, node, (struct part){&xattr, 8}, TEXT("user.a"),
 				 (struct part){"v", 1}),
 		-EROFS);
-	assert_int_equal(call(fs, FUSE_REMOVEXATTR, node, TEXT("user.a"), NOTHING, NOTHING), -EROFS);
+	assert_int_equal(
+		call(fs, FUSE_REMOVEXATTR, node, TEXT("user.a"), NOTHING, NOTHING), -EROFS);
 	assert_int_equal(call(fs, FUSE_ACCESS, node, PART(access_in), NOTHING, NOTHING), -EROFS);
 	assert_int_equal(call(fs, FUSE_SYNCFS, fixed, PART(sync_in), NOTHING, NOTHING), 0);
 
@@ -1168,10 +1184,11 @@ static void read_only_volumes_cannot_be_changed_by_any_operation(void **state)
 	struct fuse_fallocate_in allocate = {.fh = handle, .length = 100};
 
 	assert_int_equal(call(fs, FUSE_FALLOCATE, node, PART(allocate), NOTHING, NOTHING), -EROFS);
-	struct fuse_copy_file_range_in copy = {.fh_in = handle, .fh_out = handle, .nodeid_out = node,
-		.len = 1};
+	struct fuse_copy_file_range_in copy = {
+		.fh_in = handle, .fh_out = handle, .nodeid_out = node, .len = 1};
 
-	assert_int_equal(call(fs, FUSE_COPY_FILE_RANGE, node, PART(copy), NOTHING, NOTHING), -EROFS);
+	assert_int_equal(
+		call(fs, FUSE_COPY_FILE_RANGE, node, PART(copy), NOTHING, NOTHING), -EROFS);
 	assert_int_equal(release(fs, node, handle), 0);
 	expect_content(fs, node, "fixed");
 	assert_int_equal(lookup(fs, fixed, "x"), -ENOENT);
@@ -1183,10 +1200,10 @@ static void names_do_not_cross_policies(void **state)
 	struct fuse_rename_in rename_in = {.newdir = node_of(fs, "volumes/shared")};
 	struct fuse_link_in link_in = {.oldnodeid = node_of(fs, "file")};
 
-	assert_int_equal(call(fs, FUSE_RENAME, ROOT, PART(rename_in), TEXT("file"), TEXT("x")),
-		-EXDEV);
-	assert_int_equal(call(fs, FUSE_LINK, rename_in.newdir, PART(link_in), TEXT("x"), NOTHING),
-		-EXDEV);
+	assert_int_equal(
+		call(fs, FUSE_RENAME, ROOT, PART(rename_in), TEXT("file"), TEXT("x")), -EXDEV);
+	assert_int_equal(
+		call(fs, FUSE_LINK, rename_in.newdir, PART(link_in), TEXT("x"), NOTHING), -EXDEV);
 	link_in.oldnodeid = node_of(fs, "volumes/shared/file");
 	assert_int_equal(call(fs, FUSE_LINK, ROOT, PART(link_in), TEXT("x"), NOTHING), -EXDEV);
 }
@@ -1219,8 +1236,8 @@ static void changes_by_others_are_seen_in_shared_volumes(void **state)
 	expect_content(fs, node, "changed by the host");
 	/* Replaced by rename: another file. */
 	write_file(world->tree, "volumes/shared/next", "next");
-	assert_int_equal(renameat(world->tree, "volumes/shared/next", world->tree,
-				 "volumes/shared/file"),
+	assert_int_equal(
+		renameat(world->tree, "volumes/shared/next", world->tree, "volumes/shared/file"),
 		0);
 	assert_int_equal(lookup(fs, shared, "file"), 0);
 	assert_int_not_equal(entry_out()->nodeid, node);
@@ -1231,15 +1248,15 @@ static void changes_by_others_are_seen_in_shared_volumes(void **state)
 
 /* ---- extended attributes */
 
-static int set_attribute(struct virtio_fs *fs, uint64_t node, const char *name, const char *value,
-	uint32_t flags)
+static int set_attribute(
+	struct virtio_fs *fs, uint64_t node, const char *name, const char *value, uint32_t flags)
 {
 	struct {
 		uint32_t size, flags;
 	} in = {.size = (uint32_t)strlen(value), .flags = flags};
 
-	return call(fs, FUSE_SETXATTR, node, PART(in), TEXT(name),
-		(struct part){value, strlen(value)});
+	return call(
+		fs, FUSE_SETXATTR, node, PART(in), TEXT(name), (struct part){value, strlen(value)});
 }
 
 static int get_attribute(struct virtio_fs *fs, uint64_t node, const char *name, uint32_t size)
@@ -1251,8 +1268,8 @@ static int get_attribute(struct virtio_fs *fs, uint64_t node, const char *name, 
 
 static void extended_attributes_follow_the_policy(void **state)
 {
-	static const char *const refused[] = {"trusted.overlay.opaque", "trusted.overlay.",
-		"user.overlay.opaque"};
+	static const char *const refused[] = {
+		"trusted.overlay.opaque", "trusted.overlay.", "user.overlay.opaque"};
 	static const char *const unsupported[] = {"system.posix_acl_access",
 		"system.posix_acl_default", "security.selinux", "security.ima", "security.evm",
 		"security.capability2", "security.SMACK64", "user", "", "other.thing"};
@@ -1272,7 +1289,8 @@ static void extended_attributes_follow_the_policy(void **state)
 		assert_int_equal(set_attribute(fs, ROOT, refused[i], "y", 0), -EPERM);
 		assert_int_equal(get_attribute(fs, node, refused[i], 10), -ENODATA);
 		assert_int_equal(
-			call(fs, FUSE_REMOVEXATTR, node, TEXT(refused[i]), NOTHING, NOTHING), -EPERM);
+			call(fs, FUSE_REMOVEXATTR, node, TEXT(refused[i]), NOTHING, NOTHING),
+			-EPERM);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++) {
 		assert_int_equal(set_attribute(fs, node, unsupported[i], "y", 0), -EOPNOTSUPP);
@@ -1290,10 +1308,11 @@ static void extended_attributes_follow_the_policy(void **state)
 	assert_int_equal(set_attribute(fs, node, "user.a", "w", XATTR_CREATE), -EEXIST);
 	assert_int_equal(set_attribute(fs, node, "user.b", "w", XATTR_REPLACE), -ENODATA);
 	assert_int_equal(set_attribute(fs, node, "user.b", "w", 0xff), -EINVAL);
-	assert_int_equal(call(fs, FUSE_SETXATTR, node, PART(huge), TEXT("user.b"), NOTHING), -E2BIG);
+	assert_int_equal(
+		call(fs, FUSE_SETXATTR, node, PART(huge), TEXT("user.b"), NOTHING), -E2BIG);
 	huge.size = 100;
-	assert_int_equal(call(fs, FUSE_SETXATTR, node, PART(huge), TEXT("user.b"), TEXT("short")),
-		-EINVAL);
+	assert_int_equal(
+		call(fs, FUSE_SETXATTR, node, PART(huge), TEXT("user.b"), TEXT("short")), -EINVAL);
 	memset(name + 5, 'n', 290);
 	assert_int_equal(set_attribute(fs, node, name, "w", 0), -ERANGE);
 	/* The list leaves out what the guest cannot have. */
@@ -1337,7 +1356,8 @@ static void files_belong_to_who_made_them(void **state)
 		skip(); /* only root acts for others */
 	caller_uid = 1234;
 	caller_gid = 5678;
-	/* The directory is not theirs: the guest's kernel has let them (capabilities of its own). */
+	/* The directory is not theirs: the guest's kernel has let them (capabilities of its own).
+	 */
 	assert_int_equal(call(fs, FUSE_MKDIR, ROOT, PART(directory), TEXT("mine"), NOTHING), 0);
 	assert_int_equal(entry_out()->attr.uid, 1234);
 	assert_int_equal(entry_out()->attr.gid, 5678);
@@ -1349,7 +1369,8 @@ static void files_belong_to_who_made_them(void **state)
 	assert_int_equal(entry_out()->attr.uid, 1234);
 	/* -1 is nobody. */
 	caller_uid = UINT32_MAX;
-	assert_int_equal(call(fs, FUSE_MKDIR, ROOT, PART(directory), TEXT("none"), NOTHING), -EPERM);
+	assert_int_equal(
+		call(fs, FUSE_MKDIR, ROOT, PART(directory), TEXT("none"), NOTHING), -EPERM);
 	/* In a setgid directory the group is the directory's. */
 	assert_int_equal(mkdirat(world->tree, "group", 0777), 0);
 	assert_int_equal(fchownat(world->tree, "group", 0, 4321, 0), 0);
@@ -1370,8 +1391,9 @@ static void files_belong_to_who_made_them(void **state)
 	assert_int_equal(st.st_uid, 0);
 	assert_int_equal(st.st_gid, 0);
 	caller_uid = caller_gid = 0;
-	assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_UID | FATTR_GID,
-						   .uid = 42, .gid = 43}),
+	assert_int_equal(setattr(fs, node,
+				 (struct fuse_setattr_in){
+					 .valid = FATTR_UID | FATTR_GID, .uid = 42, .gid = 43}),
 		0);
 	assert_int_equal(fstatat(world->tree, "made", &st, 0), 0);
 	assert_int_equal(st.st_uid, 42);
@@ -1401,8 +1423,8 @@ static void setuid_bits_go_when_the_guest_says_so(void **state)
 	assert_int_equal(getattr(fs, node, &attr), 0);
 	assert_int_equal(attr.mode, S_IFREG | 0755);
 	assert_int_equal(setattr(fs, node, suid), 0);
-	assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 1}),
-		0);
+	assert_int_equal(
+		setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 1}), 0);
 	assert_int_equal(getattr(fs, node, &attr), 0);
 	assert_int_equal(attr.mode, S_IFREG | 06755);
 	assert_int_equal(setattr(fs, node,
@@ -1416,8 +1438,8 @@ static void setuid_bits_go_when_the_guest_says_so(void **state)
 	assert_int_equal(getattr(fs, node, &attr), 0);
 	assert_int_equal(attr.mode, S_IFREG | 0755);
 	assert_int_equal(setattr(fs, node, suid), 0);
-	assert_int_equal(setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_UID, .uid = 9}),
-		0);
+	assert_int_equal(
+		setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_UID, .uid = 9}), 0);
 	assert_int_equal(getattr(fs, node, &attr), 0);
 	assert_int_equal(attr.mode, S_IFREG | 0755);
 	assert_int_equal(setattr(fs, node, suid), 0);
@@ -1460,14 +1482,14 @@ static uint64_t list_some(struct virtio_fs *fs, uint64_t node, uint64_t handle, 
 {
 	struct fuse_read_in in = {.fh = handle, .offset = offset, .size = size};
 
-	assert_int_equal(call(fs, plus ? FUSE_READDIRPLUS : FUSE_READDIR, node, PART(in), NOTHING,
-				 NOTHING),
+	assert_int_equal(
+		call(fs, plus ? FUSE_READDIRPLUS : FUSE_READDIR, node, PART(in), NOTHING, NOTHING),
 		0);
 	assert_true(reply.length <= size);
 	for (size_t next = 0; next < reply.length;) {
 		const struct fuse_direntplus *entry = (const void *)(reply.data + next);
-		const struct fuse_dirent *dirent =
-			plus ? &entry->dirent : (const void *)(reply.data + next);
+		const struct fuse_dirent *dirent = plus ? &entry->dirent
+							: (const void *)(reply.data + next);
 
 		listing_add(listing, dirent);
 		if (plus && entry->entry_out.nodeid)
@@ -1533,8 +1555,8 @@ static void directories_list_what_stays_while_entries_go(void **state)
 		offset = next;
 		for (unsigned int i = 0; i < 20 && removed < MANY; i++, removed += 2) {
 			snprintf(name, sizeof(name), "entry-%u", removed);
-			assert_int_equal(call(fs, FUSE_UNLINK, node, TEXT(name), NOTHING, NOTHING),
-				0);
+			assert_int_equal(
+				call(fs, FUSE_UNLINK, node, TEXT(name), NOTHING, NOTHING), 0);
 		}
 	}
 	for (unsigned int i = 0; i < MANY; i++) {
@@ -1554,11 +1576,12 @@ static void directory_requests_are_checked(void **state)
 	/* An answer without an entry would mean the end. */
 	for (in.size = 0; in.size < 32; in.size++) {
 		assert_int_equal(call(fs, FUSE_READDIR, ROOT, PART(in), NOTHING, NOTHING), -EINVAL);
-		assert_int_equal(call(fs, FUSE_READDIRPLUS, ROOT, PART(in), NOTHING, NOTHING),
-			-EINVAL);
+		assert_int_equal(
+			call(fs, FUSE_READDIRPLUS, ROOT, PART(in), NOTHING, NOTHING), -EINVAL);
 	}
 	in.size = UINT32_MAX;
-	assert_int_equal(call_room(fs, FUSE_READDIR, ROOT, PART(in), NOTHING, NOTHING, 16 + 100), 0);
+	assert_int_equal(
+		call_room(fs, FUSE_READDIR, ROOT, PART(in), NOTHING, NOTHING, 16 + 100), 0);
 	assert_true(reply.length > 0 && reply.length <= 100);
 	/* Any answer, but one; and afterwards the directory is still there. */
 	for (size_t i = 0; i < ARRAY_SIZE(offsets); i++) {
@@ -1671,7 +1694,8 @@ static void swapped_links_lead_nowhere(void **state)
 static void *hammer(void *context)
 {
 	struct world *world = context;
-	uint8_t out[4096];
+	uintptr_t failures = 0;
+	uint8_t out[4096] = {0};
 
 	for (unsigned int i = 0; i < 2000; i++) {
 		struct {
@@ -1692,7 +1716,7 @@ static void *hammer(void *context)
 		in.header.len = sizeof(in.header) + 5;
 		if (virtio_fs_serve(world->fs, &in, in.header.len, out, sizeof(out)) !=
 			sizeof(struct fuse_out_header) + sizeof(entry))
-			return (void *)1;
+			failures++;
 		memcpy(&entry, out + sizeof(struct fuse_out_header), sizeof(entry));
 		in.header.nodeid = entry.nodeid;
 		in.header.opcode = FUSE_OPEN;
@@ -1700,7 +1724,7 @@ static void *hammer(void *context)
 		in.header.len = sizeof(in.header) + sizeof(in.open);
 		if (virtio_fs_serve(world->fs, &in, in.header.len, out, sizeof(out)) !=
 			sizeof(struct fuse_out_header) + sizeof(opened))
-			return (void *)2;
+			failures++;
 		memcpy(&opened, out + sizeof(struct fuse_out_header), sizeof(opened));
 		/* The inode goes before its handle. */
 		in.header.opcode = FUSE_FORGET;
@@ -1716,7 +1740,7 @@ static void *hammer(void *context)
 		in.header.len = sizeof(in.header) + sizeof(in.release);
 		virtio_fs_serve(world->fs, &in, in.header.len, out, sizeof(out));
 	}
-	return NULL;
+	return (void *)failures;
 }
 
 static void threads_share_the_tables(void **state)
@@ -1733,6 +1757,47 @@ static void threads_share_the_tables(void **state)
 	}
 	assert_int_equal(statistics(world->fs).inodes, 1);
 	assert_int_equal(statistics(world->fs).handles, 0);
+}
+
+/* Ends and begins the session under the feet of the others. */
+static void *renegotiate(void *context)
+{
+	struct race *race = context;
+	struct {
+		struct fuse_in_header header;
+		struct fuse_init_in init;
+	} in = {
+		.header = {.len = sizeof(in), .opcode = FUSE_INIT},
+		.init = {.major = 7, .minor = 41, .flags = UINT32_MAX},
+	};
+	uint8_t out[256];
+
+	while (!race->stop)
+		if (virtio_fs_serve(race->world->fs, &in, sizeof(in), out, sizeof(out)) <= 0)
+			return (void *)1;
+	return NULL;
+}
+
+static void sessions_end_while_requests_run(void **state)
+{
+	struct world *world = *state;
+	struct race race = {.world = world};
+	pthread_t threads[3], other;
+	void *result;
+
+	assert_int_equal(pthread_create(&other, NULL, renegotiate, &race), 0);
+	/* They may fail in any way but one. */
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, hammer, world), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], &result);
+	race.stop = true;
+	pthread_join(other, &result);
+	assert_null(result);
+	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX), 0);
+	assert_int_equal(statistics(world->fs).inodes, 1);
+	assert_int_equal(statistics(world->fs).handles, 0);
+	expect_content(world->fs, node_of(world->fs, "file"), "hello");
 }
 
 /* ---- options */
@@ -1817,8 +1882,8 @@ static void mount_points_are_announced_and_crossed(void **state)
 	in.rdev = 0;
 	assert_int_equal(call(fs, FUSE_MKNOD, node, PART(in), TEXT("white"), NOTHING), -EPERM);
 	rename_in.newdir = node;
-	assert_int_equal(call(fs, FUSE_RENAME, ROOT, PART(rename_in), TEXT("file"), TEXT("x")),
-		-EXDEV);
+	assert_int_equal(
+		call(fs, FUSE_RENAME, ROOT, PART(rename_in), TEXT("file"), TEXT("x")), -EXDEV);
 	assert_int_equal(call(fs, FUSE_RMDIR, ROOT, TEXT("directory"), NOTHING, NOTHING), -EBUSY);
 	/* A driver that does not know submounts is not told. */
 	assert_int_equal(
@@ -1836,8 +1901,8 @@ static void mount_points_are_announced_and_crossed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(nothing_is_served_before_init,
-			world_begin_unmounted, world_end),
+		cmocka_unit_test_setup_teardown(
+			nothing_is_served_before_init, world_begin_unmounted, world_end),
 		cmocka_unit_test_setup_teardown(init_grants_only_what_was_offered_and_is_served,
 			world_begin_unmounted, world_end),
 		WORLD_TEST(second_init_and_destroy_forget_everything),
@@ -1872,6 +1937,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tables_are_bounded, world_begin_narrow, world_end),
 		WORLD_TEST(swapped_links_lead_nowhere),
 		WORLD_TEST(threads_share_the_tables),
+		WORLD_TEST(sessions_end_while_requests_run),
 		WORLD_TEST(options_are_checked),
 		WORLD_TEST(mount_points_are_announced_and_crossed),
 	};

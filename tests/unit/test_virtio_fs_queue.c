@@ -18,15 +18,15 @@
 
 #include <cmocka.h>
 
-#define ENTRIES	     256
-#define SLOTS	     40
-#define SLOT_CHAIN   6 /* descriptors of one slot: each direction in three pieces */
+#define ENTRIES      256
+#define SLOTS        40
+#define SLOT_CHAIN   6          /* descriptors of one slot: each direction in three pieces */
 #define SLOT_SIZE    0x20000ull /* guest memory of one request: 64 KiB in, 64 KiB out */
 #define SLOT_REPLY   0x10000ull
 #define DESCRIPTORS  0x0ull
 #define AVAILABLE    0x4000ull
-#define USED	     0x8000ull
-#define HIPRIO	     0x10000ull /* the same three for queue 0, at the same distances */
+#define USED         0x8000ull
+#define HIPRIO       0x10000ull /* the same three for queue 0, at the same distances */
 #define SLOTS_START  0x40000ull
 #define MEMORY_SIZE  (SLOTS_START + SLOTS * SLOT_SIZE)
 #define FILE_SIZE    (SLOTS * 4096u)
@@ -83,8 +83,9 @@ static void queues_start(struct driver *driver)
 }
 
 /*
- * Puts a request into slot and the ring, without a notification; both directions are cut into pieces
- * of piece bytes at their start (two of them), as scattered buffers would be. Returns the head.
+ * Puts a request into slot and the ring, without a notification; both directions are cut into
+ * pieces of piece bytes at their start (two of them), as scattered buffers would be. Returns the
+ * head.
  */
 static uint16_t request_add(struct driver *driver, unsigned int queue, unsigned int slot,
 	const struct fuse_in_header *header, const void *arguments, size_t length, size_t room,
@@ -170,8 +171,8 @@ static void wait_for(struct driver *driver, uint16_t count)
 	}
 }
 
-static const uint8_t *reply_of(const struct driver *driver, unsigned int slot, int *ret_error,
-	size_t *ret_length)
+static const uint8_t *reply_of(
+	const struct driver *driver, unsigned int slot, int *ret_error, size_t *ret_length)
 {
 	const uint8_t *reply = driver->memory + SLOTS_START + slot * SLOT_SIZE + SLOT_REPLY;
 	struct fuse_out_header header;
@@ -238,8 +239,8 @@ static int driver_begin(void **state)
 	fd = openat(driver->tree, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	assert_int_equal(write(fd, content, FILE_SIZE), FILE_SIZE);
 	close(fd);
-	driver->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	driver->memory =
+		mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(driver->memory, MAP_FAILED);
 	driver->guest = (struct guest_memory){
 		.regions = {{0, MEMORY_SIZE, driver->memory}},
@@ -282,8 +283,8 @@ static struct virtio_fs_statistics statistics(const struct driver *driver)
 static void read_add(struct driver *driver, unsigned int slot, uint64_t offset, uint32_t size,
 	size_t room, size_t piece)
 {
-	struct fuse_in_header header = {.opcode = FUSE_READ, .nodeid = driver->node,
-		.unique = 100 + slot};
+	struct fuse_in_header header = {
+		.opcode = FUSE_READ, .nodeid = driver->node, .unique = 100 + slot};
 	struct fuse_read_in in = {.fh = driver->handle, .offset = offset, .size = size};
 
 	request_add(driver, 1, slot, &header, &in, sizeof(in), room, piece);
@@ -292,8 +293,8 @@ static void read_add(struct driver *driver, unsigned int slot, uint64_t offset, 
 static void write_add(struct driver *driver, unsigned int slot, uint64_t offset, uint8_t byte,
 	uint32_t size, size_t piece)
 {
-	struct fuse_in_header header = {.opcode = FUSE_WRITE, .nodeid = driver->node,
-		.unique = 100 + slot};
+	struct fuse_in_header header = {
+		.opcode = FUSE_WRITE, .nodeid = driver->node, .unique = 100 + slot};
 	struct fuse_write_in in = {.fh = driver->handle, .offset = offset, .size = size};
 	_cleanup_free_ uint8_t *arguments = malloc(sizeof(in) + size);
 
@@ -302,8 +303,8 @@ static void write_add(struct driver *driver, unsigned int slot, uint64_t offset,
 	request_add(driver, 1, slot, &header, arguments, sizeof(in) + size, 24, piece);
 }
 
-static void expect_pattern(const struct driver *driver, unsigned int slot, size_t offset,
-	size_t expected)
+static void expect_pattern(
+	const struct driver *driver, unsigned int slot, size_t offset, size_t expected)
 {
 	const uint8_t *payload;
 	size_t length;
@@ -433,8 +434,8 @@ static void what_the_ring_cannot_do_is_served_beside_it(void **state)
 	struct fuse_in_header allocate_header = {.opcode = FUSE_FALLOCATE, .nodeid = driver->node};
 	struct fuse_in_header lookup_header = {.opcode = FUSE_LOOKUP, .nodeid = FUSE_ROOT_ID};
 	struct fuse_fsync_in fsync_in = {.fh = driver->handle};
-	struct fuse_fallocate_in allocate_in = {.fh = driver->handle, .offset = FILE_SIZE,
-		.length = 4096};
+	struct fuse_fallocate_in allocate_in = {
+		.fh = driver->handle, .offset = FILE_SIZE, .length = 4096};
 	struct stat st;
 	size_t length;
 	int error;
@@ -504,7 +505,8 @@ static void reset_waits_for_what_is_queued(void **state)
 			read_add(driver, i, i * 4096, 4096, 16 + 4096, 0);
 		/* These always take a while. */
 		for (unsigned int i = 34; i < 40; i++) {
-			struct fuse_in_header header = {.opcode = FUSE_FSYNC, .nodeid = driver->node};
+			struct fuse_in_header header = {
+				.opcode = FUSE_FSYNC, .nodeid = driver->node};
 			struct fuse_fsync_in in = {.fh = driver->handle};
 
 			request_add(driver, 1, i, &header, &in, sizeof(in), 16, 0);
@@ -593,9 +595,10 @@ static void *processor_run(void *context)
 
 	for (unsigned int i = 0; i < 300; i++) {
 		struct fuse_in_header header = {.opcode = FUSE_READ, .nodeid = driver->node};
-		struct fuse_read_in in = {.fh = driver->handle, .offset = i % SLOTS * 4096,
-			.size = 4096};
-		uint16_t head = request_add(driver, 1, slot, &header, &in, sizeof(in), 16 + 4096, 0);
+		struct fuse_read_in in = {
+			.fh = driver->handle, .offset = i % SLOTS * 4096, .size = 4096};
+		uint16_t head =
+			request_add(driver, 1, slot, &header, &in, sizeof(in), 16 + 4096, 0);
 		bool done = false;
 		const uint8_t *payload;
 		size_t length;
@@ -626,7 +629,8 @@ static void processors_are_served_at_once(void **state)
 
 	for (unsigned int i = 0; i < 8; i++) {
 		processors[i] = (struct processor){driver, i};
-		assert_int_equal(pthread_create(&threads[i], NULL, processor_run, &processors[i]), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, processor_run, &processors[i]), 0);
 	}
 	for (unsigned int i = 0; i < 8; i++) {
 		pthread_join(threads[i], &result);

@@ -2,10 +2,10 @@
 /*
  * credentials.c: the caller's uid and gid on the serving thread.
  *
- * Theory of operation: glibc's setfsuid() and capset wrappers are avoided only where they would act on
- * all threads; the kernel's own calls change the calling thread. Leaving uid 0 clears the thread's
- * file capabilities (capabilities(7), "Effect of user ID changes"); they are raised again, since an
- * override that the guest's kernel has granted must work here too.
+ * Theory of operation: glibc's setfsuid() and capset wrappers are avoided only where they would act
+ * on all threads; the kernel's own calls change the calling thread. Leaving uid 0 clears the
+ * thread's file capabilities (capabilities(7), "Effect of user ID changes"); they are raised again,
+ * since an override that the guest's kernel has granted must work here too.
  *
  * #syscalls: setfsuid setfsgid capget capset
  */

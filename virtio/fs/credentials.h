@@ -15,13 +15,13 @@
 
 struct fs_credentials {
 	bool identity, capabilities; /* changed: to be restored */
-	uint32_t uid, gid;	     /* the thread's own */
+	uint32_t uid, gid;           /* the thread's own */
 	struct __user_cap_data_struct saved[_LINUX_CAPABILITY_U32S_3];
 };
 
 /*
- * What is created next belongs to uid and gid. The thread keeps its capabilities: the guest's kernel
- * has checked the caller's permissions. -EPERM: this process cannot act for that uid or gid.
+ * What is created next belongs to uid and gid. The thread keeps its capabilities: the guest's
+ * kernel has checked the caller's permissions. -EPERM: this process cannot act for that uid or gid.
  */
 int fs_credentials_assume(struct fs_credentials *credentials, uint32_t uid, uint32_t gid);
 

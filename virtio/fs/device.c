@@ -2,12 +2,12 @@
 /*
  * device.c: the virtio side of the file server (virtio 1.2, section 5.11).
  *
- * Theory of operation: a notification serves requests until the queue is empty. While one is served the
- * device's lock is free, so that another vCPU can serve its own; the wish for a notification is renewed
- * before that, else the driver would not tell of it. A reset waits for every request that was popped,
- * because a request goes on writing to guest memory until its chain was given back.
+ * Theory of operation: a notification serves requests until the queue is empty. While one is served
+ * the device's lock is free, so that another vCPU can serve its own; the wish for a notification is
+ * renewed before that, else the driver would not tell of it. A reset waits for every request that
+ * was popped, because a request goes on writing to guest memory until its chain was given back.
  *
- * #syscalls: getrlimit:prlimit64 umask
+ * #syscalls: prlimit64 umask open
  */
 #include "base/file.h"
 #include "base/log.h"
@@ -24,7 +24,7 @@
 
 /* Section 5.11.2: queue 0 is for high priority requests, the request queues follow. */
 #define FS_REQUEST_QUEUES 1
-#define FS_QUEUES	  (1 + FS_REQUEST_QUEUES)
+#define FS_QUEUES         (1 + FS_REQUEST_QUEUES)
 
 /* Section 5.11.4. */
 struct fs_config {
@@ -149,12 +149,17 @@ static void fs_bound_descriptors(size_t *inodes_max, size_t *handles_max)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
 		return;
+	/* Root may raise the hard limit as well. */
+	if (setrlimit(RLIMIT_NOFILE,
+		    &(struct rlimit){wanted, limit.rlim_max < wanted ? wanted : limit.rlim_max}) ==
+		0)
+		return;
 	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
 		return;
-	usable = limit.rlim_cur > 2 * FS_DESCRIPTORS_RESERVE ?
-		limit.rlim_cur - FS_DESCRIPTORS_RESERVE :
-		limit.rlim_cur / 2;
+	usable = limit.rlim_cur > 2 * FS_DESCRIPTORS_RESERVE
+		? limit.rlim_cur - FS_DESCRIPTORS_RESERVE
+		: limit.rlim_cur / 2;
 	log_warning("the limit of open files allows %zu files to be in use by the guest at once "
 		    "instead of %zu; raise it (ulimit -Hn) for large trees",
 		usable, *inodes_max + *handles_max);
@@ -265,8 +270,8 @@ void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret
 	};
 }
 
-ssize_t virtio_fs_serve(struct virtio_fs *fs, const void *in, size_t in_size, void *out,
-	size_t out_size)
+ssize_t virtio_fs_serve(
+	struct virtio_fs *fs, const void *in, size_t in_size, void *out, size_t out_size)
 {
 	struct virtqueue_chain chain = {
 		.readable_count = 1,

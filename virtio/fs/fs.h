@@ -5,16 +5,17 @@
  *
  * The device sees one directory, given as an fd, and crosses the mount points inside it; each is
  * announced as a submount (FUSE_SUBMOUNTS), so that inode numbers of different file systems never
- * clash. Where the guest may write is decided here and by the host's mount flags, never by the guest.
+ * clash. Where the guest may write is decided here and by the host's mount flags, never by the
+ * guest.
  *
  * Threads: requests are served on the vCPU thread that notified when one is pending. When several
  * are, data requests go to the device's own io_uring, whose completions virtio_fs_complete()
- * delivers from the event loop. The virtqueues are under the device's lock, the tables of inodes and
- * open files under one of their own; no lock is held during a system call on the tree.
+ * delivers from the event loop. The virtqueues are under the device's lock, the tables of inodes
+ * and open files under one of their own; no lock is held during a system call on the tree.
  *
  * The guest's kernel decides who may do what (default_permissions): the server acts with all its
- * capabilities, and gives what it makes to the caller's uid and gid. What the guest may never have is
- * decided here:
+ * capabilities, and gives what it makes to the caller's uid and gid. What the guest may never have
+ * is decided here:
  * - names are one component; nothing but regular files and directories is ever opened for data;
  * - device nodes are made only in EXCLUSIVE subtrees whose mount has nodev, and never 0:0 (the
  *   whiteout of overlayfs); rename with RENAME_WHITEOUT is refused;
@@ -48,25 +49,25 @@ struct virtio_fs_export {
 };
 
 struct virtio_fs_options {
-	const char *tag;   /* at most 36 bytes (VIRTIO_FS_TAG) */
-	int tree_fd;	   /* directory; the device takes ownership when creation succeeds */
-	enum virtio_fs_policy policy; /* of the tree outside the exports */
+	const char *tag; /* at most 36 bytes (VIRTIO_FS_TAG) */
+	int tree_fd;     /* directory; the device takes ownership when creation succeeds */
+	enum virtio_fs_policy policy;           /* of the tree outside the exports */
 	const struct virtio_fs_export *exports; /* copied */
 	size_t export_count;
 	size_t inodes_max;  /* bound on inodes (and fds) the guest can hold; further lookups get
 			       ENFILE */
 	size_t handles_max; /* bound on open files and directories */
-	/* Lets the guest read ahead asynchronously: deeper queues, but an interrupt per request where
-	   the guest would otherwise find the answer when its notification returns. */
+	/* Lets the guest read ahead asynchronously: deeper queues, but an interrupt per request
+	   where the guest would otherwise find the answer when its notification returns. */
 	bool asynchronous_reads;
 };
 
 struct virtio_fs;
 
 /*
- * Creates the device. Beside memory it costs one fd per inode and handle the guest holds; the soft
- * limit on fds is raised for them, and the bounds are lowered where the hard limit does not allow it.
- * Sets the process's umask to 0, since the guest applies the app's. To be called in the process that
+ * Creates the device. Beside memory it costs one fd per inode and handle the guest holds; the limit
+ * on fds is raised for them, and where the host does not allow that the bounds are lowered. Sets
+ * the process's umask to 0, since the guest applies the app's. To be called in the process that
  * serves (not before a fork), while /proc is there; afterwards the process may leave it behind.
  * -EINVAL: tag too long, tree or export not usable; other errors as opening an export gave them.
  */
@@ -89,11 +90,11 @@ struct virtio_fs_statistics {
 void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret);
 
 /*
- * One FUSE request without a virtqueue, for tests and fuzzing: in is the request as the driver would
- * write it, out has room for out_size bytes. Returns the length of the reply (0: none, as for FORGET)
- * or -EBADMSG where a driver's device would break.
+ * One FUSE request without a virtqueue, for tests and fuzzing: in is the request as the driver
+ * would write it, out has room for out_size bytes. Returns the length of the reply (0: none, as for
+ * FORGET) or -EBADMSG where a driver's device would break.
  */
-ssize_t virtio_fs_serve(struct virtio_fs *fs, const void *in, size_t in_size, void *out,
-	size_t out_size);
+ssize_t virtio_fs_serve(
+	struct virtio_fs *fs, const void *in, size_t in_size, void *out, size_t out_size);
 
 #endif

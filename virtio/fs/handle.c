@@ -146,8 +146,8 @@ static struct fs_handle *table_find(const struct fs_handle_table *table, uint64_
 	return handle && handle->kind == kind && handle->inode->id == inode_id ? handle : NULL;
 }
 
-struct fs_handle *fs_handle_get(struct fs_handle_table *table, uint64_t id,
-	enum fs_handle_kind kind, uint64_t inode_id)
+struct fs_handle *fs_handle_get(
+	struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, uint64_t inode_id)
 {
 	struct fs_handle *handle;
 
@@ -176,8 +176,8 @@ void fs_handle_put(struct fs_handle_table *table, struct fs_handle *handle)
 		handle_drop(table, handle);
 }
 
-int fs_handle_release(struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind,
-	uint64_t inode_id)
+int fs_handle_release(
+	struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, uint64_t inode_id)
 {
 	struct fs_handle *handle;
 

@@ -23,7 +23,8 @@ struct fs_handle {
 	bool readable, writable; /* files */
 	struct fs_inode *inode;
 
-	/* Directories: under this lock, for a hostile guest may read one directory twice at once. */
+	/* Directories: under this lock, for a hostile guest may read one directory twice at once.
+	 */
 	pthread_mutex_t lock;
 	uint8_t *entries; /* NULL, or FS_DIRECTORY_BUFFER bytes */
 	size_t entries_next, entries_end;
@@ -56,8 +57,8 @@ void fs_handle_table_clear(struct fs_handle_table *table);
 size_t fs_handle_table_count(struct fs_handle_table *table);
 
 /*
- * Enters fd, which it takes over in any case; flags are those of open(). The inode gets a reference of
- * its own. -ENFILE: the table is full.
+ * Enters fd, which it takes over in any case; flags are those of open(). The inode gets a reference
+ * of its own. -ENFILE: the table is full.
  */
 int fs_handle_enter(struct fs_handle_table *table, enum fs_handle_kind kind, int fd, int flags,
 	struct fs_inode *inode, uint64_t *ret_id);
@@ -66,13 +67,13 @@ int fs_handle_enter(struct fs_handle_table *table, enum fs_handle_kind kind, int
  * The handle with that id, of that kind and of the inode with that id, with a reference for the
  * caller; else NULL.
  */
-struct fs_handle *fs_handle_get(struct fs_handle_table *table, uint64_t id,
-	enum fs_handle_kind kind, uint64_t inode_id);
+struct fs_handle *fs_handle_get(
+	struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, uint64_t inode_id);
 /* handle may be NULL. */
 void fs_handle_put(struct fs_handle_table *table, struct fs_handle *handle);
 
 /* 0, or -EBADF when there is no such handle. */
-int fs_handle_release(struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind,
-	uint64_t inode_id);
+int fs_handle_release(
+	struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, uint64_t inode_id);
 
 #endif

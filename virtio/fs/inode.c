@@ -152,20 +152,21 @@ static struct fs_inode *table_find_id(const struct fs_inode_table *table, uint64
 	return table->slots[index].inode;
 }
 
-static int export_resolve(int tree_fd, const struct virtio_fs_export *export,
-	struct fs_export *ret, struct error *err)
+static int export_resolve(int tree_fd, const struct virtio_fs_export *export, struct fs_export *ret,
+	struct error *err)
 {
 	struct open_how how = {
 		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
-	_cleanup_close_ int fd = (int)syscall(SYS_openat2, tree_fd, export->path, &how, sizeof(how));
+	_cleanup_close_ int fd =
+		(int)syscall(SYS_openat2, tree_fd, export->path, &how, sizeof(how));
 	struct statx status;
 	int r;
 
 	if (fd < 0)
-		return error_set_errno(err, -errno, "cannot export \"%s\" to the guest",
-			export->path);
+		return error_set_errno(
+			err, -errno, "cannot export \"%s\" to the guest", export->path);
 	r = file_status(fd, &status);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot export \"%s\" to the guest", export->path);
@@ -293,8 +294,8 @@ void fs_inode_put(struct fs_inode_table *table, struct fs_inode *inode)
 		inode_free(inode);
 }
 
-static enum virtio_fs_policy table_policy(const struct fs_inode_table *table,
-	const struct fs_key *key, const struct fs_inode *parent)
+static enum virtio_fs_policy table_policy(
+	const struct fs_inode_table *table, const struct fs_key *key, const struct fs_inode *parent)
 {
 	for (size_t i = 0; i < table->export_count; i++)
 		if (key_equal(&table->exports[i].key, key))
@@ -303,8 +304,8 @@ static enum virtio_fs_policy table_policy(const struct fs_inode_table *table,
 }
 
 /* Under the lock: the inode known by key, with a lookup and a reference more. */
-static struct fs_inode *table_find_key(struct fs_inode_table *table, const struct fs_key *key,
-	enum virtio_fs_policy policy)
+static struct fs_inode *table_find_key(
+	struct fs_inode_table *table, const struct fs_key *key, enum virtio_fs_policy policy)
 {
 	struct fs_inode *inode = *key_bucket(table, key);
 

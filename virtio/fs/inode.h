@@ -26,8 +26,8 @@ struct fs_inode {
 	/* Constant. */
 	uint64_t id;
 	struct fs_key key;
-	int fd;	     /* O_PATH, or the tree's own fd for the root */
-	mode_t type; /* S_IFMT bits */
+	int fd;             /* O_PATH, or the tree's own fd for the root */
+	mode_t type;        /* S_IFMT bits */
 	_Atomic int policy; /* enum virtio_fs_policy; only ever becomes stricter */
 
 	/* Under the table lock. */
@@ -54,7 +54,7 @@ struct fs_inode_table {
 	uint32_t first_free; /* 0: none */
 	size_t count, max;
 	struct fs_inode **buckets;
-	size_t bucket_count; /* a power of two */
+	size_t bucket_count;       /* a power of two */
 	struct fs_export *exports; /* constant */
 	size_t export_count;
 };
@@ -64,8 +64,7 @@ struct fs_inode_table {
  * the exports. -EINVAL, -ENOMEM, or what opening an export gave, with a message.
  */
 int fs_inode_table_init(struct fs_inode_table *table, int tree_fd, enum virtio_fs_policy policy,
-	const struct virtio_fs_export *exports, size_t export_count, size_t max,
-	struct error *err);
+	const struct virtio_fs_export *exports, size_t export_count, size_t max, struct error *err);
 /* Frees all; no inode may be in use. */
 void fs_inode_table_free(struct fs_inode_table *table);
 
@@ -81,8 +80,8 @@ struct fs_inode *fs_inode_reference(struct fs_inode_table *table, struct fs_inod
 void fs_inode_put(struct fs_inode_table *table, struct fs_inode *inode);
 
 /*
- * Enters the file that fd (O_PATH) names, found in parent, and counts one lookup. Takes over fd in any
- * case. *ret has a reference for the caller; *ret_status the file's present attributes.
+ * Enters the file that fd (O_PATH) names, found in parent, and counts one lookup. Takes over fd in
+ * any case. *ret has a reference for the caller; *ret_status the file's present attributes.
  * -ENFILE: the table is full. -ENOMEM, -errno of statx().
  */
 int fs_inode_enter(struct fs_inode_table *table, const struct fs_inode *parent, int fd,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The FUSE operations. Each takes a request whose arguments are at least as long as the operation's
- * structure, whose room holds at least the operation's fixed reply, and whose inode is resolved; each
- * returns the number of payload bytes it put into the reply, or -errno.
+ * structure, whose room holds at least the operation's fixed reply, and whose inode is resolved;
+ * each returns the number of payload bytes it put into the reply, or -errno.
  */
 #ifndef APPC_VIRTIO_FS_OPERATIONS_H
 #define APPC_VIRTIO_FS_OPERATIONS_H
@@ -99,8 +99,9 @@ void fs_attributes_fill(struct fuse_attr *attr, const struct statx *status);
 uint64_t fs_policy_timeout(enum virtio_fs_policy policy); /* seconds */
 
 /*
- * Opens the regular file or directory behind an inode again, for data. flags are those of the guest;
- * what is not on the list of known ones is dropped. Returns the fd, -errno; -EINVAL for other types.
+ * Opens the regular file or directory behind an inode again, for data. flags are those of the
+ * guest; what is not on the list of known ones is dropped. Returns the fd, -errno; -EINVAL for
+ * other types.
  */
 int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint32_t flags);
 
@@ -115,20 +116,20 @@ struct fs_transfer {
 	struct fs_handle *handle; /* referenced; put it afterwards */
 	int64_t offset;
 	size_t length;
-	uint32_t flags;		  /* FSYNC: fsync_flags, FALLOCATE: mode, WRITE: write_flags */
-	int64_t allocate_length;  /* FALLOCATE */
+	uint32_t flags;          /* FSYNC: fsync_flags, FALLOCATE: mode, WRITE: write_flags */
+	int64_t allocate_length; /* FALLOCATE */
 };
 
 int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *ret);
 
 /* Reads or writes until length or the end of the file, from done on. Bytes or -errno. */
-ssize_t fs_transfer_read(int fd, const struct virtqueue_chain *chain, int64_t offset,
-	size_t length, size_t done);
-ssize_t fs_transfer_write(int fd, const struct virtqueue_chain *chain, int64_t offset,
-	size_t length, size_t done);
+ssize_t fs_transfer_read(
+	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done);
+ssize_t fs_transfer_write(
+	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done);
 
 /* Where the payload of a WRITE starts in its chain, and that of a READ's reply. */
 #define FS_WRITE_PAYLOAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
-#define FS_READ_PAYLOAD	 sizeof(struct fuse_out_header)
+#define FS_READ_PAYLOAD  sizeof(struct fuse_out_header)
 
 #endif

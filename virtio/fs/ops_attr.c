@@ -24,9 +24,9 @@
 #define SYS_fchmodat2 452 /* Linux 6.6 */
 #endif
 
-#define SETATTR_KNOWN                                                                              \
-	(FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME | FATTR_FH |  \
-		FATTR_ATIME_NOW | FATTR_MTIME_NOW | FATTR_LOCKOWNER | FATTR_CTIME |                \
+#define SETATTR_KNOWN                                                                             \
+	(FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME | FATTR_FH | \
+		FATTR_ATIME_NOW | FATTR_MTIME_NOW | FATTR_LOCKOWNER | FATTR_CTIME |               \
 		FATTR_KILL_SUIDGID)
 
 static uint32_t device_encode(uint32_t major, uint32_t minor)
@@ -118,8 +118,8 @@ static int set_owner(const struct fs_inode *inode, const struct fuse_setattr_in 
 	if ((in->valid & FATTR_UID && uid == (uid_t)-1) ||
 		(in->valid & FATTR_GID && gid == (gid_t)-1))
 		return -EINVAL;
-	return fchownat(inode->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno :
-											   0;
+	return fchownat(inode->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno
+											  : 0;
 }
 
 static int set_mode(const struct virtio_fs *fs, const struct fs_inode *inode, mode_t mode)
@@ -153,8 +153,9 @@ static int set_size(struct fs_request *request, const struct fuse_setattr_in *in
 		handle = fs_handle_get(handles, in->fh, FS_HANDLE_FILE, request->header.nodeid);
 		if (!handle)
 			return -EBADF;
-		r = !handle->writable ? -EINVAL :
-			ftruncate(handle->fd, (off_t)in->size) < 0 ? -errno : 0;
+		r = !handle->writable                                ? -EINVAL
+			: ftruncate(handle->fd, (off_t)in->size) < 0 ? -errno
+								     : 0;
 		fs_handle_put(handles, handle);
 		return r;
 	}
@@ -167,8 +168,8 @@ static int set_size(struct fs_request *request, const struct fuse_setattr_in *in
 	return r;
 }
 
-static struct timespec setattr_time(uint32_t valid, uint32_t set, uint32_t now, uint64_t seconds,
-	uint32_t nanoseconds)
+static struct timespec setattr_time(
+	uint32_t valid, uint32_t set, uint32_t now, uint64_t seconds, uint32_t nanoseconds)
 {
 	if (!(valid & (set | now)))
 		return (struct timespec){.tv_nsec = UTIME_OMIT};

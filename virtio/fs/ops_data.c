@@ -2,10 +2,10 @@
 /*
  * ops_data.c: FUSE operations on open files.
  *
- * Theory of operation: only regular files are opened for data, through the magic link of their O_PATH fd.
- * The guest's kernel opens FIFOs, sockets and devices itself and never asks for them; a hostile one
- * that does gets nothing, so that no open of ours blocks or reaches a host device. The payload
- * goes between the guest's spans and the file without a copy of ours.
+ * Theory of operation: only regular files are opened for data, through the magic link of their
+ * O_PATH fd. The guest's kernel opens FIFOs, sockets and devices itself and never asks for them; a
+ * hostile one that does gets nothing, so that no open of ours blocks or reaches a host device. The
+ * payload goes between the guest's spans and the file without a copy of ours.
  *
  * #syscalls: openat preadv pwritev fsync fdatasync fallocate lseek copy_file_range fcntl close
  */
@@ -25,8 +25,8 @@
 #define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC)
 
 /* Those that leave the rest of the file where it is; the guest's cache knows no others. */
-#define FALLOCATE_MODES                                                                            \
-	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE |                       \
+#define FALLOCATE_MODES                                                      \
+	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | \
 		FALLOC_FL_UNSHARE_RANGE)
 
 /* Bounds the time one request takes; the caller gets a short copy and goes on. */
@@ -90,8 +90,8 @@ ssize_t fs_op_open(struct fs_request *request)
 	return r < 0 ? r : fs_request_reply(request, &out, sizeof(out));
 }
 
-static int prepare_read(const struct fs_request *request, struct fs_transfer *transfer,
-	uint64_t *ret_handle)
+static int prepare_read(
+	const struct fs_request *request, struct fs_transfer *transfer, uint64_t *ret_handle)
 {
 	struct fuse_read_in in;
 
@@ -104,8 +104,8 @@ static int prepare_read(const struct fs_request *request, struct fs_transfer *tr
 	return 0;
 }
 
-static int prepare_write(const struct fs_request *request, struct fs_transfer *transfer,
-	uint64_t *ret_handle)
+static int prepare_write(
+	const struct fs_request *request, struct fs_transfer *transfer, uint64_t *ret_handle)
 {
 	struct fuse_write_in in;
 
@@ -120,8 +120,8 @@ static int prepare_write(const struct fs_request *request, struct fs_transfer *t
 	return 0;
 }
 
-static int prepare_fsync(const struct fs_request *request, struct fs_transfer *transfer,
-	uint64_t *ret_handle)
+static int prepare_fsync(
+	const struct fs_request *request, struct fs_transfer *transfer, uint64_t *ret_handle)
 {
 	struct fuse_fsync_in in;
 
@@ -131,8 +131,8 @@ static int prepare_fsync(const struct fs_request *request, struct fs_transfer *t
 	return 0;
 }
 
-static int prepare_fallocate(const struct fs_request *request, struct fs_transfer *transfer,
-	uint64_t *ret_handle)
+static int prepare_fallocate(
+	const struct fs_request *request, struct fs_transfer *transfer, uint64_t *ret_handle)
 {
 	struct fuse_fallocate_in in;
 
@@ -179,8 +179,8 @@ int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *re
 	handle = fs_handle_get(handles, id, FS_HANDLE_FILE, request->header.nodeid);
 	if (!handle)
 		return -EBADF;
-	/* A file cannot have been opened for writing under a read-only policy, but it may have changed
-	   to one since (table_find_key()). */
+	/* A file cannot have been opened for writing under a read-only policy, but it may have
+	   changed to one since (table_find_key()). */
 	r = write ? fs_inode_writable(handle->inode) : 0;
 	if (r == 0 &&
 		((write && !handle->writable) ||
@@ -194,15 +194,15 @@ int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *re
 	return 0;
 }
 
-ssize_t fs_transfer_read(int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length,
-	size_t done)
+ssize_t fs_transfer_read(
+	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done)
 {
 	struct iovec spans[VIRTQUEUE_SPANS_MAX];
 
 	/* A short answer means the end of the file to the guest, and must mean it here as well. */
 	while (done < length) {
-		size_t count = virtqueue_chain_slice(chain, true, FS_READ_PAYLOAD + done,
-			length - done, spans);
+		size_t count = virtqueue_chain_slice(
+			chain, true, FS_READ_PAYLOAD + done, length - done, spans);
 		ssize_t n = preadv(fd, spans, (int)count, offset + (int64_t)done);
 
 		if (n < 0 && errno == EINTR)
@@ -216,14 +216,14 @@ ssize_t fs_transfer_read(int fd, const struct virtqueue_chain *chain, int64_t of
 	return (ssize_t)done;
 }
 
-ssize_t fs_transfer_write(int fd, const struct virtqueue_chain *chain, int64_t offset,
-	size_t length, size_t done)
+ssize_t fs_transfer_write(
+	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done)
 {
 	struct iovec spans[VIRTQUEUE_SPANS_MAX];
 
 	while (done < length) {
-		size_t count = virtqueue_chain_slice(chain, false, FS_WRITE_PAYLOAD + done,
-			length - done, spans);
+		size_t count = virtqueue_chain_slice(
+			chain, false, FS_WRITE_PAYLOAD + done, length - done, spans);
 		ssize_t n = pwritev(fd, spans, (int)count, offset + (int64_t)done);
 
 		if (n < 0 && errno == EINTR)
@@ -244,8 +244,8 @@ ssize_t fs_op_read(struct fs_request *request)
 
 	if (r < 0)
 		return r;
-	r = fs_transfer_read(transfer.handle->fd, request->chain, transfer.offset, transfer.length,
-		0);
+	r = fs_transfer_read(
+		transfer.handle->fd, request->chain, transfer.offset, transfer.length, 0);
 	fs_handle_put(&request->fs->handles, transfer.handle);
 	return r;
 }
@@ -261,8 +261,8 @@ ssize_t fs_op_write(struct fs_request *request)
 		return r;
 	if (transfer.flags & FUSE_WRITE_KILL_SUIDGID)
 		fs_credentials_drop_fsetid(&credentials);
-	r = fs_transfer_write(transfer.handle->fd, request->chain, transfer.offset,
-		transfer.length, 0);
+	r = fs_transfer_write(
+		transfer.handle->fd, request->chain, transfer.offset, transfer.length, 0);
 	fs_handle_put(&request->fs->handles, transfer.handle);
 	if (r < 0)
 		return r;
@@ -277,8 +277,8 @@ ssize_t fs_op_fsync(struct fs_request *request)
 
 	if (r < 0)
 		return r;
-	r = transfer.flags & FUSE_FSYNC_FDATASYNC ? fdatasync(transfer.handle->fd) :
-						    fsync(transfer.handle->fd);
+	r = transfer.flags & FUSE_FSYNC_FDATASYNC ? fdatasync(transfer.handle->fd)
+						  : fsync(transfer.handle->fd);
 	if (r < 0)
 		r = -errno;
 	fs_handle_put(&request->fs->handles, transfer.handle);
@@ -327,8 +327,8 @@ ssize_t fs_op_release(struct fs_request *request)
 	struct fuse_release_in in;
 
 	memcpy(&in, request->arguments, sizeof(in));
-	return fs_handle_release(&request->fs->handles, in.fh, FS_HANDLE_FILE,
-		request->header.nodeid);
+	return fs_handle_release(
+		&request->fs->handles, in.fh, FS_HANDLE_FILE, request->header.nodeid);
 }
 
 ssize_t fs_op_lseek(struct fs_request *request)

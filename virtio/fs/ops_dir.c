@@ -4,8 +4,8 @@
  *
  * Theory of operation: an entry's offset is the host's (d_off), so that the guest can go on at any
  * entry it has seen, also after others were removed. Entries read from the host and not yet given
- * out wait in the handle; a request for another offset throws them away and seeks. An entry that the
- * tables have no room for is still listed, without an inode.
+ * out wait in the handle; a request for another offset throws them away and seeks. An entry that
+ * the tables have no room for is still listed, without an inode.
  *
  * #syscalls: getdents64 lseek fsync fdatasync
  */
@@ -112,7 +112,8 @@ static bool entry_put(struct fs_request *request, const struct fs_handle *handle
 		return false;
 	if (plus) {
 		if (!is_dot(host->name)) {
-			/* Whatever it is, the name was there: the guest asks again if it matters. */
+			/* Whatever it is, the name was there: the guest asks again if it matters.
+			 */
 			if (fs_entry_lookup(request->fs, handle->inode, host->name, &entry) < 0)
 				entry = (struct fuse_entry_out){0};
 		}
@@ -122,15 +123,15 @@ static bool entry_put(struct fs_request *request, const struct fs_handle *handle
 	virtqueue_chain_write(request->chain, offset, &dirent, FUSE_NAME_OFFSET);
 	offset += FUSE_NAME_OFFSET;
 	virtqueue_chain_write(request->chain, offset, host->name, name_length);
-	virtqueue_chain_write(request->chain, offset + name_length, padding,
-		whole - head - name_length);
+	virtqueue_chain_write(
+		request->chain, offset + name_length, padding, whole - head - name_length);
 	*length += whole;
 	return true;
 }
 
 /* Under the handle's lock. */
-static ssize_t directory_read(struct fs_request *request, struct fs_handle *handle, int64_t position,
-	size_t size, bool plus)
+static ssize_t directory_read(struct fs_request *request, struct fs_handle *handle,
+	int64_t position, size_t size, bool plus)
 {
 	size_t length = 0;
 	int r = directory_seek(handle, position);
@@ -192,8 +193,8 @@ ssize_t fs_op_releasedir(struct fs_request *request)
 	struct fuse_release_in in;
 
 	memcpy(&in, request->arguments, sizeof(in));
-	return fs_handle_release(&request->fs->handles, in.fh, FS_HANDLE_DIRECTORY,
-		request->header.nodeid);
+	return fs_handle_release(
+		&request->fs->handles, in.fh, FS_HANDLE_DIRECTORY, request->header.nodeid);
 }
 
 ssize_t fs_op_fsyncdir(struct fs_request *request)

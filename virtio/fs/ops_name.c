@@ -83,8 +83,8 @@ int fs_entry_lookup(struct virtio_fs *fs, const struct fs_inode *parent, const c
 	return 0;
 }
 
-static ssize_t reply_lookup(struct fs_request *request, const struct fs_inode *parent,
-	const char *name)
+static ssize_t reply_lookup(
+	struct fs_request *request, const struct fs_inode *parent, const char *name)
 {
 	struct fuse_entry_out entry;
 	int r = fs_entry_lookup(request->fs, parent, name, &entry);
@@ -169,8 +169,8 @@ static dev_t device_decode(uint32_t device)
 	return makedev((device & 0xfff00) >> 8, (device & 0xff) | ((device >> 12) & 0xfff00));
 }
 
-static int node_make(const struct fs_request *request, const char *name,
-	const struct fuse_mknod_in *in)
+static int node_make(
+	const struct fs_request *request, const char *name, const struct fuse_mknod_in *in)
 {
 	_cleanup_credentials_ struct fs_credentials credentials = {0};
 	dev_t device = device_decode(in->rdev);
@@ -306,8 +306,8 @@ ssize_t fs_op_rmdir(struct fs_request *request)
 	return remove_name(request, AT_REMOVEDIR);
 }
 
-static ssize_t rename_names(struct fs_request *request, size_t size, uint64_t new_directory,
-	uint32_t flags)
+static ssize_t rename_names(
+	struct fs_request *request, size_t size, uint64_t new_directory, uint32_t flags)
 {
 	struct virtio_fs *fs = request->fs;
 	const char *old_name, *new_name;
@@ -357,8 +357,8 @@ ssize_t fs_op_rename2(struct fs_request *request)
 #define CREATE_FLAGS (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC)
 
 /* Opens a new file as the caller. Returns the fd or -errno. */
-static int file_make(const struct fs_request *request, const char *name, uint64_t flags,
-	uint32_t mode)
+static int file_make(
+	const struct fs_request *request, const char *name, uint64_t flags, uint32_t mode)
 {
 	_cleanup_credentials_ struct fs_credentials credentials = {0};
 	int r = fs_credentials_assume(&credentials, request->header.uid, request->header.gid);
@@ -396,8 +396,8 @@ static ssize_t reply_created(struct fs_request *request, int fd, uint32_t flags)
 }
 
 /* Someone else was faster: opens the file that is there, as open() without O_EXCL does. */
-static ssize_t create_open_existing(struct fs_request *request, const char *name,
-	const struct fuse_create_in *in)
+static ssize_t create_open_existing(
+	struct fs_request *request, const char *name, const struct fuse_create_in *in)
 {
 	_cleanup_credentials_ struct fs_credentials credentials = {0};
 	struct virtio_fs *fs = request->fs;

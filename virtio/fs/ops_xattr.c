@@ -2,9 +2,9 @@
 /*
  * ops_xattr.c: FUSE operations on extended attributes; fs.h says which ones the guest may have.
  *
- * Theory of operation: neither the f*xattr() calls nor AT_EMPTY_PATH take O_PATH fds here. Linux 6.13
- * has *xattrat() calls, which reach the inode through its magic link in /proc/self/fd; before it,
- * regular files and directories are opened again for the moment, and other files have no
+ * Theory of operation: neither the f*xattr() calls nor AT_EMPTY_PATH take O_PATH fds here.
+ * Linux 6.13 has *xattrat() calls, which reach the inode through its magic link in /proc/self/fd;
+ * before it, regular files and directories are opened again for the moment, and other files have no
  * attributes (user.* is not for them anyway).
  *
  * #syscalls: setxattrat getxattrat listxattrat removexattrat
@@ -21,9 +21,9 @@
 #include <sys/xattr.h>
 
 #ifndef SYS_setxattrat
-#define SYS_setxattrat	  463
-#define SYS_getxattrat	  464
-#define SYS_listxattrat	  465
+#define SYS_setxattrat    463
+#define SYS_getxattrat    464
+#define SYS_listxattrat   465
 #define SYS_removexattrat 466
 #endif
 
@@ -73,8 +73,8 @@ static struct magic_link inode_link(const struct fs_inode *inode)
 	return link;
 }
 
-static ssize_t attribute_get(const struct fs_request *request, const char *name, void *value,
-	size_t size)
+static ssize_t attribute_get(
+	const struct fs_request *request, const char *name, void *value, size_t size)
 {
 	struct xattr_arguments arguments = {.value = (uintptr_t)value, .size = (uint32_t)size};
 	struct magic_link link = inode_link(request->inode);
@@ -180,15 +180,16 @@ ssize_t fs_op_setxattr(struct fs_request *request)
 	return attribute_set(request, name, value, in.size, in.flags);
 }
 
-/* Replies with a value or list of length bytes, or with its length when the driver asks for that. */
-static ssize_t reply_sized(struct fs_request *request, uint32_t size, const void *value,
-	size_t length)
+/* Replies with a value or list of length bytes, or with its length when the driver asks for that.
+ */
+static ssize_t reply_sized(
+	struct fs_request *request, uint32_t size, const void *value, size_t length)
 {
 	struct fuse_getxattr_out out = {.size = (uint32_t)length};
 
 	if (size == 0)
-		return request->room < sizeof(out) ? -EINVAL :
-						    fs_request_reply(request, &out, sizeof(out));
+		return request->room < sizeof(out) ? -EINVAL
+						   : fs_request_reply(request, &out, sizeof(out));
 	if (length > size || length > request->room)
 		return -ERANGE;
 	return fs_request_reply(request, value, length);
@@ -217,7 +218,8 @@ ssize_t fs_op_getxattr(struct fs_request *request)
 	return r < 0 ? r : reply_sized(request, in.size, value, (size_t)r);
 }
 
-/* Drops the names that the guest cannot have from a list of length bytes; returns the new length. */
+/* Drops the names that the guest cannot have from a list of length bytes; returns the new length.
+ */
 static size_t list_filter(char *list, size_t length)
 {
 	size_t kept = 0;

@@ -2,10 +2,10 @@
 /*
  * queued.c: data requests through io_uring.
  *
- * Theory of operation: a request that is queued owns a copy of its chain and a reference to its handle
- * until its answer was given back, so that neither a RELEASE nor a FORGET in between can take anything
- * away; a reset waits for it (device.c). Requests are FS_QUEUE_DEPTH at most, more are served
- * inline. The completion queue is twice as long, so it cannot overflow.
+ * Theory of operation: a request that is queued owns a copy of its chain and a reference to its
+ * handle until its answer was given back, so that neither a RELEASE nor a FORGET in between can
+ * take anything away; a reset waits for it (device.c). Requests are FS_QUEUE_DEPTH at most, more
+ * are served inline. The completion queue is twice as long, so it cannot overflow.
  *
  * #syscalls: io_uring_setup io_uring_enter io_uring_register eventfd2 poll fstat
  */
@@ -51,26 +51,25 @@ struct fs_queue {
 };
 
 /* liburing 2.3 declares functions for the two calls we need, but its library lacks them. */
-static int ring_register(struct io_uring *ring, unsigned int opcode, const void *argument,
-	unsigned int count)
+static int ring_register(
+	struct io_uring *ring, unsigned int opcode, const void *argument, unsigned int count)
 {
-	return syscall(SYS_io_uring_register, ring->ring_fd, opcode, argument, count) < 0 ? -errno :
-											   0;
+	return syscall(SYS_io_uring_register, ring->ring_fd, opcode, argument, count) < 0 ? -errno
+											  : 0;
 }
 
 /* The ring may do these four things, from now on for ever. */
 static int ring_restrict(struct io_uring *ring)
 {
-	static const uint8_t opcodes[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC,
-		IORING_OP_FALLOCATE};
+	static const uint8_t opcodes[] = {
+		IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE};
 	struct io_uring_restriction restrictions[ARRAY_SIZE(opcodes)] = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
 		restrictions[i].opcode = IORING_RESTRICTION_SQE_OP;
 		restrictions[i].sqe_op = opcodes[i];
 	}
-	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, restrictions,
-		ARRAY_SIZE(opcodes));
+	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, restrictions, ARRAY_SIZE(opcodes));
 }
 
 int fs_queue_create(struct virtio_fs *fs, struct fs_queue **ret)
@@ -130,9 +129,9 @@ int fs_queue_completion_fd(const struct fs_queue *queue)
 static bool needs_credentials(const struct fs_request *request, const struct fs_transfer *transfer)
 {
 	struct stat status;
-	bool kill = request->header.opcode == FUSE_WRITE ?
-		transfer->flags & FUSE_WRITE_KILL_SUIDGID :
-		request->header.opcode == FUSE_FALLOCATE && request->header.uid != 0;
+	bool kill = request->header.opcode == FUSE_WRITE
+		? transfer->flags & FUSE_WRITE_KILL_SUIDGID
+		: request->header.opcode == FUSE_FALLOCATE && request->header.uid != 0;
 
 	return kill &&
 		(fstat(transfer->handle->fd, &status) < 0 || status.st_mode & (S_ISUID | S_ISGID));
@@ -230,17 +229,17 @@ static ssize_t queued_serve(const struct queued_request *queued, size_t done)
 
 	switch (queued->opcode) {
 	case FUSE_READ:
-		return fs_transfer_read(fd, &queued->chain, transfer->offset, transfer->length,
-			done);
+		return fs_transfer_read(
+			fd, &queued->chain, transfer->offset, transfer->length, done);
 	case FUSE_WRITE:
-		return fs_transfer_write(fd, &queued->chain, transfer->offset, transfer->length,
-			done);
+		return fs_transfer_write(
+			fd, &queued->chain, transfer->offset, transfer->length, done);
 	case FUSE_FSYNC:
 		r = transfer->flags & FUSE_FSYNC_FDATASYNC ? fdatasync(fd) : fsync(fd);
 		break;
 	default:
-		r = fallocate(fd, (int)transfer->flags, transfer->offset,
-			transfer->allocate_length);
+		r = fallocate(
+			fd, (int)transfer->flags, transfer->offset, transfer->allocate_length);
 		break;
 	}
 	return r < 0 ? -errno : 0;
@@ -267,8 +266,7 @@ static ssize_t queued_result(const struct queued_request *queued)
 static void queued_finish(struct fs_queue *queue, struct queued_request *queued)
 {
 	struct virtio_fs *fs = queue->fs;
-	uint32_t written =
-		fs_reply_write(&queued->chain, queued->unique, queued_result(queued));
+	uint32_t written = fs_reply_write(&queued->chain, queued->unique, queued_result(queued));
 	unsigned int index = queued->queue;
 	uint16_t head = queued->chain.head;
 
@@ -314,8 +312,8 @@ void fs_queue_reap(struct fs_queue *queue)
 }
 
 /*
- * Under the queue's lock: moves what was added into the ring and enters the kernel. Returns the list of
- * requests that the kernel would not take.
+ * Under the queue's lock: moves what was added into the ring and enters the kernel. Returns the
+ * list of requests that the kernel would not take.
  */
 static struct queued_request *ring_submit(struct fs_queue *queue)
 {

@@ -4,9 +4,9 @@
  *
  * Theory of operation: a request is parsed (header and arguments copied, lengths compared with the
  * chain), checked against the table of operations (session negotiated, structure there, room for
- * the reply), its inode resolved and held, and given to the operation. A driver whose header is wrong
- * is broken; a request whose contents are wrong gets an error reply, without having had any effect.
- * Operations that are not in the table get ENOSYS, which makes Linux do without them.
+ * the reply), its inode resolved and held, and given to the operation. A driver whose header is
+ * wrong is broken; a request whose contents are wrong gets an error reply, without having had any
+ * effect. Operations that are not in the table get ENOSYS, which makes Linux do without them.
  */
 #include "virtio/fs/session.h"
 
@@ -17,7 +17,7 @@
 #include <string.h>
 
 /* The oldest protocol with submounts (FUSE_SUBMOUNTS, 7.31 and 7.32). */
-#define FS_MINOR_MIN	     31
+#define FS_MINOR_MIN         31
 #define FS_READAHEAD_MAX     (1u << 20)
 #define FS_BACKGROUND_MAX    64
 #define FS_CONGESTION_LIMIT  48
@@ -26,68 +26,68 @@
 static ssize_t op_init(struct fs_request *request);
 static ssize_t op_destroy(struct fs_request *request);
 
+#define FS_NO_INODE 1 /* header.nodeid means nothing, or is looked at by serve */
+#define FS_LONG     2 /* the arguments may be longer than what is copied */
+#define FS_SILENT   4 /* has no reply */
+
 struct fs_operation {
 	ssize_t (*serve)(struct fs_request *request);
 	uint16_t arguments; /* bytes there must be */
-	uint16_t reply;	    /* bytes of room there must be */
-	bool no_inode;	    /* header.nodeid means nothing, or is looked at by serve */
-	bool long_arguments; /* may be longer than what is copied */
-	bool silent;	    /* has no reply */
+	uint16_t reply;     /* bytes of room there must be */
+	uint16_t flags;     /* FS_... */
 };
 
 #define NO_STRUCTURE 0
-#define ENTRY	     sizeof(struct fuse_entry_out)
-#define ATTR	     sizeof(struct fuse_attr_out)
-#define OPEN	     sizeof(struct fuse_open_out)
+#define ENTRY        sizeof(struct fuse_entry_out)
+#define ATTR         sizeof(struct fuse_attr_out)
+#define OPEN         sizeof(struct fuse_open_out)
 
 static const struct fs_operation operations[] = {
-	[FUSE_LOOKUP] = {fs_op_lookup, NO_STRUCTURE, ENTRY},
-	[FUSE_FORGET] = {fs_op_forget, sizeof(struct fuse_forget_in), 0, .no_inode = true,
-		.silent = true},
-	[FUSE_GETATTR] = {fs_op_getattr, sizeof(struct fuse_getattr_in), ATTR},
-	[FUSE_SETATTR] = {fs_op_setattr, sizeof(struct fuse_setattr_in), ATTR},
-	[FUSE_READLINK] = {fs_op_readlink, NO_STRUCTURE, 0},
-	[FUSE_SYMLINK] = {fs_op_symlink, NO_STRUCTURE, ENTRY},
-	[FUSE_MKNOD] = {fs_op_mknod, sizeof(struct fuse_mknod_in), ENTRY},
-	[FUSE_MKDIR] = {fs_op_mkdir, sizeof(struct fuse_mkdir_in), ENTRY},
-	[FUSE_UNLINK] = {fs_op_unlink, NO_STRUCTURE, 0},
-	[FUSE_RMDIR] = {fs_op_rmdir, NO_STRUCTURE, 0},
-	[FUSE_RENAME] = {fs_op_rename, sizeof(struct fuse_rename_in), 0},
-	[FUSE_RENAME2] = {fs_op_rename2, sizeof(struct fuse_rename2_in), 0},
-	[FUSE_LINK] = {fs_op_link, sizeof(struct fuse_link_in), ENTRY},
-	[FUSE_OPEN] = {fs_op_open, sizeof(struct fuse_open_in), OPEN},
-	[FUSE_READ] = {fs_op_read, sizeof(struct fuse_read_in), 0},
+	[FUSE_LOOKUP] = {fs_op_lookup, NO_STRUCTURE, ENTRY, 0},
+	[FUSE_FORGET] = {fs_op_forget, sizeof(struct fuse_forget_in), 0, FS_NO_INODE | FS_SILENT},
+	[FUSE_GETATTR] = {fs_op_getattr, sizeof(struct fuse_getattr_in), ATTR, 0},
+	[FUSE_SETATTR] = {fs_op_setattr, sizeof(struct fuse_setattr_in), ATTR, 0},
+	[FUSE_READLINK] = {fs_op_readlink, NO_STRUCTURE, 0, 0},
+	[FUSE_SYMLINK] = {fs_op_symlink, NO_STRUCTURE, ENTRY, 0},
+	[FUSE_MKNOD] = {fs_op_mknod, sizeof(struct fuse_mknod_in), ENTRY, 0},
+	[FUSE_MKDIR] = {fs_op_mkdir, sizeof(struct fuse_mkdir_in), ENTRY, 0},
+	[FUSE_UNLINK] = {fs_op_unlink, NO_STRUCTURE, 0, 0},
+	[FUSE_RMDIR] = {fs_op_rmdir, NO_STRUCTURE, 0, 0},
+	[FUSE_RENAME] = {fs_op_rename, sizeof(struct fuse_rename_in), 0, 0},
+	[FUSE_RENAME2] = {fs_op_rename2, sizeof(struct fuse_rename2_in), 0, 0},
+	[FUSE_LINK] = {fs_op_link, sizeof(struct fuse_link_in), ENTRY, 0},
+	[FUSE_OPEN] = {fs_op_open, sizeof(struct fuse_open_in), OPEN, 0},
+	[FUSE_READ] = {fs_op_read, sizeof(struct fuse_read_in), 0, 0},
 	[FUSE_WRITE] = {fs_op_write, sizeof(struct fuse_write_in), sizeof(struct fuse_write_out),
-		.long_arguments = true},
-	[FUSE_STATFS] = {fs_op_statfs, NO_STRUCTURE, sizeof(struct fuse_statfs_out)},
-	[FUSE_RELEASE] = {fs_op_release, sizeof(struct fuse_release_in), 0, .no_inode = true},
-	[FUSE_FSYNC] = {fs_op_fsync, sizeof(struct fuse_fsync_in), 0},
-	[FUSE_SETXATTR] = {fs_op_setxattr, FUSE_COMPAT_SETXATTR_IN_SIZE, 0,
-		.long_arguments = true},
-	[FUSE_GETXATTR] = {fs_op_getxattr, sizeof(struct fuse_getxattr_in), 0},
-	[FUSE_LISTXATTR] = {fs_op_listxattr, sizeof(struct fuse_getxattr_in), 0},
-	[FUSE_REMOVEXATTR] = {fs_op_removexattr, NO_STRUCTURE, 0},
-	[FUSE_FLUSH] = {fs_op_flush, sizeof(struct fuse_flush_in), 0},
-	[FUSE_INIT] = {op_init, FS_INIT_IN_SIZE_7_31, sizeof(struct fuse_init_out),
-		.no_inode = true},
-	[FUSE_OPENDIR] = {fs_op_opendir, sizeof(struct fuse_open_in), OPEN},
-	[FUSE_READDIR] = {fs_op_readdir, sizeof(struct fuse_read_in), 0},
-	[FUSE_READDIRPLUS] = {fs_op_readdirplus, sizeof(struct fuse_read_in), 0},
-	[FUSE_RELEASEDIR] = {fs_op_releasedir, sizeof(struct fuse_release_in), 0,
-		.no_inode = true},
-	[FUSE_FSYNCDIR] = {fs_op_fsyncdir, sizeof(struct fuse_fsync_in), 0},
-	[FUSE_ACCESS] = {fs_op_access, sizeof(struct fuse_access_in), 0},
-	[FUSE_CREATE] = {fs_op_create, sizeof(struct fuse_create_in), ENTRY + OPEN},
-	[FUSE_TMPFILE] = {fs_op_tmpfile, sizeof(struct fuse_create_in), ENTRY + OPEN},
-	[FUSE_DESTROY] = {op_destroy, NO_STRUCTURE, 0, .no_inode = true},
+		FS_LONG},
+	[FUSE_STATFS] = {fs_op_statfs, NO_STRUCTURE, sizeof(struct fuse_statfs_out), 0},
+	[FUSE_RELEASE] = {fs_op_release, sizeof(struct fuse_release_in), 0, FS_NO_INODE},
+	[FUSE_FSYNC] = {fs_op_fsync, sizeof(struct fuse_fsync_in), 0, 0},
+	[FUSE_SETXATTR] = {fs_op_setxattr, FUSE_COMPAT_SETXATTR_IN_SIZE, 0, FS_LONG},
+	[FUSE_GETXATTR] = {fs_op_getxattr, sizeof(struct fuse_getxattr_in), 0, 0},
+	[FUSE_LISTXATTR] = {fs_op_listxattr, sizeof(struct fuse_getxattr_in), 0, 0},
+	[FUSE_REMOVEXATTR] = {fs_op_removexattr, NO_STRUCTURE, 0, 0},
+	[FUSE_FLUSH] = {fs_op_flush, sizeof(struct fuse_flush_in), 0, 0},
+	[FUSE_INIT] = {op_init, FS_INIT_IN_SIZE_7_31, sizeof(struct fuse_init_out), FS_NO_INODE},
+	[FUSE_OPENDIR] = {fs_op_opendir, sizeof(struct fuse_open_in), OPEN, 0},
+	[FUSE_READDIR] = {fs_op_readdir, sizeof(struct fuse_read_in), 0, 0},
+	[FUSE_READDIRPLUS] = {fs_op_readdirplus, sizeof(struct fuse_read_in), 0, 0},
+	[FUSE_RELEASEDIR] = {fs_op_releasedir, sizeof(struct fuse_release_in), 0, FS_NO_INODE},
+	[FUSE_FSYNCDIR] = {fs_op_fsyncdir, sizeof(struct fuse_fsync_in), 0, 0},
+	[FUSE_ACCESS] = {fs_op_access, sizeof(struct fuse_access_in), 0, 0},
+	[FUSE_CREATE] = {fs_op_create, sizeof(struct fuse_create_in), ENTRY + OPEN, 0},
+	[FUSE_TMPFILE] = {fs_op_tmpfile, sizeof(struct fuse_create_in), ENTRY + OPEN, 0},
+	[FUSE_DESTROY] = {op_destroy, NO_STRUCTURE, 0, FS_NO_INODE},
 	[FUSE_BATCH_FORGET] = {fs_op_batch_forget, sizeof(struct fuse_batch_forget_in), 0,
-		.no_inode = true, .long_arguments = true, .silent = true},
-	[FUSE_FALLOCATE] = {fs_op_fallocate, sizeof(struct fuse_fallocate_in), 0},
-	[FUSE_LSEEK] = {fs_op_lseek, sizeof(struct fuse_lseek_in), sizeof(struct fuse_lseek_out)},
+		FS_NO_INODE | FS_LONG | FS_SILENT},
+	[FUSE_FALLOCATE] = {fs_op_fallocate, sizeof(struct fuse_fallocate_in), 0, 0},
+	[FUSE_LSEEK] = {fs_op_lseek, sizeof(struct fuse_lseek_in), sizeof(struct fuse_lseek_out),
+		0},
 	[FUSE_COPY_FILE_RANGE] = {fs_op_copy_file_range, sizeof(struct fuse_copy_file_range_in),
-		sizeof(struct fuse_write_out)},
-	[FUSE_SYNCFS] = {fs_op_syncfs, sizeof(struct fuse_syncfs_in), 0},
-	[FS_OPCODE_STATX] = {fs_op_statx, sizeof(struct fs_statx_in), sizeof(struct fs_statx_out)},
+		sizeof(struct fuse_write_out), 0},
+	[FUSE_SYNCFS] = {fs_op_syncfs, sizeof(struct fuse_syncfs_in), 0, 0},
+	[FS_OPCODE_STATX] = {fs_op_statx, sizeof(struct fs_statx_in), sizeof(struct fs_statx_out),
+		0},
 };
 
 static const struct fs_operation *operation_find(uint32_t opcode)
@@ -112,8 +112,8 @@ static uint64_t features_wanted(const struct virtio_fs *fs)
 		FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT;
 
 	/*
-	 * The guest drops its pages when it sees a new modification time: needed where others write,
-	 * and a waste where the only writer is the guest.
+	 * The guest drops its pages when it sees a new modification time: needed where others
+	 * write, and a waste where the only writer is the guest.
 	 */
 	wanted |= fs->shared ? FUSE_AUTO_INVAL_DATA : FUSE_EXPLICIT_INVAL_DATA;
 	if (fs->asynchronous_reads)
@@ -148,8 +148,8 @@ static ssize_t op_init(struct fs_request *request)
 	fs->features = offered & features_wanted(fs);
 	out.flags = (uint32_t)fs->features;
 	out.flags2 = (uint32_t)(fs->features >> 32);
-	out.max_readahead =
-		in.max_readahead < FS_READAHEAD_MAX ? in.max_readahead : FS_READAHEAD_MAX;
+	out.max_readahead = in.max_readahead < FS_READAHEAD_MAX ? in.max_readahead
+								: FS_READAHEAD_MAX;
 	out.max_background = FS_BACKGROUND_MAX;
 	out.congestion_threshold = FS_CONGESTION_LIMIT;
 	out.max_write = FS_DATA_MAX;
@@ -179,8 +179,8 @@ uint32_t fs_reply_write(const struct virtqueue_chain *chain, uint64_t unique, ss
 
 ssize_t fs_request_reply(const struct fs_request *request, const void *payload, size_t length)
 {
-	size_t written = virtqueue_chain_write(request->chain, sizeof(struct fuse_out_header),
-		payload, length);
+	size_t written = virtqueue_chain_write(
+		request->chain, sizeof(struct fuse_out_header), payload, length);
 
 	return written == length ? (ssize_t)length : -EIO;
 }
@@ -218,8 +218,8 @@ int fs_request_last_name(const struct fs_request *request, size_t offset, const 
 	return offset == request->length ? 0 : -EINVAL;
 }
 
-int fs_request_parse(struct fs_request *request, struct virtio_fs *fs,
-	const struct virtqueue_chain *chain)
+int fs_request_parse(
+	struct fs_request *request, struct virtio_fs *fs, const struct virtqueue_chain *chain)
 {
 	const struct fs_operation *operation;
 
@@ -233,7 +233,7 @@ int fs_request_parse(struct fs_request *request, struct virtio_fs *fs,
 	operation = operation_find(request->header.opcode);
 	if (chain->writable_bytes < sizeof(struct fuse_out_header)) {
 		/* Only a driver that wants no reply may leave no room for one. */
-		if (chain->writable_bytes > 0 || !operation || !operation->silent)
+		if (chain->writable_bytes > 0 || !operation || !(operation->flags & FS_SILENT))
 			return -EBADMSG;
 		request->room = 0;
 	} else {
@@ -241,8 +241,8 @@ int fs_request_parse(struct fs_request *request, struct virtio_fs *fs,
 	}
 	request->argument_bytes = chain->readable_bytes - sizeof(request->header);
 	request->length = virtqueue_chain_read(chain, sizeof(request->header), request->arguments,
-		request->argument_bytes < FS_ARGUMENTS_MAX ? request->argument_bytes :
-							     FS_ARGUMENTS_MAX);
+		request->argument_bytes < FS_ARGUMENTS_MAX ? request->argument_bytes
+							   : FS_ARGUMENTS_MAX);
 	return 0;
 }
 
@@ -256,7 +256,7 @@ int fs_request_check(const struct fs_request *request)
 		return -EIO;
 	if (request->argument_bytes < operation->arguments || request->room < operation->reply)
 		return -EINVAL;
-	if (request->argument_bytes > FS_ARGUMENTS_MAX && !operation->long_arguments)
+	if (request->argument_bytes > FS_ARGUMENTS_MAX && !(operation->flags & FS_LONG))
 		return -EINVAL;
 	return 0;
 }
@@ -267,9 +267,9 @@ static ssize_t request_run(struct fs_request *request)
 	struct fs_inode_table *inodes = &request->fs->inodes;
 	ssize_t r = fs_request_check(request);
 
-	if (r < 0)
+	if (r < 0 || !operation)
 		return r;
-	if (!operation->no_inode) {
+	if (!(operation->flags & FS_NO_INODE)) {
 		request->inode = fs_inode_get(inodes, request->header.nodeid);
 		if (!request->inode)
 			return -ESTALE;
@@ -285,7 +285,7 @@ uint32_t fs_request_serve(struct fs_request *request)
 	const struct fs_operation *operation = operation_find(request->header.opcode);
 	ssize_t r = request_run(request);
 
-	if ((operation && operation->silent) || request->chain->writable_bytes == 0)
+	if ((operation && operation->flags & FS_SILENT) || request->chain->writable_bytes == 0)
 		return 0;
 	return fs_reply_write(request->chain, request->header.unique, r);
 }

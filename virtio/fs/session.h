@@ -27,14 +27,14 @@ struct virtio_fs {
 	struct fs_inode_table inodes;
 	struct fs_handle_table handles;
 
-	atomic_bool initialised;  /* FUSE_INIT was answered */
+	atomic_bool initialised;        /* FUSE_INIT was answered */
 	atomic_uint_least64_t features; /* FUSE_INIT flags in force */
 	atomic_uint_least64_t requests, inline_requests, queued_requests;
 
 	/* Under the device's lock. */
-	unsigned int active;	/* requests popped and not yet pushed */
+	unsigned int active;    /* requests popped and not yet pushed */
 	unsigned int resetting; /* resets that wait for active to become 0 */
-	pthread_cond_t idle;	/* active became 0 */
+	pthread_cond_t idle;    /* active became 0 */
 
 	struct fs_queue *queue; /* NULL: no io_uring */
 };
@@ -50,9 +50,9 @@ struct fs_request {
 	struct virtio_fs *fs;
 	const struct virtqueue_chain *chain;
 	struct fuse_in_header header;
-	size_t argument_bytes; /* in the chain, after the header */
-	size_t length;	       /* of them in arguments */
-	size_t room;	       /* bytes the reply has after its header */
+	size_t argument_bytes;  /* in the chain, after the header */
+	size_t length;          /* of them in arguments */
+	size_t room;            /* bytes the reply has after its header */
 	struct fs_inode *inode; /* of header.nodeid; NULL for operations without one */
 	_Alignas(8) uint8_t arguments[FS_ARGUMENTS_MAX];
 };
@@ -61,13 +61,14 @@ struct fs_request {
  * Copies header and arguments. -EBADMSG: no driver would send this (header short, or its length not
  * that of the chain; no room for a reply's header).
  */
-int fs_request_parse(struct fs_request *request, struct virtio_fs *fs,
-	const struct virtqueue_chain *chain);
+int fs_request_parse(
+	struct fs_request *request, struct virtio_fs *fs, const struct virtqueue_chain *chain);
 
 /* Serves a parsed request and writes the reply. Returns the number of bytes written. */
 uint32_t fs_request_serve(struct fs_request *request);
 
-/* Whether the request may be served now: after INIT, sizes in order. 0 or the errno of the reply. */
+/* Whether the request may be served now: after INIT, sizes in order. 0 or the errno of the reply.
+ */
 int fs_request_check(const struct fs_request *request);
 
 /* Writes a reply: result is the number of payload bytes already in place, or -errno. */
