@@ -67,14 +67,23 @@ static int open_program_file(struct cli *cli, const char *given, const char *fla
 		name, flag);
 }
 
+/*
+ * A quantity as in isolators, but as with every VM runner "128M" is 128 MiB, and so is "128" alone: no
+ * machine has so few bytes.
+ */
 static int parse_memory(struct cli *cli, const char *text, uint64_t *ret)
 {
-	int64_t value, millivalue;
-	struct error err;
+	size_t length = strlen(text);
+	bool decimal = length > 0 && strchr("kKMGT", text[length - 1]);
+	char binary[32];
+	int64_t value;
 
-	if (appc_quantity_parse(text, &value, &millivalue, &err) < 0 || value <= 0)
+	snprintf(binary, sizeof(binary), "%s%s", text, decimal ? "i" : "");
+	if (decimal && binary[length - 1] == 'k')
+		binary[length - 1] = 'K';
+	if (length >= sizeof(binary) - 1 ||
+		appc_quantity_parse(binary, &value, NULL, NULL) < 0 || value <= 0)
 		return cli_usage(cli, "--memory: \"%s\" is not a size like \"256Mi\"", text);
-	/* No machine has so few bytes: the number counts MiB, as it does for other VM runners. */
 	if (value < MEMORY_BYTES_MIN)
 		value *= MEMORY_BYTES_MIN;
 	*ret = (uint64_t)value;
@@ -287,8 +296,7 @@ int command_run(struct cli *cli, int argc, char **argv)
 		{"pod-manifest", CLI_STRING, &flags.pod_manifest, "FILE",
 			"the pod manifest; - is standard input"},
 		{"memory", CLI_STRING, &flags.memory, "SIZE",
-			"memory of the pod's machine: 256Mi, or 256 for as many MiB (default: from the\n"
-			"                               isolators)"},
+			"memory of the pod's machine: 256M, or 256 (default: from the isolators)"},
 		{"cpus", CLI_STRING, &flags.cpus, "N", "vCPUs (default: from the isolators)"},
 		{"hostname", CLI_STRING, &flags.hostname, "NAME",
 			"hostname of the pod (default appc-UUID)"},

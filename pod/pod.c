@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/cgroup.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -306,6 +307,7 @@ static int place_of(const struct pod *pod)
 
 int pod_remove(struct pod *pod, struct error *err)
 {
+	_cleanup_json_ json_t *run = NULL;
 	int place = place_of(pod), r;
 
 	/* Whoever gets the lock removes it; a pod without a lock file died before it had one. */
@@ -316,6 +318,12 @@ int pod_remove(struct pod *pod, struct error *err)
 		r = pod_move(pod, place, PLACE_GARBAGE);
 		if (r < 0)
 			return error_set_errno(err, r, "pod %s: cannot move it to garbage", pod->uuid);
+	}
+	if (pod_read_record(pod, "run.json", &run) == 0) {
+		const char *cgroup = json_string_value(json_object_get(run, "cgroup"));
+
+		if (cgroup)
+			pod_cgroup_remove(cgroup);
 	}
 	r = directory_remove(pod->pods->fds[PLACE_GARBAGE], pod->uuid);
 	if (r < 0)

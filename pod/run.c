@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/cgroup.h"
 #include "pod/tree.h"
 #include "wire/wire.h"
 
@@ -77,6 +78,7 @@ struct supervisor {
 
 	int signal_fd;
 	unsigned int stops;
+	char cgroup[PATH_MAX]; /* of a container; empty: none */
 	int64_t kill_at; /* CLOCK_MONOTONIC; 0: no deadline */
 };
 
@@ -139,9 +141,10 @@ static void record_app(struct supervisor *s, size_t index)
 
 static void record_run(struct supervisor *s)
 {
-	_cleanup_json_ json_t *record = json_pack("{s:s, s:i, s:I, s:i, s:I}", "flavour",
-		flavour_name(s->options->flavour),
-		"pid", (int)getpid(), "started_at", (json_int_t)pod_now(), "vcpus",
+	bool has_cgroup = s->options->flavour == FLAVOUR_CONTAINER &&
+		pod_cgroup_path(s->pod->uuid, s->cgroup, sizeof(s->cgroup)) == 0;
+	_cleanup_json_ json_t *record = json_pack("{s:s, s:s*, s:i, s:I, s:i, s:I}", "flavour",
+		flavour_name(s->options->flavour), "cgroup", has_cgroup ? s->cgroup : NULL, "pid", (int)getpid(), "started_at", (json_int_t)pod_now(), "vcpus",
 		(int)s->resolved->vcpus, "memory", (json_int_t)s->resolved->memory);
 	int r = record ? pod_write_record(s->pod, "run.json", record) : -ENOMEM;
 
@@ -567,6 +570,8 @@ static void release_process(struct supervisor *s)
 	kill(s->process.pid, SIGKILL);
 	while (waitid(P_PIDFD, (id_t)s->process.pid_fd, &info, WEXITED) < 0 && errno == EINTR)
 		;
+	if (*s->cgroup)
+		pod_cgroup_remove(s->cgroup);
 	if (!s->reported)
 		report_ready(s);
 	if (!s->reported && info.si_code != CLD_EXITED && info.si_status != SIGKILL)

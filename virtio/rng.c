@@ -15,8 +15,11 @@ static void rng_notify(struct virtio_device *device, unsigned int index)
 	struct virtqueue *queue = &device->queues[index];
 	int r;
 
-	/* Bounded by the queue: each chain is answered before the next is looked at. */
-	for (uint32_t left = queue->size; left > 0; left--) {
+	/*
+	 * Until the ring is empty, however many there are: a driver that was not asked to notify us of the
+	 * next chain (event index) would wait for its answer for ever.
+	 */
+	for (;;) {
 		uint8_t bytes[VIRTIO_RNG_REQUEST_MAX];
 		size_t length = sizeof(bytes);
 		ssize_t n;

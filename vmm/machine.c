@@ -222,15 +222,18 @@ static uint64_t instruction_pointer(const struct vcpu *vcpu)
 	return ioctl(vcpu->fd, KVM_GET_REGS, &registers) < 0 ? 0 : registers.rip;
 }
 
-/* The guest reset itself: a panic (panic=-1, reboot=k), or an init that ended. */
-static void machine_guest_reset(struct machine *machine)
+/*
+ * The guest reset itself: a panic (panic=-1, reboot=k), an init that ended, a triple fault. What the
+ * kernel said last explains it better than how it went down.
+ */
+static void machine_guest_reset(struct machine *machine, const char *how)
 {
 	char reason[256];
 
 	if (boot_console_reason(&machine->boot_console, reason, sizeof(reason)))
 		machine_end(machine, MACHINE_END_RESET, "the guest kernel died: %s", reason);
 	else
-		machine_end(machine, MACHINE_END_RESET, "the guest reset itself without a word");
+		machine_end(machine, MACHINE_END_RESET, "the guest %s without a word", how);
 }
 
 static void machine_phase(struct machine *machine, uint8_t phase)
@@ -261,7 +264,7 @@ static void serve_port(struct machine *machine, struct kvm_run *run)
 		} else if (port == WIRE_PHASE_PORT) {
 			machine_phase(machine, *data);
 		} else if (port == RESET_PORT && *data == RESET_COMMAND) {
-			machine_guest_reset(machine);
+			machine_guest_reset(machine, "reset itself");
 		}
 	}
 }
@@ -325,9 +328,7 @@ static void serve_exit(struct machine *machine, struct vcpu *vcpu)
 		return;
 	case KVM_EXIT_SHUTDOWN:
 		log_registers(vcpu);
-		machine_end(machine, MACHINE_END_RESET,
-			"triple fault on vCPU %u at %#" PRIx64 ": the guest kernel died", vcpu->id,
-			instruction_pointer(vcpu));
+		machine_guest_reset(machine, "kernel died of a triple fault");
 		return;
 	case KVM_EXIT_INTERNAL_ERROR:
 		log_registers(vcpu);
@@ -340,7 +341,7 @@ static void serve_exit(struct machine *machine, struct vcpu *vcpu)
 			run->fail_entry.hardware_entry_failure_reason);
 		return;
 	case KVM_EXIT_SYSTEM_EVENT:
-		machine_guest_reset(machine);
+		machine_guest_reset(machine, "powered off");
 		return;
 	default:
 		log_registers(vcpu);

@@ -28,7 +28,8 @@
 #define ROOT         FUSE_ROOT_ID
 #define YEAR         (365ull * 24 * 60 * 60)
 #define OPCODE_STATX 52
-#define REPLY_ROOM   (256 * 1024)
+#define REPLY_ROOM   (256ull * 1024)
+#define REQUEST_ROOM (64ull * 1024)
 
 /* ---- the world: a directory with a tree and something outside of it */
 
@@ -172,7 +173,7 @@ static int call_room(struct virtio_fs *fs, uint32_t opcode, uint64_t node, struc
 static int call(struct virtio_fs *fs, uint32_t opcode, uint64_t node, struct part a, struct part b,
 	struct part c)
 {
-	return call_room(fs, opcode, node, a, b, c, 64 * 1024);
+	return call_room(fs, opcode, node, a, b, c, REQUEST_ROOM);
 }
 
 static int init_with(struct virtio_fs *fs, uint32_t major, uint32_t minor, uint32_t flags)
@@ -256,6 +257,7 @@ static int open_node(struct virtio_fs *fs, uint64_t node, uint32_t flags, uint64
 	struct fuse_open_in in = {.flags = flags};
 	int r = call(fs, FUSE_OPEN, node, PART(in), NOTHING, NOTHING);
 
+	*ret = 0;
 	if (r == 0)
 		*ret = ((const struct fuse_open_out *)reply.data)->fh;
 	return r;
@@ -312,6 +314,8 @@ static int getattr(struct virtio_fs *fs, uint64_t node, struct fuse_attr *ret)
 	struct fuse_getattr_in in = {0};
 	int r = call(fs, FUSE_GETATTR, node, PART(in), NOTHING, NOTHING);
 
+	if (ret)
+		*ret = (struct fuse_attr){0};
 	if (r == 0 && ret)
 		*ret = ((const struct fuse_attr_out *)reply.data)->attr;
 	return r;
@@ -323,6 +327,7 @@ static int create(struct virtio_fs *fs, uint64_t parent, const char *name, uint3
 	struct fuse_create_in in = {.flags = flags | O_CREAT, .mode = mode};
 	int r = call(fs, FUSE_CREATE, parent, PART(in), TEXT(name), NOTHING);
 
+	*ret_node = *ret_handle = 0;
 	if (r == 0) {
 		assert_int_equal(
 			reply.length, sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out));
@@ -1463,12 +1468,13 @@ struct listing {
 static void listing_add(struct listing *listing, const struct fuse_dirent *dirent)
 {
 	char name[256];
-	unsigned int number;
+	unsigned long number;
 
 	assert_true(dirent->namelen > 0 && dirent->namelen < sizeof(name));
 	memcpy(name, dirent->name, dirent->namelen);
 	name[dirent->namelen] = '\0';
-	if (sscanf(name, "entry-%u", &number) == 1) {
+	if (strncmp(name, "entry-", 6) == 0) {
+		number = strtoul(name + 6, NULL, 10);
 		assert_true(number < MANY);
 		listing->seen[number]++;
 	} else {
@@ -1647,7 +1653,7 @@ static void *swap_directory_and_link(void *context)
 	while (!race->stop)
 		if (renameat2(race->world->tree, "volumes/shared/swap", race->world->tree,
 			    "volumes/shared/link", RENAME_EXCHANGE) < 0)
-			return (void *)1;
+			return context;
 	return NULL;
 }
 
@@ -1694,7 +1700,7 @@ static void swapped_links_lead_nowhere(void **state)
 static void *hammer(void *context)
 {
 	struct world *world = context;
-	uintptr_t failures = 0;
+	unsigned int failures = 0;
 	uint8_t out[4096] = {0};
 
 	for (unsigned int i = 0; i < 2000; i++) {
@@ -1740,7 +1746,7 @@ static void *hammer(void *context)
 		in.header.len = sizeof(in.header) + sizeof(in.release);
 		virtio_fs_serve(world->fs, &in, in.header.len, out, sizeof(out));
 	}
-	return (void *)failures;
+	return failures ? context : NULL;
 }
 
 static void threads_share_the_tables(void **state)
@@ -1774,7 +1780,7 @@ static void *renegotiate(void *context)
 
 	while (!race->stop)
 		if (virtio_fs_serve(race->world->fs, &in, sizeof(in), out, sizeof(out)) <= 0)
-			return (void *)1;
+			return context;
 	return NULL;
 }
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -29,8 +30,9 @@
 #define HIPRIO       0x10000ull /* the same three for queue 0, at the same distances */
 #define SLOTS_START  0x40000ull
 #define MEMORY_SIZE  (SLOTS_START + SLOTS * SLOT_SIZE)
-#define FILE_SIZE    (SLOTS * 4096u)
-#define SPLIT_ODD    7
+#define PAGE         4096ull
+#define FILE_SIZE    (SLOTS * PAGE)
+#define SPLIT_ODD    7ull
 #define CONFIG_CAUSE 2
 
 struct descriptor {
@@ -215,7 +217,7 @@ static void session_start(struct driver *driver)
 /* Byte of the file at offset, before anything was written. */
 static uint8_t pattern(size_t offset)
 {
-	return (uint8_t)(offset / 4096 * 31 + offset % 251);
+	return (uint8_t)(offset / PAGE * 31 + offset % 251);
 }
 
 static int driver_begin(void **state)
@@ -397,17 +399,17 @@ static void several_data_requests_go_through_the_ring(void **state)
 		skip(); /* the host has no io_uring */
 	/* Reads of the second half, at the end too, and writes to the first. */
 	for (unsigned int i = 0; i < 16; i++)
-		read_add(driver, i, (24 + i) * 4096, 4096, 16 + 4096, i * SPLIT_ODD);
+		read_add(driver, i, (24 + i) * PAGE, 4096, 16 + 4096, i * SPLIT_ODD);
 	read_add(driver, 16, FILE_SIZE - 10, 4096, 16 + 4096, 0);
 	read_add(driver, 17, FILE_SIZE, 4096, 16 + 4096, 0);
 	for (unsigned int i = 18; i < 30; i++)
-		write_add(driver, i, i * 4096 - 18 * 4096, (uint8_t)i, 4096, i);
+		write_add(driver, i, i * PAGE - 18 * PAGE, (uint8_t)i, 4096, i);
 	notify(driver, 1);
 	wait_for(driver, (uint16_t)(used + 30));
 	assert_int_equal(statistics(driver).queued_requests, before.queued_requests + 30);
 	assert_int_equal(statistics(driver).inline_requests, before.inline_requests);
 	for (unsigned int i = 0; i < 16; i++)
-		expect_pattern(driver, i, (24 + i) * 4096, 4096);
+		expect_pattern(driver, i, (24 + i) * PAGE, 4096);
 	expect_pattern(driver, 16, FILE_SIZE - 10, 10);
 	expect_pattern(driver, 17, FILE_SIZE, 0);
 	fd = openat(driver->tree, "file", O_RDONLY | O_CLOEXEC);
@@ -419,7 +421,7 @@ static void several_data_requests_go_through_the_ring(void **state)
 		assert_int_equal(length, sizeof(out));
 		memcpy(&out, payload, sizeof(out));
 		assert_int_equal(out.size, 4096);
-		assert_int_equal(pread(fd, &byte, 1, (i - 18) * 4096 + 4095), 1);
+		assert_int_equal(pread(fd, &byte, 1, (i - 18) * PAGE + 4095), 1);
 		assert_int_equal(byte, i);
 	}
 	close(fd);
@@ -477,13 +479,13 @@ static void released_files_stay_open_for_what_is_queued(void **state)
 	uint16_t used = driver->used[1];
 
 	for (unsigned int i = 0; i < 20; i++)
-		read_add(driver, i, i * 4096, 4096, 16 + 4096, 0);
+		read_add(driver, i, i * PAGE, 4096, 16 + 4096, 0);
 	request_add(driver, 1, 20, &release_header, &release_in, sizeof(release_in), 16, 0);
 	request_add(driver, 1, 21, &forget_header, &forget_in, sizeof(forget_in), 0, 0);
 	notify(driver, 1);
 	wait_for(driver, (uint16_t)(used + 22));
 	for (unsigned int i = 0; i < 20; i++)
-		expect_pattern(driver, i, i * 4096, 4096);
+		expect_pattern(driver, i, i * PAGE, 4096);
 	assert_int_equal(statistics(driver).handles, 0);
 	assert_int_equal(statistics(driver).inodes, 1);
 }
@@ -500,9 +502,9 @@ static void reset_waits_for_what_is_queued(void **state)
 		uint16_t before = collect(driver, 1);
 
 		for (unsigned int i = 0; i < 20; i++)
-			write_add(driver, i, i * 4096, (uint8_t)round, 4096, 0);
+			write_add(driver, i, i * PAGE, (uint8_t)round, 4096, 0);
 		for (unsigned int i = 20; i < 34; i++)
-			read_add(driver, i, i * 4096, 4096, 16 + 4096, 0);
+			read_add(driver, i, i * PAGE, 4096, 16 + 4096, 0);
 		/* These always take a while. */
 		for (unsigned int i = 34; i < 40; i++) {
 			struct fuse_in_header header = {
@@ -596,7 +598,7 @@ static void *processor_run(void *context)
 	for (unsigned int i = 0; i < 300; i++) {
 		struct fuse_in_header header = {.opcode = FUSE_READ, .nodeid = driver->node};
 		struct fuse_read_in in = {
-			.fh = driver->handle, .offset = i % SLOTS * 4096, .size = 4096};
+			.fh = driver->handle, .offset = i % SLOTS * PAGE, .size = 4096};
 		uint16_t head =
 			request_add(driver, 1, slot, &header, &in, sizeof(in), 16 + 4096, 0);
 		bool done = false;
@@ -615,7 +617,7 @@ static void *processor_run(void *context)
 		}
 		payload = reply_of(driver, slot, &error, &length);
 		if (error || length != 4096 || payload[9] != pattern(in.offset + 9))
-			return (void *)1;
+			return context;
 	}
 	return NULL;
 }
@@ -638,6 +640,41 @@ static void processors_are_served_at_once(void **state)
 	}
 }
 
+/* From here on this process has no io_uring; so this is the last test. */
+static int driver_begin_without_ring(void **state)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int r;
+
+	assert_non_null(filter);
+	assert_int_equal(
+		seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0), 0);
+	r = seccomp_load(filter);
+	seccomp_release(filter);
+	assert_int_equal(r, 0);
+	return driver_begin(state);
+}
+
+static void without_a_ring_everything_is_served_at_once(void **state)
+{
+	struct driver *driver = *state;
+	uint16_t used = driver->used[1];
+
+	assert_int_equal(virtio_fs_completion_fd(driver->fs), -1);
+	virtio_fs_complete(driver->fs);
+	for (unsigned int i = 0; i < 20; i++)
+		read_add(driver, i, i * PAGE, PAGE, 16 + PAGE, 0);
+	notify(driver, 1);
+	assert_int_equal(collect(driver, 1), (uint16_t)(used + 20));
+	assert_int_equal(statistics(driver).queued_requests, 0);
+	for (unsigned int i = 0; i < 20; i++)
+		expect_pattern(driver, i, i * PAGE, PAGE);
+	pthread_mutex_lock(&driver->device->lock);
+	driver->device->operations->reset(driver->device);
+	pthread_mutex_unlock(&driver->device->lock);
+	assert_int_equal(statistics(driver).handles, 0);
+}
+
 #define DRIVER_TEST(name) cmocka_unit_test_setup_teardown(name, driver_begin, driver_end)
 
 int main(void)
@@ -653,6 +690,8 @@ int main(void)
 		DRIVER_TEST(forgets_come_through_their_own_queue),
 		DRIVER_TEST(broken_requests_break_the_device_until_a_reset),
 		DRIVER_TEST(processors_are_served_at_once),
+		cmocka_unit_test_setup_teardown(without_a_ring_everything_is_served_at_once,
+			driver_begin_without_ring, driver_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
