@@ -64,6 +64,7 @@ for image in busybox redis redis-client; do
 	step "importing $image" "${appc_vm[@]}" image import "$aci"
 done
 "${appc_vm[@]}" image list
+"${appc_vm[@]}" gc --grace-period=0s >/dev/null # pods of an earlier demo
 
 heading "A pod with one app: examples/hello.json"
 run_pod hello examples/hello.json

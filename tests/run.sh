@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the tests that `make check` built, in three layers, cheapest first:
+# Runs the tests that `make check` built, in four layers, cheapest first:
 #
 #   unit        each tests/unit/test_*.c, address and undefined behaviour sanitizers on
 #   fuzz        each tests/fuzz/fuzz_*.c over its corpus, tests/fuzz/corpus/NAME, once
-#   functional  each tests/functional/*.bats, against build/appc-vm
+#   container   tests/functional: the command line, and pods in the container flavour, in seconds
+#   vm          tests/functional: the same pods in virtual machines, and what only those can do
 #
 #   tests/run.sh [LAYER...]    all layers when none is named
 #
@@ -108,32 +109,45 @@ fuzz()
 	done
 }
 
+# functional FLAVOUR SUITE...
 functional()
 {
 	local file log start status ok bad skip
-	for file in tests/functional/*.bats; do
-		[ -e "$file" ] || continue
-		log=$logs/$(basename "$file" .bats).log
+	export FLAVOUR=$1
+	shift
+	for file in "${@/%/.bats}"; do
+		file=tests/functional/$file
+		log=$logs/$FLAVOUR-$(basename "$file" .bats).log
 		start=$SECONDS
 		# Each test is shown as it ends: with an emulated guest kernel some take minutes.
-		printf '%s\n' "${file#tests/}"
+		printf '%s (%s)\n' "${file#tests/}" "$FLAVOUR"
 		bats --tap --timing "$file" </dev/null 2>&1 | tee "$log" |
 			sed -u -n -e 's/^ok [0-9]* /    ok      /p' -e 's/^not ok [0-9]* /    FAILED  /p'
 		status=${PIPESTATUS[0]}
 		skip=$(matches '^ok [0-9]+ .* # skip' "$log")
 		ok=$(($(matches '^ok [0-9]' "$log") - skip))
 		bad=$(matches '^not ok [0-9]' "$log")
-		count "${file#tests/}" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
+		count "$FLAVOUR $(basename "$file" .bats)" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
 	done
 }
 
+container()
+{
+	functional container cli pod volumes debian
+}
+
+vm()
+{
+	functional vm pod volumes debian machine failure
+}
+
 started=$SECONDS
-for layer in "${@:-unit fuzz functional}"; do
+for layer in "${@:-unit fuzz container vm}"; do
 	for name in $layer; do
 		case $name in
-		unit | fuzz | functional) "$name" ;;
+		unit | fuzz | container | vm) "$name" ;;
 		*)
-			echo "usage: tests/run.sh [unit] [fuzz] [functional]" >&2
+			echo "usage: tests/run.sh [unit] [fuzz] [container] [vm]" >&2
 			exit 2
 			;;
 		esac

@@ -8,7 +8,7 @@ load lib
 
 setup_file()
 {
-	if [ -c /dev/kvm ]; then
+	if [ "$FLAVOUR" = container ] || [ -c /dev/kvm ]; then
 		DATA=$BATS_FILE_TMPDIR/data
 		export DATA
 		ACI=$("$TOP/examples/images/build.sh" debian 3>&-)

@@ -7,7 +7,9 @@ load lib
 
 setup_file()
 {
-	[ ! -c /dev/kvm ] || data_directory
+	if [ "$FLAVOUR" = container ] || [ -c /dev/kvm ]; then
+		data_directory
+	fi
 }
 
 setup()

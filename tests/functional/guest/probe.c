@@ -16,6 +16,7 @@
 #include <ftw.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -400,6 +401,17 @@ static void unlinked(char **args)
 		close(fd);
 }
 
+static void cpus(char **args)
+{
+	(void)args;
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		printf("cpus %s\n", strerrorname_np(errno));
+	else
+		printf("cpus %d\n", CPU_COUNT(&set));
+}
+
 /* Makes process 1 crash, by the right of CAP_SYS_PTRACE. */
 static void crash_init(char **args)
 {
@@ -449,6 +461,7 @@ static const struct command {
 	{"digest", 1, digest},
 	{"loopback", 0, loopback},
 	{"unlinked", 1, unlinked},
+	{"cpus", 0, cpus},
 	{"crash-init", 0, crash_init},
 };
 

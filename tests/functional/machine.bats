@@ -1,0 +1,41 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What only a virtual machine has: its size, and the count of its kernel's instructions.
+# shellcheck disable=SC2016 # the variables are jq's
+
+load lib
+
+setup_file()
+{
+	[ ! -c /dev/kvm ] || data_directory
+}
+
+setup()
+{
+	needs_kvm
+}
+
+@test "timing is one JSON object with the counts of this host" {
+	pod '.apps = [app("timed"; ["say", "first output"])]'
+	run_pod --timing=json --memory=128M --cpus=1
+	expect_status 0
+	tail -n 1 "$ERR" | jq --exit-status '
+		.flavour == "vm" and .vcpus == 1 and .memory_mib == 128 and
+		(.ms | .setup >= 0 and .to_init > 0 and .to_first_app_exec >= .to_init and
+			.to_first_output >= .to_first_app_exec and .total >= .to_first_output) and
+		.vmm_rss_kib > 0'
+	# The bar for guest-init, where the kernel's instructions can be counted.
+	tail -n 1 "$ERR" | jq --exit-status '
+		.guest_kernel_instructions.to_init as $count | $count == null or
+			($count > 100000 and $count <= 14000000) or $count < 100000'
+}
+
+@test "a machine has the vCPUs and the memory that the isolators of its apps add up to" {
+	pod '.apps = [app("one"; ["cpus"]) | .app.isolators = [
+			{name: "resource/cpu", value: {limit: "1500m"}},
+			{name: "resource/memory", value: {limit: "100Mi"}}]]'
+	run_pod --timing=json
+	expect_status 0
+	expect_line "cpus 2"
+	tail -n 1 "$ERR" | jq --exit-status '.vcpus == 2 and .memory_mib == 164'
+}
