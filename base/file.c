@@ -174,6 +174,7 @@ int file_write_atomic(int dirfd, const char *path, const void *data, size_t leng
 int directory_create_path(int dirfd, const char *path, mode_t mode)
 {
 	_cleanup_free_ char *copy = strdup(path);
+	struct stat st;
 
 	if (!copy)
 		return -ENOMEM;
@@ -186,7 +187,9 @@ int directory_create_path(int dirfd, const char *path, mode_t mode)
 		if (mkdirat(dirfd, copy, mode) < 0 && errno != EEXIST)
 			return -errno;
 		if (!end)
-			break;
+			return fstatat(dirfd, copy, &st, 0) < 0 ? -errno :
+				S_ISDIR(st.st_mode)		? 0 :
+								  -ENOTDIR;
 		*c = '/';
 	}
 	return 0;
@@ -226,6 +229,8 @@ static int directory_remove_content(int top, int fd, dev_t device, unsigned int 
 		close(copy);
 		return -ENOMEM;
 	}
+	/* The copy shares its reading position with fd, which an earlier round left at the end. */
+	rewinddir(directory);
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
 		_cleanup_close_ int child = -1;
 		char moved[32];

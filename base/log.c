@@ -25,9 +25,12 @@ void log_set_name(const char *name)
 
 char *log_sanitise(char *text)
 {
-	for (unsigned char *c = (unsigned char *)text; *c; c++)
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
 		if ((*c < 0x20 && *c != '\t') || *c == 0x7f)
 			*c = '?';
+		else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* U+0080 to U+009F */
+			c[0] = c[1] = '?';
+	}
 	return text;
 }
 

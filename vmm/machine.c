@@ -132,11 +132,6 @@ void machine_marks(struct machine *machine, struct machine_mark marks[MACHINE_EV
 	};
 }
 
-bool machine_is_emulated(const struct machine *machine)
-{
-	return machine->vm.emulated;
-}
-
 /* Whether the mapping of a smaps header line is guest RAM. */
 static bool is_guest_ram(const struct machine *machine, uintptr_t start)
 {

@@ -26,7 +26,7 @@ struct machine_options {
 	int tree_fd;		     /* the pod's tree; the machine takes it */
 	const struct virtio_fs_export *exports;
 	size_t export_count;
-	int control_fd, stream_fd; /* stream sockets; the machine takes them */
+	int control_fd, stream_fd; /* non-blocking stream sockets; the machine takes them */
 	bool kernel_messages;	   /* every kernel message to standard error, from the first on */
 	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
 };
@@ -57,7 +57,7 @@ struct machine;
 
 /*
  * Creates the machine: opens /dev/kvm, loads the kernel, makes the devices. Needs /proc and /dev.
- * After it, no path is opened any more.
+ * After it, no path is opened any more. The fds that the machine takes are lost when it fails, too.
  */
 int machine_create(const struct machine_options *options, struct machine **ret, struct error *err);
 
@@ -66,9 +66,6 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
  * what happened in plain words; the last kernel messages are part of it where they tell more.
  */
 enum machine_end machine_run(struct machine *machine, struct error *err);
-
-/* Whether this host emulates guest kernel code (vmm/kvm.h). */
-bool machine_is_emulated(const struct machine *machine);
 
 /*
  * Resident memory of this process beside the guest's RAM, in KiB; -1 when it cannot be read.

@@ -35,7 +35,6 @@ setup()
 		apt-cache policy bash | head -n 2
 		apt-cache show perl-base | grep ^Package:
 		find /etc -name 'os-release' | xargs grep -h ^VERSION_CODENAME
-		ls -l /bin | wc -l
 	END
 	pod '.apps = [{name: "debian", image: {name: "example.com/debian"},
 			app: {exec: ["/bin/bash", "/tools/script"], user: "0", group: "0"},

@@ -110,7 +110,6 @@ static int world_end(void **state)
 	close(world->top);
 	assert_int_equal(directory_remove(AT_FDCWD, world->path), 0);
 	free(world);
-	caller_uid = caller_gid = 0;
 	return 0;
 }
 
@@ -200,6 +199,9 @@ static int world_begin_with(void **state, size_t inodes_max, size_t handles_max)
 
 	world_make(world);
 	world_serve(world, inodes_max, handles_max);
+	/* Who is not root acts for nobody else. */
+	caller_uid = geteuid();
+	caller_gid = getegid();
 	*state = world;
 	return 0;
 }
