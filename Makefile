@@ -30,8 +30,7 @@ CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -DAPPC_VM_VERSION='"$(VERSI
 CFLAGS   ?= -O2 -g
 STANDARD := -std=gnu17
 HARDENING := -fstack-protector-strong -fPIE $(if $(findstring -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
-# The static liburing: Debian 12's shared one does not export io_uring_register_restrictions().
-LIBS     := -ljansson -lfdt -larchive -l:liburing.a -lpthread
+LIBS     := -ljansson -lfdt -larchive -luring -lpthread
 
 LIBRARY_FOLDERS := base wire appc store virtio virtio/fs vmm pod
 LIBRARY_SOURCES := $(foreach folder,$(LIBRARY_FOLDERS),$(wildcard $(folder)/*.c))

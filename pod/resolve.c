@@ -251,8 +251,11 @@ static int resolve_listed_mounts(struct resolved_pod *pod, const struct appc_run
 		int r;
 
 		if (volume) {
-			/* The app's own volume: it may share its name with one of the pod's. */
-			if (asprintf(&own_name, "%s-%s", app->name, volume->name) < 0)
+			/*
+			 * The app's own volume: it may share its name with one of the pod's. No AC
+			 * Name has a dot, so that APP.VOLUME is no other volume's name.
+			 */
+			if (asprintf(&own_name, "%s.%s", app->name, volume->name) < 0)
 				return -ENOMEM;
 			name = own_name;
 			if (!find_volume(pod, name)) {
@@ -292,7 +295,7 @@ static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runt
 				    "an \"empty\" volume. This volume will be removed when the pod is "
 				    "garbage-collected.",
 				point->name);
-			if (asprintf(&implicit, "%s-%s", app->name, point->name) < 0)
+			if (asprintf(&implicit, "%s.%s", app->name, point->name) < 0)
 				return -ENOMEM;
 			r = add_volume(pod, &empty, implicit, err);
 			if (r < 0)

@@ -161,7 +161,7 @@ static int hash_content(struct tree_hasher *hasher, int fd, const struct stat *s
 	off_t offset = 0;
 
 	while (offset < st->st_size) {
-		size_t length = 0;
+		size_t length = 0, wanted = CONTENT_BLOCK;
 
 		if (has_holes) {
 			off_t data = lseek(fd, offset, SEEK_DATA);
@@ -171,8 +171,10 @@ static int hash_content(struct tree_hasher *hasher, int fd, const struct stat *s
 			if (data > offset)
 				offset = data - data % CONTENT_BLOCK;
 		}
-		while (length < CONTENT_BLOCK) {
-			ssize_t n = pread(fd, hasher->buffer + length, CONTENT_BLOCK - length,
+		if (st->st_size - offset < (off_t)wanted)
+			wanted = (size_t)(st->st_size - offset);
+		while (length < wanted) {
+			ssize_t n = pread(fd, hasher->buffer + length, wanted - length,
 				offset + (off_t)length);
 
 			if (n < 0 && errno == EINTR)

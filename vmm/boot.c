@@ -106,6 +106,8 @@ static int load_kernel(const struct guest_memory *memory, int fd, uint64_t *ret_
 		if (r < 0)
 			return r;
 	}
+	if (header.e_entry < LAYOUT_HIGH_START || header.e_entry >= *ret_end)
+		return error_set(err, -ENOEXEC, "kernel: its entry point is in no ELF segment");
 	*ret_entry = header.e_entry;
 	return 0;
 }

@@ -33,7 +33,7 @@ struct fs_config {
 } __attribute__((packed));
 
 /* fds beside those of inodes and handles: KVM, queues, sockets, transient ones of each thread. */
-#define FS_DESCRIPTORS_RESERVE 512
+#define FS_DESCRIPTORS_RESERVE 512ull
 
 static struct virtio_fs *device_fs(struct virtio_device *device)
 {
@@ -160,8 +160,8 @@ static void fs_bound_descriptors(size_t *inodes_max, size_t *handles_max)
 	usable = limit.rlim_cur > 2 * FS_DESCRIPTORS_RESERVE
 		? limit.rlim_cur - FS_DESCRIPTORS_RESERVE
 		: limit.rlim_cur / 2;
-	log_warning("the limit of open files allows %zu files to be in use by the guest at once "
-		    "instead of %zu; raise it (ulimit -Hn) for large trees",
+	log_debug("the limit of open files allows %zu files to be in use by the guest at once "
+		  "instead of %zu; raise it (ulimit -Hn) for large trees",
 		usable, *inodes_max + *handles_max);
 	/* Handles are the fewer; a fifth is for them. */
 	if (*handles_max > usable / 5)

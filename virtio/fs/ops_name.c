@@ -310,7 +310,7 @@ static ssize_t rename_names(
 	struct fs_request *request, size_t size, uint64_t new_directory, uint32_t flags)
 {
 	struct virtio_fs *fs = request->fs;
-	const char *old_name, *new_name;
+	const char *old_name = NULL, *new_name = NULL;
 	struct fs_inode *directory;
 	size_t offset = size;
 	int r;

@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: Apache-2.0
+/* test_pod.c: a pod's state follows from where it is and who holds its lock, after crashes too. */
+#include "base/file.h"
+#include "base/json.h"
+#include "pod/pod.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define NANOSECONDS 1000000000ll
+
+struct pod_fixture {
+	char path[64];
+	int dirfd;
+	struct pods *pods;
+};
+
+static const char first_uuid[] = "11111111-2222-4333-8444-555555555555";
+static const char second_uuid[] = "11112222-2222-4333-8444-555555555555";
+static const char third_uuid[] = "abcdef01-2222-4333-8444-555555555555";
+
+static int set_up(void **state)
+{
+	struct pod_fixture *fixture = calloc(1, sizeof(*fixture));
+	struct error err;
+
+	assert_non_null(fixture);
+	snprintf(fixture->path, sizeof(fixture->path), "/tmp/appc-pod-XXXXXX");
+	assert_non_null(mkdtemp(fixture->path));
+	fixture->dirfd = directory_open(AT_FDCWD, fixture->path);
+	assert_true(fixture->dirfd >= 0);
+	if (pods_open(fixture->dirfd, &fixture->pods, &err) < 0)
+		fail_msg("%s", err.message);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct pod_fixture *fixture = *state;
+
+	pods_close(fixture->pods);
+	close(fixture->dirfd);
+	assert_int_equal(directory_remove(AT_FDCWD, fixture->path), 0);
+	free(fixture);
+	return 0;
+}
+
+/* A pod's directory as a process left it. Returns its fd. */
+static int make_pod(struct pod_fixture *fixture, const char *place, const char *uuid, bool with_lock)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "pods/%s/%s", place, uuid);
+	assert_int_equal(mkdirat(fixture->dirfd, path, 0750), 0);
+	fd = directory_open(fixture->dirfd, path);
+	assert_true(fd >= 0);
+	if (with_lock)
+		assert_int_equal(mknodat(fd, "lock", S_IFREG | 0640, 0), 0);
+	return fd;
+}
+
+/* Holds its lock as a live process does. */
+static int lock_pod(int fd)
+{
+	int lock = openat(fd, "lock", O_RDWR | O_CLOEXEC);
+
+	assert_true(lock >= 0);
+	assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+	return lock;
+}
+
+static void set_age(int fd, int64_t seconds)
+{
+	const struct timespec times[2] = {
+		{.tv_sec = time(NULL) - seconds},
+		{.tv_sec = time(NULL) - seconds},
+	};
+
+	assert_int_equal(futimens(fd, times), 0);
+}
+
+static void assert_state(struct pod_fixture *fixture, const char *uuid, enum pod_state expected)
+{
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	struct error err;
+
+	if (pod_open(fixture->pods, uuid, &pod, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_string_equal(pod_state_name(pod.state), pod_state_name(expected));
+}
+
+static size_t count_pods(struct pod_fixture *fixture)
+{
+	char **uuids;
+	size_t count;
+
+	assert_int_equal(pods_list(fixture->pods, &uuids, &count, NULL), 0);
+	pods_strings_free(uuids, count);
+	return count;
+}
+
+static size_t collect(struct pod_fixture *fixture, int64_t grace, int64_t expire_prepared)
+{
+	struct pods_gc_options options = {.grace = grace, .expire_prepared = expire_prepared};
+	struct error err;
+	size_t removed;
+
+	if (pods_gc(fixture->pods, &options, &removed, &err) < 0)
+		fail_msg("%s", err.message);
+	return removed;
+}
+
+/* ---- states */
+
+static void pod_goes_through_its_states(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	struct pod pod = POD_NONE;
+	char uuid[POD_UUID_SIZE], path[128];
+	struct error err;
+	struct stat st;
+
+	assert_int_equal(pod_create(fixture->pods, &pod, &err), 0);
+	assert_int_equal(strlen(pod.uuid), 36);
+	strcpy(uuid, pod.uuid);
+	assert_int_equal(pod.state, POD_PREPARING);
+	assert_state(fixture, uuid, POD_PREPARING);
+	assert_int_equal(pod_start(&pod, &err), 0);
+	assert_int_equal(pod.state, POD_RUNNING);
+	assert_state(fixture, uuid, POD_RUNNING);
+	snprintf(path, sizeof(path), "pods/run/%s/lock", uuid);
+	assert_int_equal(fstatat(fixture->dirfd, path, &st, 0), 0);
+	pod_close(&pod); /* as the end of its process does */
+	assert_state(fixture, uuid, POD_EXITED);
+	assert_int_equal(count_pods(fixture), 1);
+}
+
+static void preparation_that_dies_is_aborted(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	struct pod pod = POD_NONE;
+	struct error err;
+
+	assert_int_equal(pod_create(fixture->pods, &pod, &err), 0);
+	pod_close(&pod);
+	assert_state(fixture, pod.uuid, POD_ABORTED_PREPARE);
+	assert_int_equal(collect(fixture, 1000, 1000), 1);
+	assert_int_equal(count_pods(fixture), 0);
+}
+
+static void place_and_lock_say_the_state(void **state)
+{
+	static const struct {
+		const char *place;
+		enum pod_state locked, unlocked;
+		const char *locked_name, *unlocked_name;
+	} places[] = {
+		{"embryo", POD_EMBRYO, POD_GARBAGE, "embryo", "garbage"},
+		{"prepare", POD_PREPARING, POD_ABORTED_PREPARE, "preparing", "aborted prepare"},
+		{"prepared", POD_PREPARED, POD_PREPARED, "prepared", "prepared"},
+		{"run", POD_RUNNING, POD_EXITED, "running", "exited"},
+		{"exited-garbage", POD_EXITED_DELETING, POD_EXITED_GARBAGE, "exited deleting",
+			"exited garbage"},
+		{"garbage", POD_DELETING, POD_GARBAGE, "deleting", "garbage"},
+	};
+	struct pod_fixture *fixture = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		_cleanup_close_ int fd = make_pod(fixture, places[i].place, first_uuid, true);
+		_cleanup_close_ int lock = lock_pod(fd);
+		char path[128];
+
+		assert_state(fixture, first_uuid, places[i].locked);
+		assert_string_equal(pod_state_name(places[i].locked), places[i].locked_name);
+		close(TAKE_FD(lock));
+		assert_state(fixture, first_uuid, places[i].unlocked);
+		assert_string_equal(pod_state_name(places[i].unlocked), places[i].unlocked_name);
+		snprintf(path, sizeof(path), "pods/%s/%s", places[i].place, first_uuid);
+		assert_int_equal(directory_remove(fixture->dirfd, path), 0);
+	}
+}
+
+/* Looking at pods takes their lock for an instant; that must not make them look locked. */
+static void looking_at_a_pod_leaves_it_unlocked(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_pod_ struct pod first = POD_NONE, second = POD_NONE;
+
+	assert_int_equal(pod_open(fixture->pods, first_uuid, &first, NULL), 0);
+	assert_int_equal(pod_open(fixture->pods, first_uuid, &second, NULL), 0);
+	assert_int_equal(first.state, POD_EXITED);
+	assert_int_equal(second.state, POD_EXITED);
+	close(lock_pod(fd));
+}
+
+/* ---- lookup */
+
+static void pod_is_found_by_the_beginning_of_its_uuid(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	struct error err;
+	struct pod pod;
+
+	close(make_pod(fixture, "run", first_uuid, true));
+	close(make_pod(fixture, "prepared", second_uuid, true));
+	close(make_pod(fixture, "garbage", third_uuid, true));
+	assert_int_equal(pod_open(fixture->pods, "11111", &pod, &err), 0);
+	assert_string_equal(pod.uuid, first_uuid);
+	pod_close(&pod);
+	assert_int_equal(pod_open(fixture->pods, "ABCDEF", &pod, &err), 0);
+	assert_string_equal(pod.uuid, third_uuid);
+	pod_close(&pod);
+	assert_int_equal(pod_open(fixture->pods, second_uuid, &pod, &err), 0);
+	assert_string_equal(pod.uuid, second_uuid);
+	pod_close(&pod);
+	assert_int_equal(pod_open(fixture->pods, "1111", &pod, &err), -ENOTUNIQ);
+	assert_non_null(strstr(err.message, first_uuid));
+	assert_non_null(strstr(err.message, second_uuid));
+	assert_int_equal(pod_open(fixture->pods, "2", &pod, &err), -ENOENT);
+	assert_string_equal(err.message, "no matches found for \"2\"");
+	assert_int_equal(pod_open(fixture->pods, "", &pod, &err), -EINVAL);
+	assert_int_equal(pod_open(fixture->pods, "../run", &pod, &err), -ENOENT);
+	assert_int_equal(pod_open(fixture->pods, "11111111-2222-4333-8444-555555555555/..", &pod, &err),
+		-ENOENT);
+}
+
+static void list_is_sorted_and_holds_uuids_only(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	char **uuids;
+	size_t count;
+
+	assert_int_equal(count_pods(fixture), 0);
+	close(make_pod(fixture, "garbage", third_uuid, true));
+	close(make_pod(fixture, "run", second_uuid, true));
+	close(make_pod(fixture, "embryo", first_uuid, false));
+	close(make_pod(fixture, "run", "lost+found", false));
+	close(make_pod(fixture, "run", "ABCDEF01-2222-4333-8444-555555555556", false));
+	assert_int_equal(pods_list(fixture->pods, &uuids, &count, NULL), 0);
+	assert_int_equal(count, 3);
+	assert_string_equal(uuids[0], first_uuid);
+	assert_string_equal(uuids[1], second_uuid);
+	assert_string_equal(uuids[2], third_uuid);
+	pods_strings_free(uuids, count);
+}
+
+/* A pod that moves while someone lists is in two listings; it is still one pod. */
+static void pod_seen_twice_is_listed_once(void **state)
+{
+	struct pod_fixture *fixture = *state;
+
+	close(make_pod(fixture, "prepare", first_uuid, true));
+	close(make_pod(fixture, "run", first_uuid, true));
+	assert_int_equal(count_pods(fixture), 1);
+}
+
+static void link_in_the_place_of_a_pod_is_not_followed(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	struct pod pod;
+	struct error err;
+	char path[128];
+
+	assert_int_equal(directory_create_path(fixture->dirfd, "elsewhere", 0755), 0);
+	snprintf(path, sizeof(path), "pods/run/%s", first_uuid);
+	assert_int_equal(symlinkat("../../elsewhere", fixture->dirfd, path), 0);
+	assert_true(pod_open(fixture->pods, first_uuid, &pod, &err) < 0);
+}
+
+/* ---- removal */
+
+static void exited_pod_is_removed_with_all_it_has(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	struct error err;
+
+	assert_int_equal(directory_create_path(fd, "overlay/app/upper/etc", 0755), 0);
+	assert_int_equal(file_write_atomic(fd, "overlay/app/upper/etc/file", "x", 1, 0644), 0);
+	assert_int_equal(pod_open(fixture->pods, "1111", &pod, &err), 0);
+	assert_int_equal(pod_remove(&pod, &err), 0);
+	assert_int_equal(count_pods(fixture), 0);
+}
+
+static void running_pod_is_not_removed(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_close_ int lock = lock_pod(fd);
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	struct error err;
+
+	assert_int_equal(pod_open(fixture->pods, "1111", &pod, &err), 0);
+	assert_int_equal(pod_remove(&pod, &err), -EBUSY);
+	assert_non_null(strstr(err.message, "running"));
+	assert_state(fixture, first_uuid, POD_RUNNING);
+}
+
+static void half_removed_pod_is_removed_by_the_next(void **state)
+{
+	struct pod_fixture *fixture = *state;
+
+	/* Moved to garbage, part of it gone, the lock file first. */
+	close(make_pod(fixture, "garbage", first_uuid, false));
+	close(make_pod(fixture, "garbage", second_uuid, true));
+	assert_int_equal(collect(fixture, 1000, 1000), 2);
+	assert_int_equal(count_pods(fixture), 0);
+}
+
+static void pod_is_locked_while_it_is_removed(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "garbage", first_uuid, true);
+	_cleanup_close_ int lock = lock_pod(fd);
+
+	assert_state(fixture, first_uuid, POD_DELETING);
+	assert_int_equal(collect(fixture, 0, 0), 0);
+	assert_int_equal(count_pods(fixture), 1);
+}
+
+/* ---- garbage collection */
+
+static void write_end(int fd, int64_t finished_at)
+{
+	_cleanup_json_ json_t *record = json_pack("{s:I}", "finished_at", (json_int_t)finished_at);
+	struct pod pod = {.fd = fd};
+
+	assert_int_equal(pod_write_record(&pod, "end.json", record), 0);
+}
+
+static void exited_pods_are_kept_for_their_grace(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int recent = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_close_ int old = make_pod(fixture, "run", second_uuid, true);
+
+	write_end(recent, pod_now() - 100 * NANOSECONDS);
+	write_end(old, pod_now() - 10000 * NANOSECONDS);
+	assert_int_equal(collect(fixture, 1000000, 0), 0);
+	assert_int_equal(collect(fixture, 1000, 0), 1);
+	assert_state(fixture, first_uuid, POD_EXITED);
+	assert_int_equal(collect(fixture, 0, 0), 1);
+	assert_int_equal(count_pods(fixture), 0);
+}
+
+/* No record of its end: the directory says when it last changed. */
+static void killed_pods_are_kept_for_their_grace(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "run", first_uuid, true);
+
+	assert_int_equal(collect(fixture, 1000, 0), 0);
+	set_age(fd, 10000);
+	assert_int_equal(collect(fixture, 100000, 0), 0);
+	assert_int_equal(collect(fixture, 1000, 0), 1);
+}
+
+static void running_pods_are_never_collected(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int running = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_close_ int preparing = make_pod(fixture, "prepare", second_uuid, true);
+	_cleanup_close_ int running_lock = lock_pod(running), preparing_lock = lock_pod(preparing);
+
+	set_age(running, 1000000);
+	set_age(preparing, 1000000);
+	assert_int_equal(collect(fixture, 0, 0), 0);
+	assert_int_equal(count_pods(fixture), 2);
+}
+
+static void prepared_pods_expire(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "prepared", first_uuid, true);
+
+	set_age(fd, 10000);
+	assert_int_equal(collect(fixture, 0, 100000), 0);
+	assert_int_equal(collect(fixture, 0, 1000), 1);
+}
+
+/* Between its directory and its lock an embryo looks dead: only age tells. */
+static void young_embryos_are_left_alone(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int bare = make_pod(fixture, "embryo", first_uuid, false);
+	_cleanup_close_ int unlocked = make_pod(fixture, "embryo", second_uuid, true);
+	_cleanup_close_ int locked = make_pod(fixture, "embryo", third_uuid, true);
+	_cleanup_close_ int lock = lock_pod(locked);
+
+	assert_int_equal(collect(fixture, 0, 0), 0);
+	set_age(bare, 1000);
+	set_age(unlocked, 1000);
+	set_age(locked, 1000);
+	assert_int_equal(collect(fixture, 0, 0), 2);
+	assert_state(fixture, third_uuid, POD_EMBRYO);
+}
+
+static void exited_garbage_is_collected_at_once(void **state)
+{
+	struct pod_fixture *fixture = *state;
+
+	close(make_pod(fixture, "exited-garbage", first_uuid, true));
+	assert_int_equal(collect(fixture, 1000000, 1000000), 1);
+}
+
+static void pod_that_cannot_be_removed_does_not_stop_the_others(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	struct pods_gc_options options = {.grace = 0};
+	size_t removed = 0;
+	struct error err = {0};
+
+	/* Its place in garbage is taken by something else. */
+	close(make_pod(fixture, "exited-garbage", first_uuid, true));
+	assert_int_equal(directory_create_path(fixture->dirfd, "pods/garbage", 0755), 0);
+	close(make_pod(fixture, "garbage", first_uuid, true));
+	close(make_pod(fixture, "exited-garbage", second_uuid, true));
+	assert_true(pods_gc(fixture->pods, &options, &removed, &err) < 0);
+	assert_non_null(strstr(err.message, first_uuid));
+	assert_int_equal(removed, 1);
+}
+
+/* ---- records */
+
+static void records_are_read_back(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_json_ json_t *record = json_pack("{s:s, s:i}", "reason", "a \"text\"", "status", 3);
+	_cleanup_json_ json_t *again = NULL;
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	struct error err;
+
+	assert_int_equal(pod_create(fixture->pods, &pod, &err), 0);
+	assert_int_equal(pod_read_record(&pod, "end.json", &again), -ENOENT);
+	assert_int_equal(pod_write_record(&pod, "end.json", record), 0);
+	assert_int_equal(pod_read_record(&pod, "end.json", &again), 0);
+	assert_true(json_equal(record, again));
+	assert_int_equal(pod_write_record(&pod, "apps/none.json", record), -ENOENT);
+}
+
+static void broken_records_are_errors(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	json_t *record;
+
+	assert_int_equal(file_write_atomic(fd, "end.json", "{\"a\":", 5, 0644), 0);
+	assert_int_equal(file_write_atomic(fd, "run.json", "", 0, 0644), 0);
+	assert_int_equal(mkdirat(fd, "apps", 0755), 0);
+	assert_int_equal(pod_open(fixture->pods, "1", &pod, NULL), 0);
+	assert_int_equal(pod_read_record(&pod, "end.json", &record), -EINVAL);
+	assert_int_equal(pod_read_record(&pod, "run.json", &record), -EINVAL);
+	assert_int_equal(pod_read_record(&pod, "apps", &record), -EISDIR);
+}
+
+static void trees_of_all_pods_are_in_use(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int first = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_close_ int second = make_pod(fixture, "prepare", second_uuid, true);
+	char **ids;
+	size_t count;
+
+	close(make_pod(fixture, "prepare", third_uuid, true)); /* has none yet */
+	assert_int_equal(file_write_atomic(first, "trees", "tree-a\ntree-b\n", 14, 0644), 0);
+	assert_int_equal(file_write_atomic(second, "trees", "tree-c", 6, 0644), 0);
+	assert_int_equal(pods_trees_in_use(fixture->pods, &ids, &count, NULL), 0);
+	assert_int_equal(count, 3);
+	assert_string_equal(ids[0], "tree-a");
+	assert_string_equal(ids[1], "tree-b");
+	assert_string_equal(ids[2], "tree-c");
+	pods_strings_free(ids, count);
+}
+
+static void clock_is_the_wall_clock(void **state)
+{
+	int64_t now = pod_now() / NANOSECONDS;
+
+	(void)state;
+	assert_in_range(now, time(NULL) - 10, time(NULL) + 10);
+}
+
+#define POD_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		POD_TEST(pod_goes_through_its_states),
+		POD_TEST(preparation_that_dies_is_aborted),
+		POD_TEST(place_and_lock_say_the_state),
+		POD_TEST(looking_at_a_pod_leaves_it_unlocked),
+		POD_TEST(pod_is_found_by_the_beginning_of_its_uuid),
+		POD_TEST(list_is_sorted_and_holds_uuids_only),
+		POD_TEST(pod_seen_twice_is_listed_once),
+		POD_TEST(link_in_the_place_of_a_pod_is_not_followed),
+		POD_TEST(exited_pod_is_removed_with_all_it_has),
+		POD_TEST(running_pod_is_not_removed),
+		POD_TEST(half_removed_pod_is_removed_by_the_next),
+		POD_TEST(pod_is_locked_while_it_is_removed),
+		POD_TEST(exited_pods_are_kept_for_their_grace),
+		POD_TEST(killed_pods_are_kept_for_their_grace),
+		POD_TEST(running_pods_are_never_collected),
+		POD_TEST(prepared_pods_expire),
+		POD_TEST(young_embryos_are_left_alone),
+		POD_TEST(exited_garbage_is_collected_at_once),
+		POD_TEST(pod_that_cannot_be_removed_does_not_stop_the_others),
+		POD_TEST(records_are_read_back),
+		POD_TEST(broken_records_are_errors),
+		POD_TEST(trees_of_all_pods_are_in_use),
+		POD_TEST(clock_is_the_wall_clock),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
