@@ -106,10 +106,60 @@ int temporary_publish(struct temporary *temporary, int dirfd, const char *name)
 	return r;
 }
 
+/* Depth of directories that an owner without privileges can get rid of. */
+#define UNLOCK_DEPTH_MAX 256
+
+/*
+ * Without privileges the modes of a rendered tree keep its owner from removing it. Gives the owner
+ * all permissions on each directory below fd. Nobody else works in here, so names do not change.
+ */
+static int directories_unlock(int fd, unsigned int depth)
+{
+	_cleanup_closedir_ DIR *directory = NULL;
+	struct dirent *entry;
+	int copy = directory_open(fd, ".");
+
+	if (copy < 0)
+		return copy;
+	directory = fdopendir(copy);
+	if (!directory) {
+		close(copy);
+		return -ENOMEM;
+	}
+	for (errno = 0; (entry = readdir(directory)); errno = 0) {
+		_cleanup_close_ int child = -1;
+		struct stat st;
+		int r;
+
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		if (!S_ISDIR(st.st_mode))
+			continue;
+		if (depth >= UNLOCK_DEPTH_MAX)
+			return -ELOOP;
+		if (fchmodat(fd, entry->d_name, 0700, 0) < 0)
+			return -errno;
+		child = directory_open(fd, entry->d_name);
+		if (child < 0)
+			return child;
+		r = directories_unlock(child, depth + 1);
+		if (r < 0)
+			return r;
+	}
+	return -errno;
+}
+
 int temporary_discard(struct temporary *temporary)
 {
 	int r = directory_remove(temporary->tmp_dirfd, temporary->name);
 
+	if (r == -EACCES && geteuid() != 0) {
+		r = directories_unlock(temporary->fd, 0);
+		if (r == 0)
+			r = directory_remove(temporary->tmp_dirfd, temporary->name);
+	}
 	close(temporary->fd);
 	temporary->fd = -1;
 	return r;

@@ -179,11 +179,13 @@ mounts_left()
 
 processes_left()
 {
-	local file
+	local file files=(/proc/[0-9]*/cmdline)
 	# The pattern comes from standard input, so that grep does not find itself.
-	for file in $(grep -alF -f - /proc/[0-9]*/cmdline 2>/dev/null <<<"--dir=$DATA"); do
-		{ tr '\0' ' ' <"$file"; } 2>/dev/null && echo
-	done
+	grep --files-with-matches --text --fixed-strings --file=- "${files[@]}" \
+		2>/dev/null <<<"--dir=$DATA" |
+		while read -r file; do
+			{ tr '\0' ' ' <"$file"; } 2>/dev/null && echo
+		done
 }
 
 nothing_left()

@@ -3,10 +3,9 @@
  * fuzz_virtio_mmio.c: a guest that writes registers and memory as it likes, and the console and
  * entropy devices behind them.
  *
- * The input is a sequence of operations, each a byte that says which (its low four bits) and for which
- * device (bit 4: the entropy device), and operands:
- *   0 write a register    width 1, 2, 4, 8 (2 bits of a byte); offset, 2 bytes; value, 8 bytes
- *   1 read a register     the same without a value
+ * The input is a sequence of operations, each a byte that says which (its low four bits) and for
+ * which device (bit 4: the entropy device), and operands: 0 write a register    width 1, 2, 4, 8 (2
+ * bits of a byte); offset, 2 bytes; value, 8 bytes 1 read a register     the same without a value
  *   2 write memory        address, 2 bytes; length, a byte; the bytes
  *   3 negotiate           features, 8 bytes
  *   4 set up a queue      index, size, place, a byte each
@@ -92,7 +91,8 @@ static void guest_create(struct guest *guest)
 	if (virtio_console_create(&guest->memory, &options, &guest->console) < 0)
 		abort();
 	virtio_rng_init(&guest->rng, &guest->memory);
-	virtio_mmio_attach(&guest->mmio[0], virtio_console_device(guest->console), raise_line, NULL);
+	virtio_mmio_attach(
+		&guest->mmio[0], virtio_console_device(guest->console), raise_line, NULL);
 	virtio_mmio_attach(&guest->mmio[1], &guest->rng.device, raise_line, NULL);
 	for (unsigned int i = 0; i < 2 * VIRTIO_QUEUES_MAX; i++)
 		guest->rings[i / VIRTIO_QUEUES_MAX][i % VIRTIO_QUEUES_MAX] =

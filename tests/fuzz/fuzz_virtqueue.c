@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * fuzz_virtqueue.c: the walk through descriptor chains. The input is what the driver left in memory.
+ * fuzz_virtqueue.c: the walk through descriptor chains. The input is what the driver left in
+ * memory.
  *
- * Byte 0: the queue's size is 2 to the power of its low four bits; bit 4: event index, bit 5: indirect
- * descriptors, bit 6: the ring addresses follow (3 * 8 bytes), else the rings are at the start of
- * memory, one behind the other. Byte 1: indexes that the device starts with. Then the image of memory.
+ * Byte 0: the queue's size is 2 to the power of its low four bits; bit 4: event index, bit 5:
+ * indirect descriptors, bit 6: the ring addresses follow (3 * 8 bytes), else the rings are at the
+ * start of memory, one behind the other. Byte 1: indexes that the device starts with. Then the
+ * image of memory.
  */
 #include "tests/unit/virtio_driver.h"
 
@@ -88,13 +90,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(&queue.available, data + 10, 8);
 		memcpy(&queue.used, data + 18, 8);
 		size -= 24;
-		memcpy(memory.regions[0].host, data + 26, size - 2 < LOW_SIZE ? size - 2 : LOW_SIZE);
+		memcpy(memory.regions[0].host, data + 26,
+			size - 2 < LOW_SIZE ? size - 2 : LOW_SIZE);
 	} else {
 		memcpy(memory.regions[0].host, data + 2, size - 2 < LOW_SIZE ? size - 2 : LOW_SIZE);
 	}
 
 	if (virtqueue_start(&queue) == 0) {
-		queue.next_available = queue.next_used = queue.signalled_used = (uint16_t)(data[1] << 8);
+		queue.next_available = queue.next_used = queue.signalled_used =
+			(uint16_t)(data[1] << 8);
 		for (int i = 0; i < POPS_MAX; i++) {
 			int pending = virtqueue_pending(&queue);
 			int r = virtqueue_pop(&queue, &chain);

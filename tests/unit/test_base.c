@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* test_base.c: files that survive, directories that go away, and text and numbers from strangers. */
+/* test_base.c: files that survive, directories that go away, and text and numbers from strangers.
+ */
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -191,7 +192,8 @@ static void only_regular_files_are_read(void **state)
 	assert_int_equal(mkdirat(dirfd, "directory", 0755), 0);
 	assert_int_equal(mkfifoat(dirfd, "fifo", 0644), 0);
 	assert_int_equal(file_read(dirfd, "directory", 10, &data, NULL), -EISDIR);
-	assert_int_equal(file_read(dirfd, "fifo", 10, &data, NULL), -EINVAL); /* and does not hang */
+	assert_int_equal(
+		file_read(dirfd, "fifo", 10, &data, NULL), -EINVAL); /* and does not hang */
 	assert_int_equal(file_read(dirfd, "none", 10, &data, NULL), -ENOENT);
 	assert_int_equal(file_read(AT_FDCWD, "/dev/zero", 10, &data, NULL), -EINVAL);
 }
@@ -278,9 +280,9 @@ static void assert_opens(int fd, const char *expected)
 
 static void open_beneath_never_leaves(void **state)
 {
-	static const char *const escapes[] = {"..", "../outside/secret", "/", "/etc/passwd", "absolute",
-		"relative", "up", "up/outside/secret", "sub/../../outside/secret", "magic",
-		"magic/etc/passwd", "sub/back/../../outside/secret"};
+	static const char *const escapes[] = {"..", "../outside/secret", "/", "/etc/passwd",
+		"absolute", "relative", "up", "up/outside/secret", "sub/../../outside/secret",
+		"magic", "magic/etc/passwd", "sub/back/../../outside/secret"};
 	_cleanup_close_ int inside = make_escapes(here(state));
 
 	for (size_t i = 0; i < ARRAY_SIZE(escapes); i++)
@@ -371,8 +373,8 @@ static void everything_in_a_directory_is_removed(void **state)
 	assert_int_equal(directory_create_path(dirfd, "victim/a/b/c", 0755), 0);
 	for (int i = 0; i < 2000; i++) {
 		snprintf(name, sizeof(name), "victim/a/%d", i);
-		assert_int_equal(i % 2 ? mkdirat(dirfd, name, 0755) :
-					 mknodat(dirfd, name, S_IFREG | 0644, 0),
+		assert_int_equal(i % 2 ? mkdirat(dirfd, name, 0755)
+				       : mknodat(dirfd, name, S_IFREG | 0644, 0),
 			0);
 	}
 	assert_int_equal(mkfifoat(dirfd, "victim/fifo", 0644), 0);
@@ -455,8 +457,9 @@ static void removal_crosses_no_mount_point(void **state)
 		if (file_write_atomic(directory->fd, "victim/mount/kept", "x", 1, 0644) < 0)
 			_exit(2);
 		r = directory_remove(directory->fd, "victim");
-		_exit((r == -EBUSY || r == -EXDEV) && exists(directory->fd, "victim/mount/kept") ? 0 :
-												   1);
+		_exit((r == -EBUSY || r == -EXDEV) && exists(directory->fd, "victim/mount/kept")
+				? 0
+				: 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
@@ -491,11 +494,11 @@ static void json_that_is_not_strict_is_refused(void **state)
 		"",
 		"   ",
 		"{",
-		"1",		       /* neither object nor array */
+		"1", /* neither object nor array */
 		"\"text\"",
-		"{\"a\":1,\"a\":2}",   /* duplicate key */
+		"{\"a\":1,\"a\":2}", /* duplicate key */
 		"[{\"k\":{\"b\":1,\"b\":1}}]",
-		"{} {}",	       /* something behind the value */
+		"{} {}", /* something behind the value */
 		"{}x",
 		"[1,]",
 		"{'a':1}",
@@ -503,12 +506,12 @@ static void json_that_is_not_strict_is_refused(void **state)
 		"[1e999]",
 		"[99999999999999999999999]",
 		"[01]",
-		"[\"\xff\xfe\"]",      /* not UTF-8 */
-		"[\"\xc0\xaf\"]",      /* overlong */
-		"[\"\xed\xa0\x80\"]",  /* a surrogate */
+		"[\"\xff\xfe\"]",     /* not UTF-8 */
+		"[\"\xc0\xaf\"]",     /* overlong */
+		"[\"\xed\xa0\x80\"]", /* a surrogate */
 		"[\"\\ud800\"]",
-		"[\"a\nb\"]",	       /* a control character */
-		"[\"a\\u0000b\"]",     /* NUL */
+		"[\"a\nb\"]",      /* a control character */
+		"[\"a\\u0000b\"]", /* NUL */
 		"{\"a\\u0000b\": 1}",
 		"// comment\n{}",
 	};
@@ -558,8 +561,9 @@ static void json_depth_is_limited(void **state)
 	}
 	free(text);
 	/* Brackets in strings are text, after an escaped quotation mark too. */
-	assert_int_equal(parse("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]",
-				 &err),
+	assert_int_equal(
+		parse("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]",
+			&err),
 		0);
 	assert_int_equal(
 		parse("[\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]",
@@ -571,8 +575,8 @@ static void json_depth_is_limited(void **state)
 
 static void decimal_numbers_are_parsed_whole(void **state)
 {
-	static const char *const bad[] = {"", " 1", "1 ", "+1", "-1", "0x10", "1e3", "1.0", "a", "1a",
-		"18446744073709551616", "99999999999999999999999999", "\xd9\xa1"};
+	static const char *const bad[] = {"", " 1", "1 ", "+1", "-1", "0x10", "1e3", "1.0", "a",
+		"1a", "18446744073709551616", "99999999999999999999999999", "\xd9\xa1"};
 	uint64_t value = 7;
 
 	(void)state;
@@ -658,7 +662,8 @@ static void control_characters_are_made_visible(void **state)
 	char escape[] = "a\033[2Jb\rc\bd\177e\nf\tg";
 	char utf8[] = "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xa7";
 	/* The same escapes as single characters (C1), which terminals obey in UTF-8 too. */
-	char c1[] = "x\xc2\x9b""2Jy\xc2\x85z\xc2\xa0";
+	char c1[] = "x\xc2\x9b"
+		    "2Jy\xc2\x85z\xc2\xa0";
 	char empty[] = "";
 
 	(void)state;

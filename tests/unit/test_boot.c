@@ -35,8 +35,8 @@ static int node_at(const void *tree, const char *path)
 	return node;
 }
 
-static void assert_string_property(const void *tree, const char *path, const char *name,
-	const char *expected)
+static void assert_string_property(
+	const void *tree, const char *path, const char *name, const char *expected)
 {
 	assert_true(fdt_stringlist_contains(fdt_getprop(tree, node_at(tree, path), name, NULL),
 		(int)strlen(expected) + 1, expected));
@@ -74,8 +74,8 @@ static void device_tree_describes_cpus_interrupts_and_devices(void **state)
 	assert_int_equal(fdt_path_offset(tree, "/cpus/cpu@3"), -FDT_ERR_NOTFOUND);
 	assert_string_property(tree, "/soc/ioapic@fec00000", "compatible", "intel,ce4100-ioapic");
 	assert_int_equal(cells(tree, "/soc/ioapic@fec00000", "reg", 0, 2), LAYOUT_IOAPIC);
-	assert_non_null(fdt_getprop(tree, node_at(tree, "/soc/ioapic@fec00000"),
-		"interrupt-controller", NULL));
+	assert_non_null(fdt_getprop(
+		tree, node_at(tree, "/soc/ioapic@fec00000"), "interrupt-controller", NULL));
 	assert_string_property(tree, "/soc/lapic@fee00000", "compatible", "intel,ce4100-lapic");
 	assert_int_equal(cells(tree, "/soc/lapic@fee00000", "reg", 0, 2), LAYOUT_LAPIC);
 	assert_int_equal(cells(tree, "/", "interrupt-parent", 0, 1),
@@ -317,8 +317,8 @@ static void each_boot_gets_a_seed_of_its_own(void **state)
 	assert_int_equal(load(fixture, &entry, &err), 0);
 	memcpy(first, at(fixture, LAYOUT_SETUP_SEED + sizeof(struct setup_data), 32), 32);
 	assert_int_equal(load(fixture, &entry, &err), 0);
-	assert_memory_not_equal(first,
-		at(fixture, LAYOUT_SETUP_SEED + sizeof(struct setup_data), 32), 32);
+	assert_memory_not_equal(
+		first, at(fixture, LAYOUT_SETUP_SEED + sizeof(struct setup_data), 32), 32);
 }
 
 static void files_that_are_no_kernel_are_refused(void **state)
@@ -346,8 +346,8 @@ static void files_that_are_no_kernel_are_refused(void **state)
 
 static void hostile_segment_tables_are_refused(void **state)
 {
-	static const uint64_t offsets[] = {UINT64_MAX, UINT64_MAX - 100, 1ull << 63, 1ull << 40,
-		sizeof(struct kernel) - 8};
+	static const uint64_t offsets[] = {
+		UINT64_MAX, UINT64_MAX - 100, 1ull << 63, 1ull << 40, sizeof(struct kernel) - 8};
 	struct boot_fixture *fixture = *state;
 	struct error err;
 	uint64_t entry;
@@ -376,8 +376,8 @@ static void kernel_without_a_segment_to_load_is_refused(void **state)
 
 static void entry_point_outside_of_the_kernel_is_refused(void **state)
 {
-	static const uint64_t entries[] = {0, 0xfffff, KERNEL_START + 0x10000, MEMORY_SIZE,
-		0xffffffff81000000, UINT64_MAX};
+	static const uint64_t entries[] = {
+		0, 0xfffff, KERNEL_START + 0x10000, MEMORY_SIZE, 0xffffffff81000000, UINT64_MAX};
 	struct boot_fixture *fixture = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
@@ -392,17 +392,14 @@ static void segments_outside_of_their_place_are_refused(void **state)
 		uint64_t address, memory_size;
 		int error;
 	} places[] = {
-		{0, 0x1000, -ENOEXEC},			      /* over the boot parameters */
-		{LAYOUT_PAGE_TABLES, 0x1000, -ENOEXEC},
-		{LAYOUT_HIGH_START - 1, 0x1000, -ENOEXEC},
-		{UINT64_MAX, 0x1000, -ENOEXEC},		      /* wraps */
-		{UINT64_MAX - 0xfff, 0x1000, -ENOEXEC},
-		{KERNEL_START, UINT64_MAX, -ENOEXEC},
-		{KERNEL_START, MEMORY_SIZE, -ENOMEM},	      /* past the end of RAM */
-		{MEMORY_SIZE - 0xfff, 0x1000, -ENOMEM},
-		{LAYOUT_DEVICES, 0x1000, -ENOMEM},
+		{0, 0x1000, -ENOEXEC}, /* over the boot parameters */
+		{LAYOUT_PAGE_TABLES, 0x1000, -ENOEXEC}, {LAYOUT_HIGH_START - 1, 0x1000, -ENOEXEC},
+		{UINT64_MAX, 0x1000, -ENOEXEC}, /* wraps */
+		{UINT64_MAX - 0xfff, 0x1000, -ENOEXEC}, {KERNEL_START, UINT64_MAX, -ENOEXEC},
+		{KERNEL_START, MEMORY_SIZE, -ENOMEM}, /* past the end of RAM */
+		{MEMORY_SIZE - 0xfff, 0x1000, -ENOMEM}, {LAYOUT_DEVICES, 0x1000, -ENOMEM},
 		{LAYOUT_RAM_HIGH, 0x1000, -ENOMEM},
-		{0xffffffff81000000, 0x1000, -ENOMEM},	      /* a virtual address */
+		{0xffffffff81000000, 0x1000, -ENOMEM}, /* a virtual address */
 	};
 	struct boot_fixture *fixture = *state;
 
@@ -501,8 +498,9 @@ static void panic_line_is_kept(void **state)
 	assert_false(boot_console_reason(&console, reason, sizeof(reason)));
 	print(&console, "[    0.000000] Linux version\r\n");
 	assert_false(boot_console_reason(&console, reason, sizeof(reason)));
-	print(&console, "[    0.100000] Kernel panic - not syncing: Attempted to kill init!\r\n"
-			"[    0.100001] CPU: 0 PID: 1\r\n");
+	print(&console,
+		"[    0.100000] Kernel panic - not syncing: Attempted to kill init!\r\n"
+		"[    0.100001] CPU: 0 PID: 1\r\n");
 	assert_true(boot_console_reason(&console, reason, sizeof(reason)));
 	assert_string_equal(reason, "Kernel panic - not syncing: Attempted to kill init!");
 	/* Cut to the room there is. */

@@ -54,7 +54,8 @@ static int tear_down(void **state)
 }
 
 /* A pod's directory as a process left it. Returns its fd. */
-static int make_pod(struct pod_fixture *fixture, const char *place, const char *uuid, bool with_lock)
+static int make_pod(
+	struct pod_fixture *fixture, const char *place, const char *uuid, bool with_lock)
 {
 	char path[128];
 	int fd;
@@ -230,7 +231,8 @@ static void pod_is_found_by_the_beginning_of_its_uuid(void **state)
 	assert_string_equal(err.message, "no matches found for \"2\"");
 	assert_int_equal(pod_open(fixture->pods, "", &pod, &err), -EINVAL);
 	assert_int_equal(pod_open(fixture->pods, "../run", &pod, &err), -ENOENT);
-	assert_int_equal(pod_open(fixture->pods, "11111111-2222-4333-8444-555555555555/..", &pod, &err),
+	assert_int_equal(
+		pod_open(fixture->pods, "11111111-2222-4333-8444-555555555555/..", &pod, &err),
 		-ENOENT);
 }
 
@@ -436,7 +438,8 @@ static void pod_that_cannot_be_removed_does_not_stop_the_others(void **state)
 static void records_are_read_back(void **state)
 {
 	struct pod_fixture *fixture = *state;
-	_cleanup_json_ json_t *record = json_pack("{s:s, s:i}", "reason", "a \"text\"", "status", 3);
+	_cleanup_json_ json_t *record =
+		json_pack("{s:s, s:i}", "reason", "a \"text\"", "status", 3);
 	_cleanup_json_ json_t *again = NULL;
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	struct error err;

@@ -12,8 +12,8 @@
 static const char uuid[] = "11111111-2222-4333-8444-555555555555";
 
 /*
- * Imports an image "example.com/NAME" whose app section has these members after exec, user and group;
- * they begin with a comma, or are "". The image's id.
+ * Imports an image "example.com/NAME" whose app section has these members after exec, user and
+ * group; they begin with a comma, or are "". The image's id.
  */
 static const char *make_image(struct fixture *fixture, const char *name, const char *app)
 {
@@ -98,8 +98,9 @@ static void app_section_comes_from_the_image_or_the_pod(void **state)
 
 	strcpy(id, make_image(fixture, "work", ""));
 	pod = resolve(fixture,
-		APP("image", "work", "") ","
-		APP("pod", "work", ",\"app\":{\"exec\":[\"/own\"],\"user\":\"7\",\"group\":\"8\"}"), "");
+		APP("image", "work", "") "," APP("pod", "work",
+			",\"app\":{\"exec\":[\"/own\"],\"user\":\"7\",\"group\":\"8\"}"),
+		"");
 	assert_int_equal(pod->app_count, 2);
 	assert_string_equal(pod->apps[0].name, "image");
 	assert_string_equal(pod->apps[0].image_id, id);
@@ -122,10 +123,13 @@ static void errors_name_the_app(void **state)
 	char id[STORE_IMAGE_ID_SIZE];
 
 	make_image(fixture, "work", "");
-	assert_int_equal(try_resolve(fixture, NULL, &pod, &err, APP("lost", "missing", ""), ""), -ENOENT);
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err, APP("lost", "missing", ""), ""), -ENOENT);
 	assert_int_equal(strncmp(err.message, "app \"lost\": ", 12), 0);
-	assert_int_equal(try_resolve(fixture, NULL, &pod, &err,
-				 APP("one", "work", ",\"mounts\":[{\"volume\":\"none\",\"path\":\"/a\"}]"), ""),
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err,
+			APP("one", "work", ",\"mounts\":[{\"volume\":\"none\",\"path\":\"/a\"}]"),
+			""),
 		-EINVAL);
 	assert_string_equal(err.message, "app \"one\": could not find volume \"none\"");
 
@@ -135,7 +139,8 @@ static void errors_name_the_app(void **state)
 		"\"amd64\"}]");
 	aci_directory(&aci, "rootfs", 0755);
 	import_aci(fixture, &aci, id);
-	assert_int_equal(try_resolve(fixture, NULL, &pod, &err, APP("bare", "bare", ""), ""), -EINVAL);
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err, APP("bare", "bare", ""), ""), -EINVAL);
 	assert_non_null(strstr(err.message, "no app section"));
 
 	aci_begin(&aci, ARCHIVE_FILTER_NONE);
@@ -144,7 +149,8 @@ static void errors_name_the_app(void **state)
 		"\"aarch64\"}]");
 	aci_directory(&aci, "rootfs", 0755);
 	import_aci(fixture, &aci, id);
-	assert_int_equal(try_resolve(fixture, NULL, &pod, &err, APP("other", "other", ""), ""), -ENOEXEC);
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err, APP("other", "other", ""), ""), -ENOEXEC);
 	assert_non_null(strstr(err.message, "aarch64"));
 	assert_int_equal(try_resolve(fixture, NULL, &pod, &err, "", ""), -EINVAL);
 }
@@ -190,9 +196,10 @@ static void the_same_precedence_holds_for_listed_mounts(void **state)
 	make_image(fixture, "work",
 		",\"mountPoints\":[{\"name\":\"data\",\"path\":\"/data\",\"readOnly\":true}]");
 	pod = resolve(fixture,
-		APP("one", "work", ",\"mounts\":[{\"volume\":\"data\",\"path\":\"/data\"},"
-				   "{\"volume\":\"written\",\"path\":\"/written\"},"
-				   "{\"volume\":\"fixed\",\"path\":\"/fixed\"}]"),
+		APP("one", "work",
+			",\"mounts\":[{\"volume\":\"data\",\"path\":\"/data\"},"
+			"{\"volume\":\"written\",\"path\":\"/written\"},"
+			"{\"volume\":\"fixed\",\"path\":\"/fixed\"}]"),
 		",\"volumes\":[{\"name\":\"data\",\"kind\":\"empty\"},"
 		"{\"name\":\"written\",\"kind\":\"empty\"},"
 		"{\"name\":\"fixed\",\"kind\":\"empty\",\"readOnly\":true}]");
@@ -247,8 +254,8 @@ static void implicit_volumes_meet_no_other_volume(void **state)
 	make_image(fixture, "first", ",\"mountPoints\":[{\"name\":\"data-x\",\"path\":\"/v\"}]");
 	make_image(fixture, "second", ",\"mountPoints\":[{\"name\":\"x\",\"path\":\"/v\"}]");
 	pod = resolve(fixture,
-		APP("web", "first", "") "," APP("web-data", "second", "") ","
-		APP("third", "second", ",\"mounts\":[{\"volume\":\"web-data-x\",\"path\":\"/v\"}]"),
+		APP("web", "first", "") "," APP("web-data", "second", "") "," APP("third", "second",
+			",\"mounts\":[{\"volume\":\"web-data-x\",\"path\":\"/v\"}]"),
 		",\"volumes\":[{\"name\":\"web-data-x\",\"kind\":\"empty\"}]");
 	assert_int_equal(pod->volume_count, 3);
 	for (size_t i = 0; i < 3; i++)
@@ -279,8 +286,9 @@ static void first_of_two_mounts_at_a_path_is_used(void **state)
 
 	make_image(fixture, "work", "");
 	pod = resolve(fixture,
-		APP("one", "work", ",\"mounts\":[{\"volume\":\"first\",\"path\":\"/data\"},"
-				   "{\"volume\":\"second\",\"path\":\"/data/.//\"}]"),
+		APP("one", "work",
+			",\"mounts\":[{\"volume\":\"first\",\"path\":\"/data\"},"
+			"{\"volume\":\"second\",\"path\":\"/data/.//\"}]"),
 		",\"volumes\":[{\"name\":\"first\",\"kind\":\"empty\"},"
 		"{\"name\":\"second\",\"kind\":\"empty\"}]");
 	assert_int_equal(pod->apps[0].mount_count, 1);
@@ -319,31 +327,33 @@ static void host_volume_follows_its_link_once(void **state)
 	snprintf(more, sizeof(more),
 		",\"volumes\":[{\"name\":\"host\",\"kind\":\"host\",\"source\":\"%s/link\"}]",
 		fixture->path);
-	pod = resolve(fixture, APP("one", "work", ",\"mounts\":[{\"volume\":\"host\",\"path\":\"/h\"}]"),
-		more);
+	pod = resolve(fixture,
+		APP("one", "work", ",\"mounts\":[{\"volume\":\"host\",\"path\":\"/h\"}]"), more);
 	snprintf(expected, sizeof(expected), "%s/source", fixture->path);
 	assert_string_equal(find_volume(pod, "host")->source, expected);
 	assert_true(find_volume(pod, "host")->recursive);
 	snprintf(more, sizeof(more),
 		",\"volumes\":[{\"name\":\"host\",\"kind\":\"host\",\"source\":\"%s/none\"}]",
 		fixture->path);
-	assert_int_equal(try_resolve(fixture, NULL, &none, &err, APP("one", "work", ""), more), -ENOENT);
+	assert_int_equal(
+		try_resolve(fixture, NULL, &none, &err, APP("one", "work", ""), more), -ENOENT);
 	assert_non_null(strstr(err.message, "volume \"host\""));
 }
 
 /* ---- limits and the machine */
 
-#define ISOLATORS(list)	      ",\"isolators\":[" list "]"
-#define MEMORY(limit)	      "{\"name\":\"resource/memory\",\"value\":{\"limit\":\"" limit "\"}}"
-#define CPU(request, limit)                                                                        \
-	"{\"name\":\"resource/cpu\",\"value\":{\"request\":\"" request "\",\"limit\":\"" limit "\"}}"
-#define APP_SECTION(more)                                                                          \
-	",\"app\":{\"exec\":[\"/x\"],\"user\":\"0\",\"group\":\"0\"" more "}"
+#define ISOLATORS(list) ",\"isolators\":[" list "]"
+#define MEMORY(limit)   "{\"name\":\"resource/memory\",\"value\":{\"limit\":\"" limit "\"}}"
+#define CPU(request, limit)                                                                    \
+	"{\"name\":\"resource/cpu\",\"value\":{\"request\":\"" request "\",\"limit\":\"" limit \
+	"\"}}"
+#define APP_SECTION(more) ",\"app\":{\"exec\":[\"/x\"],\"user\":\"0\",\"group\":\"0\"" more "}"
 
 static uint64_t machine_memory(struct fixture *fixture, const struct resolve_options *options,
 	const char *apps, const char *more)
 {
-	_cleanup_resolved_pod_ struct resolved_pod *pod = resolve_with(fixture, options, apps, more);
+	_cleanup_resolved_pod_ struct resolved_pod *pod =
+		resolve_with(fixture, options, apps, more);
 
 	assert_int_equal(pod->memory % (2 * MIB), 0);
 	return pod->memory / MIB;
@@ -357,11 +367,13 @@ static void memory_of_the_machine_is_the_sum_of_the_limits_and_more(void **state
 
 	make_image(fixture, "work", "");
 	overhead = machine_memory(fixture, NULL,
-			   APP("a", "work", APP_SECTION(ISOLATORS(MEMORY("1Gi")))), "") - 1024;
+			   APP("a", "work", APP_SECTION(ISOLATORS(MEMORY("1Gi")))), "") -
+		1024;
 	assert_in_range(overhead, 16, 256);
 	assert_int_equal(machine_memory(fixture, NULL,
-				 APP("a", "work", APP_SECTION(ISOLATORS(MEMORY("1Gi")))) ","
-				 APP("b", "work", APP_SECTION(ISOLATORS(MEMORY("512Mi")))), ""),
+				 APP("a", "work", APP_SECTION(ISOLATORS(MEMORY("1Gi")))) "," APP(
+					 "b", "work", APP_SECTION(ISOLATORS(MEMORY("512Mi")))),
+				 ""),
 		1536 + overhead);
 	/* A limit of the pod takes the place of the sum. */
 	assert_int_equal(machine_memory(fixture, NULL,
@@ -373,29 +385,34 @@ static void memory_of_the_machine_is_the_sum_of_the_limits_and_more(void **state
 				 APP("a", "work", APP_SECTION(ISOLATORS(MEMORY("1Mi")))), ""),
 		128);
 	assert_true(machine_memory(fixture, NULL,
-			    APP("a", "work", "") "," APP("b", "work", "") "," APP("c", "work", ""), "") >
-		machine_memory(fixture, NULL, APP("a", "work", ""), ""));
+			    APP("a", "work", "") "," APP("b", "work", "") "," APP("c", "work", ""),
+			    "") > machine_memory(fixture, NULL, APP("a", "work", ""), ""));
 	/* The command line has the last word, in whole grains. */
-	assert_int_equal(machine_memory(fixture, &fixed, APP("a", "work", ""), ""), 776);
+	assert_int_equal(machine_memory(fixture, &fixed, APP("a", "work", ""), ""), 778);
 }
 
 static void memory_that_no_machine_has_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct resolve_options small = {.memory = MACHINE_MEMORY_MIN - 1};
+	const struct resolve_options small = {.memory = MACHINE_MEMORY_MIN - 2 * MIB};
 	const struct resolve_options large = {.memory = MACHINE_MEMORY_MAX + 2 * MIB};
 	struct resolved_pod *pod;
 	struct error err;
 
 	make_image(fixture, "work", "");
-	assert_int_equal(try_resolve(fixture, &small, &pod, &err, APP("a", "work", ""), ""), -ERANGE);
-	assert_int_equal(try_resolve(fixture, &large, &pod, &err, APP("a", "work", ""), ""), -ERANGE);
+	assert_int_equal(
+		try_resolve(fixture, &small, &pod, &err, APP("a", "work", ""), ""), -ERANGE);
+	assert_int_equal(
+		try_resolve(fixture, &large, &pod, &err, APP("a", "work", ""), ""), -ERANGE);
 	/* Sums beyond 64 bits are caught before. */
-	assert_int_equal(try_resolve(fixture, NULL, &pod, &err,
-				 APP("a", "work", APP_SECTION(ISOLATORS(MEMORY("9223372036854775807")))) ","
-				 APP("b", "work", APP_SECTION(ISOLATORS(MEMORY("9223372036854775807")))) ","
-				 APP("c", "work", APP_SECTION(ISOLATORS(MEMORY("9223372036854775807")))),
-				 ""),
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err,
+			APP("a", "work",
+				APP_SECTION(ISOLATORS(MEMORY("9223372036854775807")))) "," APP("b",
+				"work",
+				APP_SECTION(ISOLATORS(MEMORY("9223372036854775807")))) "," APP("c",
+				"work", APP_SECTION(ISOLATORS(MEMORY("9223372036854775807")))),
+			""),
 		-ERANGE);
 	assert_int_equal(try_resolve(fixture, NULL, &pod, &err,
 				 APP("a", "work", APP_SECTION(ISOLATORS(MEMORY("100")))), ""),
@@ -406,7 +423,8 @@ static void memory_that_no_machine_has_is_refused(void **state)
 static unsigned int machine_vcpus(struct fixture *fixture, const struct resolve_options *options,
 	const char *apps, const char *more)
 {
-	_cleanup_resolved_pod_ struct resolved_pod *pod = resolve_with(fixture, options, apps, more);
+	_cleanup_resolved_pod_ struct resolved_pod *pod =
+		resolve_with(fixture, options, apps, more);
 
 	return pod->vcpus;
 }
@@ -420,20 +438,26 @@ static void vcpus_are_the_sum_of_the_limits_rounded_up(void **state)
 
 	make_image(fixture, "work", "");
 	assert_int_equal(machine_vcpus(fixture, NULL, APP("a", "work", ""), ""), 1);
-	assert_int_equal(machine_vcpus(fixture, NULL,
-				 APP("a", "work", APP_SECTION(ISOLATORS(CPU("100m", "500m")))) ","
-				 APP("b", "work", APP_SECTION(ISOLATORS(CPU("100m", "500m")))), ""),
+	assert_int_equal(
+		machine_vcpus(fixture, NULL,
+			APP("a", "work", APP_SECTION(ISOLATORS(CPU("100m", "500m")))) "," APP(
+				"b", "work", APP_SECTION(ISOLATORS(CPU("100m", "500m")))),
+			""),
 		1);
-	assert_int_equal(machine_vcpus(fixture, NULL,
-				 APP("a", "work", APP_SECTION(ISOLATORS(CPU("100m", "501m")))) ","
-				 APP("b", "work", APP_SECTION(ISOLATORS(CPU("100m", "500m")))), ""),
+	assert_int_equal(
+		machine_vcpus(fixture, NULL,
+			APP("a", "work", APP_SECTION(ISOLATORS(CPU("100m", "501m")))) "," APP(
+				"b", "work", APP_SECTION(ISOLATORS(CPU("100m", "500m")))),
+			""),
 		most < 2 ? most : 2);
 	/* Never more than the host has. */
 	assert_int_equal(machine_vcpus(fixture, NULL,
-				 APP("a", "work", APP_SECTION(ISOLATORS(CPU("1", "1000")))), ""), most);
+				 APP("a", "work", APP_SECTION(ISOLATORS(CPU("1", "1000")))), ""),
+		most);
 	assert_int_equal(machine_vcpus(fixture, NULL,
 				 APP("a", "work", APP_SECTION(ISOLATORS(CPU("1", "1000")))),
-				 ISOLATORS(CPU("1", "1"))), 1);
+				 ISOLATORS(CPU("1", "1"))),
+		1);
 	assert_int_equal(machine_vcpus(fixture, &fixed, APP("a", "work", ""), ""), 5);
 }
 
@@ -442,8 +466,9 @@ static void isolators_that_cannot_be_enforced_are_errors_when_strict(void **stat
 	struct fixture *fixture = *state;
 	const struct resolve_options strict = {.strict_isolators = true};
 	const char app[] = APP("a", "work",
-		APP_SECTION(ISOLATORS("{\"name\":\"resource/network-bandwidth\",\"value\":{\"default\":"
-				      "true,\"limit\":\"1M\"}}")));
+		APP_SECTION(
+			ISOLATORS("{\"name\":\"resource/network-bandwidth\",\"value\":{\"default\":"
+				  "true,\"limit\":\"1M\"}}")));
 	struct resolved_pod *pod = NULL;
 	struct error err;
 
@@ -476,7 +501,7 @@ static size_t count_in_environment(json_t *app, const char *text)
 	json_t *item;
 	size_t index, count = 0;
 
-	json_array_foreach(json_object_get(app, "environment"), index, item)
+	json_array_foreach (json_object_get(app, "environment"), index, item)
 		count += !strncmp(json_string_value(item), text, strlen(text));
 	return count;
 }
@@ -499,14 +524,15 @@ static void configure_message_holds_everything_resolved(void **state)
 			"\"eventHandlers\":[{\"name\":\"pre-start\",\"exec\":[\"/pre\"]},"
 			"{\"name\":\"post-stop\",\"exec\":[\"/post\",\"1\"]}],"
 			"\"isolators\":["
-			"{\"name\":\"resource/memory\",\"value\":{\"request\":\"16Mi\",\"limit\":\"32Mi\"}},"
-			CPU("500m", "1500m") ","
-			"{\"name\":\"os/linux/oom-score-adj\",\"value\":-5},"
-			"{\"name\":\"os/linux/no-new-privileges\",\"value\":true},"
-			"{\"name\":\"os/linux/capabilities-retain-set\",\"value\":{\"set\":[\"CAP_KILL\"]}}]}")
-		"," APP("two", "work", ""),
+			"{\"name\":\"resource/memory\",\"value\":{\"request\":\"16Mi\",\"limit\":\"32Mi\"}}," CPU(
+				"500m",
+				"1500m") ","
+					 "{\"name\":\"os/linux/oom-score-adj\",\"value\":-5},"
+					 "{\"name\":\"os/linux/no-new-privileges\",\"value\":true},"
+					 "{\"name\":\"os/linux/capabilities-retain-set\",\"value\":{\"set\":[\"CAP_KILL\"]}}]}") "," APP("two",
+			"work", ""),
 		",\"volumes\":[{\"name\":\"v\",\"kind\":\"empty\",\"readOnly\":true}],"
-		"\"isolators\":[{\"name\":\"os/linux/sysctl\",\"value\":{\"kernel.msgmax\":\"4096\"}}]");
+		"\"isolators\":[{\"name\":\"os/unix/sysctl\",\"value\":{\"kernel.msgmax\":\"4096\"}}]");
 	message = resolved_pod_configure(pod, uuid, "a-host", true);
 	assert_non_null(message);
 	assert_string_equal(wire_type(message), "configure");
@@ -525,7 +551,8 @@ static void configure_message_holds_everything_resolved(void **state)
 	assert_string_equal(member(app, "user"), "7");
 	assert_string_equal(member(app, "group"), "/etc/group");
 	assert_int_equal(
-		json_integer_value(json_array_get(json_object_get(app, "supplementary_gids"), 1)), 5);
+		json_integer_value(json_array_get(json_object_get(app, "supplementary_gids"), 1)),
+		5);
 	assert_string_equal(member(app, "working_directory"), "/work");
 	assert_int_equal(count_in_environment(app, "PATH="), 1);
 	assert_int_equal(count_in_environment(app, "PATH=/own"), 1);

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #define MEMORY_SIZE 0x40000ull
-#define RING	    0x1000ull
-#define BUFFER	    0x10000ull
+#define RING        0x1000ull
+#define BUFFER      0x10000ull
 #define QUEUE_SIZE  8
 
 struct rng_fixture {
@@ -31,7 +31,8 @@ static void start_driver(struct rng_fixture *fixture, uint64_t features)
 {
 	fixture->ring = driver_ring_at(&fixture->memory, RING, QUEUE_SIZE);
 	memset(fixture->memory.regions[0].host + RING, 0, DRIVER_RING_SPACE);
-	assert_true(driver_negotiate(&fixture->mmio, VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | features));
+	assert_true(
+		driver_negotiate(&fixture->mmio, VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | features));
 	assert_true(driver_set_up_queue(&fixture->mmio, 0, &fixture->ring));
 	driver_run(&fixture->mmio);
 }
@@ -88,7 +89,8 @@ static void request_is_filled_with_random_bytes(void **state)
 	driver_describe(&fixture->ring, 3, BUFFER + 0x1000, 24, DRIVER_WRITE, 0);
 	driver_offer(&fixture->ring, 0);
 	assert_int_equal(request(fixture, 0), 64);
-	/* Fewer than eight bytes of 40 that are not zero: less likely than any failure of the machine. */
+	/* Fewer than eight bytes of 40 that are not zero: less likely than any failure of the
+	 * machine. */
 	assert_in_range(count_changed(fixture, BUFFER, 40), 8, 40);
 	assert_in_range(count_changed(fixture, BUFFER + 0x1000, 24), 4, 24);
 	assert_int_equal(count_changed(fixture, BUFFER + 40, 0x1000 - 40), 0);

@@ -15,17 +15,17 @@
 #include <cmocka.h>
 
 #define MEMORY_SIZE 0x100000ull
-#define RINGS	    0x1000ull
-#define BUFFERS	    0x40000ull
+#define RINGS       0x1000ull
+#define BUFFERS     0x40000ull
 #define BUFFER_SIZE 0x1000ull /* of each descriptor of each queue */
 #define QUEUE_SIZE  8
-#define QUEUES	    8
+#define QUEUES      8
 
 /* Section 5.3.2; queues 0 and 1 are those of port 0, which we do not offer. */
-#define CONTROL_RECEIVE	 2
+#define CONTROL_RECEIVE  2
 #define CONTROL_TRANSMIT 3
-#define RECEIVE(port)	 (2 * (port) + 2)
-#define TRANSMIT(port)	 (2 * (port) + 3)
+#define RECEIVE(port)    (2 * (port) + 2)
+#define TRANSMIT(port)   (2 * (port) + 3)
 
 struct console_fixture {
 	struct guest_memory memory;
@@ -60,8 +60,8 @@ static void start_driver(struct console_fixture *fixture)
 		VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_CONSOLE_F_MULTIPORT)));
 	memset(fixture->memory.regions[0].host + RINGS, 0, QUEUES * DRIVER_RING_SPACE);
 	for (unsigned int i = 0; i < QUEUES; i++) {
-		fixture->rings[i] = driver_ring_at(&fixture->memory, RINGS + i * DRIVER_RING_SPACE,
-			QUEUE_SIZE);
+		fixture->rings[i] =
+			driver_ring_at(&fixture->memory, RINGS + i * DRIVER_RING_SPACE, QUEUE_SIZE);
 		fixture->next_descriptor[i] = 0;
 		assert_true(driver_set_up_queue(&fixture->mmio, i, &fixture->rings[i]));
 	}
@@ -84,15 +84,15 @@ static int set_up(void **state)
 	for (unsigned int i = 1; i < CONSOLE_PORTS; i++) {
 		int pair[2];
 
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-					 pair),
+		assert_int_equal(
+			socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
 			0);
 		options.fds[i] = pair[0];
 		fixture->ours[i] = pair[1];
 	}
 	assert_int_equal(virtio_console_create(&fixture->memory, &options, &fixture->console), 0);
-	virtio_mmio_attach(&fixture->mmio, virtio_console_device(fixture->console), raise_line,
-		fixture);
+	virtio_mmio_attach(
+		&fixture->mmio, virtio_console_device(fixture->console), raise_line, fixture);
 	start_driver(fixture);
 	*state = fixture;
 	return 0;
@@ -122,8 +122,8 @@ static uint8_t *buffer(struct console_fixture *fixture, unsigned int queue, uint
 }
 
 /* Adds a buffer without a notification; its head. */
-static uint16_t add(struct console_fixture *fixture, unsigned int queue, const void *data,
-	uint32_t length)
+static uint16_t add(
+	struct console_fixture *fixture, unsigned int queue, const void *data, uint32_t length)
 {
 	uint16_t index = fixture->next_descriptor[queue]++ % QUEUE_SIZE;
 
@@ -134,15 +134,15 @@ static uint16_t add(struct console_fixture *fixture, unsigned int queue, const v
 	return index;
 }
 
-static void give(struct console_fixture *fixture, unsigned int queue, const void *data,
-	uint32_t length)
+static void give(
+	struct console_fixture *fixture, unsigned int queue, const void *data, uint32_t length)
 {
 	add(fixture, queue, data, length);
 	driver_notify(&fixture->mmio, queue);
 }
 
-static void send_control(struct console_fixture *fixture, uint32_t id, uint16_t event,
-	uint16_t value)
+static void send_control(
+	struct console_fixture *fixture, uint32_t id, uint16_t event, uint16_t value)
 {
 	struct virtio_console_control message = {.id = id, .event = event, .value = value};
 	uint32_t head, length;
@@ -198,8 +198,8 @@ static void assert_arrived(struct console_fixture *fixture, unsigned int port, c
 	assert_memory_equal(data, expected, (size_t)n);
 }
 
-static void assert_used(struct console_fixture *fixture, unsigned int queue, uint32_t head,
-	uint32_t length)
+static void assert_used(
+	struct console_fixture *fixture, unsigned int queue, uint32_t head, uint32_t length)
 {
 	uint32_t used_head, used_length;
 
@@ -276,8 +276,8 @@ static void device_not_ready_gets_no_ports(void **state)
 
 static void malformed_control_messages_are_ignored(void **state)
 {
-	static const uint32_t ports[] = {0, CONSOLE_PORTS, CONSOLE_PORTS + 1, 0x7fffffff, 0x80000000,
-		UINT32_MAX};
+	static const uint32_t ports[] = {
+		0, CONSOLE_PORTS, CONSOLE_PORTS + 1, 0x7fffffff, 0x80000000, UINT32_MAX};
 	struct console_fixture *fixture = *state;
 	uint8_t bytes[64];
 
@@ -440,7 +440,8 @@ static size_t fill_socket(struct console_fixture *fixture)
 
 	/* Small, so that a few chains fill it. The kernel rounds it up. */
 	for (unsigned int i = 0; i < 2; i++)
-		setsockopt(fixture->ours[1], SOL_SOCKET, i ? SO_RCVBUF : SO_SNDBUF, &size, sizeof(size));
+		setsockopt(fixture->ours[1], SOL_SOCKET, i ? SO_RCVBUF : SO_SNDBUF, &size,
+			sizeof(size));
 	do {
 		give(fixture, TRANSMIT(1), block, sizeof(block));
 		sent += sizeof(block);
@@ -592,8 +593,8 @@ static void reset_in_the_middle_forgets_held_chains(void **state)
 	struct console_fixture *fixture = *state;
 	size_t arrived;
 
-	fill_socket(fixture);			    /* one is held for room */
-	give(fixture, RECEIVE(1), NULL, 64);	    /* one is held for input */
+	fill_socket(fixture);                /* one is held for room */
+	give(fixture, RECEIVE(1), NULL, 64); /* one is held for input */
 	send_control(fixture, 0xffffffff, VIRTIO_CONSOLE_DEVICE_READY, 1);
 	driver_write(&fixture->mmio, VIRTIO_MMIO_STATUS, 0);
 	/* The buffers belong to someone else now: nothing may be read from or written to them. */

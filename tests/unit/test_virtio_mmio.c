@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #define MEMORY_SIZE 0x20000ull
-#define RING	    0x1000ull
-#define QUEUES	    2
+#define RING        0x1000ull
+#define QUEUES      2
 #define CONFIG_SIZE 12
 #define QUEUE_SIZE  16
 #define VERSION_1   VIRTIO_FEATURE(VIRTIO_F_VERSION_1)
@@ -53,15 +53,15 @@ static void counting_reset(struct virtio_device *device)
 	assert_false(device->running);
 }
 
-static void counting_read_config(struct virtio_device *device, size_t offset, void *data,
-	size_t length)
+static void counting_read_config(
+	struct virtio_device *device, size_t offset, void *data, size_t length)
 {
 	assert_true(offset <= CONFIG_SIZE && length <= CONFIG_SIZE - offset);
 	memcpy(data, ((struct counting_device *)device)->config + offset, length);
 }
 
-static void counting_write_config(struct virtio_device *device, size_t offset, const void *data,
-	size_t length)
+static void counting_write_config(
+	struct virtio_device *device, size_t offset, const void *data, size_t length)
 {
 	assert_true(offset <= CONFIG_SIZE && length <= CONFIG_SIZE - offset);
 	memcpy(((struct counting_device *)device)->config + offset, data, length);
@@ -97,8 +97,8 @@ static int set_up(void **state)
 		fixture->counting.config[i] = (uint8_t)(0x10 + i);
 	virtio_mmio_attach(&fixture->mmio, device, raise_line, fixture);
 	for (unsigned int i = 0; i < QUEUES; i++)
-		fixture->rings[i] = driver_ring_at(&fixture->memory, RING + i * DRIVER_RING_SPACE,
-			QUEUE_SIZE);
+		fixture->rings[i] =
+			driver_ring_at(&fixture->memory, RING + i * DRIVER_RING_SPACE, QUEUE_SIZE);
 	*state = fixture;
 	return 0;
 }
@@ -336,8 +336,8 @@ static void driver_cannot_say_that_the_device_needs_a_reset(void **state)
 	driver_write(&fixture->mmio, VIRTIO_MMIO_STATUS,
 		DRIVER_STATUS_FEATURES | VIRTIO_CONFIG_S_NEEDS_RESET);
 	assert_int_equal(status(fixture), DRIVER_STATUS_FEATURES);
-	driver_write(&fixture->mmio, VIRTIO_MMIO_STATUS, 0xffffff00 | DRIVER_STATUS_RUNNING |
-			VIRTIO_CONFIG_S_NEEDS_RESET);
+	driver_write(&fixture->mmio, VIRTIO_MMIO_STATUS,
+		0xffffff00 | DRIVER_STATUS_RUNNING | VIRTIO_CONFIG_S_NEEDS_RESET);
 	assert_int_equal(status(fixture), DRIVER_STATUS_RUNNING);
 }
 
@@ -499,8 +499,8 @@ static void queue_ready_takes_one_only(void **state)
 
 static void queues_that_do_not_exist_can_be_selected_without_harm(void **state)
 {
-	static const uint32_t indexes[] = {QUEUES, VIRTIO_QUEUES_MAX, 0x7fffffff, 0x80000000,
-		UINT32_MAX};
+	static const uint32_t indexes[] = {
+		QUEUES, VIRTIO_QUEUES_MAX, 0x7fffffff, 0x80000000, UINT32_MAX};
 	struct mmio_fixture *fixture = *state;
 	struct virtqueue before[VIRTIO_QUEUES_MAX];
 
@@ -518,8 +518,8 @@ static void queues_that_do_not_exist_can_be_selected_without_harm(void **state)
 
 static void notifications_of_queues_that_do_not_exist_are_ignored(void **state)
 {
-	static const uint32_t indexes[] = {QUEUES, VIRTIO_QUEUES_MAX, 0x10000, 0x80000000,
-		UINT32_MAX};
+	static const uint32_t indexes[] = {
+		QUEUES, VIRTIO_QUEUES_MAX, 0x10000, 0x80000000, UINT32_MAX};
 	struct mmio_fixture *fixture = *state;
 
 	start_driver(fixture);
@@ -570,8 +570,8 @@ static void registers_are_accessed_in_aligned_words_only(void **state)
 
 static void unknown_registers_read_as_zero(void **state)
 {
-	static const uint64_t offsets[] = {0x28, 0x3c, 0x40, 0x4c, 0x54, 0x58, 0x5c, 0x74, 0xa8,
-		0xc8, 0xd0, 0xf8};
+	static const uint64_t offsets[] = {
+		0x28, 0x3c, 0x40, 0x4c, 0x54, 0x58, 0x5c, 0x74, 0xa8, 0xc8, 0xd0, 0xf8};
 	struct mmio_fixture *fixture = *state;
 
 	start_driver(fixture);
@@ -607,7 +607,9 @@ static void configuration_is_read_in_any_width_inside_its_size(void **state)
 			virtio_mmio_read(&fixture->mmio, VIRTIO_MMIO_CONFIG + offset, data, width);
 			for (size_t i = 0; i < sizeof(data); i++)
 				assert_int_equal(data[i],
-					i >= width ? 0xee : inside ? 0x10 + offset + i : 0);
+					i >= width       ? 0xee
+						: inside ? 0x10 + offset + i
+							 : 0);
 		}
 	}
 }
@@ -619,7 +621,8 @@ static void configuration_is_not_written_past_its_end(void **state)
 
 	for (size_t width = 1; width <= 8; width *= 2)
 		for (uint64_t offset = CONFIG_SIZE - width + 1; offset < 64; offset++)
-			virtio_mmio_write(&fixture->mmio, VIRTIO_MMIO_CONFIG + offset, &value, width);
+			virtio_mmio_write(
+				&fixture->mmio, VIRTIO_MMIO_CONFIG + offset, &value, width);
 	for (uint8_t i = 0; i < CONFIG_SIZE; i++)
 		assert_int_equal(fixture->counting.config[i], 0x10 + i);
 	virtio_mmio_write(&fixture->mmio, VIRTIO_MMIO_CONFIG + 4, &value, 8);

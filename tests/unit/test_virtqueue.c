@@ -11,10 +11,10 @@
 #include <cmocka.h>
 
 #define MEMORY_SIZE 0x40000ull
-#define RING	    0x1000ull
-#define TABLE	    0x8000ull /* an indirect table */
-#define BUFFER	    0x20000ull
-#define SIZE	    8
+#define RING        0x1000ull
+#define TABLE       0x8000ull /* an indirect table */
+#define BUFFER      0x20000ull
+#define SIZE        8
 
 struct queue_fixture {
 	struct guest_memory memory;
@@ -110,7 +110,10 @@ static void direct_chain_is_split_into_readable_and_writable(void **state)
 	assert_memory_equal(text, "cde", 3);
 	assert_int_equal(virtqueue_chain_read(&fixture->chain, 7, text, 3), 0);
 	assert_int_equal(virtqueue_chain_write(&fixture->chain, 3, "0123456789", 10), 8);
-	assert_memory_equal(buffer(fixture, BUFFER + 0x200), "\0\0\0" "01", 5);
+	assert_memory_equal(buffer(fixture, BUFFER + 0x200),
+		"\0\0\0"
+		"01",
+		5);
 	assert_memory_equal(buffer(fixture, BUFFER + 0x300), "234567\0", 7);
 	assert_int_equal(virtqueue_chain_write(&fixture->chain, 11, "x", 1), 0);
 	assert_int_equal(pop(fixture), 0);
@@ -303,12 +306,14 @@ static void interrupt_flag_decides_without_the_event_index(void **state)
 	push_one(fixture);
 	assert_true(virtqueue_needs_interrupt(&fixture->queue));
 	assert_false(virtqueue_needs_interrupt(&fixture->queue));
-	driver_word_set(&fixture->ring, fixture->ring.available, 1); /* VRING_AVAIL_F_NO_INTERRUPT */
+	driver_word_set(
+		&fixture->ring, fixture->ring.available, 1); /* VRING_AVAIL_F_NO_INTERRUPT */
 	push_one(fixture);
 	assert_false(virtqueue_needs_interrupt(&fixture->queue));
 }
 
-/* What the driver wants to hear of is written in 16 bits without context; try all around the wrap. */
+/* What the driver wants to hear of is written in 16 bits without context; try all around the wrap.
+ */
 static void event_index_interrupts_exactly_when_passed(void **state)
 {
 	struct queue_fixture *fixture = *state;
@@ -323,7 +328,8 @@ static void event_index_interrupts_exactly_when_passed(void **state)
 				fixture->queue.next_used = (uint16_t)(start + batch);
 				fixture->queue.signalled_used = (uint16_t)start;
 				driver_set_used_event(&fixture->ring, event);
-				assert_int_equal(virtqueue_needs_interrupt(&fixture->queue), passed);
+				assert_int_equal(
+					virtqueue_needs_interrupt(&fixture->queue), passed);
 				assert_false(virtqueue_needs_interrupt(&fixture->queue));
 			}
 		}
@@ -357,7 +363,8 @@ static void notification_is_asked_for_at_the_next_entry(void **state)
 
 /* ---- malicious drivers: rings */
 
-static void assert_not_started(struct queue_fixture *fixture, struct driver_ring ring, uint32_t size)
+static void assert_not_started(
+	struct queue_fixture *fixture, struct driver_ring ring, uint32_t size)
 {
 	driver_queue_init(&fixture->queue, &fixture->memory, &ring);
 	fixture->queue.size = size;
@@ -368,8 +375,8 @@ static void assert_not_started(struct queue_fixture *fixture, struct driver_ring
 static void queue_sizes_that_are_no_power_of_two_are_refused(void **state)
 {
 	struct queue_fixture *fixture = *state;
-	static const uint32_t sizes[] = {0, 3, 6, 255, 257, 512, 0x8000, 0x10000, 0x80000000,
-		UINT32_MAX};
+	static const uint32_t sizes[] = {
+		0, 3, 6, 255, 257, 512, 0x8000, 0x10000, 0x80000000, UINT32_MAX};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
 		assert_not_started(fixture, fixture->ring, sizes[i]);
@@ -544,8 +551,8 @@ static void buffers_outside_of_ram_are_refused(void **state)
 	driver_offer(&fixture->ring, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
 		for (uint16_t flags = 0; flags <= DRIVER_WRITE; flags += DRIVER_WRITE) {
-			driver_describe(&fixture->ring, 0, buffers[i].address, buffers[i].length,
-				flags, 0);
+			driver_describe(
+				&fixture->ring, 0, buffers[i].address, buffers[i].length, flags, 0);
 			assert_int_equal(pop(fixture), -EBADMSG);
 		}
 	}
@@ -649,7 +656,8 @@ static void indirect_tables_of_odd_lengths_are_refused(void **state)
 static void indirect_tables_outside_of_ram_are_refused(void **state)
 {
 	struct queue_fixture *fixture = *state;
-	static const uint64_t places[] = {MEMORY_SIZE, MEMORY_SIZE - 16, UINT64_MAX - 15, 0xd0000000};
+	static const uint64_t places[] = {
+		MEMORY_SIZE, MEMORY_SIZE - 16, UINT64_MAX - 15, 0xd0000000};
 
 	driver_offer(&fixture->ring, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
@@ -699,7 +707,8 @@ static void table_longer_than_the_spans_is_refused(void **state)
 	for (uint16_t i = 0; i <= VIRTQUEUE_SPANS_MAX; i++)
 		driver_table_set(&fixture->ring, TABLE, i, BUFFER, 1,
 			i < VIRTQUEUE_SPANS_MAX ? DRIVER_NEXT : 0, (uint16_t)(i + 1));
-	driver_describe(&fixture->ring, 0, TABLE, (VIRTQUEUE_SPANS_MAX + 1) * 16, DRIVER_INDIRECT, 0);
+	driver_describe(
+		&fixture->ring, 0, TABLE, (VIRTQUEUE_SPANS_MAX + 1) * 16, DRIVER_INDIRECT, 0);
 	assert_refused(fixture);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's side of a split virtqueue and of the virtio-mmio registers, for tests and fuzzers that
- * play the guest, an honest one or not. Nothing here checks anything: whoever wants a malformed
- * descriptor writes one.
+ * The driver's side of a split virtqueue and of the virtio-mmio registers, for tests and fuzzers
+ * that play the guest, an honest one or not. Nothing here checks anything: whoever wants a
+ * malformed descriptor writes one.
  */
 #ifndef APPC_TESTS_UNIT_VIRTIO_DRIVER_H
 #define APPC_TESTS_UNIT_VIRTIO_DRIVER_H
@@ -28,7 +28,8 @@ struct driver_descriptor {
 	uint16_t flags, next;
 };
 
-/* RAM from guest physical address 0; an allocation of its own, so that ASan guards both its ends. */
+/* RAM from guest physical address 0; an allocation of its own, so that ASan guards both its ends.
+ */
 static inline void driver_memory_create(struct guest_memory *memory, uint64_t size)
 {
 	uint8_t *host = aligned_alloc(4096, size);
@@ -99,21 +100,23 @@ static inline void driver_describe(struct driver_ring *ring, uint16_t index, uin
 /* Puts a head into the available ring. */
 static inline void driver_offer(struct driver_ring *ring, uint16_t head)
 {
-	driver_word_set(ring, ring->available + 4 + 2ull * (ring->next_available % ring->size), head);
+	driver_word_set(
+		ring, ring->available + 4 + 2ull * (ring->next_available % ring->size), head);
 	ring->next_available++;
 	driver_word_set(ring, ring->available + 2, ring->next_available);
 }
 
 /* One descriptor, offered at once. */
-static inline void driver_offer_buffer(struct driver_ring *ring, uint16_t index, uint64_t address,
-	uint32_t length, uint16_t flags)
+static inline void driver_offer_buffer(
+	struct driver_ring *ring, uint16_t index, uint64_t address, uint32_t length, uint16_t flags)
 {
 	driver_describe(ring, index, address, length, flags, 0);
 	driver_offer(ring, index);
 }
 
 /* Takes the next entry of the used ring. */
-static inline bool driver_take_used(struct driver_ring *ring, uint32_t *ret_id, uint32_t *ret_length)
+static inline bool driver_take_used(
+	struct driver_ring *ring, uint32_t *ret_id, uint32_t *ret_length)
 {
 	uint64_t element = ring->used + 4 + 8ull * (ring->next_used % ring->size);
 
@@ -137,8 +140,8 @@ static inline uint16_t driver_available_event(const struct driver_ring *ring)
 
 /* ---- the queue alone, without a transport */
 
-static inline void driver_queue_init(struct virtqueue *queue, const struct guest_memory *memory,
-	const struct driver_ring *ring)
+static inline void driver_queue_init(
+	struct virtqueue *queue, const struct guest_memory *memory, const struct driver_ring *ring)
 {
 	*queue = (struct virtqueue){
 		.memory = memory,
@@ -176,15 +179,16 @@ static inline bool driver_negotiate(struct virtio_mmio *mmio, uint64_t features)
 	driver_write(mmio, VIRTIO_MMIO_STATUS, DRIVER_STATUS_DRIVER);
 	for (uint32_t half = 0; half < 2; half++) {
 		driver_write(mmio, VIRTIO_MMIO_DRIVER_FEATURES_SEL, half);
-		driver_write(mmio, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> (32 * half)));
+		driver_write(
+			mmio, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> (32 * half)));
 	}
 	driver_write(mmio, VIRTIO_MMIO_STATUS, DRIVER_STATUS_FEATURES);
 	return driver_read(mmio, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
 /* Step 7 for one queue. Returns whether it became ready. */
-static inline bool driver_set_up_queue(struct virtio_mmio *mmio, uint32_t index,
-	const struct driver_ring *ring)
+static inline bool driver_set_up_queue(
+	struct virtio_mmio *mmio, uint32_t index, const struct driver_ring *ring)
 {
 	driver_write(mmio, VIRTIO_MMIO_QUEUE_SEL, index);
 	driver_write(mmio, VIRTIO_MMIO_QUEUE_NUM, ring->size);
