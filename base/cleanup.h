@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define _cleanup_(function)   __attribute__((cleanup(function)))
+#define _cleanup_(function)    __attribute__((cleanup(function)))
 #define _printf_(string, rest) __attribute__((format(printf, string, rest)))
 
 static inline void cleanup_free(void *pointer)
@@ -48,20 +48,20 @@ static inline void cleanup_closedir(DIR **directory)
 #define _cleanup_closedir_ _cleanup_(cleanup_closedir)
 
 /* Hands the owned value to someone else; the variable no longer owns anything. */
-#define TAKE_FD(fd)                                                                                \
-	({                                                                                         \
-		int *_fd = &(fd);                                                                  \
-		int _taken = *_fd;                                                                 \
-		*_fd = -1;                                                                         \
-		_taken;                                                                            \
+#define TAKE_FD(fd)                \
+	({                         \
+		int *_fd = &(fd);  \
+		int _taken = *_fd; \
+		*_fd = -1;         \
+		_taken;            \
 	})
 
-#define TAKE_PTR(pointer)                                                                          \
-	({                                                                                         \
-		__typeof__(pointer) *_pointer = &(pointer);                                        \
-		__typeof__(pointer) _taken = *_pointer;                                            \
-		*_pointer = NULL;                                                                  \
-		_taken;                                                                            \
+#define TAKE_PTR(pointer)                                   \
+	({                                                  \
+		__typeof__(pointer) *_pointer = &(pointer); \
+		__typeof__(pointer) _taken = *_pointer;     \
+		*_pointer = NULL;                           \
+		_taken;                                     \
 	})
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))

@@ -19,7 +19,8 @@ static int file_openat2(int dirfd, const char *path, int flags, mode_t mode, uin
 	};
 	long fd;
 
-	/* The kernel answers -EAGAIN when a rename raced with the walk; it asks to be called again. */
+	/* The kernel answers -EAGAIN when a rename raced with the walk; it asks to be called again.
+	 */
 	for (int tries = 0; tries < 64; tries++) {
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 		if (fd >= 0 || errno != EAGAIN)
@@ -187,9 +188,9 @@ int directory_create_path(int dirfd, const char *path, mode_t mode)
 		if (mkdirat(dirfd, copy, mode) < 0 && errno != EEXIST)
 			return -errno;
 		if (!end)
-			return fstatat(dirfd, copy, &st, 0) < 0 ? -errno :
-				S_ISDIR(st.st_mode)		? 0 :
-								  -ENOTDIR;
+			return fstatat(dirfd, copy, &st, 0) < 0 ? -errno
+				: S_ISDIR(st.st_mode)           ? 0
+								: -ENOTDIR;
 		*c = '/';
 	}
 	return 0;

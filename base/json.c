@@ -36,8 +36,8 @@ int json_parse(const char *data, size_t length, const char *what, json_t **ret, 
 	json_t *json;
 
 	if (!json_depth_is_bounded(data, length))
-		return error_set(err, -EINVAL, "%s: nested deeper than %d levels", what,
-			JSON_DEPTH_MAX);
+		return error_set(
+			err, -EINVAL, "%s: nested deeper than %d levels", what, JSON_DEPTH_MAX);
 	json = json_loadb(data, length, JSON_REJECT_DUPLICATES, &error);
 	if (!json)
 		return error_set(err, -EINVAL, "%s: line %d, column %d: %s", what, error.line,

@@ -75,8 +75,10 @@ static bool file_has_word(const char *path, const char *word)
 static bool check_overlay(void)
 {
 	/* A module may be loaded on the first mount only. */
-	if (file_has_word("/proc/filesystems", "overlay") || access("/sys/module/overlay", F_OK) == 0)
-		return print_fact(GOOD, "overlayfs", "root filesystems share what they have in common");
+	if (file_has_word("/proc/filesystems", "overlay") ||
+		access("/sys/module/overlay", F_OK) == 0)
+		return print_fact(
+			GOOD, "overlayfs", "root filesystems share what they have in common");
 	return print_fact(geteuid() == 0 ? FATAL : WITHOUT, "overlayfs",
 		"not in /proc/filesystems; try \"modprobe overlay\"");
 }
@@ -108,8 +110,10 @@ static bool check_cgroups(void)
 	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
 		return print_fact(GOOD, "cgroups", "version 2");
 	if (access("/sys/fs/cgroup/memory", F_OK) == 0)
-		return print_fact(GOOD, "cgroups", "version 1 (limits inside a pod do not depend on it)");
-	return print_fact(WITHOUT, "cgroups", "none mounted (limits inside a pod do not depend on it)");
+		return print_fact(
+			GOOD, "cgroups", "version 1 (limits inside a pod do not depend on it)");
+	return print_fact(
+		WITHOUT, "cgroups", "none mounted (limits inside a pod do not depend on it)");
 }
 
 static bool check_landlock(void)
@@ -157,6 +161,7 @@ int command_check(struct cli *cli, int argc, char **argv)
 		printf("%s %s on %s\n", host.sysname, host.release, host.machine);
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
 		pods_can_run = checks[i]() && pods_can_run;
-	printf(pods_can_run ? "Pods can run here.\n" : "Pods cannot run here: see each line with NO.\n");
+	printf(pods_can_run ? "Pods can run here.\n"
+			    : "Pods cannot run here: see each line with NO.\n");
 	return pods_can_run ? 0 : 1;
 }

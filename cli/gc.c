@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-#define GRACE_DEFAULT		(30 * 60)
+#define GRACE_DEFAULT           (30 * 60)
 #define EXPIRE_PREPARED_DEFAULT (24 * 60 * 60)
-#define DURATION_MAX		(100ll * 365 * 24 * 60 * 60)
+#define DURATION_MAX            (100ll * 365 * 24 * 60 * 60)
 
 /* Durations as Go writes them: "30m", "1h30m", "24h0m0s", "0". */
 static int parse_duration(struct cli *cli, const char *name, const char *text, int64_t *ret)
@@ -36,8 +36,8 @@ static int parse_duration(struct cli *cli, const char *name, const char *text, i
 				break;
 		if (digits >= sizeof(number) || !checked_parse_u64(number, DURATION_MAX, &value) ||
 			unit == ARRAY_SIZE(units))
-			return cli_usage(cli, "--%s: \"%s\" is not a duration like \"1h30m\"", name,
-				text);
+			return cli_usage(
+				cli, "--%s: \"%s\" is not a duration like \"1h30m\"", name, text);
 		sum += (int64_t)value * units[unit].seconds;
 		if (sum > DURATION_MAX)
 			sum = DURATION_MAX;

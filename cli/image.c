@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define PROGRESS_AFTER_NS 1000000000ll
-#define SHORT_ID	  19 /* "sha512-" and 12 digits */
+#define SHORT_ID          19 /* "sha512-" and 12 digits */
 
 struct progress {
 	const char *source;
@@ -33,7 +33,8 @@ static void show_progress(void *context, uint64_t done, uint64_t total)
 	struct progress *progress = context;
 	int64_t now = monotonic_now();
 
-	if (now - progress->start < PROGRESS_AFTER_NS || now - progress->last < PROGRESS_AFTER_NS / 5)
+	if (now - progress->start < PROGRESS_AFTER_NS ||
+		now - progress->last < PROGRESS_AFTER_NS / 5)
 		return;
 	progress->last = now;
 	progress->shown = true;
@@ -95,12 +96,12 @@ static int image_import(struct cli *cli, int argc, char **argv)
 static json_t *image_json(const struct store_image *image)
 {
 	const char *version = appc_pairs_get(&image->manifest->labels, "version");
-	json_t *name = version ? json_sprintf("%s:%s", image->manifest->name, version) :
-				 json_string(image->manifest->name);
+	json_t *name = version ? json_sprintf("%s:%s", image->manifest->name, version)
+			       : json_string(image->manifest->name);
 
 	return json_pack("{s:s, s:o, s:I, s:I, s:I}", "id", image->id, "name", name, "import_time",
-		(json_int_t)image->import_time, "last_used_time", (json_int_t)image->last_used, "size",
-		(json_int_t)image->size);
+		(json_int_t)image->import_time, "last_used_time", (json_int_t)image->last_used,
+		"size", (json_int_t)image->size);
 }
 
 static void print_size(uint64_t size, char *text, size_t room)
@@ -155,16 +156,16 @@ static int image_list(struct cli *cli, int argc, char **argv)
 		return cli_print_json(cli, list);
 	if (!no_legend)
 		printf("ID\tNAME\tSIZE\tIMPORT TIME\tLAST USED\n");
-	json_array_foreach(list, i, image) {
+	json_array_foreach (list, i, image) {
 		char size[32], imported[40], used[40];
 
 		print_size((uint64_t)json_integer_value(json_object_get(image, "size")), size,
 			sizeof(size));
-		cli_format_time(json_integer_value(json_object_get(image, "import_time")) *
-				1000000000ll,
+		cli_format_time(
+			json_integer_value(json_object_get(image, "import_time")) * 1000000000ll,
 			imported);
-		cli_format_time(json_integer_value(json_object_get(image, "last_used_time")) *
-				1000000000ll,
+		cli_format_time(
+			json_integer_value(json_object_get(image, "last_used_time")) * 1000000000ll,
 			used);
 		printf("%.*s\t%s\t%s\t%s\t%s\n", full ? STORE_IMAGE_ID_SIZE : SHORT_ID,
 			json_string_value(json_object_get(image, "id")),
@@ -189,7 +190,8 @@ int command_image(struct cli *cli, int argc, char **argv)
 	}
 	if (argc >= 2 && strcmp(argv[1], "--help"))
 		return cli_usage(cli, "unknown command \"%s\"", argv[1]);
-	printf("%s.\n\nUsage: appc-vm image COMMAND [flags]\n\nCommands:\n", cli->command->description);
+	printf("%s.\n\nUsage: appc-vm image COMMAND [flags]\n\nCommands:\n",
+		cli->command->description);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-14s %s\n", commands[i].name, commands[i].description);
 	return argc >= 2 ? 0 : CLI_STATUS_ERROR;

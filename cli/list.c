@@ -23,19 +23,23 @@ static void print_pod(const json_t *pod, bool full)
 	char created[40], started[40];
 	size_t i;
 
-	cli_format_time(json_integer_value(json_object_get(pod, "created_at")) * 1000000000ll, created);
-	cli_format_time(json_integer_value(json_object_get(pod, "started_at")) * 1000000000ll, started);
+	cli_format_time(
+		json_integer_value(json_object_get(pod, "created_at")) * 1000000000ll, created);
+	cli_format_time(
+		json_integer_value(json_object_get(pod, "started_at")) * 1000000000ll, started);
 	if (json_array_size(apps) == 0)
 		printf("%.*s\t-\t-\t%s\t%s\t%s\n", full ? POD_UUID_SIZE : SHORT_UUID,
 			text_of(pod, "name"), text_of(pod, "state"), created, started);
 	/* The pod's columns stand beside its first app only. */
-	json_array_foreach(apps, i, app) {
+	json_array_foreach (apps, i, app) {
 		if (i == 0)
 			printf("%.*s\t%s\t%s\t%s\t%s\t%s\n", full ? POD_UUID_SIZE : SHORT_UUID,
 				text_of(pod, "name"), text_of(app, "name"),
-				text_of(app, "image_name"), text_of(pod, "state"), created, started);
+				text_of(app, "image_name"), text_of(pod, "state"), created,
+				started);
 		else
-			printf("\t%s\t%s\t\t\t\n", text_of(app, "name"), text_of(app, "image_name"));
+			printf("\t%s\t%s\t\t\t\n", text_of(app, "name"),
+				text_of(app, "image_name"));
 	}
 }
 

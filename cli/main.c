@@ -20,8 +20,9 @@ static const struct cli_command commands[] = {
 
 static void print_help(FILE *stream)
 {
-	fprintf(stream, "appc-vm runs pods of app containers, each in a virtual machine of its own.\n\n"
-			"Usage: appc-vm [--dir=DIR] [--debug] COMMAND [flags] [arguments]\n\nCommands:\n");
+	fprintf(stream,
+		"appc-vm runs pods of app containers, each in a virtual machine of its own.\n\n"
+		"Usage: appc-vm [--dir=DIR] [--debug] COMMAND [flags] [arguments]\n\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].description);
 	fprintf(stream, "\n\"appc-vm COMMAND --help\" describes a command.\n");
@@ -65,8 +66,9 @@ int main(int argc, char **argv)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	cli.start = now.tv_sec * 1000000000ll + now.tv_nsec;
-	if (argc >= 2 && (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") ||
-				 !strcmp(argv[1], "-h"))) {
+	if (argc >= 2 &&
+		(!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") ||
+			!strcmp(argv[1], "-h"))) {
 		print_help(stdout);
 		return 0;
 	}

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#define OPTIONS_MAX 64
+#define OPTIONS_MAX         64
 #define DATA_DIRECTORY_ROOT "/var/lib/appc-vm"
 
 int cli_usage(struct cli *cli, const char *format, ...)
@@ -57,7 +57,8 @@ static int parse_flag(struct cli *cli, const struct cli_option *option, const ch
 	return 0;
 }
 
-int cli_parse(struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
+int cli_parse(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
 {
 	bool help = false;
 	const struct cli_option everywhere[] = {
@@ -77,8 +78,8 @@ int cli_parse(struct cli *cli, const struct cli_option *options, size_t count, i
 	memcpy(all + count, everywhere, sizeof(everywhere));
 	for (size_t i = 0; i < total; i++) {
 		long_options[i].name = all[i].name;
-		long_options[i].has_arg =
-			all[i].kind == CLI_STRING ? required_argument : optional_argument;
+		long_options[i].has_arg = all[i].kind == CLI_STRING ? required_argument
+								    : optional_argument;
 		long_options[i].val = 1;
 	}
 	optind = 1;
@@ -125,12 +126,12 @@ int cli_open_data(struct cli *cli)
 		snprintf(path, sizeof(path), "%s/.local/share/appc-vm", home ? home : "");
 	r = directory_create_path(AT_FDCWD, path, 0755);
 	if (r < 0)
-		return error_set_errno(&cli->error, r, "cannot create the data directory \"%s\"",
-			path);
+		return error_set_errno(
+			&cli->error, r, "cannot create the data directory \"%s\"", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return error_set_errno(&cli->error, -errno, "cannot open the data directory \"%s\"",
-			path);
+		return error_set_errno(
+			&cli->error, -errno, "cannot open the data directory \"%s\"", path);
 	return fd;
 }
 

@@ -50,7 +50,8 @@ static json_t *app_json(const struct pod *pod, const struct appc_runtime_app *ap
 	json_object_set_new(object, "name", json_string(app->name));
 	json_object_set_new(object, "state", json_string(app_state(pod, record)));
 	json_object_set_new(object, "image_id", json_string(app->image_id ? app->image_id : ""));
-	json_object_set_new(object, "image_name", json_string(app->image_name ? app->image_name : ""));
+	json_object_set_new(
+		object, "image_name", json_string(app->image_name ? app->image_name : ""));
 	copy_time(object, record, "started_at");
 	copy_time(object, record, "finished_at");
 	copy_value(object, record, "exit_code");
@@ -65,7 +66,8 @@ static json_t *pairs_json(const struct appc_pairs *pairs)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < pairs->count; i++)
-		json_object_set_new(object, pairs->items[i].name, json_string(pairs->items[i].value));
+		json_object_set_new(
+			object, pairs->items[i].name, json_string(pairs->items[i].value));
 	return object;
 }
 
@@ -82,8 +84,8 @@ static void add_apps(json_t *object, const struct pod *pod)
 			json_array_append_new(names, json_string(manifest->apps[i].name));
 			json_array_append_new(apps, app_json(pod, &manifest->apps[i]));
 		}
-		json_object_set_new(object, "user_annotations",
-			pairs_json(&manifest->user_annotations));
+		json_object_set_new(
+			object, "user_annotations", pairs_json(&manifest->user_annotations));
 		json_object_set_new(object, "user_labels", pairs_json(&manifest->user_labels));
 	}
 	json_object_set_new(object, "app_names", names);

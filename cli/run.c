@@ -22,7 +22,8 @@
 #define MEMORY_BYTES_MIN (1 << 20)
 
 struct run_flags {
-	const char *flavour, *pod_manifest, *memory, *cpus, *hostname, *timing, *uuid_file, *kernel, *init;
+	const char *flavour, *pod_manifest, *memory, *cpus, *hostname, *timing, *uuid_file, *kernel,
+		*init;
 	bool kernel_messages, strict_isolators;
 	enum flavour flavour_kind;
 };
@@ -30,8 +31,8 @@ struct run_flags {
 /* ---- what the pod runs on */
 
 /*
- * Opens a file that belongs to the program: beside the executable (a build tree), or below ../lib/appc-vm
- * (an installation).
+ * Opens a file that belongs to the program: beside the executable (a build tree), or below
+ * ../lib/appc-vm (an installation).
  */
 static int open_program_file(struct cli *cli, const char *given, const char *flag, const char *name)
 {
@@ -68,8 +69,8 @@ static int open_program_file(struct cli *cli, const char *given, const char *fla
 }
 
 /*
- * A quantity as in isolators, but as with every VM runner "128M" is 128 MiB, and so is "128" alone: no
- * machine has so few bytes.
+ * A quantity as in isolators, but as with every VM runner "128M" is 128 MiB, and so is "128" alone:
+ * no machine has so few bytes.
  */
 static int parse_memory(struct cli *cli, const char *text, uint64_t *ret)
 {
@@ -81,8 +82,8 @@ static int parse_memory(struct cli *cli, const char *text, uint64_t *ret)
 	snprintf(binary, sizeof(binary), "%s%s", text, decimal ? "i" : "");
 	if (decimal && binary[length - 1] == 'k')
 		binary[length - 1] = 'K';
-	if (length >= sizeof(binary) - 1 ||
-		appc_quantity_parse(binary, &value, NULL, NULL) < 0 || value <= 0)
+	if (length >= sizeof(binary) - 1 || appc_quantity_parse(binary, &value, NULL, NULL) < 0 ||
+		value <= 0)
 		return cli_usage(cli, "--memory: \"%s\" is not a size like \"256Mi\"", text);
 	if (value < MEMORY_BYTES_MIN)
 		value *= MEMORY_BYTES_MIN;
@@ -90,8 +91,8 @@ static int parse_memory(struct cli *cli, const char *text, uint64_t *ret)
 	return 0;
 }
 
-static int parse_resources(struct cli *cli, const struct run_flags *flags,
-	struct resolve_options *ret)
+static int parse_resources(
+	struct cli *cli, const struct run_flags *flags, struct resolve_options *ret)
 {
 	uint64_t cpus = 0;
 	int r;
@@ -103,7 +104,8 @@ static int parse_resources(struct cli *cli, const struct run_flags *flags,
 			return r;
 	}
 	if (flags->cpus && (!checked_parse_u64(flags->cpus, MACHINE_VCPUS_MAX, &cpus) || cpus == 0))
-		return cli_usage(cli, "--cpus is 1 to %d, not \"%s\"", MACHINE_VCPUS_MAX, flags->cpus);
+		return cli_usage(
+			cli, "--cpus is 1 to %d, not \"%s\"", MACHINE_VCPUS_MAX, flags->cpus);
 	ret->vcpus = (unsigned int)cpus;
 	return 0;
 }
@@ -117,8 +119,9 @@ static int check_hostname(struct cli *cli, const char *name)
 		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") !=
 			length ||
 		name[0] == '-' || name[0] == '.')
-		return cli_usage(cli, "--hostname: \"%s\" is not a hostname of at most %d characters",
-			name, HOSTNAME_MAX);
+		return cli_usage(cli,
+			"--hostname: \"%s\" is not a hostname of at most %d characters", name,
+			HOSTNAME_MAX);
 	return 0;
 }
 
@@ -157,16 +160,18 @@ static json_t *timing_json(const struct pod_timing *timing)
 {
 	const int64_t *count = timing->instructions;
 
-	return json_pack("{s:s, s:n, s:i, s:I, s:{s:o, s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o}",
-		"flavour", flavour_name(timing->flavour), "template", "vcpus", (int)timing->vcpus, "memory_mib",
-		(json_int_t)(timing->memory >> 20), "ms", "setup", milliseconds_json(timing->setup),
-		"to_init", milliseconds_json(timing->to_init), "to_first_app_exec",
-		milliseconds_json(timing->to_app_exec), "to_first_output",
+	return json_pack(
+		"{s:s, s:n, s:i, s:I, s:{s:o, s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o}",
+		"flavour", flavour_name(timing->flavour), "template", "vcpus", (int)timing->vcpus,
+		"memory_mib", (json_int_t)(timing->memory >> 20), "ms", "setup",
+		milliseconds_json(timing->setup), "to_init", milliseconds_json(timing->to_init),
+		"to_first_app_exec", milliseconds_json(timing->to_app_exec), "to_first_output",
 		milliseconds_json(timing->to_output), "total", milliseconds_json(timing->total),
 		"guest_kernel_instructions", "to_init", count_json(count[MACHINE_EVENT_INIT]),
 		"to_first_app_exec", count_json(count[MACHINE_EVENT_APP_EXEC]), "to_first_output",
-		count_json(count[MACHINE_EVENT_OUTPUT]), "total", count_json(count[MACHINE_EVENT_NOW]),
-		"vmm_rss_kib", count_json(timing->resident_kib));
+		count_json(count[MACHINE_EVENT_OUTPUT]), "total",
+		count_json(count[MACHINE_EVENT_NOW]), "vmm_rss_kib",
+		count_json(timing->resident_kib));
 }
 
 static void print_timing_row(const char *what, int64_t nanoseconds, int64_t instructions)
@@ -200,8 +205,8 @@ static void print_timing(const struct pod_timing *timing, bool as_json)
 	print_timing_row("guest-init", timing->to_init, timing->instructions[MACHINE_EVENT_INIT]);
 	print_timing_row("first app's exec", timing->to_app_exec,
 		timing->instructions[MACHINE_EVENT_APP_EXEC]);
-	print_timing_row("first output", timing->to_output,
-		timing->instructions[MACHINE_EVENT_OUTPUT]);
+	print_timing_row(
+		"first output", timing->to_output, timing->instructions[MACHINE_EVENT_OUTPUT]);
 	print_timing_row("end", timing->total, timing->instructions[MACHINE_EVENT_NOW]);
 }
 
@@ -235,7 +240,8 @@ static int prepare_pod(struct cli *cli, const struct run_flags *flags, struct po
 		return r;
 	r = write_manifest(pod, resolved);
 	if (r < 0)
-		return error_set_errno(&cli->error, r, "pod %s: cannot write its manifest", pod->uuid);
+		return error_set_errno(
+			&cli->error, r, "pod %s: cannot write its manifest", pod->uuid);
 	if (flags->uuid_file && (r = save_uuid(cli, flags->uuid_file, pod->uuid)) < 0)
 		return r;
 	return pod_start(pod, &cli->error);
@@ -300,14 +306,16 @@ int command_run(struct cli *cli, int argc, char **argv)
 		{"cpus", CLI_STRING, &flags.cpus, "N", "vCPUs (default: from the isolators)"},
 		{"hostname", CLI_STRING, &flags.hostname, "NAME",
 			"hostname of the pod (default appc-UUID)"},
-		{"uuid-file-save", CLI_STRING, &flags.uuid_file, "FILE", "write the pod's UUID to FILE"},
+		{"uuid-file-save", CLI_STRING, &flags.uuid_file, "FILE",
+			"write the pod's UUID to FILE"},
 		{"timing", CLI_OPTIONAL, &flags.timing, "json",
 			"at the end, say on standard error where the time went"},
 		{"strict-isolators", CLI_FLAG, &flags.strict_isolators, NULL,
 			"refuse a pod with an isolator that cannot be enforced"},
 		{"kernel-messages", CLI_FLAG, &flags.kernel_messages, NULL,
 			"show what the guest kernel prints"},
-		{"kernel", CLI_STRING, &flags.kernel, "FILE", "another guest kernel (an ELF vmlinux)"},
+		{"kernel", CLI_STRING, &flags.kernel, "FILE",
+			"another guest kernel (an ELF vmlinux)"},
 		{"init", CLI_STRING, &flags.init, "FILE", "another guest-init"},
 	};
 	_cleanup_resolved_pod_ struct resolved_pod *resolved = NULL;

@@ -41,12 +41,13 @@ static void print_status(const json_t *pod)
 	value = json_object_get(pod, "reason");
 	if (value)
 		printf("reason=%s\n", json_string_value(value));
-	json_array_foreach(apps, i, app) {
+	json_array_foreach (apps, i, app) {
 		const char *name = json_string_value(json_object_get(app, "name"));
 
 		value = json_object_get(app, "exit_code");
 		if (value)
-			printf("app-%s=%" JSON_INTEGER_FORMAT "\n", name, json_integer_value(value));
+			printf("app-%s=%" JSON_INTEGER_FORMAT "\n", name,
+				json_integer_value(value));
 		else
 			printf("app-%s=%s\n", name,
 				json_string_value(json_object_get(app, "state")));

@@ -75,8 +75,8 @@ static void raise_fd_limit(void)
 }
 
 /*
- * The tree as this process's own mount namespace has it: the working directory, see fork_in_tree(). An
- * fd from the supervisor's namespace would still lead to the host's files.
+ * The tree as this process's own mount namespace has it: the working directory, see fork_in_tree().
+ * An fd from the supervisor's namespace would still lead to the host's files.
  */
 static int open_own_tree(void)
 {
@@ -179,8 +179,8 @@ static _Noreturn void vm_main(const struct flavour_options *options, const fd_pa
 	_exit(send(report_fd, &report, sizeof(report), MSG_NOSIGNAL) == sizeof(report) ? 0 : 1);
 }
 
-static _Noreturn void container_main(const struct flavour_options *options, const fd_pair control,
-	const fd_pair stream)
+static _Noreturn void container_main(
+	const struct flavour_options *options, const fd_pair control, const fd_pair stream)
 {
 	int r;
 
@@ -228,8 +228,8 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 {
 	static const unsigned long namespaces[] = {
 		[FLAVOUR_VM] = CLONE_NEWNS,
-		[FLAVOUR_CONTAINER] =
-			CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET,
+		[FLAVOUR_CONTAINER] = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
+			CLONE_NEWNET,
 	};
 	_cleanup_pair_ fd_pair control = {-1, -1}, stream = {-1, -1}, report = {-1, -1};
 	int pid_fd;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A flavour is a wall around the same guest-init: a virtual machine, or Linux namespaces. It is one
- * child process of the supervisor, joined to it by three sockets; the supervisor is the same for all.
+ * child process of the supervisor, joined to it by three sockets; the supervisor is the same for
+ * all.
  */
 #ifndef APPC_POD_FLAVOUR_H
 #define APPC_POD_FLAVOUR_H
@@ -15,8 +16,9 @@
 /* What the child tells on report_fd just before it exits, in one message. */
 struct flavour_report {
 	enum machine_end end;
-	char message[sizeof(((struct error *)NULL)->message)]; /* how it ended, or why it did not start */
-	bool started;	      /* the guest ran */
+	char message[sizeof(
+		((struct error *)NULL)->message)]; /* how it ended, or why it did not start */
+	bool started;                              /* the guest ran */
 	bool counts_instructions;
 	int64_t resident_kib; /* beside guest memory; -1: unknown */
 	struct machine_mark marks[MACHINE_EVENTS];
@@ -28,13 +30,13 @@ struct flavour_process {
 	pid_t pid;
 	int pid_fd;
 	int control_fd, stream_fd; /* wire/wire.h; non-blocking stream sockets */
-	int report_fd;		   /* seqpacket socket; a container has none to write: -1 */
+	int report_fd;             /* seqpacket socket; a container has none to write: -1 */
 };
 
 struct flavour_options {
-	int tree_fd;  /* borrowed */
-	int lock_fd;  /* the pod's lock, which the child keeps; borrowed */
-	int init_fd;  /* guest-init; borrowed */
+	int tree_fd; /* borrowed */
+	int lock_fd; /* the pod's lock, which the child keeps; borrowed */
+	int init_fd; /* guest-init; borrowed */
 	/* The virtual machine's */
 	int kernel_fd;
 	unsigned int vcpus;
@@ -54,8 +56,8 @@ const char *flavour_name(enum flavour flavour);
 int flavour_from_name(const char *name, enum flavour *ret);
 
 /*
- * The last step of a container's PID 1: makes a root of its own around the tree, which is the working
- * directory, and executes guest-init. Returns -errno only.
+ * The last step of a container's PID 1: makes a root of its own around the tree, which is the
+ * working directory, and executes guest-init. Returns -errno only.
  */
 int container_enter(int init_fd, int control_fd, int stream_fd);
 

@@ -32,7 +32,14 @@ static const struct {
 	{"garbage", POD_DELETING, POD_GARBAGE},
 };
 
-enum { PLACE_EMBRYO, PLACE_PREPARE, PLACE_PREPARED, PLACE_RUN, PLACE_EXITED_GARBAGE, PLACE_GARBAGE };
+enum {
+	PLACE_EMBRYO,
+	PLACE_PREPARE,
+	PLACE_PREPARED,
+	PLACE_RUN,
+	PLACE_EXITED_GARBAGE,
+	PLACE_GARBAGE
+};
 
 struct pods {
 	int fds[ARRAY_SIZE(places)];
@@ -106,7 +113,8 @@ void pod_close(struct pod *pod)
 
 static int pod_move(struct pod *pod, int from, int to)
 {
-	int r = directory_rename_new(pod->pods->fds[from], pod->uuid, pod->pods->fds[to], pod->uuid);
+	int r = directory_rename_new(
+		pod->pods->fds[from], pod->uuid, pod->pods->fds[to], pod->uuid);
 
 	if (r == 0)
 		pod->place = places[to].name;
@@ -123,13 +131,14 @@ int pod_create(struct pods *pods, struct pod *ret, struct error *err)
 	if (r < 0)
 		return error_set_errno(err, r, "cannot make a UUID");
 	if (mkdirat(pods->fds[PLACE_EMBRYO], pod.uuid, 0750) < 0)
-		return error_set_errno(err, -errno, "cannot create the directory of pod %s",
-			pod.uuid);
+		return error_set_errno(
+			err, -errno, "cannot create the directory of pod %s", pod.uuid);
 	pod.fd = directory_open(pods->fds[PLACE_EMBRYO], pod.uuid);
 	if (pod.fd < 0)
 		return error_set_errno(err, pod.fd, "pod %s", pod.uuid);
 	pod.lock_fd = openat(pod.fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	/* It waits, for an instant at most: someone who lists pods may be looking whether it is locked. */
+	/* It waits, for an instant at most: someone who lists pods may be looking whether it is
+	 * locked. */
 	if (pod.lock_fd < 0 || flock(pod.lock_fd, LOCK_EX) < 0)
 		return error_set_errno(err, -errno, "pod %s: cannot lock it", pod.uuid);
 	r = pod_move(&pod, PLACE_EMBRYO, PLACE_PREPARE);
@@ -283,8 +292,8 @@ int pod_open(struct pods *pods, const char *uuid, struct pod *ret, struct error 
 		if (strncasecmp(strings.items[i], uuid, strlen(uuid)))
 			continue;
 		if (match)
-			return error_set(err, -ENOTUNIQ, "ambiguous UUID %s: matches %s and %s", uuid,
-				match, strings.items[i]);
+			return error_set(err, -ENOTUNIQ, "ambiguous UUID %s: matches %s and %s",
+				uuid, match, strings.items[i]);
 		match = strings.items[i];
 	}
 	if (!match)
@@ -318,7 +327,8 @@ int pod_remove(struct pod *pod, struct error *err)
 	if (place != PLACE_GARBAGE) {
 		r = pod_move(pod, place, PLACE_GARBAGE);
 		if (r < 0)
-			return error_set_errno(err, r, "pod %s: cannot move it to garbage", pod->uuid);
+			return error_set_errno(
+				err, r, "pod %s: cannot move it to garbage", pod->uuid);
 	}
 	if (pod_read_record(pod, "run.json", &run) == 0) {
 		const char *cgroup = json_string_value(json_object_get(run, "cgroup"));

@@ -18,10 +18,10 @@
  * The machine's memory beside the apps' limits: kernel, guest-init, page tables of the cache. What
  * docs/performance.md measures, rounded up. An app without a limit counts with APP_MEMORY_DEFAULT.
  */
-#define MEMORY_OVERHEAD	   (64 * MIB)
+#define MEMORY_OVERHEAD    (64 * MIB)
 #define APP_MEMORY_DEFAULT (64 * MIB)
-#define MEMORY_FLOOR	   (128 * MIB)
-#define MEMORY_GRAIN	   (2 * MIB)
+#define MEMORY_FLOOR       (128 * MIB)
+#define MEMORY_GRAIN       (2 * MIB)
 
 /* cgroup v2 weight from cpu-shares, the kernel's own formula. */
 #define SHARES_MIN 2
@@ -64,13 +64,13 @@ static int check_platform(const struct appc_image_manifest *image, struct error 
 	if (!arch)
 		return error_set(err, -EINVAL, "missing arch label in the image manifest");
 	if (strcmp(os, "linux") || strcmp(arch, "amd64"))
-		return error_set(err, -ENOEXEC, "image is for %s/%s, this host runs linux/amd64", os,
-			arch);
+		return error_set(
+			err, -ENOEXEC, "image is for %s/%s, this host runs linux/amd64", os, arch);
 	return 0;
 }
 
-static int find_image(struct store *store, const struct appc_runtime_app *app, char *ret_id,
-	struct error *err)
+static int find_image(
+	struct store *store, const struct appc_runtime_app *app, char *ret_id, struct error *err)
 {
 	if (app->image_id)
 		return store_find_id(store, app->image_id, ret_id, err);
@@ -147,14 +147,14 @@ static int add_volume(struct resolved_pod *pod, const struct appc_volume *volume
 	/* A link is followed once, here; what it points to later is of no concern. */
 	added->source = realpath(volume->source, NULL);
 	if (!added->source)
-		return error_set_errno(err, -errno, "volume \"%s\": source \"%s\"", name,
-			volume->source);
+		return error_set_errno(
+			err, -errno, "volume \"%s\": source \"%s\"", name, volume->source);
 	return 0;
 }
 
 /* The volume of the pod manifest by that name. */
-static const struct appc_volume *manifest_volume(const struct appc_pod_manifest *manifest,
-	const char *name)
+static const struct appc_volume *manifest_volume(
+	const struct appc_pod_manifest *manifest, const char *name)
 {
 	for (size_t i = 0; i < manifest->volume_count; i++)
 		if (!strcmp(manifest->volumes[i].name, name))
@@ -208,8 +208,8 @@ static int add_mount(struct resolved_app *app, const char *volume, const char *p
 	for (size_t i = 0; i < app->mount_count; i++) {
 		if (strcmp(app->mounts[i].target, target))
 			continue;
-		log_warning("app %s: two mounts at \"%s\": the one of volume \"%s\" is used", app->name,
-			target, app->mounts[i].volume);
+		log_warning("app %s: two mounts at \"%s\": the one of volume \"%s\" is used",
+			app->name, target, app->mounts[i].volume);
 		return 0;
 	}
 	mounts = realloc(app->mounts, (app->mount_count + 1) * sizeof(*mounts));
@@ -291,9 +291,10 @@ static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runt
 		if (!volume) {
 			struct appc_volume empty = {.kind = APPC_VOLUME_EMPTY, .mode = 0755};
 
-			log_warning("no volume specified for mount point \"%s\", implicitly creating "
-				    "an \"empty\" volume. This volume will be removed when the pod is "
-				    "garbage-collected.",
+			log_warning(
+				"no volume specified for mount point \"%s\", implicitly creating "
+				"an \"empty\" volume. This volume will be removed when the pod is "
+				"garbage-collected.",
 				point->name);
 			if (asprintf(&implicit, "%s.%s", app->name, point->name) < 0)
 				return -ENOMEM;
@@ -359,15 +360,15 @@ static int report_ignored(const struct appc_isolators *isolators, const char *wh
 		if (isolator_is_applied(isolator->kind))
 			continue;
 		if (options->strict_isolators)
-			return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced", who,
-				isolator->name);
+			return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced",
+				who, isolator->name);
 		log_warning("%s: isolator \"%s\" is ignored", who, isolator->name);
 	}
 	return 0;
 }
 
-static int resolve_isolators(const struct appc_isolators *isolators, struct resolved_app *app,
-	struct error *err)
+static int resolve_isolators(
+	const struct appc_isolators *isolators, struct resolved_app *app, struct error *err)
 {
 	const struct appc_isolator *isolator;
 
@@ -409,8 +410,8 @@ static int resolve_isolators(const struct appc_isolators *isolators, struct reso
 	return appc_capabilities_resolve(isolators, &app->capabilities, err);
 }
 
-static int resolve_machine(struct resolved_pod *pod, const struct resolve_options *options,
-	struct error *err)
+static int resolve_machine(
+	struct resolved_pod *pod, const struct resolve_options *options, struct error *err)
 {
 	const struct appc_isolator *pod_memory =
 		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_MEMORY);
@@ -474,8 +475,8 @@ static int resolve_app(struct store *store, struct resolved_pod *pod, struct app
 		return r;
 	resolved->app = app->app;
 	if (app->app->exec.count == 0)
-		return error_set(err, -EINVAL, "image \"%s\" has an empty \"exec\" (try --exec=BINARY)",
-			app->image_name);
+		return error_set(err, -EINVAL,
+			"image \"%s\" has an empty \"exec\" (try --exec=BINARY)", app->image_name);
 	r = resolve_listed_mounts(pod, app, resolved, err);
 	if (r < 0)
 		return r;
@@ -548,8 +549,8 @@ static json_t *strings_json(const struct appc_strings *strings)
 }
 
 /* Adds NAME=VALUE unless the environment has NAME already. */
-static void add_default(json_t *array, const struct appc_pairs *environment, const char *name,
-	const char *value)
+static void add_default(
+	json_t *array, const struct appc_pairs *environment, const char *name, const char *value)
 {
 	if (!appc_pairs_get(environment, name))
 		json_array_append_new(array, json_sprintf("%s=%s", name, value));
@@ -570,7 +571,8 @@ static json_t *environment_json(const struct appc_app *app, const char *name)
 
 		/* These two are the executor's to say. */
 		if (strcmp(pair->name, "AC_APP_NAME") && strcmp(pair->name, "container"))
-			json_array_append_new(array, json_sprintf("%s=%s", pair->name, pair->value));
+			json_array_append_new(
+				array, json_sprintf("%s=%s", pair->name, pair->value));
 	}
 	json_array_append_new(array, json_sprintf("AC_APP_NAME=%s", name));
 	json_array_append_new(array, json_string("container=appc-vm"));
@@ -603,8 +605,8 @@ static json_t *app_json(const struct resolved_app *resolved)
 		const struct resolved_mount *mount = &resolved->mounts[i];
 
 		json_array_append_new(mounts,
-			json_pack("{s:s, s:s, s:b}", "volume", mount->volume, "target", mount->target,
-				"read_only", mount->read_only));
+			json_pack("{s:s, s:s, s:b}", "volume", mount->volume, "target",
+				mount->target, "read_only", mount->read_only));
 	}
 	snprintf(mask, sizeof(mask), "%016" PRIx64, resolved->capabilities);
 	json_object_set_new(object, "name", json_string(resolved->name));
@@ -629,8 +631,8 @@ static json_t *app_json(const struct resolved_app *resolved)
 	return object;
 }
 
-json_t *resolved_pod_configure(const struct resolved_pod *pod, const char *uuid,
-	const char *hostname, bool share)
+json_t *resolved_pod_configure(
+	const struct resolved_pod *pod, const char *uuid, const char *hostname, bool share)
 {
 	const struct appc_isolator *sysctl =
 		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_SYSCTL);
@@ -652,8 +654,8 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const char *uuid,
 	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
 		json_object_set_new(sysctls, sysctl->sysctls.items[i].name,
 			json_string(sysctl->sysctls.items[i].value));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:o, s:o}", "type", "configure", "uuid",
-		uuid, "hostname", hostname, "machine_id", machine_id, "time_ns",
-		json_sprintf("%" PRId64, pod_now()), "entropy", entropy_text, "share", share, "apps",
-		apps, "sysctls", sysctls);
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:o, s:o}", "type", "configure",
+		"uuid", uuid, "hostname", hostname, "machine_id", machine_id, "time_ns",
+		json_sprintf("%" PRId64, pod_now()), "entropy", entropy_text, "share", share,
+		"apps", apps, "sysctls", sysctls);
 }

@@ -26,8 +26,8 @@ struct resolved_app {
 	size_t mount_count;
 	uint64_t capabilities;
 	bool no_new_privileges;
-	int64_t memory_max, memory_low; /* bytes; -1: none */
-	int64_t cpu_millis;		/* -1: none */
+	int64_t memory_max, memory_low;    /* bytes; -1: none */
+	int64_t cpu_millis;                /* -1: none */
 	int64_t cpu_weight, oom_score_adj; /* valid when the flag is set */
 	bool has_cpu_weight, has_oom_score_adj;
 };
@@ -35,7 +35,7 @@ struct resolved_app {
 struct resolved_volume {
 	char *name;
 	enum appc_volume_kind kind;
-	char *source;	/* host volumes: the path with its links followed */
+	char *source;   /* host volumes: the path with its links followed */
 	bool read_only; /* no app may write it */
 	bool recursive;
 	uint32_t mode;
@@ -77,7 +77,7 @@ static inline void cleanup_resolved_pod(struct resolved_pod **pod)
  * The configure message for guest-init (wire/wire.h). share: the tree comes by virtio-fs.
  * NULL: out of memory.
  */
-json_t *resolved_pod_configure(const struct resolved_pod *pod, const char *uuid,
-	const char *hostname, bool share);
+json_t *resolved_pod_configure(
+	const struct resolved_pod *pod, const char *uuid, const char *hostname, bool share);
 
 #endif

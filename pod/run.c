@@ -2,11 +2,11 @@
 /*
  * run.c: the supervisor of one pod.
  *
- * Theory of operation: one poll loop over the control socket, the stream socket, the report socket, the
- * child's pidfd and a signalfd. Output is copied frame by frame through one buffer: while standard
- * output cannot take it, the stream socket is not read, the guest's queue fills, and the app
- * waits, as it would on a terminal. The pod has ended when guest-init said so and the stream's end
- * marker has come; then the records are written, and only then is the guest released.
+ * Theory of operation: one poll loop over the control socket, the stream socket, the report socket,
+ * the child's pidfd and a signalfd. Output is copied frame by frame through one buffer: while
+ * standard output cannot take it, the stream socket is not read, the guest's queue fills, and the
+ * app waits, as it would on a terminal. The pod has ended when guest-init said so and the stream's
+ * end marker has come; then the records are written, and only then is the guest released.
  */
 #include "pod/run.h"
 
@@ -36,7 +36,8 @@
 #define DRAIN_MS 5000
 /* How long guest-init may stay silent after the grace period of a stop. */
 #define STOP_EXTRA_MS 30000
-/* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
+/* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the
+ * guest. */
 #define STOPS_MAX 2
 
 enum app_state { APP_WAITING, APP_STARTED, APP_EXITED };
@@ -79,7 +80,7 @@ struct supervisor {
 	int signal_fd;
 	unsigned int stops;
 	char cgroup[PATH_MAX]; /* of a container; empty: none */
-	int64_t kill_at; /* CLOCK_MONOTONIC; 0: no deadline */
+	int64_t kill_at;       /* CLOCK_MONOTONIC; 0: no deadline */
 };
 
 static int64_t monotonic_now(void)
@@ -144,7 +145,8 @@ static void record_run(struct supervisor *s)
 	bool has_cgroup = s->options->flavour == FLAVOUR_CONTAINER &&
 		pod_cgroup_path(s->pod->uuid, s->cgroup, sizeof(s->cgroup)) == 0;
 	_cleanup_json_ json_t *record = json_pack("{s:s, s:s*, s:i, s:I, s:i, s:I}", "flavour",
-		flavour_name(s->options->flavour), "cgroup", has_cgroup ? s->cgroup : NULL, "pid", (int)getpid(), "started_at", (json_int_t)pod_now(), "vcpus",
+		flavour_name(s->options->flavour), "cgroup", has_cgroup ? s->cgroup : NULL, "pid",
+		(int)getpid(), "started_at", (json_int_t)pod_now(), "vcpus",
 		(int)s->resolved->vcpus, "memory", (json_int_t)s->resolved->memory);
 	int r = record ? pod_write_record(s->pod, "run.json", record) : -ENOMEM;
 
@@ -386,9 +388,9 @@ static void output_ready(struct supervisor *s)
 
 	if (left > OUTPUT_CHUNK)
 		left = OUTPUT_CHUNK;
-	n = s->output_closed[s->header.stream] ?
-		(ssize_t)left :
-		write(output_fd(s), s->payload + s->payload_written, left);
+	n = s->output_closed[s->header.stream]
+		? (ssize_t)left
+		: write(output_fd(s), s->payload + s->payload_written, left);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n < 0) {
@@ -421,10 +423,10 @@ static int stream_ready(struct supervisor *s)
 {
 	for (;;) {
 		bool in_header = s->header_length < sizeof(s->header);
-		char *to = in_header ? (char *)&s->header + s->header_length :
-				       s->payload + s->payload_length;
-		size_t want = in_header ? sizeof(s->header) - s->header_length :
-					  le32toh(s->header.length) - s->payload_length;
+		char *to = in_header ? (char *)&s->header + s->header_length
+				     : s->payload + s->payload_length;
+		size_t want = in_header ? sizeof(s->header) - s->header_length
+					: le32toh(s->header.length) - s->payload_length;
 		ssize_t n = read(s->process.stream_fd, to, want);
 		int r;
 
@@ -456,8 +458,8 @@ static int stream_ready(struct supervisor *s)
 
 static void request_stop(struct supervisor *s)
 {
-	_cleanup_json_ json_t *message = json_pack("{s:s, s:i}", "type", "stop", "grace_ms",
-		WIRE_STOP_GRACE_MS);
+	_cleanup_json_ json_t *message =
+		json_pack("{s:s, s:i}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS);
 	int64_t now = monotonic_now();
 
 	s->stops++;
@@ -540,8 +542,8 @@ static int supervise_once(struct supervisor *s)
 	if (r == 0 && fds[CONTROL].revents & ~POLLOUT)
 		r = control_ready(s);
 	/* Output and messages that are still in the sockets come first. */
-	if (r == 0 && !s->ended && (s->reported || fds[CHILD].revents) && !(fds[CONTROL].revents & POLLIN) &&
-		!fds[STREAM].revents && !output_waits(s))
+	if (r == 0 && !s->ended && (s->reported || fds[CHILD].revents) &&
+		!(fds[CONTROL].revents & POLLIN) && !fds[STREAM].revents && !output_waits(s))
 		r = error_set(&s->end_error, -EPIPE, "the guest's process ended");
 	return r;
 }
@@ -612,10 +614,10 @@ static void fill_timing(const struct supervisor *s, struct pod_timing *timing)
 		.resident_kib = s->reported ? s->report.resident_kib : -1,
 	};
 	for (int i = 0; i < MACHINE_EVENTS; i++)
-		timing->instructions[i] =
-			s->report.counts_instructions && s->report.marks[i].nanoseconds ?
-			s->report.marks[i].instructions :
-			-1;
+		timing->instructions[i] = s->report.counts_instructions &&
+				s->report.marks[i].nanoseconds
+			? s->report.marks[i].instructions
+			: -1;
 }
 
 static int block_signals(int *ret_fd)
@@ -637,7 +639,8 @@ static int block_signals(int *ret_fd)
 	return 0;
 }
 
-/* What a guest that died left in the sockets still belongs to the person; a signal ends the wait. */
+/* What a guest that died left in the sockets still belongs to the person; a signal ends the wait.
+ */
 static void drain_output(struct supervisor *s)
 {
 	while (!s->stream_ended || output_waits(s)) {

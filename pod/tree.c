@@ -19,9 +19,9 @@ static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
 	struct mount_attr attr = {.attr_set = attributes};
 
 	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
-		       &attr, sizeof(attr)) < 0 ?
-		-errno :
-		0;
+		       &attr, sizeof(attr)) < 0
+		? -errno
+		: 0;
 }
 
 static int write_tree_ids(const struct pod *pod, const struct resolved_pod *resolved)
@@ -94,7 +94,8 @@ int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 	return 0;
 }
 
-/* The upper directory is the root of the mounted tree: it takes over the lower root's mode and owner. */
+/* The upper directory is the root of the mounted tree: it takes over the lower root's mode and
+ * owner. */
 static int copy_root_attributes(int lower, int upper)
 {
 	struct stat st;
@@ -135,8 +136,8 @@ static int mount_app(const struct pod *pod, const struct resolved_app *app, stru
 		lower, upper, work);
 	snprintf(target, sizeof(target), "/proc/self/fd/%d/%s", tree, path);
 	if (mount("overlay", target, "overlay", flags, options) < 0)
-		return error_set_errno(err, -errno, "app \"%s\": cannot mount its root filesystem",
-			app->name);
+		return error_set_errno(
+			err, -errno, "app \"%s\": cannot mount its root filesystem", app->name);
 	return 0;
 }
 
@@ -167,15 +168,15 @@ static int mount_volume(const struct pod *pod, const struct resolved_volume *vol
 	int r;
 
 	snprintf(path, sizeof(path), "volumes/%s", volume->name);
-	source = empty ? openat(pod->fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
-			 open(volume->source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	source = empty ? openat(pod->fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+		       : open(volume->source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (source < 0)
 		return error_set_errno(err, -errno, "volume \"%s\": source \"%s\"", volume->name,
 			empty ? path : volume->source);
 	r = create_mount_target(tree, path, source);
 	if (r < 0)
-		return error_set_errno(err, r, "volume \"%s\": cannot make its mount point",
-			volume->name);
+		return error_set_errno(
+			err, r, "volume \"%s\": cannot make its mount point", volume->name);
 	if (volume->recursive)
 		flags |= AT_RECURSIVE;
 	mount_fd = (int)syscall(SYS_open_tree, source, "", flags | AT_EMPTY_PATH);
@@ -185,8 +186,8 @@ static int mount_volume(const struct pod *pod, const struct resolved_volume *vol
 		attributes |= MOUNT_ATTR_RDONLY;
 	r = set_mount_attributes(mount_fd, true, attributes);
 	if (r < 0)
-		return error_set_errno(err, r, "volume \"%s\": cannot restrict its mount",
-			volume->name);
+		return error_set_errno(
+			err, r, "volume \"%s\": cannot restrict its mount", volume->name);
 	if (syscall(SYS_move_mount, mount_fd, "", tree, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return error_set_errno(err, -errno, "volume \"%s\": cannot mount it", volume->name);
 	return 0;
@@ -206,9 +207,8 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	bool for_vm, int *ret_fd, struct error *err)
 {
 	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
-	uint64_t attributes = for_vm ?
-		MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC :
-		MOUNT_ATTR_NODEV;
+	uint64_t attributes = for_vm ? MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
+				     : MOUNT_ATTR_NODEV;
 	_cleanup_close_ int tree = -1;
 	char target[64];
 	int r;
@@ -238,8 +238,8 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	return 0;
 }
 
-int pod_tree_exports(const struct resolved_pod *resolved, struct virtio_fs_export **ret,
-	size_t *ret_count)
+int pod_tree_exports(
+	const struct resolved_pod *resolved, struct virtio_fs_export **ret, size_t *ret_count)
 {
 	struct virtio_fs_export *exports = calloc(resolved->volume_count + 1, sizeof(*exports));
 	size_t count = 0;
@@ -259,8 +259,7 @@ int pod_tree_exports(const struct resolved_pod *resolved, struct virtio_fs_expor
 		}
 		exports[count++] = (struct virtio_fs_export){
 			.path = path,
-			.policy = volume->read_only ? VIRTIO_FS_READ_ONLY_SHARED :
-						      VIRTIO_FS_SHARED,
+			.policy = volume->read_only ? VIRTIO_FS_READ_ONLY_SHARED : VIRTIO_FS_SHARED,
 		};
 	}
 	*ret = exports;

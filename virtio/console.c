@@ -2,11 +2,11 @@
 /*
  * console.c: virtio-console ports over sockets.
  *
- * Theory of operation: each port has a receive and a transmit queue and one socket. At most one chain
- * of each queue is "held": popped, and waiting for the socket to have bytes (receive) or room
- * (transmit). While a chain is held the owner's event loop watches the socket for us; when a queue is
- * empty it does not, and the guest's next notification starts again. So there is no buffer between
- * guest and socket and no state but the held chains.
+ * Theory of operation: each port has a receive and a transmit queue and one socket. At most one
+ * chain of each queue is "held": popped, and waiting for the socket to have bytes (receive) or room
+ * (transmit). While a chain is held the owner's event loop watches the socket for us; when a queue
+ * is empty it does not, and the guest's next notification starts again. So there is no buffer
+ * between guest and socket and no state but the held chains.
  *
  * #syscalls: readv sendmsg
  */
@@ -36,8 +36,8 @@ struct held_chain {
 
 struct port {
 	int fd;
-	bool ready;	  /* the driver knows the port */
-	bool wrote;	  /* something left on it */
+	bool ready;       /* the driver knows the port */
+	bool wrote;       /* something left on it */
 	bool peer_closed; /* our side of the socket is gone: output is dropped */
 	struct held_chain receive, transmit;
 };
@@ -67,7 +67,8 @@ static int hold_chain(struct virtio_console *console, unsigned int queue, struct
 		return 0;
 	r = virtqueue_pop(virtqueue, &holder->chain);
 	if (r == 0) {
-		/* Ask for a notification, then look again: the driver may have added one meanwhile. */
+		/* Ask for a notification, then look again: the driver may have added one meanwhile.
+		 */
 		virtqueue_enable_notification(virtqueue);
 		r = virtqueue_pop(virtqueue, &holder->chain);
 	}
@@ -97,8 +98,8 @@ static void control_flush(struct virtio_console *console)
 
 		if (hold_chain(console, QUEUE_CONTROL_RECEIVE, &holder) <= 0)
 			break;
-		n = virtqueue_chain_write(&holder.chain, 0, &console->pending[sent],
-			sizeof(console->pending[sent]));
+		n = virtqueue_chain_write(
+			&holder.chain, 0, &console->pending[sent], sizeof(console->pending[sent]));
 		release_chain(console, QUEUE_CONTROL_RECEIVE, &holder, (uint32_t)n);
 		sent++;
 	}
@@ -109,8 +110,8 @@ static void control_flush(struct virtio_console *console)
 		virtio_device_signal(&console->device, QUEUE_CONTROL_RECEIVE);
 }
 
-static void control_send(struct virtio_console *console, unsigned int port, uint16_t event,
-	uint16_t value)
+static void control_send(
+	struct virtio_console *console, unsigned int port, uint16_t event, uint16_t value)
 {
 	if (console->pending_count == CONTROL_PENDING_MAX)
 		return;
@@ -121,8 +122,8 @@ static void control_send(struct virtio_console *console, unsigned int port, uint
 	};
 }
 
-static void control_receive(struct virtio_console *console,
-	const struct virtio_console_control *message)
+static void control_receive(
+	struct virtio_console *console, const struct virtio_console_control *message)
 {
 	switch (message->event) {
 	case VIRTIO_CONSOLE_DEVICE_READY:
@@ -137,8 +138,8 @@ static void control_receive(struct virtio_console *console,
 			if (!console->ports[i].ready)
 				return;
 		/*
-		 * All open at once, the first port last: a guest that could write to the control port
-		 * knows that the others are open too.
+		 * All open at once, the first port last: a guest that could write to the control
+		 * port knows that the others are open too.
 		 */
 		for (unsigned int i = CONSOLE_PORTS - 1; i > 0; i--)
 			control_send(console, i, VIRTIO_CONSOLE_PORT_OPEN, 1);
@@ -182,11 +183,11 @@ static void port_transmit(struct virtio_console *console, unsigned int index)
 			if (console->options.first_output)
 				console->options.first_output(console->options.context, index);
 		}
-		message.msg_iovlen = virtqueue_chain_slice(&holder->chain, false, holder->offset,
-			left, spans);
-		n = left == 0 || port->peer_closed ?
-			(ssize_t)left :
-			sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+		message.msg_iovlen =
+			virtqueue_chain_slice(&holder->chain, false, holder->offset, left, spans);
+		n = left == 0 || port->peer_closed
+			? (ssize_t)left
+			: sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
@@ -288,8 +289,8 @@ static void console_reset(struct virtio_device *device)
 	}
 }
 
-static void console_read_config(struct virtio_device *device, size_t offset, void *data,
-	size_t length)
+static void console_read_config(
+	struct virtio_device *device, size_t offset, void *data, size_t length)
 {
 	const struct virtio_console_config config = {.max_nr_ports = CONSOLE_PORTS};
 

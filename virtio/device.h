@@ -3,9 +3,9 @@
  * A virtio device as the transport sees it (virtio 1.2, section 2).
  *
  * The transport (virtio/mmio.h) owns the register file and the queues and calls the operations; a
- * device owns what is behind them. One lock per device: the transport takes it around every operation,
- * a device takes it itself when it acts on its own (a file became readable, a file request
- * completed). No operation blocks while it holds it.
+ * device owns what is behind them. One lock per device: the transport takes it around every
+ * operation, a device takes it itself when it acts on its own (a file became readable, a file
+ * request completed). No operation blocks while it holds it.
  */
 #ifndef APPC_VIRTIO_DEVICE_H
 #define APPC_VIRTIO_DEVICE_H
@@ -18,8 +18,8 @@
 
 /* Device types (section 5). */
 #define VIRTIO_ID_CONSOLE 3
-#define VIRTIO_ID_RNG	  4
-#define VIRTIO_ID_FS	  26
+#define VIRTIO_ID_RNG     4
+#define VIRTIO_ID_FS      26
 
 /* Feature bits (section 6). */
 #define VIRTIO_F_INDIRECT_DESC 28
@@ -41,8 +41,8 @@ struct virtio_operations {
 	/* length bytes of configuration space at offset (inside config_size). */
 	void (*read_config)(struct virtio_device *device, size_t offset, void *data, size_t length);
 	/* The driver wrote configuration space; NULL: writes are ignored. */
-	void (*write_config)(struct virtio_device *device, size_t offset, const void *data,
-		size_t length);
+	void (*write_config)(
+		struct virtio_device *device, size_t offset, const void *data, size_t length);
 };
 
 struct virtio_device {
@@ -61,11 +61,11 @@ struct virtio_device {
 	pthread_mutex_t lock; /* protects all below and the device's own state */
 	struct virtqueue queues[VIRTIO_QUEUES_MAX];
 	uint64_t driver_features; /* accepted by the driver, a subset of what was offered */
-	bool running;		  /* DRIVER_OK and not broken */
+	bool running;             /* DRIVER_OK and not broken */
 };
 
 /* Causes of an interrupt (InterruptStatus, section 4.2.2). */
-#define VIRTIO_INTERRUPT_QUEUE	1
+#define VIRTIO_INTERRUPT_QUEUE  1
 #define VIRTIO_INTERRUPT_CONFIG 2
 
 void virtio_device_init(struct virtio_device *device, const struct guest_memory *memory);
@@ -74,8 +74,8 @@ void virtio_device_init(struct virtio_device *device, const struct guest_memory 
 void virtio_device_signal(struct virtio_device *device, unsigned int queue);
 
 /*
- * The driver broke the rules: the device stops serving, sets DEVICE_NEEDS_RESET and tells the driver
- * with a configuration interrupt. why goes to the log, once per reset. Under the lock.
+ * The driver broke the rules: the device stops serving, sets DEVICE_NEEDS_RESET and tells the
+ * driver with a configuration interrupt. why goes to the log, once per reset. Under the lock.
  */
 void virtio_device_break(struct virtio_device *device, const char *why);
 

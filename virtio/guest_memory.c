@@ -19,8 +19,8 @@ void *guest_memory_span(const struct guest_memory *memory, uint64_t address, uin
 	return NULL;
 }
 
-int guest_memory_read(const struct guest_memory *memory, uint64_t address, void *data,
-	size_t length)
+int guest_memory_read(
+	const struct guest_memory *memory, uint64_t address, void *data, size_t length)
 {
 	const void *span = guest_memory_span(memory, address, length);
 
@@ -30,8 +30,8 @@ int guest_memory_read(const struct guest_memory *memory, uint64_t address, void 
 	return 0;
 }
 
-int guest_memory_write(const struct guest_memory *memory, uint64_t address, const void *data,
-	size_t length)
+int guest_memory_write(
+	const struct guest_memory *memory, uint64_t address, const void *data, size_t length)
 {
 	void *span = guest_memory_span(memory, address, length);
 

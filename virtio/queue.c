@@ -3,10 +3,10 @@
  * queue.c: the split virtqueue, device side.
  *
  * Theory of operation: the three rings are translated to host pointers once, when the queue becomes
- * ready, with the full length that its size asks for; later accesses need no check but an index below
- * the size. Descriptors are copied before use, so that the driver cannot change one between check and
- * use. The walk ends after "size" descriptors at the latest (virtio 1.2, 2.7.5.3: a chain cannot be
- * longer), which also ends loops.
+ * ready, with the full length that its size asks for; later accesses need no check but an index
+ * below the size. Descriptors are copied before use, so that the driver cannot change one between
+ * check and use. The walk ends after "size" descriptors at the latest (virtio 1.2, 2.7.5.3: a chain
+ * cannot be longer), which also ends loops.
  */
 #include "virtio/queue.h"
 
@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Section 2.7.5. */
-#define DESCRIPTOR_NEXT	    1u
+#define DESCRIPTOR_NEXT     1u
 #define DESCRIPTOR_WRITE    2u
 #define DESCRIPTOR_INDIRECT 4u
 
@@ -64,11 +64,11 @@ int virtqueue_start(struct virtqueue *queue)
 		return -EINVAL;
 	if (queue->descriptors % 16 || queue->available % 2 || queue->used % 4)
 		return -EINVAL;
-	queue->descriptor_ring = guest_memory_span(queue->memory, queue->descriptors,
-		size * sizeof(struct descriptor));
+	queue->descriptor_ring = guest_memory_span(
+		queue->memory, queue->descriptors, size * sizeof(struct descriptor));
 	queue->available_ring = guest_memory_span(queue->memory, queue->available, 6 + 2 * size);
-	queue->used_ring = guest_memory_span(queue->memory, queue->used,
-		6 + size * sizeof(struct used_element));
+	queue->used_ring = guest_memory_span(
+		queue->memory, queue->used, 6 + size * sizeof(struct used_element));
 	if (!queue->descriptor_ring || !queue->available_ring || !queue->used_ring)
 		return -EINVAL;
 	queue->next_available = 0;
@@ -133,7 +133,8 @@ static int chain_add_indirect(const struct virtqueue *queue, struct virtqueue_ch
 	table = guest_memory_span(queue->memory, indirect->address, indirect->length);
 	if (!table)
 		return -EBADMSG;
-	/* Linux puts more entries into one table than the queue has; what bounds us is the spans. */
+	/* Linux puts more entries into one table than the queue has; what bounds us is the spans.
+	 */
 	for (size_t left = VIRTQUEUE_SPANS_MAX; left > 0; left--) {
 		struct descriptor descriptor;
 		int r;
@@ -161,8 +162,8 @@ int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain)
 
 	if (pending <= 0)
 		return pending;
-	index = __atomic_load_n(available_word(queue, 2 + queue->next_available % queue->size),
-		__ATOMIC_RELAXED);
+	index = __atomic_load_n(
+		available_word(queue, 2 + queue->next_available % queue->size), __ATOMIC_RELAXED);
 	chain->head = index;
 	chain->readable_count = chain->writable_count = 0;
 	chain->readable_bytes = chain->writable_bytes = 0;
@@ -195,7 +196,8 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
 
 	memcpy(&ring[queue->next_used % queue->size], &element, sizeof(element));
 	queue->next_used++;
-	/* Pairs with the driver's read barrier after it has seen used.idx: the element comes first. */
+	/* Pairs with the driver's read barrier after it has seen used.idx: the element comes first.
+	 */
 	__atomic_store_n(used_word(queue, 1), queue->next_used, __ATOMIC_RELEASE);
 }
 
@@ -205,7 +207,8 @@ bool virtqueue_needs_interrupt(struct virtqueue *queue)
 
 	if (old == new)
 		return false;
-	/* Full barrier between used.idx and the driver's wish; the driver has its own in between too. */
+	/* Full barrier between used.idx and the driver's wish; the driver has its own in between
+	 * too. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	queue->signalled_used = new;
 	if (!queue->event_index)
@@ -250,8 +253,8 @@ size_t virtqueue_chain_slice(const struct virtqueue_chain *chain, bool writable,
 	return made;
 }
 
-size_t virtqueue_chain_read(const struct virtqueue_chain *chain, size_t offset, void *data,
-	size_t length)
+size_t virtqueue_chain_read(
+	const struct virtqueue_chain *chain, size_t offset, void *data, size_t length)
 {
 	size_t done = 0;
 
@@ -273,8 +276,8 @@ size_t virtqueue_chain_read(const struct virtqueue_chain *chain, size_t offset, 
 	return done;
 }
 
-size_t virtqueue_chain_write(const struct virtqueue_chain *chain, size_t offset, const void *data,
-	size_t length)
+size_t virtqueue_chain_write(
+	const struct virtqueue_chain *chain, size_t offset, const void *data, size_t length)
 {
 	size_t done = 0;
 

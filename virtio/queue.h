@@ -27,14 +27,15 @@ struct virtqueue {
 	const struct guest_memory *memory;
 	/* Set by the driver through the transport; fixed while ready. */
 	uint64_t descriptors, available, used; /* guest physical addresses */
-	uint32_t size;			       /* entries, a power of two */
+	uint32_t size;                         /* entries, a power of two */
 	bool ready;
 	bool event_index; /* VIRTIO_F_EVENT_IDX was negotiated */
-	bool indirect;	  /* VIRTIO_F_INDIRECT_DESC was negotiated */
-	/* Ring spans, translated when the queue became ready; the memory they lie in stays mapped. */
+	bool indirect;    /* VIRTIO_F_INDIRECT_DESC was negotiated */
+	/* Ring spans, translated when the queue became ready; the memory they lie in stays mapped.
+	 */
 	void *descriptor_ring, *available_ring, *used_ring;
 	uint16_t next_available; /* the next entry of the available ring to look at */
-	uint16_t next_used;	 /* used.idx as we last wrote it */
+	uint16_t next_used;      /* used.idx as we last wrote it */
 	uint16_t signalled_used; /* used.idx at the last interrupt decision */
 };
 
@@ -73,22 +74,22 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
 bool virtqueue_needs_interrupt(struct virtqueue *queue);
 
 /*
- * Asks the driver for a notification on the next chain (event index only; without it the driver always
- * notifies). Call after the ring was found empty, then look at the ring once more.
+ * Asks the driver for a notification on the next chain (event index only; without it the driver
+ * always notifies). Call after the ring was found empty, then look at the ring once more.
  */
 void virtqueue_enable_notification(struct virtqueue *queue);
 
 /* Copies out of the readable spans from offset on; returns the number of bytes copied. */
-size_t virtqueue_chain_read(const struct virtqueue_chain *chain, size_t offset, void *data,
-	size_t length);
+size_t virtqueue_chain_read(
+	const struct virtqueue_chain *chain, size_t offset, void *data, size_t length);
 
 /* Copies into the writable spans from offset on; returns the number of bytes copied. */
-size_t virtqueue_chain_write(const struct virtqueue_chain *chain, size_t offset, const void *data,
-	size_t length);
+size_t virtqueue_chain_write(
+	const struct virtqueue_chain *chain, size_t offset, const void *data, size_t length);
 
 /*
- * The writable (or readable) spans from offset on, at most length bytes of them, as an iovec list of
- * at most VIRTQUEUE_SPANS_MAX. Returns the number of spans.
+ * The writable (or readable) spans from offset on, at most length bytes of them, as an iovec list
+ * of at most VIRTQUEUE_SPANS_MAX. Returns the number of spans.
  */
 size_t virtqueue_chain_slice(const struct virtqueue_chain *chain, bool writable, size_t offset,
 	size_t length, struct iovec *ret_spans);

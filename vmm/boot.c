@@ -15,23 +15,23 @@
 #include <sys/stat.h>
 
 #define KERNEL_SEGMENTS_MAX 16
-#define INIT_SIZE_MAX	    (64u << 20)
-#define SEED_SIZE	    32
+#define INIT_SIZE_MAX       (64u << 20)
+#define SEED_SIZE           32
 #define LOADER_UNDEFINED    0xff
 
 /* Types of struct setup_data that Debian 12's headers do not all have (boot.rst). */
-#define SETUP_TYPE_DTB	    2
+#define SETUP_TYPE_DTB      2
 #define SETUP_TYPE_RNG_SEED 9
 
 /* Words of the command line, each for a reason given in docs/boot.md. */
-#define COMMAND_LINE_ALWAYS                                                                        \
+#define COMMAND_LINE_ALWAYS \
 	" earlyprintk=serial,0x3f8,115200,keep console=ttynull panic=-1 reboot=k rootfstype=ramfs"
 /*
  * Only where guest kernel code is emulated. Mitigations are of no use there: they are against
  * speculation in ring 0, and no CPU ever runs that code.
  */
-#define COMMAND_LINE_EMULATED                                                                      \
-	" appc.emulated_ring0=1 mitigations=off noxsave clearcpuid=rdrand,popcnt,movbe,aes,avx "   \
+#define COMMAND_LINE_EMULATED                                                                    \
+	" appc.emulated_ring0=1 mitigations=off noxsave clearcpuid=rdrand,popcnt,movbe,aes,avx " \
 	"clocksource=kvm-clock"
 #define COMMAND_LINE_ONE_VCPU " noreplace-smp"
 
@@ -69,7 +69,8 @@ static int load_segment(const struct guest_memory *memory, int fd, const Elf64_P
 		return error_set(err, -ENOEXEC, "kernel: malformed ELF segment");
 	span = guest_memory_span(memory, segment->p_paddr, segment->p_memsz);
 	if (!span)
-		return error_set(err, -ENOMEM, "kernel: needs memory up to %llu MiB; give the VM more",
+		return error_set(err, -ENOMEM,
+			"kernel: needs memory up to %llu MiB; give the VM more",
 			(unsigned long long)(end >> 20) + 1);
 	r = read_exactly(fd, span, segment->p_filesz, segment->p_offset);
 	if (r < 0)
@@ -136,7 +137,8 @@ static int load_initramfs(const struct guest_memory *memory, int fd, uint64_t ke
 	span = guest_memory_span(memory, start, size);
 	if (!span)
 		return -EFAULT;
-	r = read_exactly(fd, span + initramfs_write(span, (size_t)st.st_size), (size_t)st.st_size, 0);
+	r = read_exactly(
+		fd, span + initramfs_write(span, (size_t)st.st_size), (size_t)st.st_size, 0);
 	if (r < 0)
 		return error_set_errno(err, r, "guest-init: cannot read it");
 	params->hdr.ramdisk_image = (uint32_t)start;
@@ -171,10 +173,10 @@ static int load_setup_data(const struct guest_memory *memory, const struct boot_
 	guest_memory_write(memory, seed_address + sizeof(struct setup_data), seed, sizeof(seed));
 	add_setup_data(memory, params, seed_address, SETUP_TYPE_RNG_SEED, sizeof(seed));
 
-	tree = guest_memory_span(memory, tree_address + sizeof(struct setup_data),
-		LAYOUT_SETUP_DTB_MAX);
-	r = device_tree_write(tree, LAYOUT_SETUP_DTB_MAX, options->vcpus, options->devices,
-		&tree_size);
+	tree = guest_memory_span(
+		memory, tree_address + sizeof(struct setup_data), LAYOUT_SETUP_DTB_MAX);
+	r = device_tree_write(
+		tree, LAYOUT_SETUP_DTB_MAX, options->vcpus, options->devices, &tree_size);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot write the device tree");
 	add_setup_data(memory, params, tree_address, SETUP_TYPE_DTB, tree_size);
@@ -202,8 +204,8 @@ static int load_command_line(const struct guest_memory *memory, const struct boo
 	return guest_memory_write(memory, LAYOUT_COMMAND_LINE, line, (size_t)n + 1);
 }
 
-static void add_memory_map(struct boot_params *params, uint64_t address, uint64_t size,
-	uint32_t type)
+static void add_memory_map(
+	struct boot_params *params, uint64_t address, uint64_t size, uint32_t type)
 {
 	params->e820_table[params->e820_entries++] = (struct boot_e820_entry){
 		.addr = address,
@@ -266,19 +268,29 @@ int boot_load(const struct guest_memory *memory, const struct boot_options *opti
 
 int boot_set_registers(struct vcpu *vcpu, uint64_t entry, struct error *err)
 {
-	struct kvm_segment code = {
-		.limit = 0xffffffff, .selector = 0x10, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
-	struct kvm_segment data = {
-		.limit = 0xffffffff, .selector = 0x18, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
+	struct kvm_segment code = {.limit = 0xffffffff,
+		.selector = 0x10,
+		.type = 11,
+		.present = 1,
+		.s = 1,
+		.l = 1,
+		.g = 1};
+	struct kvm_segment data = {.limit = 0xffffffff,
+		.selector = 0x18,
+		.type = 3,
+		.present = 1,
+		.s = 1,
+		.db = 1,
+		.g = 1};
 	struct kvm_regs registers = {.rip = entry, .rflags = 2, .rsi = LAYOUT_ZERO_PAGE};
 	struct kvm_sregs special;
 
 	if (ioctl(vcpu->fd, KVM_GET_SREGS, &special) < 0)
 		return error_set_errno(err, -errno, "cannot read vCPU registers");
 	special.cr3 = LAYOUT_PAGE_TABLES;
-	special.cr4 = 0x20;	  /* PAE */
+	special.cr4 = 0x20;       /* PAE */
 	special.cr0 = 0x80050033; /* PG AM WP NE ET MP PE */
-	special.efer = 0x500;	  /* LMA LME */
+	special.efer = 0x500;     /* LMA LME */
 	special.gdt.base = LAYOUT_GDT;
 	special.gdt.limit = 4 * 8 - 1;
 	special.idt.base = 0;

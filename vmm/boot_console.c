@@ -7,10 +7,10 @@
 #include <string.h>
 
 /* Registers of the UART, by offset. */
-#define UART_DATA	 0
-#define UART_INTERRUPTS	 1
+#define UART_DATA         0
+#define UART_INTERRUPTS   1
 #define UART_LINE_CONTROL 3
-#define UART_LINE_STATUS 5
+#define UART_LINE_STATUS  5
 #define LINE_STATUS_EMPTY 0x60 /* transmitter and its holding register empty */
 
 void boot_console_init(struct boot_console *console, bool show)
@@ -36,8 +36,8 @@ static void boot_console_end_line(struct boot_console *console)
 void boot_console_write(struct boot_console *console, uint16_t reg, uint8_t value)
 {
 	/*
-	 * The kernel sets the speed through the data register, with bytes of the divisor: 1 and 0 at
-	 * 115200. They are no text, and neither are other control characters.
+	 * The kernel sets the speed through the data register, with bytes of the divisor: 1 and 0
+	 * at 115200. They are no text, and neither are other control characters.
 	 */
 	if (reg != UART_DATA || (value < 0x20 && value != '\n') || value >= 0x7f)
 		return;

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /* Writes the tree into size bytes; *ret_size is what it takes. 0, or -ENOSPC. */
-int device_tree_write(void *buffer, size_t size, unsigned int vcpus, unsigned int devices,
-	size_t *ret_size);
+int device_tree_write(
+	void *buffer, size_t size, unsigned int vcpus, unsigned int devices, size_t *ret_size);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* initramfs.c: the cpio archive that the kernel unpacks (Documentation/driver-api/early-userspace). */
+/* initramfs.c: the cpio archive that the kernel unpacks (Documentation/driver-api/early-userspace).
+ */
 #include "vmm/initramfs.h"
 
 #include <stdio.h>
@@ -26,11 +27,12 @@ size_t initramfs_size(size_t init_size)
 }
 
 /* Writes an entry's header and name; returns where its data goes. */
-static uint8_t *entry_write(uint8_t *at, const char *name, uint32_t inode, uint32_t mode, size_t size)
+static uint8_t *entry_write(
+	uint8_t *at, const char *name, uint32_t inode, uint32_t mode, size_t size)
 {
 	/* ino, mode, uid, gid, nlink, mtime, filesize, 4 device numbers, namesize, check */
-	const uint32_t fields[] = {inode, mode, 0, 0, 1, 0, (uint32_t)size, 0, 0, 0, 0,
-		(uint32_t)strlen(name) + 1, 0};
+	const uint32_t fields[] = {
+		inode, mode, 0, 0, 1, 0, (uint32_t)size, 0, 0, 0, 0, (uint32_t)strlen(name) + 1, 0};
 	char number[9];
 
 	memcpy(at, "070701", 6);

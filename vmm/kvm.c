@@ -17,11 +17,11 @@
 #define TSS_ADDRESS 0xfffbd000ul
 
 /* CPUID leaf 1, ecx. */
-#define CPUID_1_ECX_CX16	 (1u << 13)
+#define CPUID_1_ECX_CX16         (1u << 13)
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
-#define CPUID_1_ECX_XSAVE	 (1u << 26)
-#define CPUID_1_ECX_RDRAND	 (1u << 30)
-#define CPUID_1_ECX_HYPERVISOR	 (1u << 31)
+#define CPUID_1_ECX_XSAVE        (1u << 26)
+#define CPUID_1_ECX_RDRAND       (1u << 30)
+#define CPUID_1_ECX_HYPERVISOR   (1u << 31)
 
 struct cpuid {
 	struct kvm_cpuid2 header;
@@ -39,8 +39,9 @@ int vm_create(unsigned int vcpus, struct vm *ret, struct error *err)
 	version = ioctl(vm.kvm_fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION) {
 		vm_destroy(&vm);
-		return error_set(err, -ENOTSUP, "/dev/kvm speaks version %d of its interface, not %d",
-			version, KVM_API_VERSION);
+		return error_set(err, -ENOTSUP,
+			"/dev/kvm speaks version %d of its interface, not %d", version,
+			KVM_API_VERSION);
 	}
 	do
 		vm.vm_fd = ioctl(vm.kvm_fd, KVM_CREATE_VM, 0);
@@ -75,7 +76,8 @@ int vm_set_memory(struct vm *vm, const struct guest_memory *memory, struct error
 		};
 
 		if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-			return error_set_errno(err, -errno, "cannot give the VM %" PRIu64 " bytes of memory",
+			return error_set_errno(err, -errno,
+				"cannot give the VM %" PRIu64 " bytes of memory",
 				memory->regions[i].size);
 	}
 	return 0;
@@ -91,8 +93,8 @@ int vm_set_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err)
 }
 
 /*
- * Whether KVM gives back CPUID bits that were cleared. Hardware KVM does not; what does is emulating,
- * because only then does the guest's CPUID instruction not trap into KVM's own table.
+ * Whether KVM gives back CPUID bits that were cleared. Hardware KVM does not; what does is
+ * emulating, because only then does the guest's CPUID instruction not trap into KVM's own table.
  */
 static int cpuid_is_overridden(int fd, const struct cpuid *supported, bool *ret)
 {
@@ -177,7 +179,8 @@ static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 		}
 		/*
 		 * Leaf 7 brings fast string operations, which the emulator takes byte by byte, and
-		 * SMAP, whose CLAC it lacks; single bits of it cannot be hidden, the whole leaf can.
+		 * SMAP, whose CLAC it lacks; single bits of it cannot be hidden, the whole leaf
+		 * can.
 		 */
 		if (vm->emulated && entry->function == 7)
 			continue;

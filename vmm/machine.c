@@ -3,11 +3,11 @@
  * machine.c: puts a VM together and runs it.
  *
  * Theory of operation: each vCPU has a thread that loops on KVM_RUN and serves the exits: device
- * registers (a notified queue is served inside that very exit), the boot console, and the ways in which
- * a guest can die. The thread that calls machine_run() is the event loop: it feeds the console
- * ports from their sockets and delivers completed file requests. Whoever finds that the machine
- * cannot go on says how it ended (once, machine_end()), and the loop stops; the vCPU threads are then
- * taken out of KVM_RUN by immediate_exit and a signal.
+ * registers (a notified queue is served inside that very exit), the boot console, and the ways in
+ * which a guest can die. The thread that calls machine_run() is the event loop: it feeds the
+ * console ports from their sockets and delivers completed file requests. Whoever finds that the
+ * machine cannot go on says how it ended (once, machine_end()), and the loop stops; the vCPU
+ * threads are then taken out of KVM_RUN by immediate_exit and a signal.
  *
  * #syscalls: ioctl tgkill futex exit
  */
@@ -73,7 +73,7 @@ struct machine {
 	struct loop loop;
 	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source;
 	int release_fd; /* the control socket once more, watched for its other end's shutdown */
-	int smaps_fd;	/* /proc/self/smaps, from before the jail */
+	int smaps_fd;   /* /proc/self/smaps, from before the jail */
 
 	atomic_bool stopping;
 	pthread_mutex_t lock; /* protects all below */
@@ -200,14 +200,15 @@ static void log_registers(const struct vcpu *vcpu)
 	if (!log_enabled(LOG_LEVEL_DEBUG) || ioctl(vcpu->fd, KVM_GET_REGS, &r) < 0 ||
 		ioctl(vcpu->fd, KVM_GET_SREGS, &special) < 0)
 		return;
-	log_debug("vCPU %u: rip %016llx rsp %016llx rflags %08llx", vcpu->id, r.rip, r.rsp, r.rflags);
+	log_debug(
+		"vCPU %u: rip %016llx rsp %016llx rflags %08llx", vcpu->id, r.rip, r.rsp, r.rflags);
 	log_debug("rax %016llx rbx %016llx rcx %016llx rdx %016llx", r.rax, r.rbx, r.rcx, r.rdx);
 	log_debug("rsi %016llx rdi %016llx rbp %016llx r8  %016llx", r.rsi, r.rdi, r.rbp, r.r8);
 	log_debug("r9  %016llx r10 %016llx r11 %016llx r12 %016llx", r.r9, r.r10, r.r11, r.r12);
 	log_debug("r13 %016llx r14 %016llx r15 %016llx", r.r13, r.r14, r.r15);
 	log_debug("cr0 %08llx cr2 %016llx cr3 %016llx cr4 %08llx efer %04llx cs %04x cpl %u",
-		special.cr0, special.cr2, special.cr3, special.cr4, special.efer, special.cs.selector,
-		special.ss.dpl);
+		special.cr0, special.cr2, special.cr3, special.cr4, special.efer,
+		special.cs.selector, special.ss.dpl);
 }
 
 static uint64_t instruction_pointer(const struct vcpu *vcpu)
@@ -218,8 +219,8 @@ static uint64_t instruction_pointer(const struct vcpu *vcpu)
 }
 
 /*
- * The guest reset itself: a panic (panic=-1, reboot=k), an init that ended, a triple fault. What the
- * kernel said last explains it better than how it went down.
+ * The guest reset itself: a panic (panic=-1, reboot=k), an init that ended, a triple fault. What
+ * the kernel said last explains it better than how it went down.
  */
 static void machine_guest_reset(struct machine *machine, const char *how)
 {
@@ -252,8 +253,8 @@ static void serve_port(struct machine *machine, struct kvm_run *run)
 			/* Nothing is there: all ones, but for the line that says "ready". */
 			memset(data, port == RESET_PORT ? 0 : 0xff, run->io.size);
 			if (is_console)
-				*data = boot_console_read(&machine->boot_console,
-					port - BOOT_CONSOLE_PORT);
+				*data = boot_console_read(
+					&machine->boot_console, port - BOOT_CONSOLE_PORT);
 		} else if (is_console) {
 			boot_console_write(&machine->boot_console, port - BOOT_CONSOLE_PORT, *data);
 		} else if (port == WIRE_PHASE_PORT) {
@@ -296,7 +297,8 @@ static void serve_internal_error(struct machine *machine, const struct vcpu *vcp
 	}
 	/* KVM may tell the instruction: a flag, its size, then its bytes (struct kvm_run). */
 	if (count >= 4 &&
-		run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) {
+		run->emulation_failure.flags &
+			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) {
 		for (uint8_t i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
 			snprintf(bytes + 3 * i, sizeof(bytes) - 3 * i, " %02x",
 				run->emulation_failure.insn_bytes[i]);
@@ -332,8 +334,8 @@ static void serve_exit(struct machine *machine, struct vcpu *vcpu)
 	case KVM_EXIT_FAIL_ENTRY:
 		log_registers(vcpu);
 		machine_end(machine, MACHINE_END_FAILED,
-			"the CPU refused to run the guest on vCPU %u: hardware reason %#llx", vcpu->id,
-			run->fail_entry.hardware_entry_failure_reason);
+			"the CPU refused to run the guest on vCPU %u: hardware reason %#llx",
+			vcpu->id, run->fail_entry.hardware_entry_failure_reason);
 		return;
 	case KVM_EXIT_SYSTEM_EVENT:
 		machine_guest_reset(machine, "powered off");
@@ -341,8 +343,8 @@ static void serve_exit(struct machine *machine, struct vcpu *vcpu)
 	default:
 		log_registers(vcpu);
 		machine_end(machine, MACHINE_END_FAILED,
-			"vCPU %u stopped for a reason that has no place here: KVM exit %u", vcpu->id,
-			run->exit_reason);
+			"vCPU %u stopped for a reason that has no place here: KVM exit %u",
+			vcpu->id, run->exit_reason);
 		return;
 	}
 }
@@ -439,8 +441,8 @@ static int machine_create_memory(struct machine *machine, uint64_t size, struct 
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (host == MAP_FAILED)
-			return error_set_errno(err, -errno, "cannot map %" PRIu64 " MiB of guest memory",
-				sizes[i] >> 20);
+			return error_set_errno(err, -errno,
+				"cannot map %" PRIu64 " MiB of guest memory", sizes[i] >> 20);
 		madvise(host, sizes[i], MADV_DONTDUMP);
 		machine->memory.regions[i] =
 			(struct guest_region){.start = starts[i], .size = sizes[i], .host = host};
@@ -449,8 +451,8 @@ static int machine_create_memory(struct machine *machine, uint64_t size, struct 
 	return vm_set_memory(&machine->vm, &machine->memory, err);
 }
 
-static int machine_create_devices(struct machine *machine, const struct machine_options *options,
-	struct error *err)
+static int machine_create_devices(
+	struct machine *machine, const struct machine_options *options, struct error *err)
 {
 	struct virtio_console_options console = {
 		.fds = {-1, -1, -1},
@@ -481,8 +483,8 @@ static int machine_create_devices(struct machine *machine, const struct machine_
 	if (r < 0)
 		return error_set_errno(err, r, "cannot create the console");
 	for (unsigned int i = 1; i < CONSOLE_PORTS; i++) {
-		machine->port_sources[i] = (struct loop_source){
-			.fd = fds[i], .ready = port_ready, .context = machine};
+		machine->port_sources[i] =
+			(struct loop_source){.fd = fds[i], .ready = port_ready, .context = machine};
 		r = loop_add(&machine->loop, &machine->port_sources[i], 0);
 		if (r < 0)
 			return error_set_errno(err, r, "cannot watch a console port");
@@ -517,8 +519,8 @@ static int machine_create_devices(struct machine *machine, const struct machine_
 	return machine_attach(machine, DEVICE_RNG, &machine->rng.device, err);
 }
 
-static int machine_set_up(struct machine *machine, const struct machine_options *options,
-	struct error *err)
+static int machine_set_up(
+	struct machine *machine, const struct machine_options *options, struct error *err)
 {
 	struct boot_options boot = {
 		.kernel_fd = options->kernel_fd,

@@ -2,9 +2,9 @@
 /*
  * One virtual machine: KVM, memory, vCPUs, devices, and the loop that serves them.
  *
- * The machine knows devices, not pods. It boots a kernel with an initramfs, serves one file tree, and
- * joins two ports of the guest's console to two fds of the caller's (wire/wire.h): what
- * crosses them is the caller's business.
+ * The machine knows devices, not pods. It boots a kernel with an initramfs, serves one file tree,
+ * and joins two ports of the guest's console to two fds of the caller's (wire/wire.h): what crosses
+ * them is the caller's business.
  */
 #ifndef APPC_VMM_MACHINE_H
 #define APPC_VMM_MACHINE_H
@@ -21,13 +21,13 @@
 
 struct machine_options {
 	int kernel_fd, initramfs_fd; /* vmlinux (ELF) and guest-init's executable; borrowed */
-	unsigned int vcpus;	     /* 1 to MACHINE_VCPUS_MAX */
-	uint64_t memory;	     /* bytes, a multiple of 2 MiB */
-	int tree_fd;		     /* the pod's tree; the machine takes it */
+	unsigned int vcpus;          /* 1 to MACHINE_VCPUS_MAX */
+	uint64_t memory;             /* bytes, a multiple of 2 MiB */
+	int tree_fd;                 /* the pod's tree; the machine takes it */
 	const struct virtio_fs_export *exports;
 	size_t export_count;
 	int control_fd, stream_fd; /* non-blocking stream sockets; the machine takes them */
-	bool kernel_messages;	   /* every kernel message to standard error, from the first on */
+	bool kernel_messages;      /* every kernel message to standard error, from the first on */
 	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
 };
 
@@ -38,11 +38,11 @@ struct machine_mark {
 };
 
 enum machine_event {
-	MACHINE_EVENT_RUN,	    /* the first KVM_RUN */
-	MACHINE_EVENT_INIT,	    /* WIRE_PHASE_INIT */
-	MACHINE_EVENT_APP_EXEC,	    /* WIRE_PHASE_APP_EXEC, the first */
-	MACHINE_EVENT_OUTPUT,	    /* the first byte on the stream port */
-	MACHINE_EVENT_NOW,	    /* the time of the question */
+	MACHINE_EVENT_RUN,      /* the first KVM_RUN */
+	MACHINE_EVENT_INIT,     /* WIRE_PHASE_INIT */
+	MACHINE_EVENT_APP_EXEC, /* WIRE_PHASE_APP_EXEC, the first */
+	MACHINE_EVENT_OUTPUT,   /* the first byte on the stream port */
+	MACHINE_EVENT_NOW,      /* the time of the question */
 	MACHINE_EVENTS,
 };
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define FRAME_HEADER_SIZE 4
-#define READ_SIZE	  (16u << 10)
+#define READ_SIZE         (16u << 10)
 
 void wire_reader_init(struct wire_reader *reader, uint32_t frame_max)
 {

@@ -76,14 +76,15 @@
 #define WIRE_ENTROPY_SIZE 32
 #define WIRE_APPS_MAX     64
 
-/* Longest frame, in bytes without the length. To the guest: a whole manifest with its environment. */
-#define WIRE_FRAME_MAX_TO_GUEST  (8u << 20)
+/* Longest frame, in bytes without the length. To the guest: a whole manifest with its environment.
+ */
+#define WIRE_FRAME_MAX_TO_GUEST   (8u << 20)
 #define WIRE_FRAME_MAX_FROM_GUEST (64u << 10)
 
 /* Time between SIGTERM and SIGKILL when a pod is stopped. */
 #define WIRE_STOP_GRACE_MS 10000
 
-#define WIRE_STATUS_EXEC_FAILED 203
+#define WIRE_STATUS_EXEC_FAILED    203
 #define WIRE_STATUS_SIGNAL(signal) (128 + (signal))
 
 /*
@@ -92,7 +93,7 @@
  */
 #define WIRE_PHASE_PORT 0xf1
 enum wire_phase {
-	WIRE_PHASE_INIT = 1,	 /* first thing guest-init does */
+	WIRE_PHASE_INIT = 1,     /* first thing guest-init does */
 	WIRE_PHASE_APP_EXEC = 2, /* just before the first app's execve() */
 };
 
@@ -104,9 +105,9 @@ enum wire_stream { WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2 };
  * it sends "ended".
  */
 struct wire_stream_header {
-	uint32_t length; /* little-endian, at most WIRE_STREAM_MAX */
-	uint16_t app;	 /* little-endian */
-	uint8_t stream;	 /* enum wire_stream */
+	uint32_t length;  /* little-endian, at most WIRE_STREAM_MAX */
+	uint16_t app;     /* little-endian */
+	uint8_t stream;   /* enum wire_stream */
 	uint8_t reserved; /* 0 */
 };
 #define WIRE_STREAM_MAX (16u << 10)
@@ -125,8 +126,8 @@ void wire_reader_init(struct wire_reader *reader, uint32_t frame_max);
 void wire_reader_done(struct wire_reader *reader);
 
 /*
- * Reads what fd has, once. Returns the number of bytes, 0 at its end, -errno (-EAGAIN: nothing now).
- * Call wire_reader_next() until it returns 0 after each.
+ * Reads what fd has, once. Returns the number of bytes, 0 at its end, -errno (-EAGAIN: nothing
+ * now). Call wire_reader_next() until it returns 0 after each.
  */
 ssize_t wire_reader_fill(struct wire_reader *reader, int fd);
 
@@ -134,8 +135,8 @@ ssize_t wire_reader_fill(struct wire_reader *reader, int fd);
 int wire_reader_add(struct wire_reader *reader, const void *data, size_t length);
 
 /*
- * Takes the next whole frame out: 1 and a new reference to an object with a string "type"; 0 when no
- * whole frame is there yet; -EBADMSG with a message when the other end broke the rules.
+ * Takes the next whole frame out: 1 and a new reference to an object with a string "type"; 0 when
+ * no whole frame is there yet; -EBADMSG with a message when the other end broke the rules.
  */
 int wire_reader_next(struct wire_reader *reader, json_t **ret, struct error *err);
 
