@@ -4,9 +4,9 @@
  *
  * A function returns 0 or -errno. One that knows enough to explain the failure also takes a
  * struct error *, and fills it with one sentence that names the file, field or app, what was found
- * and what was expected. The message is composed once, where the context is known, and printed
- * once, by the program's main function. Callers may put words in front of it (error_prefix()). A
- * struct error is plain memory: no ownership, any thread, nothing to free. err may be NULL.
+ * and what was expected. The message is composed once, where the context is known, and printed once,
+ * by the program's main function. Callers may put words in front of it (error_prefix()).
+ * A struct error is plain memory: no ownership, any thread, nothing to free. err may be NULL.
  */
 #ifndef APPC_BASE_ERROR_H
 #define APPC_BASE_ERROR_H

@@ -19,8 +19,7 @@ static int file_openat2(int dirfd, const char *path, int flags, mode_t mode, uin
 	};
 	long fd;
 
-	/* The kernel answers -EAGAIN when a rename raced with the walk; it asks to be called again.
-	 */
+	/* The kernel answers -EAGAIN when a rename raced with the walk; it asks to be called again. */
 	for (int tries = 0; tries < 64; tries++) {
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 		if (fd >= 0 || errno != EAGAIN)

@@ -2,8 +2,8 @@
 /*
  * The command line: a table of commands, one file each, and how they parse and print.
  *
- * A command returns the program's exit status, or -errno with the message in cli->error, which
- * main() prints; that and every usage error is exit status 254, as in rkt.
+ * A command returns the program's exit status, or -errno with the message in cli->error, which main()
+ * prints; that and every usage error is exit status 254, as in rkt.
  */
 #ifndef APPC_CLI_CLI_H
 #define APPC_CLI_CLI_H
@@ -48,8 +48,7 @@ struct cli_option {
 
 /*
  * Parses the command's options and those of every command. Returns the index of the first
- * positional argument; -EINVAL: wrong usage, message set; -ECANCELED: --help was asked for and
- * printed.
+ * positional argument; -EINVAL: wrong usage, message set; -ECANCELED: --help was asked for and printed.
  */
 int cli_parse(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);

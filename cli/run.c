@@ -31,8 +31,8 @@ struct run_flags {
 /* ---- what the pod runs on */
 
 /*
- * Opens a file that belongs to the program: beside the executable (a build tree), or below
- * ../lib/appc-vm (an installation).
+ * Opens a file that belongs to the program: beside the executable (a build tree), or below ../lib/appc-vm
+ * (an installation).
  */
 static int open_program_file(struct cli *cli, const char *given, const char *flag, const char *name)
 {
@@ -69,8 +69,8 @@ static int open_program_file(struct cli *cli, const char *given, const char *fla
 }
 
 /*
- * A quantity as in isolators, but as with every VM runner "128M" is 128 MiB, and so is "128" alone:
- * no machine has so few bytes.
+ * A quantity as in isolators, but as with every VM runner "128M" is 128 MiB, and so is "128" alone: no
+ * machine has so few bytes.
  */
 static int parse_memory(struct cli *cli, const char *text, uint64_t *ret)
 {

@@ -75,8 +75,8 @@ static void raise_fd_limit(void)
 }
 
 /*
- * The tree as this process's own mount namespace has it: the working directory, see fork_in_tree().
- * An fd from the supervisor's namespace would still lead to the host's files.
+ * The tree as this process's own mount namespace has it: the working directory, see fork_in_tree(). An
+ * fd from the supervisor's namespace would still lead to the host's files.
  */
 static int open_own_tree(void)
 {

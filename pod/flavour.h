@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A flavour is a wall around the same guest-init: a virtual machine, or Linux namespaces. It is one
- * child process of the supervisor, joined to it by three sockets; the supervisor is the same for
- * all.
+ * child process of the supervisor, joined to it by three sockets; the supervisor is the same for all.
  */
 #ifndef APPC_POD_FLAVOUR_H
 #define APPC_POD_FLAVOUR_H
@@ -56,8 +55,8 @@ const char *flavour_name(enum flavour flavour);
 int flavour_from_name(const char *name, enum flavour *ret);
 
 /*
- * The last step of a container's PID 1: makes a root of its own around the tree, which is the
- * working directory, and executes guest-init. Returns -errno only.
+ * The last step of a container's PID 1: makes a root of its own around the tree, which is the working
+ * directory, and executes guest-init. Returns -errno only.
  */
 int container_enter(int init_fd, int control_fd, int stream_fd);
 

@@ -137,8 +137,7 @@ int pod_create(struct pods *pods, struct pod *ret, struct error *err)
 	if (pod.fd < 0)
 		return error_set_errno(err, pod.fd, "pod %s", pod.uuid);
 	pod.lock_fd = openat(pod.fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	/* It waits, for an instant at most: someone who lists pods may be looking whether it is
-	 * locked. */
+	/* It waits, for an instant at most: someone who lists pods may be looking whether it is locked. */
 	if (pod.lock_fd < 0 || flock(pod.lock_fd, LOCK_EX) < 0)
 		return error_set_errno(err, -errno, "pod %s: cannot lock it", pod.uuid);
 	r = pod_move(&pod, PLACE_EMBRYO, PLACE_PREPARE);

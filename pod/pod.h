@@ -2,9 +2,9 @@
 /*
  * Pods on disk: their directories, their states, and what is recorded of them.
  *
- * A pod is the directory DATA/pods/STATE/UUID. STATE and whether some process holds the pod's lock
- * say in which state it is, as in rkt (pod-lifecycle): nothing else needs to be written when a
- * process dies, so the answer is true after SIGKILL.
+ * A pod is the directory DATA/pods/STATE/UUID. STATE and whether some process holds the pod's lock say
+ * in which state it is, as in rkt (pod-lifecycle): nothing else needs to be written when a process
+ * dies, so the answer is true after SIGKILL.
  *
  *   directory         locked              not locked
  *   embryo            embryo              garbage: removed by gc
@@ -15,13 +15,15 @@
  *   garbage           deleting            garbage
  *
  * In the directory:
- *   lock              the file whose flock(2) is the lock; the VMM holds it as well as the
- * supervisor pod               the resolved pod manifest trees             the ids of the rendered
- * trees in use, one a line overlay/APP/      upper and work directories of the app's root
- * filesystem volumes/NAME      empty volumes tree/             where the pod's tree is mounted, in
- * the supervisor's mount namespace only run.json          what a run was started with apps/APP.json
- * what became of each app end.json          what became of the pod; absent in an exited pod: it was
- * killed
+ *   lock              the file whose flock(2) is the lock; the VMM holds it as well as the supervisor
+ *   pod               the resolved pod manifest
+ *   trees             the ids of the rendered trees in use, one a line
+ *   overlay/APP/      upper and work directories of the app's root filesystem
+ *   volumes/NAME      empty volumes
+ *   tree/             where the pod's tree is mounted, in the supervisor's mount namespace only
+ *   run.json          what a run was started with
+ *   apps/APP.json     what became of each app
+ *   end.json          what became of the pod; absent in an exited pod: it was killed
  *
  * All functions return 0 or -errno. A struct pod belongs to one thread.
  */

@@ -2,11 +2,11 @@
 /*
  * run.c: the supervisor of one pod.
  *
- * Theory of operation: one poll loop over the control socket, the stream socket, the report socket,
- * the child's pidfd and a signalfd. Output is copied frame by frame through one buffer: while
- * standard output cannot take it, the stream socket is not read, the guest's queue fills, and the
- * app waits, as it would on a terminal. The pod has ended when guest-init said so and the stream's
- * end marker has come; then the records are written, and only then is the guest released.
+ * Theory of operation: one poll loop over the control socket, the stream socket, the report socket, the
+ * child's pidfd and a signalfd. Output is copied frame by frame through one buffer: while standard
+ * output cannot take it, the stream socket is not read, the guest's queue fills, and the app
+ * waits, as it would on a terminal. The pod has ended when guest-init said so and the stream's end
+ * marker has come; then the records are written, and only then is the guest released.
  */
 #include "pod/run.h"
 
@@ -36,8 +36,7 @@
 #define DRAIN_MS 5000
 /* How long guest-init may stay silent after the grace period of a stop. */
 #define STOP_EXTRA_MS 30000
-/* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the
- * guest. */
+/* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
 #define STOPS_MAX 2
 
 enum app_state { APP_WAITING, APP_STARTED, APP_EXITED };
@@ -639,8 +638,7 @@ static int block_signals(int *ret_fd)
 	return 0;
 }
 
-/* What a guest that died left in the sockets still belongs to the person; a signal ends the wait.
- */
+/* What a guest that died left in the sockets still belongs to the person; a signal ends the wait. */
 static void drain_output(struct supervisor *s)
 {
 	while (!s->stream_ended || output_waits(s)) {

@@ -37,9 +37,9 @@ struct pod_timing {
 };
 
 /*
- * Runs the pod to its end. *ret_status is the status that the pod ends with: the first failed
- * app's, or 0. A negative return: the pod did not end by itself; the message says how it did. The
- * pod must be running (pod_start()) and this process in a mount namespace of its own
+ * Runs the pod to its end. *ret_status is the status that the pod ends with: the first failed app's, or
+ * 0. A negative return: the pod did not end by itself; the message says how it did. The pod must be
+ * running (pod_start()) and this process in a mount namespace of its own
  * (pod_tree_enter_namespace()).
  */
 int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *store,

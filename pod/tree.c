@@ -94,8 +94,7 @@ int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 	return 0;
 }
 
-/* The upper directory is the root of the mounted tree: it takes over the lower root's mode and
- * owner. */
+/* The upper directory is the root of the mounted tree: it takes over the lower root's mode and owner. */
 static int copy_root_attributes(int lower, int upper)
 {
 	struct stat st;

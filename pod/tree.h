@@ -30,8 +30,7 @@ int pod_tree_enter_namespace(struct error *err);
 int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
 	bool for_vm, int *ret_fd, struct error *err);
 
-/* How the file server is to treat the volumes. The caller frees *ret with pod_tree_exports_free().
- */
+/* How the file server is to treat the volumes. The caller frees *ret with pod_tree_exports_free(). */
 int pod_tree_exports(
 	const struct resolved_pod *resolved, struct virtio_fs_export **ret, size_t *ret_count);
 void pod_tree_exports_free(struct virtio_fs_export *exports, size_t count);

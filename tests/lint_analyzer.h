@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What clang 14's analyzer must be told about this project; tests/lint.sh puts it before each
- * source. It does not know that errno is positive after a failure and that error_set() returns its
- * second argument, which is negative, and so follows paths on which a function that failed
- * "succeeded". Nothing that is compiled includes this file.
+ * What clang 14's analyzer must be told about this project; tests/lint.sh puts it before each source.
+ * It does not know that errno is positive after a failure and that error_set() returns its second
+ * argument, which is negative, and so follows paths on which a function that failed "succeeded".
+ * Nothing that is compiled includes this file.
  */
 #ifndef APPC_TESTS_LINT_ANALYZER_H
 #define APPC_TESTS_LINT_ANALYZER_H

@@ -2,11 +2,11 @@
 /*
  * console.c: virtio-console ports over sockets.
  *
- * Theory of operation: each port has a receive and a transmit queue and one socket. At most one
- * chain of each queue is "held": popped, and waiting for the socket to have bytes (receive) or room
- * (transmit). While a chain is held the owner's event loop watches the socket for us; when a queue
- * is empty it does not, and the guest's next notification starts again. So there is no buffer
- * between guest and socket and no state but the held chains.
+ * Theory of operation: each port has a receive and a transmit queue and one socket. At most one chain
+ * of each queue is "held": popped, and waiting for the socket to have bytes (receive) or room
+ * (transmit). While a chain is held the owner's event loop watches the socket for us; when a queue is
+ * empty it does not, and the guest's next notification starts again. So there is no buffer between
+ * guest and socket and no state but the held chains.
  *
  * #syscalls: readv sendmsg
  */
@@ -67,8 +67,7 @@ static int hold_chain(struct virtio_console *console, unsigned int queue, struct
 		return 0;
 	r = virtqueue_pop(virtqueue, &holder->chain);
 	if (r == 0) {
-		/* Ask for a notification, then look again: the driver may have added one meanwhile.
-		 */
+		/* Ask for a notification, then look again: the driver may have added one meanwhile. */
 		virtqueue_enable_notification(virtqueue);
 		r = virtqueue_pop(virtqueue, &holder->chain);
 	}
@@ -138,8 +137,8 @@ static void control_receive(
 			if (!console->ports[i].ready)
 				return;
 		/*
-		 * All open at once, the first port last: a guest that could write to the control
-		 * port knows that the others are open too.
+		 * All open at once, the first port last: a guest that could write to the control port
+		 * knows that the others are open too.
 		 */
 		for (unsigned int i = CONSOLE_PORTS - 1; i > 0; i--)
 			control_send(console, i, VIRTIO_CONSOLE_PORT_OPEN, 1);

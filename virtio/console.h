@@ -18,12 +18,11 @@ struct virtio_console_options {
 	/* Sockets of ports 1 and up (index 0 is unused), non-blocking; the console takes them. */
 	int fds[CONSOLE_PORTS];
 	/*
-	 * Asks the owner to call virtio_console_ready() once when the port's fd has one of the poll
-	 * events. Called under the device's lock, on any thread.
+	 * Asks the owner to call virtio_console_ready() once when the port's fd has one of the poll events.
+	 * Called under the device's lock, on any thread.
 	 */
 	void (*arm)(void *context, unsigned int port, uint32_t events);
-	/* The first bytes of the guest are about to leave on that port. On the vCPU thread. May be
-	 * NULL. */
+	/* The first bytes of the guest are about to leave on that port. On the vCPU thread. May be NULL. */
 	void (*first_output)(void *context, unsigned int port);
 	void *context;
 };
@@ -37,8 +36,8 @@ void virtio_console_free(struct virtio_console *console);
 struct virtio_device *virtio_console_device(struct virtio_console *console);
 
 /*
- * The port's fd has these poll events. Returns 0, or -EPIPE when the other end of a port that the
- * guest reads from has closed it.
+ * The port's fd has these poll events. Returns 0, or -EPIPE when the other end of a port that the guest
+ * reads from has closed it.
  */
 int virtio_console_ready(struct virtio_console *console, unsigned int port, uint32_t events);
 

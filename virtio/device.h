@@ -3,9 +3,9 @@
  * A virtio device as the transport sees it (virtio 1.2, section 2).
  *
  * The transport (virtio/mmio.h) owns the register file and the queues and calls the operations; a
- * device owns what is behind them. One lock per device: the transport takes it around every
- * operation, a device takes it itself when it acts on its own (a file became readable, a file
- * request completed). No operation blocks while it holds it.
+ * device owns what is behind them. One lock per device: the transport takes it around every operation,
+ * a device takes it itself when it acts on its own (a file became readable, a file request
+ * completed). No operation blocks while it holds it.
  */
 #ifndef APPC_VIRTIO_DEVICE_H
 #define APPC_VIRTIO_DEVICE_H
@@ -74,8 +74,8 @@ void virtio_device_init(struct virtio_device *device, const struct guest_memory 
 void virtio_device_signal(struct virtio_device *device, unsigned int queue);
 
 /*
- * The driver broke the rules: the device stops serving, sets DEVICE_NEEDS_RESET and tells the
- * driver with a configuration interrupt. why goes to the log, once per reset. Under the lock.
+ * The driver broke the rules: the device stops serving, sets DEVICE_NEEDS_RESET and tells the driver
+ * with a configuration interrupt. why goes to the log, once per reset. Under the lock.
  */
 void virtio_device_break(struct virtio_device *device, const char *why);
 

@@ -3,10 +3,10 @@
  * The one door to guest memory.
  *
  * Guest physical addresses become host pointers here and nowhere else, and only together with a
- * length that is checked to lie inside one region of RAM. The guest can change the bytes behind a
- * span at any time: whoever decides on a value copies it out first (guest_memory_read()) and never
- * reads it from the guest again. The region table is written before the first vCPU runs and
- * constant afterwards: any thread.
+ * length that is checked to lie inside one region of RAM. The guest can change the bytes behind a span
+ * at any time: whoever decides on a value copies it out first (guest_memory_read()) and never reads
+ * it from the guest again.
+ * The region table is written before the first vCPU runs and constant afterwards: any thread.
  */
 #ifndef APPC_VIRTIO_GUEST_MEMORY_H
 #define APPC_VIRTIO_GUEST_MEMORY_H

@@ -2,9 +2,9 @@
 /*
  * The virtio-mmio transport, version 2 (virtio 1.2, section 4.2): the register file of one device.
  *
- * The driver's initialisation is held to its order (section 3.1.1): feature and queue registers can
- * be written only in the states that allow it, and nothing but a reset changes a queue after it
- * became ready. Writes that break the order are ignored.
+ * The driver's initialisation is held to its order (section 3.1.1): feature and queue registers can be
+ * written only in the states that allow it, and nothing but a reset changes a queue after it became
+ * ready. Writes that break the order are ignored.
  */
 #ifndef APPC_VIRTIO_MMIO_H
 #define APPC_VIRTIO_MMIO_H

@@ -3,10 +3,10 @@
  * queue.c: the split virtqueue, device side.
  *
  * Theory of operation: the three rings are translated to host pointers once, when the queue becomes
- * ready, with the full length that its size asks for; later accesses need no check but an index
- * below the size. Descriptors are copied before use, so that the driver cannot change one between
- * check and use. The walk ends after "size" descriptors at the latest (virtio 1.2, 2.7.5.3: a chain
- * cannot be longer), which also ends loops.
+ * ready, with the full length that its size asks for; later accesses need no check but an index below
+ * the size. Descriptors are copied before use, so that the driver cannot change one between check and
+ * use. The walk ends after "size" descriptors at the latest (virtio 1.2, 2.7.5.3: a chain cannot be
+ * longer), which also ends loops.
  */
 #include "virtio/queue.h"
 
@@ -133,8 +133,7 @@ static int chain_add_indirect(const struct virtqueue *queue, struct virtqueue_ch
 	table = guest_memory_span(queue->memory, indirect->address, indirect->length);
 	if (!table)
 		return -EBADMSG;
-	/* Linux puts more entries into one table than the queue has; what bounds us is the spans.
-	 */
+	/* Linux puts more entries into one table than the queue has; what bounds us is the spans. */
 	for (size_t left = VIRTQUEUE_SPANS_MAX; left > 0; left--) {
 		struct descriptor descriptor;
 		int r;
@@ -196,8 +195,7 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
 
 	memcpy(&ring[queue->next_used % queue->size], &element, sizeof(element));
 	queue->next_used++;
-	/* Pairs with the driver's read barrier after it has seen used.idx: the element comes first.
-	 */
+	/* Pairs with the driver's read barrier after it has seen used.idx: the element comes first. */
 	__atomic_store_n(used_word(queue, 1), queue->next_used, __ATOMIC_RELEASE);
 }
 
@@ -207,8 +205,7 @@ bool virtqueue_needs_interrupt(struct virtqueue *queue)
 
 	if (old == new)
 		return false;
-	/* Full barrier between used.idx and the driver's wish; the driver has its own in between
-	 * too. */
+	/* Full barrier between used.idx and the driver's wish; the driver has its own in between too. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	queue->signalled_used = new;
 	if (!queue->event_index)

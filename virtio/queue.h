@@ -31,8 +31,7 @@ struct virtqueue {
 	bool ready;
 	bool event_index; /* VIRTIO_F_EVENT_IDX was negotiated */
 	bool indirect;    /* VIRTIO_F_INDIRECT_DESC was negotiated */
-	/* Ring spans, translated when the queue became ready; the memory they lie in stays mapped.
-	 */
+	/* Ring spans, translated when the queue became ready; the memory they lie in stays mapped. */
 	void *descriptor_ring, *available_ring, *used_ring;
 	uint16_t next_available; /* the next entry of the available ring to look at */
 	uint16_t next_used;      /* used.idx as we last wrote it */
@@ -74,8 +73,8 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
 bool virtqueue_needs_interrupt(struct virtqueue *queue);
 
 /*
- * Asks the driver for a notification on the next chain (event index only; without it the driver
- * always notifies). Call after the ring was found empty, then look at the ring once more.
+ * Asks the driver for a notification on the next chain (event index only; without it the driver always
+ * notifies). Call after the ring was found empty, then look at the ring once more.
  */
 void virtqueue_enable_notification(struct virtqueue *queue);
 
@@ -88,8 +87,8 @@ size_t virtqueue_chain_write(
 	const struct virtqueue_chain *chain, size_t offset, const void *data, size_t length);
 
 /*
- * The writable (or readable) spans from offset on, at most length bytes of them, as an iovec list
- * of at most VIRTQUEUE_SPANS_MAX. Returns the number of spans.
+ * The writable (or readable) spans from offset on, at most length bytes of them, as an iovec list of
+ * at most VIRTQUEUE_SPANS_MAX. Returns the number of spans.
  */
 size_t virtqueue_chain_slice(const struct virtqueue_chain *chain, bool writable, size_t offset,
 	size_t length, struct iovec *ret_spans);

@@ -16,8 +16,8 @@ static void rng_notify(struct virtio_device *device, unsigned int index)
 	int r;
 
 	/*
-	 * Until the ring is empty, however many there are: a driver that was not asked to notify us
-	 * of the next chain (event index) would wait for its answer for ever.
+	 * Until the ring is empty, however many there are: a driver that was not asked to notify us of the
+	 * next chain (event index) would wait for its answer for ever.
 	 */
 	for (;;) {
 		uint8_t bytes[VIRTIO_RNG_REQUEST_MAX];

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio-rng (virtio 1.2, section 5.4): entropy of the host, served on the notifying vCPU thread.
- */
+/* virtio-rng (virtio 1.2, section 5.4): entropy of the host, served on the notifying vCPU thread. */
 #ifndef APPC_VIRTIO_RNG_H
 #define APPC_VIRTIO_RNG_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Direct boot: an ELF vmlinux by the 64-bit boot protocol of Linux
- * (Documentation/arch/x86/boot.rst), entered in long mode, devices described by a device tree in
- * setup_data. No firmware, no decompression, no real mode.
+ * Direct boot: an ELF vmlinux by the 64-bit boot protocol of Linux (Documentation/arch/x86/boot.rst),
+ * entered in long mode, devices described by a device tree in setup_data. No firmware, no
+ * decompression, no real mode.
  */
 #ifndef APPC_VMM_BOOT_H
 #define APPC_VMM_BOOT_H

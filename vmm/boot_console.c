@@ -36,8 +36,8 @@ static void boot_console_end_line(struct boot_console *console)
 void boot_console_write(struct boot_console *console, uint16_t reg, uint8_t value)
 {
 	/*
-	 * The kernel sets the speed through the data register, with bytes of the divisor: 1 and 0
-	 * at 115200. They are no text, and neither are other control characters.
+	 * The kernel sets the speed through the data register, with bytes of the divisor: 1 and 0 at
+	 * 115200. They are no text, and neither are other control characters.
 	 */
 	if (reg != UART_DATA || (value < 0x20 && value != '\n') || value >= 0x7f)
 		return;

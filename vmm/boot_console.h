@@ -3,8 +3,8 @@
  * The boot console: the transmit half of a 16550 UART, where the guest kernel's early console
  * (earlyprintk) writes from its first instruction to its last panic. Nothing is ever received.
  *
- * The last BOOT_CONSOLE_KEEP bytes are kept, so that a pod that dies tells why. Used from vCPU
- * threads under the lock; text comes from the guest and is made printable before anyone sees it.
+ * The last BOOT_CONSOLE_KEEP bytes are kept, so that a pod that dies tells why. Used from vCPU threads
+ * under the lock; text comes from the guest and is made printable before anyone sees it.
  */
 #ifndef APPC_VMM_BOOT_CONSOLE_H
 #define APPC_VMM_BOOT_CONSOLE_H

@@ -3,8 +3,8 @@
  * device_tree.c: describes the machine to the kernel.
  *
  * x86 Linux takes its local APIC, IOAPIC and CPUs from a device tree in setup_data when there is
- * neither ACPI nor an MP table (arch/x86/kernel/devicetree.c; the compatible strings are those of
- * the first board that did so).
+ * neither ACPI nor an MP table (arch/x86/kernel/devicetree.c; the compatible strings are those of the
+ * first board that did so).
  */
 #include "vmm/device_tree.h"
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* initramfs.c: the cpio archive that the kernel unpacks (Documentation/driver-api/early-userspace).
- */
+/* initramfs.c: the cpio archive that the kernel unpacks (Documentation/driver-api/early-userspace). */
 #include "vmm/initramfs.h"
 
 #include <stdio.h>

@@ -93,8 +93,8 @@ int vm_set_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err)
 }
 
 /*
- * Whether KVM gives back CPUID bits that were cleared. Hardware KVM does not; what does is
- * emulating, because only then does the guest's CPUID instruction not trap into KVM's own table.
+ * Whether KVM gives back CPUID bits that were cleared. Hardware KVM does not; what does is emulating,
+ * because only then does the guest's CPUID instruction not trap into KVM's own table.
  */
 static int cpuid_is_overridden(int fd, const struct cpuid *supported, bool *ret)
 {
@@ -179,8 +179,7 @@ static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 		}
 		/*
 		 * Leaf 7 brings fast string operations, which the emulator takes byte by byte, and
-		 * SMAP, whose CLAC it lacks; single bits of it cannot be hidden, the whole leaf
-		 * can.
+		 * SMAP, whose CLAC it lacks; single bits of it cannot be hidden, the whole leaf can.
 		 */
 		if (vm->emulated && entry->function == 7)
 			continue;

@@ -2,10 +2,10 @@
 /*
  * The event loop of the VMM: file descriptors and what to do when they become ready.
  *
- * A source fires once and is then disarmed until loop_arm(), which any thread may call: a vCPU
- * thread that has just been given a buffer arms the socket it belongs to with one system call and
- * no lock. (That is why this is epoll; io_uring serves file data, see virtio/fs.) Callbacks run on
- * the thread that called loop_run().
+ * A source fires once and is then disarmed until loop_arm(), which any thread may call: a vCPU thread
+ * that has just been given a buffer arms the socket it belongs to with one system call and no lock.
+ * (That is why this is epoll; io_uring serves file data, see virtio/fs.) Callbacks run on the thread
+ * that called loop_run().
  */
 #ifndef APPC_VMM_LOOP_H
 #define APPC_VMM_LOOP_H
@@ -29,8 +29,7 @@ struct loop {
 int loop_init(struct loop *loop);
 void loop_done(struct loop *loop);
 
-/* Adds a source, armed for these poll events; 0 means disarmed. The source must outlive the loop.
- */
+/* Adds a source, armed for these poll events; 0 means disarmed. The source must outlive the loop. */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events);
 
 /* Arms a source for one firing. Any thread. */

@@ -3,11 +3,11 @@
  * machine.c: puts a VM together and runs it.
  *
  * Theory of operation: each vCPU has a thread that loops on KVM_RUN and serves the exits: device
- * registers (a notified queue is served inside that very exit), the boot console, and the ways in
- * which a guest can die. The thread that calls machine_run() is the event loop: it feeds the
- * console ports from their sockets and delivers completed file requests. Whoever finds that the
- * machine cannot go on says how it ended (once, machine_end()), and the loop stops; the vCPU
- * threads are then taken out of KVM_RUN by immediate_exit and a signal.
+ * registers (a notified queue is served inside that very exit), the boot console, and the ways in which
+ * a guest can die. The thread that calls machine_run() is the event loop: it feeds the console
+ * ports from their sockets and delivers completed file requests. Whoever finds that the machine
+ * cannot go on says how it ended (once, machine_end()), and the loop stops; the vCPU threads are then
+ * taken out of KVM_RUN by immediate_exit and a signal.
  *
  * #syscalls: ioctl tgkill futex exit
  */
@@ -219,8 +219,8 @@ static uint64_t instruction_pointer(const struct vcpu *vcpu)
 }
 
 /*
- * The guest reset itself: a panic (panic=-1, reboot=k), an init that ended, a triple fault. What
- * the kernel said last explains it better than how it went down.
+ * The guest reset itself: a panic (panic=-1, reboot=k), an init that ended, a triple fault. What the
+ * kernel said last explains it better than how it went down.
  */
 static void machine_guest_reset(struct machine *machine, const char *how)
 {

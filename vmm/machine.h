@@ -2,9 +2,9 @@
 /*
  * One virtual machine: KVM, memory, vCPUs, devices, and the loop that serves them.
  *
- * The machine knows devices, not pods. It boots a kernel with an initramfs, serves one file tree,
- * and joins two ports of the guest's console to two fds of the caller's (wire/wire.h): what crosses
- * them is the caller's business.
+ * The machine knows devices, not pods. It boots a kernel with an initramfs, serves one file tree, and
+ * joins two ports of the guest's console to two fds of the caller's (wire/wire.h): what
+ * crosses them is the caller's business.
  */
 #ifndef APPC_VMM_MACHINE_H
 #define APPC_VMM_MACHINE_H

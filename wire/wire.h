@@ -76,8 +76,7 @@
 #define WIRE_ENTROPY_SIZE 32
 #define WIRE_APPS_MAX     64
 
-/* Longest frame, in bytes without the length. To the guest: a whole manifest with its environment.
- */
+/* Longest frame, in bytes without the length. To the guest: a whole manifest with its environment. */
 #define WIRE_FRAME_MAX_TO_GUEST   (8u << 20)
 #define WIRE_FRAME_MAX_FROM_GUEST (64u << 10)
 
@@ -126,8 +125,8 @@ void wire_reader_init(struct wire_reader *reader, uint32_t frame_max);
 void wire_reader_done(struct wire_reader *reader);
 
 /*
- * Reads what fd has, once. Returns the number of bytes, 0 at its end, -errno (-EAGAIN: nothing
- * now). Call wire_reader_next() until it returns 0 after each.
+ * Reads what fd has, once. Returns the number of bytes, 0 at its end, -errno (-EAGAIN: nothing now).
+ * Call wire_reader_next() until it returns 0 after each.
  */
 ssize_t wire_reader_fill(struct wire_reader *reader, int fd);
 
@@ -135,8 +134,8 @@ ssize_t wire_reader_fill(struct wire_reader *reader, int fd);
 int wire_reader_add(struct wire_reader *reader, const void *data, size_t length);
 
 /*
- * Takes the next whole frame out: 1 and a new reference to an object with a string "type"; 0 when
- * no whole frame is there yet; -EBADMSG with a message when the other end broke the rules.
+ * Takes the next whole frame out: 1 and a new reference to an object with a string "type"; 0 when no
+ * whole frame is there yet; -EBADMSG with a message when the other end broke the rules.
  */
 int wire_reader_next(struct wire_reader *reader, json_t **ret, struct error *err);
 
