@@ -89,7 +89,7 @@ static bool check_mount_namespace(void)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(unshare(CLONE_NEWNS) < 0);
+		_exit(unshare(CLONE_NEWNS) < 0 ? 1 : 0);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
 		WEXITSTATUS(status) == 0)
 		return print_fact(GOOD, "mount namespaces", "each pod's mounts are its own");

@@ -150,5 +150,5 @@ void cli_format_time(int64_t nanoseconds, char *text)
 
 	if (nanoseconds == 0 || !gmtime_r(&seconds, &tm) ||
 		strftime(text, 40, "%Y-%m-%d %H:%M:%S +0000 UTC", &tm) == 0)
-		strcpy(text, "-");
+		snprintf(text, 40, "-");
 }

@@ -18,7 +18,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define HOLD_MS 50
+/*
+ * How long the start of a line waits for its rest. With other apps about it is worth a while: a slow
+ * machine must not make their lines mix.
+ */
+#define HOLD_ALONE_MS  50
+#define HOLD_AMONG_MS  1000
+#define PIPES_OF_ONE   2
 
 int guest_output_add(struct guest_output *output, struct guest_output_pipe *pipe, int fd,
 	uint16_t app, uint8_t stream)
@@ -90,8 +96,14 @@ static void pipe_read(struct guest_output_pipe *pipe)
 	close(TAKE_FD(pipe->fd));
 }
 
+static uint64_t hold_ms(const struct guest_output *output)
+{
+	return output->pipe_count > PIPES_OF_ONE ? HOLD_AMONG_MS : HOLD_ALONE_MS;
+}
+
 /* How many bytes to send now; 0: wait for the rest of the line. */
-static size_t pipe_choose_frame(struct guest_output_pipe *pipe, bool was_read)
+static size_t pipe_choose_frame(
+	const struct guest_output *output, struct guest_output_pipe *pipe, bool was_read)
 {
 	char *newline;
 	uint64_t now;
@@ -107,20 +119,20 @@ static size_t pipe_choose_frame(struct guest_output_pipe *pipe, bool was_read)
 	}
 	now = guest_now_ms();
 	if (was_read || pipe->flush_at_ms == 0)
-		pipe->flush_at_ms = now + HOLD_MS;
+		pipe->flush_at_ms = now + hold_ms(output);
 	if (now < pipe->flush_at_ms)
 		return 0;
 	pipe->flush_at_ms = 0;
 	return pipe->length;
 }
 
-static void pipe_frame_done(struct guest_output_pipe *pipe)
+static void pipe_frame_done(const struct guest_output *output, struct guest_output_pipe *pipe)
 {
 	pipe->length -= pipe->frame;
 	memmove(pipe_data(pipe), pipe_data(pipe) + pipe->frame, pipe->length);
 	pipe->frame = 0;
 	if (pipe->length > 0)
-		pipe->flush_at_ms = guest_now_ms() + HOLD_MS;
+		pipe->flush_at_ms = guest_now_ms() + hold_ms(output);
 }
 
 /* Returns whether the current frame is out of the way. */
@@ -143,7 +155,7 @@ static bool output_write(struct guest_output *output)
 			output->is_broken = true;
 		}
 	}
-	pipe_frame_done(pipe);
+	pipe_frame_done(output, pipe);
 	output->current = NULL;
 	return true;
 }
@@ -177,7 +189,7 @@ void guest_output_pump(struct guest_output *output)
 			pipe_read(pipe);
 		else if (pipe->length == 0)
 			continue;
-		length = pipe_choose_frame(pipe, was_read);
+		length = pipe_choose_frame(output, pipe, was_read);
 		if (length > 0 && !output_start_frame(output, pipe, length)) {
 			/* The next round starts behind this pipe: none is served twice as often. */
 			memmove(&output->pipes[i], &output->pipes[i + 1],

@@ -3,7 +3,8 @@
  * The apps' output, from pipes to frames of the stream port.
  *
  * A frame ends at the end of a line wherever the line fits in WIRE_STREAM_MAX; an unfinished line
- * waits for its newline, for a full buffer, for the end of the pipe or for 50 ms of silence.
+ * waits for its newline, for a full buffer, for the end of the pipe or for some silence: a moment when
+ * the app is alone, longer when another app's lines could come in between.
  * Nothing is lost: when the port takes no more, the pipes are left unread and the apps wait.
  */
 #ifndef APPC_GUEST_INIT_OUTPUT_H

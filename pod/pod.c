@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -40,6 +39,12 @@ enum {
 	PLACE_EXITED_GARBAGE,
 	PLACE_GARBAGE
 };
+
+/*
+ * An open file description lock: it lives as long as any process that inherited the fd, and, unlike
+ * flock(2), others can ask for it without taking it.
+ */
+static const struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 struct pods {
 	int fds[ARRAY_SIZE(places)];
@@ -137,8 +142,7 @@ int pod_create(struct pods *pods, struct pod *ret, struct error *err)
 	if (pod.fd < 0)
 		return error_set_errno(err, pod.fd, "pod %s", pod.uuid);
 	pod.lock_fd = openat(pod.fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	/* It waits, for an instant at most: someone who lists pods may be looking whether it is locked. */
-	if (pod.lock_fd < 0 || flock(pod.lock_fd, LOCK_EX) < 0)
+	if (pod.lock_fd < 0 || fcntl(pod.lock_fd, F_OFD_SETLK, &whole_file) < 0)
 		return error_set_errno(err, -errno, "pod %s: cannot lock it", pod.uuid);
 	r = pod_move(&pod, PLACE_EMBRYO, PLACE_PREPARE);
 	if (r < 0)
@@ -153,9 +157,7 @@ int pod_start(struct pod *pod, struct error *err)
 {
 	int r;
 
-	/* All files of the preparation before the rename that declares them complete. */
-	if (syncfs(pod->fd) < 0)
-		return error_set_errno(err, -errno, "pod %s: cannot write it to disk", pod->uuid);
+	/* Every file of the preparation is on disk already: file_write_atomic(). */
 	r = pod_move(pod, PLACE_PREPARE, PLACE_RUN);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s", pod->uuid);
@@ -167,7 +169,8 @@ int pod_start(struct pod *pod, struct error *err)
 static int pod_open_at(struct pods *pods, size_t place, const char *uuid, struct pod *ret)
 {
 	_cleanup_pod_ struct pod pod = POD_NONE;
-	bool locked = false;
+	struct flock holder = whole_file;
+	bool locked;
 
 	pod.pods = pods;
 	pod.place = places[place].name;
@@ -177,11 +180,8 @@ static int pod_open_at(struct pods *pods, size_t place, const char *uuid, struct
 		return pod.fd;
 	pod.lock_fd = openat(pod.fd, LOCK_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	/* No lock file: its creator died at once, or is about to create it. */
-	if (pod.lock_fd >= 0 && flock(pod.lock_fd, LOCK_SH | LOCK_NB) < 0) {
-		locked = true;
-	} else if (pod.lock_fd >= 0) {
-		flock(pod.lock_fd, LOCK_UN);
-	}
+	locked = pod.lock_fd >= 0 && fcntl(pod.lock_fd, F_OFD_GETLK, &holder) == 0 &&
+		holder.l_type != F_UNLCK;
 	pod.state = locked ? places[place].locked : places[place].unlocked;
 	*ret = pod;
 	pod = POD_NONE;
@@ -320,7 +320,7 @@ int pod_remove(struct pod *pod, struct error *err)
 	int place = place_of(pod), r;
 
 	/* Whoever gets the lock removes it; a pod without a lock file died before it had one. */
-	if (pod->lock_fd >= 0 && flock(pod->lock_fd, LOCK_EX | LOCK_NB) < 0)
+	if (pod->lock_fd >= 0 && fcntl(pod->lock_fd, F_OFD_SETLK, &whole_file) < 0)
 		return error_set(err, -EBUSY, "pod %s is %s", pod->uuid,
 			pod_state_name(places[place].locked));
 	if (place != PLACE_GARBAGE) {
@@ -416,9 +416,15 @@ int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, str
 		_cleanup_free_ char *text = NULL;
 		char *rest;
 
-		if (pod_open(pods, uuids.items[i], &pod, NULL) < 0 ||
-			file_read(pod.fd, "trees", TREES_MAX, &text, NULL) < 0)
+		/* One that has gone, or is only being made, uses none. */
+		r = pod_open(pods, uuids.items[i], &pod, NULL);
+		if (r == 0)
+			r = file_read(pod.fd, "trees", TREES_MAX, &text, NULL);
+		if (r == -ENOENT)
 			continue;
+		if (r < 0)
+			return error_set_errno(
+				err, r, "pod %s: cannot read its list of trees", uuids.items[i]);
 		rest = text;
 		for (char *line; (line = strsep(&rest, "\n"));) {
 			if (!*line)

@@ -15,7 +15,7 @@
  *   garbage           deleting            garbage
  *
  * In the directory:
- *   lock              the file whose flock(2) is the lock; the VMM holds it as well as the supervisor
+ *   lock              its write lock (F_OFD_SETLK) is the lock; the VMM holds it as well as we do
  *   pod               the resolved pod manifest
  *   trees             the ids of the rendered trees in use, one a line
  *   overlay/APP/      upper and work directories of the app's root filesystem

@@ -334,30 +334,33 @@ static void resolve_volume_access(struct resolved_pod *pod)
 
 /* ---- isolators */
 
-static bool isolator_is_applied(enum appc_isolator_kind kind)
+/* Whether a pod, or an app, with that isolator gets what it asks for. */
+static bool isolator_is_applied(enum appc_isolator_kind kind, bool of_pod)
 {
 	switch (kind) {
 	case APPC_ISOLATOR_MEMORY:
 	case APPC_ISOLATOR_CPU:
+		return true;
+	case APPC_ISOLATOR_SYSCTL:
+		return of_pod;
 	case APPC_ISOLATOR_CAPABILITIES_RETAIN:
 	case APPC_ISOLATOR_CAPABILITIES_REMOVE:
 	case APPC_ISOLATOR_NO_NEW_PRIVILEGES:
 	case APPC_ISOLATOR_OOM_SCORE_ADJ:
 	case APPC_ISOLATOR_CPU_SHARES:
-	case APPC_ISOLATOR_SYSCTL:
-		return true;
+		return !of_pod;
 	default:
 		return false;
 	}
 }
 
-static int report_ignored(const struct appc_isolators *isolators, const char *who,
+static int report_ignored(const struct appc_isolators *isolators, const char *who, bool of_pod,
 	const struct resolve_options *options, struct error *err)
 {
 	for (size_t i = 0; i < isolators->count; i++) {
 		const struct appc_isolator *isolator = &isolators->items[i];
 
-		if (isolator_is_applied(isolator->kind))
+		if (isolator_is_applied(isolator->kind, of_pod))
 			continue;
 		if (options->strict_isolators)
 			return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced",
@@ -486,7 +489,7 @@ static int resolve_app(struct store *store, struct resolved_pod *pod, struct app
 	if (resolved->mount_count > 0)
 		qsort(resolved->mounts, resolved->mount_count, sizeof(resolved->mounts[0]),
 			compare_mounts);
-	r = report_ignored(&app->app->isolators, app->name, options, err);
+	r = report_ignored(&app->app->isolators, app->name, false, options, err);
 	if (r < 0)
 		return r;
 	return resolve_isolators(&app->app->isolators, resolved, err);
@@ -511,7 +514,7 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 	pod->apps = calloc(manifest->app_count, sizeof(pod->apps[0]));
 	if (!pod->apps)
 		return -ENOMEM;
-	r = report_ignored(&manifest->isolators, "pod", options, err);
+	r = report_ignored(&manifest->isolators, "pod", true, options, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < manifest->volume_count; i++) {

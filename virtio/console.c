@@ -168,7 +168,7 @@ static void control_transmit(struct virtio_console *console)
 static void port_transmit(struct virtio_console *console, unsigned int index)
 {
 	struct port *port = &console->ports[index];
-	unsigned int queue = QUEUE_TRANSMIT(index);
+	unsigned int queue = QUEUE_TRANSMIT(index), turns = 0;
 
 	while (hold_chain(console, queue, &port->transmit) > 0) {
 		struct held_chain *holder = &port->transmit;
@@ -177,6 +177,11 @@ static void port_transmit(struct virtio_console *console, unsigned int index)
 		size_t left = holder->chain.readable_bytes - holder->offset;
 		ssize_t n;
 
+		/* A guest that never stops feeding must not keep the lock for ever. */
+		if (++turns > VIRTQUEUE_SIZE_MAX) {
+			console->options.arm(console->options.context, index, POLLOUT);
+			break;
+		}
 		if (!port->wrote && left > 0) {
 			port->wrote = true;
 			if (console->options.first_output)

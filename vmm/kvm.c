@@ -278,7 +278,7 @@ int kvm_probe(struct kvm_facts *ret, struct error *err)
 	if (r == 0) {
 		ret->emulated = vm.emulated;
 		ret->counts_instructions = vm.emulated && vcpu.instructions_offset >= 0;
-		strcpy(ret->module, "unknown");
+		snprintf(ret->module, sizeof(ret->module), "unknown");
 		for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
 			char path[64];
 

@@ -29,7 +29,7 @@ struct loop {
 int loop_init(struct loop *loop);
 void loop_done(struct loop *loop);
 
-/* Adds a source, armed for these poll events; 0 means disarmed. The source must outlive the loop. */
+/* Adds a source, armed for these poll events (0: hang-up and errors only). It must outlive the loop. */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events);
 
 /* Arms a source for one firing. Any thread. */

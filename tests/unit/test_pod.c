@@ -75,7 +75,9 @@ static int lock_pod(int fd)
 	int lock = openat(fd, "lock", O_RDWR | O_CLOEXEC);
 
 	assert_true(lock >= 0);
-	assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(fcntl(lock, F_OFD_SETLK,
+				 &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}),
+		0);
 	return lock;
 }
 
