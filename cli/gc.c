@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#define GRACE_DEFAULT           (30 * 60)
-#define EXPIRE_PREPARED_DEFAULT (24 * 60 * 60)
+#define GRACE_DEFAULT           (30ll * 60)
+#define EXPIRE_PREPARED_DEFAULT (24ll * 60 * 60)
 #define DURATION_MAX            (100ll * 365 * 24 * 60 * 60)
 
 /* Durations as Go writes them: "30m", "1h30m", "24h0m0s", "0". */

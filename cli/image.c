@@ -129,9 +129,9 @@ static int image_list(struct cli *cli, int argc, char **argv)
 	_cleanup_store_ struct store *store = NULL;
 	_cleanup_json_ json_t *list = json_array();
 	_cleanup_close_ int data = -1;
-	struct store_image *images;
+	struct store_image *images = NULL;
 	json_t *image;
-	size_t count, i;
+	size_t count = 0, i;
 	int at, r;
 
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);

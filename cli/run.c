@@ -148,7 +148,9 @@ static int read_manifest(struct cli *cli, const char *path, struct appc_pod_mani
 
 static json_t *milliseconds_json(int64_t nanoseconds)
 {
-	return nanoseconds < 0 ? json_null() : json_real((double)(nanoseconds / 1000) / 1000.0);
+	int64_t microseconds = nanoseconds / 1000;
+
+	return nanoseconds < 0 ? json_null() : json_real((double)microseconds / 1000.0);
 }
 
 static json_t *count_json(int64_t count)

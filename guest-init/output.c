@@ -22,9 +22,9 @@
  * How long the start of a line waits for its rest. With other apps about it is worth a while: a slow
  * machine must not make their lines mix.
  */
-#define HOLD_ALONE_MS  50
-#define HOLD_AMONG_MS  1000
-#define PIPES_OF_ONE   2
+#define HOLD_ALONE_MS 50
+#define HOLD_AMONG_MS 1000
+#define PIPES_OF_ONE  2
 
 int guest_output_add(struct guest_output *output, struct guest_output_pipe *pipe, int fd,
 	uint16_t app, uint8_t stream)

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -52,26 +51,6 @@ static void close_others(int *keep, size_t count)
 		next = fd + 1;
 	}
 	close_range(next, ~0u, 0);
-}
-
-/* The file server holds an fd for each inode that the guest knows. */
-static void raise_fd_limit(void)
-{
-	struct rlimit limit;
-	FILE *file = fopen("/proc/sys/fs/nr_open", "re");
-	unsigned long most = 0;
-
-	if (file) {
-		if (fscanf(file, "%lu", &most) != 1)
-			most = 0;
-		fclose(file);
-	}
-	/* The hard limit is raised where we may (CAP_SYS_RESOURCE), else used up. */
-	if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){most, most}) == 0 ||
-		getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /*
@@ -117,7 +96,6 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	struct error err = {0};
 	int r;
 
-	raise_fd_limit();
 	machine_options.tree_fd = open_own_tree();
 	if (machine_options.tree_fd < 0) {
 		snprintf(report->message, sizeof(report->message),

@@ -147,7 +147,7 @@ static void sha512_blocks(uint64_t state[8], const uint8_t *data, size_t blocks)
 		uint64_t e = state[4], f = state[5], g = state[6], h = state[7];
 		uint64_t w[16];
 
-		for (unsigned int t = 0; t < 16; t++)
+		for (size_t t = 0; t < 16; t++)
 			w[t] = load_be64(data + 8 * t);
 		SHA512_EIGHT_ROUNDS(sha512_k, LOADED_WORD, w, 0);
 		SHA512_EIGHT_ROUNDS(sha512_k, LOADED_WORD, w, 8);
@@ -223,7 +223,7 @@ void sha512_final(struct sha512 *sha, uint8_t ret_digest[SHA512_SIZE])
 	store_be64(tail + padded - 16, sha->length >> 61);
 	store_be64(tail + padded - 8, sha->length << 3);
 	sha512_blocks(sha->state, tail, padded / SHA512_BLOCK);
-	for (unsigned int i = 0; i < 8; i++)
+	for (size_t i = 0; i < 8; i++)
 		store_be64(ret_digest + 8 * i, sha->state[i]);
 }
 
@@ -237,5 +237,5 @@ void sha512_final_text(struct sha512 *sha, char ret_text[SHA512_TEXT_SIZE])
 		ret_text[2 * i] = digits[digest[i] >> 4];
 		ret_text[2 * i + 1] = digits[digest[i] & 15];
 	}
-	ret_text[2 * SHA512_SIZE] = '\0';
+	ret_text[SHA512_TEXT_SIZE - 1] = '\0';
 }

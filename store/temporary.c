@@ -117,7 +117,7 @@ static int directories_unlock(int fd, unsigned int depth)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int copy = directory_open(fd, ".");
+	int copy = fd < 0 ? fd : directory_open(fd, ".");
 
 	if (copy < 0)
 		return copy;
@@ -218,7 +218,7 @@ static int rubbish_find(int tmp_dirfd, struct temporary *ret)
 int temporary_clean(int tmp_dirfd)
 {
 	for (;;) {
-		struct temporary rubbish;
+		struct temporary rubbish = {.fd = -1};
 		int r = rubbish_find(tmp_dirfd, &rubbish);
 
 		if (r == -ENOENT)

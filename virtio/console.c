@@ -26,7 +26,7 @@
 #define QUEUE_TRANSMIT(port)   (QUEUE_RECEIVE(port) + 1u)
 
 /* More control messages than these wait only when the driver never reads: then they are dropped. */
-#define CONTROL_PENDING_MAX (4 * CONSOLE_PORTS)
+#define CONTROL_PENDING_MAX ((size_t)4 * CONSOLE_PORTS)
 
 struct held_chain {
 	bool held;

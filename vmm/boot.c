@@ -83,7 +83,7 @@ static int load_segment(const struct guest_memory *memory, int fd, const Elf64_P
 static int load_kernel(const struct guest_memory *memory, int fd, uint64_t *ret_entry,
 	uint64_t *ret_end, struct error *err)
 {
-	Elf64_Phdr segments[KERNEL_SEGMENTS_MAX];
+	Elf64_Phdr segments[KERNEL_SEGMENTS_MAX] = {0};
 	Elf64_Ehdr header;
 	int r;
 
@@ -219,14 +219,14 @@ static void load_page_tables(const struct guest_memory *memory)
 {
 	enum { PRESENT_WRITABLE = 0x3, LARGE = 0x80 };
 	uint64_t level4 = LAYOUT_PAGE_TABLES, level3 = level4 + 0x1000, level2 = level3 + 0x1000;
-	uint64_t *table = guest_memory_span(memory, level4, 6 * 0x1000);
+	uint64_t *table = guest_memory_span(memory, level4, (uint64_t)6 * 0x1000);
 	/* Null, unused, 64-bit code at 0x10 (__BOOT_CS), data at 0x18 (__BOOT_DS). */
 	uint64_t gdt[] = {0, 0, 0x00af9b000000ffffull, 0x00cf93000000ffffull};
 
 	table[0] = level3 | PRESENT_WRITABLE;
 	for (uint64_t i = 0; i < 4; i++)
 		table[512 + i] = (level2 + i * 0x1000) | PRESENT_WRITABLE;
-	for (uint64_t i = 0; i < 4 * 512; i++)
+	for (uint64_t i = 0; i < 2048; i++)
 		table[1024 + i] = i << 21 | PRESENT_WRITABLE | LARGE;
 	guest_memory_write(memory, LAYOUT_GDT, gdt, sizeof(gdt));
 }

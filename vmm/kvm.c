@@ -284,7 +284,7 @@ int kvm_probe(struct kvm_facts *ret, struct error *err)
 
 			snprintf(path, sizeof(path), "/sys/module/%s", modules[i]);
 			if (access(path, F_OK) == 0)
-				strcpy(ret->module, modules[i]);
+				snprintf(ret->module, sizeof(ret->module), "%s", modules[i]);
 		}
 		vcpu_destroy(&vcpu);
 	}

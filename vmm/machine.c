@@ -157,13 +157,14 @@ int64_t machine_resident_kib(const struct machine *machine)
 		return -1;
 	rest = text;
 	for (char *line; (line = strsep(&rest, "\n"));) {
-		unsigned long start, end;
-		long kib;
+		char *end;
+		/* "START-END rwxp ...", then lines like "Rss:   12 kB". */
+		unsigned long start = strtoul(line, &end, 16);
 
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+		if (end > line && *end == '-')
 			counted = !is_guest_ram(machine, start);
-		else if (counted && sscanf(line, "Rss: %ld kB", &kib) == 1)
-			sum += kib;
+		else if (counted && !strncmp(line, "Rss:", 4))
+			sum += strtol(line + 4, NULL, 10);
 	}
 	return sum;
 }
@@ -270,7 +271,8 @@ static void serve_mmio(struct machine *machine, struct kvm_run *run)
 	uint64_t offset = run->mmio.phys_addr - LAYOUT_DEVICES;
 	size_t length = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : 0;
 
-	if (run->mmio.phys_addr >= LAYOUT_DEVICES && offset < DEVICES * VIRTIO_MMIO_SIZE &&
+	if (run->mmio.phys_addr >= LAYOUT_DEVICES &&
+		offset < (uint64_t)DEVICES * VIRTIO_MMIO_SIZE &&
 		checked_range(offset % VIRTIO_MMIO_SIZE, length, VIRTIO_MMIO_SIZE)) {
 		struct virtio_mmio *mmio = &machine->mmio[offset / VIRTIO_MMIO_SIZE];
 
@@ -299,7 +301,7 @@ static void serve_internal_error(struct machine *machine, const struct vcpu *vcp
 	if (count >= 4 &&
 		run->emulation_failure.flags &
 			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) {
-		for (uint8_t i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
+		for (size_t i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
 			snprintf(bytes + 3 * i, sizeof(bytes) - 3 * i, " %02x",
 				run->emulation_failure.insn_bytes[i]);
 	}

@@ -75,8 +75,8 @@ static int lock_pod(int fd)
 	int lock = openat(fd, "lock", O_RDWR | O_CLOEXEC);
 
 	assert_true(lock >= 0);
-	assert_int_equal(fcntl(lock, F_OFD_SETLK,
-				 &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}),
+	assert_int_equal(
+		fcntl(lock, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}),
 		0);
 	return lock;
 }

@@ -475,8 +475,8 @@ static void dependency_errors_name_the_dependency(void **state)
 static void dependencies_match_by_labels_id_and_size(void **state)
 {
 	struct fixture *fixture = *state;
-	char id[STORE_IMAGE_ID_SIZE], first[STORE_IMAGE_ID_SIZE], tree[STORE_TREE_ID_SIZE],
-		more[512];
+	char id[STORE_IMAGE_ID_SIZE] = "", first[STORE_IMAGE_ID_SIZE] = "";
+	char tree[STORE_TREE_ID_SIZE], more[512];
 	struct error err = {0};
 	struct aci aci;
 

@@ -132,7 +132,7 @@ static int call_room(struct virtio_fs *fs, uint32_t opcode, uint64_t node, struc
 	struct fuse_in_header header = {
 		.len = (uint32_t)size,
 		.opcode = opcode,
-		.unique = unique++,
+		.unique = unique,
 		.nodeid = node,
 		.uid = caller_uid,
 		.gid = caller_gid,
@@ -143,6 +143,7 @@ static int call_room(struct virtio_fs *fs, uint32_t opcode, uint64_t node, struc
 	ssize_t length;
 	uint8_t *next = in + sizeof(header);
 
+	unique++;
 	memcpy(in, &header, sizeof(header));
 	for (int i = 0; i < 3; i++) {
 		struct part part = i == 0 ? a : i == 1 ? b : c;
