@@ -84,7 +84,7 @@ $(BUILD)/sanitized/libappc.a: $(TEST_OBJECTS)
 $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS) -lcmocka -lseccomp
 
 .PHONY: unit-tests
 unit-tests: $(addprefix $(BUILD)/unit/,$(UNIT_TESTS))

@@ -58,7 +58,7 @@ static int change_root(void)
 			return -errno;
 	}
 	/* WIRE_TREE is absolute, and we are about to be at its root. */
-	if (syscall(SYS_move_mount, tree, "", root, WIRE_TREE + 1, MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+	if (syscall(SYS_move_mount, tree, "", root, &WIRE_TREE[1], MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 		syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
 		chdir("/") < 0)
 		return -errno;

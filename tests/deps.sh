@@ -16,8 +16,8 @@ packages=(
 	libjansson-dev   # JSON
 	libfdt-dev       # the device tree
 	libarchive-dev   # images
-	liburing-dev     # the event loop
-	libseccomp-dev   # the jail
+	liburing-dev     # file requests
+	libseccomp-dev   # a test that takes io_uring away
 
 	# the guest kernel
 	linux-source-6.12 # in bookworm-security
