@@ -56,6 +56,7 @@ struct supervisor {
 	struct flavour_process process;
 	struct flavour_report report;
 	bool reported;
+	int killed_by; /* the signal that ended the flavour's process, when it was not ours */
 	int64_t marks[MACHINE_EVENTS]; /* as seen from here, for a flavour that does not report */
 
 	struct wire_reader control;
@@ -552,6 +553,7 @@ static void release_process(struct supervisor *s)
 {
 	int64_t deadline = monotonic_now() + RELEASE_MS * 1000000ll;
 	siginfo_t info = {0};
+	bool was_gone = false;
 
 	shutdown(s->process.control_fd, SHUT_RDWR);
 	for (;;) {
@@ -565,7 +567,8 @@ static void release_process(struct supervisor *s)
 			break;
 		if (fds[0].revents && !s->reported)
 			report_ready(s);
-		if (fds[1].revents)
+		was_gone = fds[1].revents;
+		if (was_gone)
 			break;
 	}
 	kill(s->process.pid, SIGKILL);
@@ -575,8 +578,8 @@ static void release_process(struct supervisor *s)
 		pod_cgroup_remove(s->cgroup);
 	if (!s->reported)
 		report_ready(s);
-	if (!s->reported && info.si_code != CLD_EXITED && info.si_status != SIGKILL)
-		log_warning("the guest's process was killed by signal %d", info.si_status);
+	if (was_gone && info.si_code != CLD_EXITED)
+		s->killed_by = info.si_status;
 }
 
 /* The message that explains why a pod ended without a word of guest-init. */
@@ -586,6 +589,9 @@ static int explain_end(struct supervisor *s, int r, struct error *err)
 	if (s->reported && (!s->report.started || s->report.end != MACHINE_END_RELEASED) &&
 		r != -ETIMEDOUT)
 		return error_set(err, -EIO, "%s", s->report.message);
+	if (s->killed_by && r != -ETIMEDOUT)
+		return error_set(err, -EIO, "the pod's process was killed by signal %d (%s)",
+			s->killed_by, strsignal(s->killed_by));
 	return error_set(err, r, "%s", s->end_error.message);
 }
 

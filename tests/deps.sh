@@ -38,7 +38,7 @@ packages=(
 	clang             # fuzz harnesses
 	libclang-rt-14-dev # libFuzzer and sanitizers (clang)
 	llvm-14           # symbols in their reports
-	bats              # functional tests
+	bats procps       # functional tests
 
 	# make lint
 	clang-format clang-tidy cppcheck shellcheck

@@ -127,3 +127,15 @@ setup()
 	# The store is as it was: the next pod of the same image starts from it.
 	[ "$(appc_vm image list | grep -c sha512-)" -eq 1 ]
 }
+
+@test "a pod whose guest process is killed ends with 254, and the message names the signal" {
+	pod '.apps = [app("lasting"; ["forever"])]'
+	start_pod
+	eventually "the guest process is there" pgrep -P "$RUN"
+	pkill -KILL -P "$RUN"
+	finish_pod
+	expect_status 254
+	expect_error 'killed by signal 9'
+	run appc_vm list
+	[[ $output == *exited* ]]
+}
