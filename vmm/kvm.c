@@ -145,10 +145,40 @@ static void cpuid_set_topology(struct kvm_cpuid_entry2 *entry, uint32_t id, uint
 		/* Level types of the SDM: 1 is SMT, 2 is core. */
 		entry->ecx = entry->index | (entry->index < 2 ? (entry->index + 1) << 8 : 0);
 		break;
+	case 0x80000008: /* AMD: number of cores less one, no size of ids */
+		entry->ecx = (entry->ecx & ~0xf0ffu) | (vcpus - 1);
+		break;
 	case 0x8000001e:
 		entry->eax = id;
 		break;
 	}
+}
+
+/*
+ * KVM may list the levels of the topology leaves, or the first of them only: the core level is added
+ * where it is missing, else each vCPU would look like a package of its own.
+ */
+static void cpuid_add_core_level(
+	struct cpuid *cpuid, uint32_t function, uint32_t id, uint32_t vcpus)
+{
+	struct kvm_cpuid_entry2 added = {
+		.function = function,
+		.index = 1,
+		.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+	};
+	bool has_leaf = false;
+
+	for (uint32_t i = 0; i < cpuid->header.nent; i++) {
+		if (cpuid->entries[i].function != function)
+			continue;
+		has_leaf = true;
+		if (cpuid->entries[i].index == 1)
+			return;
+	}
+	if (!has_leaf || cpuid->header.nent == CPUID_ENTRIES_MAX)
+		return;
+	cpuid_set_topology(&added, id, vcpus);
+	cpuid->entries[cpuid->header.nent++] = added;
 }
 
 static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
@@ -186,6 +216,8 @@ static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 		cpuid.entries[kept++] = *entry;
 	}
 	cpuid.header.nent = kept;
+	cpuid_add_core_level(&cpuid, 0xb, vcpu->id, vm->vcpus);
+	cpuid_add_core_level(&cpuid, 0x1f, vcpu->id, vm->vcpus);
 	return ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid) < 0 ? -errno : 0;
 }
 
