@@ -34,6 +34,8 @@
 #define RELEASE_MS 5000
 /* How long the rest of the output may take to arrive after the pod's end was announced. */
 #define DRAIN_MS 5000
+/* How long a guest may take to its hello; an emulated kernel on a busy host takes a minute. */
+#define BOOT_MS 600000
 /* How long guest-init may stay silent after the grace period of a stop. */
 #define STOP_EXTRA_MS 30000
 /* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
@@ -251,6 +253,7 @@ static int handle_hello(struct supervisor *s, json_t *message)
 	if (r < 0)
 		return error_set_errno(&s->end_error, r, "cannot configure the guest");
 	s->configured = true;
+	s->kill_at = 0;
 	mark(s, MACHINE_EVENT_INIT);
 	return 0;
 }
@@ -528,7 +531,12 @@ static int supervise_once(struct supervisor *s)
 	if (n == 0 && s->ended && !output_waits(s))
 		s->stream_ended = true;
 	if (s->kill_at && monotonic_now() >= s->kill_at)
-		return error_set(&s->end_error, -ETIMEDOUT, "the pod did not stop and was killed");
+		return s->stops || s->configured
+			? error_set(
+				  &s->end_error, -ETIMEDOUT, "the pod did not stop and was killed")
+			: error_set(&s->end_error, -ETIMEDOUT,
+				  "the guest did not start within %d s and was killed",
+				  BOOT_MS / 1000);
 	if (fds[SIGNAL].revents)
 		signal_ready(s);
 	if (fds[REPORT].revents)
@@ -667,6 +675,7 @@ static int supervise(struct supervisor *s, int *ret_status, struct error *err)
 {
 	int r;
 
+	s->kill_at = monotonic_now() + BOOT_MS * 1000000ll;
 	do
 		r = supervise_once(s);
 	while (r == 0);

@@ -6,6 +6,7 @@
  */
 #include "vmm/kvm.h"
 
+#include <asm/kvm_para.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -22,6 +23,15 @@
 #define CPUID_1_ECX_XSAVE        (1u << 26)
 #define CPUID_1_ECX_RDRAND       (1u << 30)
 #define CPUID_1_ECX_HYPERVISOR   (1u << 31)
+
+/*
+ * Paravirtual features that the guest uses through the VMCALL instruction. The emulator "corrects" that
+ * instruction in the guest's text before it serves it, which is a page fault once the text is
+ * read-only.
+ */
+#define HYPERCALL_FEATURES                                             \
+	(1u << KVM_FEATURE_PV_UNHALT | 1u << KVM_FEATURE_PV_SEND_IPI | \
+		1u << KVM_FEATURE_PV_SCHED_YIELD)
 
 struct cpuid {
 	struct kvm_cpuid2 header;
@@ -207,6 +217,8 @@ static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 			if (vm->emulated)
 				entry->ecx &= ~CPUID_1_ECX_CX16;
 		}
+		if (vm->emulated && entry->function == KVM_CPUID_FEATURES)
+			entry->eax &= ~HYPERCALL_FEATURES;
 		/*
 		 * Leaf 7 brings fast string operations, which the emulator takes byte by byte, and
 		 * SMAP, whose CLAC it lacks; single bits of it cannot be hidden, the whole leaf can.

@@ -38,3 +38,10 @@ setup()
 	expect_line "cpus 2"
 	tail -n 1 "$ERR" | jq --exit-status '.vcpus == 2 and .memory_mib == 164'
 }
+
+@test "a machine with 8 vCPUs brings up all of them" {
+	pod '.apps = [app("many"; ["cpus"])]'
+	run_pod --cpus=8 --memory=256M
+	expect_status 0
+	expect_line "cpus 8"
+}
