@@ -26,6 +26,7 @@ struct run_flags {
 		*init;
 	bool kernel_messages, strict_isolators;
 	enum flavour flavour_kind;
+	int kernel_fd, init_fd; /* -1: not opened, or not needed */
 };
 
 /* ---- what the pod runs on */
@@ -66,6 +67,27 @@ static int open_program_file(struct cli *cli, const char *given, const char *fla
 		"cannot find %s beside the program or in ../lib/appc-vm; build it (\"make kernel\" makes "
 		"vmlinux) or give --%s",
 		name, flag);
+}
+
+/*
+ * Before a mount namespace of our own is entered: the executable stays in the old one, and below a
+ * chroot its path there means nothing in the new.
+ */
+static int open_program_files(struct cli *cli, struct run_flags *flags)
+{
+	if (flags->flavour_kind == FLAVOUR_VM) {
+		flags->kernel_fd = open_program_file(cli, flags->kernel, "kernel", "vmlinux");
+		if (flags->kernel_fd < 0)
+			return flags->kernel_fd;
+	}
+	flags->init_fd = open_program_file(cli, flags->init, "init", "guest-init");
+	return flags->init_fd < 0 ? flags->init_fd : 0;
+}
+
+static void run_flags_done(struct run_flags *flags)
+{
+	cleanup_close(&flags->kernel_fd);
+	cleanup_close(&flags->init_fd);
 }
 
 /*
@@ -258,24 +280,13 @@ static int run_pod(struct cli *cli, const struct run_flags *flags, struct pods *
 		.hostname = flags->hostname,
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = extra ? extra : getenv(ENV_KERNEL_PARAMS_RKT),
+		.kernel_fd = flags->kernel_fd,
+		.init_fd = flags->init_fd,
 		.process_start = cli->start,
 	};
-	_cleanup_close_ int kernel = -1, init = -1;
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	struct pod_timing timing = {.resident_kib = -1};
 	int status, r;
-
-	/* Everything that can be missing is looked for before the pod exists. */
-	if (flags->flavour_kind == FLAVOUR_VM) {
-		kernel = open_program_file(cli, flags->kernel, "kernel", "vmlinux");
-		if (kernel < 0)
-			return kernel;
-	}
-	init = open_program_file(cli, flags->init, "init", "guest-init");
-	if (init < 0)
-		return init;
-	options.kernel_fd = kernel;
-	options.init_fd = init;
 
 	r = pod_create(pods, &pod, &cli->error);
 	if (r < 0)
@@ -297,7 +308,7 @@ static int run_pod(struct cli *cli, const struct run_flags *flags, struct pods *
 
 int command_run(struct cli *cli, int argc, char **argv)
 {
-	struct run_flags flags = {0};
+	_cleanup_(run_flags_done) struct run_flags flags = {.kernel_fd = -1, .init_fd = -1};
 	const struct cli_option options[] = {
 		{"flavour", CLI_STRING, &flags.flavour, "vm|container",
 			"the wall around the pod: a virtual machine (default) or namespaces"},
@@ -347,7 +358,9 @@ int command_run(struct cli *cli, int argc, char **argv)
 	r = read_manifest(cli, flags.pod_manifest ? flags.pod_manifest : argv[at], &manifest);
 	if (r < 0)
 		return r;
-	r = pod_tree_enter_namespace(&cli->error);
+	r = open_program_files(cli, &flags);
+	if (r == 0)
+		r = pod_tree_enter_namespace(&cli->error);
 	data = r < 0 ? r : cli_open_data(cli);
 	r = data < 0 ? data : store_open(data, &store, &cli->error);
 	if (r == 0)

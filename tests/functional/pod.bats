@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # Pods: what an app finds, what its end means, how apps live together. Each test boots one VM.
-# shellcheck disable=SC2016,SC2034 # the variables are jq's; lib.bash reads LIMIT
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034 # the variables are jq's; lib.bash reads LIMIT
 
 load lib
 
