@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -65,12 +66,31 @@ static int change_root(void)
 	return 0;
 }
 
+/*
+ * Whether the root is the root of the mount namespace. pivot_root() below a chroot leaves the host's
+ * there, and guest-init, which goes from one mount namespace to another, would end up in it.
+ */
+static int check_root(int namespace_fd)
+{
+	struct stat before, after;
+
+	if (stat("/", &before) < 0 || setns(namespace_fd, CLONE_NEWNS) < 0 || stat("/", &after) < 0)
+		return -errno;
+	return before.st_dev == after.st_dev && before.st_ino == after.st_ino ? 0 : -EXDEV;
+}
+
 int container_enter(int init_fd, int control_fd, int stream_fd)
 {
 	char control[32], stream[32];
 	char *arguments[] = {(char *)"guest-init", control, stream, NULL}, *environment[] = {NULL};
-	int r = change_root();
+	_cleanup_close_ int namespace_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	int r;
 
+	if (namespace_fd < 0)
+		return -errno;
+	r = change_root();
+	if (r == 0)
+		r = check_root(namespace_fd);
 	if (r < 0)
 		return r;
 	snprintf(control, sizeof(control), "--control-fd=%d", control_fd);

@@ -165,7 +165,11 @@ static _Noreturn void container_main(
 	child_set_up(options, control, stream, -1);
 	signal(SIGPIPE, SIG_DFL);
 	r = container_enter(options->init_fd, control[1], stream[1]);
-	log_error("cannot enter the container: %s", strerror(-r));
+	log_error("cannot enter the container: %s",
+		r == -EXDEV
+			? "appc-vm runs below a chroot, whose outside the apps would see; use the "
+			  "virtual machine"
+			: strerror(-r));
 	_exit(1);
 }
 

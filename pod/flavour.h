@@ -56,7 +56,7 @@ int flavour_from_name(const char *name, enum flavour *ret);
 
 /*
  * The last step of a container's PID 1: makes a root of its own around the tree, which is the working
- * directory, and executes guest-init. Returns -errno only.
+ * directory, and executes guest-init. Returns -errno only; -EXDEV: it runs below a chroot.
  */
 int container_enter(int init_fd, int control_fd, int stream_fd);
 

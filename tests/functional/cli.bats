@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # The command line as far as it needs no virtual machine: images, manifests, messages.
-# shellcheck disable=SC2016,SC2034 # the variables are jq's; lib.bash reads LIMIT
+# shellcheck disable=SC2030,SC2031,SC2016,SC2034 # the variables are jq's; lib.bash reads LIMIT
 
 load lib
 
@@ -159,4 +159,14 @@ refused()
 		[ "$status" -eq 254 ]
 		[[ $output == *00000000-1111* ]]
 	done
+}
+
+@test "the container flavour refuses to run below a chroot, where apps would see the host" {
+	mkdir "$BATS_TEST_TMPDIR/root"
+	pod '.apps = [app("curious"; ["say", "secret word"])]'
+	run unshare --mount --propagation private bash -c '
+		mount --rbind / "$1" && chroot "$1" "$2" "--dir=$3" run --flavour=container "$4"
+	' - "$BATS_TEST_TMPDIR/root" "$APPC_VM" "$DATA" "$POD"
+	[ "$status" -eq 254 ]
+	[[ $output == *"below a chroot"* && $output != *"secret word"* ]]
 }
