@@ -24,9 +24,11 @@ setup()
 		(.ms | .setup >= 0 and .to_init > 0 and .to_first_app_exec >= .to_init and
 			.to_first_output >= .to_first_app_exec and .total >= .to_first_output) and
 		.vmm_rss_kib > 0'
-	# The bar for guest-init, where the kernel's instructions can be counted.
+	# The bar for guest-init, where the kernel's instructions can be counted: 14 M for a boot of 10 s.
+	# A busy host takes longer, and the guest's timer ticks cost some 30,000 a second.
 	tail -n 1 "$ERR" | jq --exit-status '
-		.guest_kernel_instructions.to_init as $count | $count == null or $count <= 14000000'
+		.ms.to_init as $ms | .guest_kernel_instructions.to_init as $count | $count == null or
+			($count > 100000 and $count - 30 * $ms <= 13700000)'
 }
 
 @test "a machine has the vCPUs and the memory that the isolators of its apps add up to" {
