@@ -124,7 +124,7 @@ $(BUILD)/guest-probe: tests/functional/guest/probe.c Makefile
 # Parallel by itself, unless the caller's -j is there to be shared.
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: deps kernel demo check lint format bench install clean
+.PHONY: deps kernel demo check lint format install clean
 deps:
 	$(Q)./tests/deps.sh
 
