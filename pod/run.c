@@ -36,6 +36,8 @@
 #define DRAIN_MS 5000
 /* How long a guest may take to its hello; an emulated kernel on a busy host takes a minute. */
 #define BOOT_MS 600000
+/* Warnings of guest-init that are shown. */
+#define WARNINGS_MAX 100
 /* How long guest-init may stay silent after the grace period of a stop. */
 #define STOP_EXTRA_MS 30000
 /* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
@@ -80,7 +82,7 @@ struct supervisor {
 	bool output_closed[3]; /* by enum wire_stream: nobody reads it any more */
 
 	int signal_fd;
-	unsigned int stops;
+	unsigned int stops, warnings;
 	char cgroup[PATH_MAX]; /* of a container; empty: none */
 	int64_t kill_at;       /* CLOCK_MONOTONIC; 0: no deadline */
 };
@@ -324,7 +326,13 @@ static int handle_message(struct supervisor *s, json_t *message)
 		return handle_ended(s, message);
 	text = message_text(message, "message");
 	if (!strcmp(type, "warning")) {
-		log_warning("%s", text ? text : "guest-init warns without words");
+		/* The guest must not fill the log. */
+		if (s->warnings < WARNINGS_MAX)
+			log_warning("%s", text ? text : "guest-init warns without words");
+		else if (s->warnings == WARNINGS_MAX)
+			log_warning("guest-init warns on; no more of it is shown");
+		if (s->warnings <= WARNINGS_MAX)
+			s->warnings++;
 		return 0;
 	}
 	if (!strcmp(type, "failed"))

@@ -4,9 +4,12 @@
 
 #include "base/log.h"
 
+#define BREAKS_LOGGED 8
+
 void virtio_device_init(struct virtio_device *device, const struct guest_memory *memory)
 {
 	device->memory = memory;
+	device->breaks = 0;
 	pthread_mutex_init(&device->lock, NULL);
 	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		device->queues[i] = (struct virtqueue){.memory = memory};
@@ -23,8 +26,13 @@ void virtio_device_break(struct virtio_device *device, const char *why)
 	if (!device->running)
 		return;
 	device->running = false;
-	log_warning("virtio device %u: the guest's driver broke the rules: %s; the device waits "
-		    "for a reset",
-		device->id, why);
+	/* A driver can reset and break it again for ever: the log must not grow with that. */
+	if (device->breaks < BREAKS_LOGGED)
+		log_warning(
+			"virtio device %u: the guest's driver broke the rules: %s; the device waits "
+			"for a reset",
+			device->id, why);
+	if (device->breaks < BREAKS_LOGGED)
+		device->breaks++;
 	device->interrupt(device, VIRTIO_INTERRUPT_CONFIG);
 }

@@ -62,6 +62,7 @@ struct virtio_device {
 	struct virtqueue queues[VIRTIO_QUEUES_MAX];
 	uint64_t driver_features; /* accepted by the driver, a subset of what was offered */
 	bool running;             /* DRIVER_OK and not broken */
+	unsigned int breaks;      /* how often the driver broke the rules, as far as it is logged */
 };
 
 /* Causes of an interrupt (InterruptStatus, section 4.2.2). */
@@ -75,7 +76,7 @@ void virtio_device_signal(struct virtio_device *device, unsigned int queue);
 
 /*
  * The driver broke the rules: the device stops serving, sets DEVICE_NEEDS_RESET and tells the driver
- * with a configuration interrupt. why goes to the log, once per reset. Under the lock.
+ * with a configuration interrupt. why goes to the log, the first times. Under the lock.
  */
 void virtio_device_break(struct virtio_device *device, const char *why);
 
