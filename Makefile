@@ -7,6 +7,7 @@
 #   make check      deps and all tests, from nothing
 #   make lint       clang-format, clang-tidy, cppcheck, shellcheck
 #   make format     clang-format, in place
+#   make bench      compared with other tools, 15 minutes; bench-quick, bench-instructions (tests/bench/)
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each
 #   make install    DESTDIR, PREFIX
 
@@ -139,6 +140,8 @@ demo: deps
 check: deps
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe kernel
 	$(Q)tests/run.sh
+
+include tests/bench/bench.mk
 
 lint: deps
 	$(Q)tests/lint.sh

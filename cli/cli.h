@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "pod/pod.h"
 #include "store/store.h"
+#include "vmm/template.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,6 +60,31 @@ int cli_usage(struct cli *cli, const char *format, ...) _printf_(2, 3);
 /* Opens the data directory, creating it. The fd, or -errno with the message set. */
 int cli_open_data(struct cli *cli);
 
+/* Where templates are, when not below the data directory. */
+#define CLI_ENV_TEMPLATES "APPC_VM_TEMPLATES"
+
+/*
+ * Opens the directory of templates, creating it: "templates" in the data directory, or the one that
+ * CLI_ENV_TEMPLATES names. -errno with the message set.
+ */
+int cli_open_templates(struct cli *cli, int data_fd, struct templates **ret);
+
+/*
+ * Opens a file that belongs to the program: beside the executable (a build tree), or below
+ * ../lib/appc-vm (an installation); or the one that was given with --FLAG. The fd, or -errno with the
+ * message set. Before a mount namespace of our own is entered: the executable stays in the old one.
+ */
+int cli_open_program_file(struct cli *cli, const char *given, const char *flag, const char *name);
+
+/*
+ * A size as in isolators, but as with every VM runner "128M" is 128 MiB, and so is "128" alone: nothing
+ * here has so few bytes.
+ */
+int cli_parse_size(struct cli *cli, const char *flag, const char *text, uint64_t *ret);
+
+/* What the person adds to the guest kernel's command line, or NULL. */
+const char *cli_kernel_parameters(void);
+
 /* Prints a JSON value on standard output, and a newline. */
 int cli_print_json(struct cli *cli, json_t *json);
 
@@ -72,6 +98,7 @@ int command_list(struct cli *cli, int argc, char **argv);
 int command_rm(struct cli *cli, int argc, char **argv);
 int command_run(struct cli *cli, int argc, char **argv);
 int command_status(struct cli *cli, int argc, char **argv);
+int command_template(struct cli *cli, int argc, char **argv);
 int command_version(struct cli *cli, int argc, char **argv);
 
 #endif

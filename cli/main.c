@@ -15,6 +15,7 @@ static const struct cli_command commands[] = {
 	{"rm", command_rm, "UUID...", "Remove pods that have ended"},
 	{"run", command_run, "[flags] POD.json", "Run a pod"},
 	{"status", command_status, "[flags] UUID", "Show the state of a pod and its apps"},
+	{"template", command_template, "COMMAND [flags]", "Make, list and remove templates"},
 	{"version", command_version, "", "Print the version"},
 };
 

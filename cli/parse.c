@@ -2,6 +2,7 @@
 /* parse.c: options, and what the commands share in talking to a person. */
 #include "cli/cli.h"
 
+#include "appc/manifest.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -13,6 +14,12 @@
 
 #define OPTIONS_MAX         64
 #define DATA_DIRECTORY_ROOT "/var/lib/appc-vm"
+
+#define SIZE_BYTES_MIN (1 << 20)
+
+/* rkt's name is honoured too, so that its users' scripts go on working. */
+#define ENV_KERNEL_PARAMS     "APPC_VM_EXTRA_KERNEL_PARAMS"
+#define ENV_KERNEL_PARAMS_RKT "RKT_HYPERVISOR_EXTRA_KERNEL_PARAMS"
 
 int cli_usage(struct cli *cli, const char *format, ...)
 {
@@ -133,6 +140,75 @@ int cli_open_data(struct cli *cli)
 		return error_set_errno(
 			&cli->error, -errno, "cannot open the data directory \"%s\"", path);
 	return fd;
+}
+
+int cli_open_templates(struct cli *cli, int data_fd, struct templates **ret)
+{
+	const char *elsewhere = getenv(CLI_ENV_TEMPLATES);
+
+	if (elsewhere && *elsewhere)
+		return templates_open(AT_FDCWD, elsewhere, ret, &cli->error);
+	return templates_open(data_fd, "templates", ret, &cli->error);
+}
+
+int cli_open_program_file(struct cli *cli, const char *given, const char *flag, const char *name)
+{
+	char executable[PATH_MAX], path[PATH_MAX + 64];
+	ssize_t length;
+	char *slash;
+	int fd;
+
+	if (given) {
+		fd = open(given, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return error_set_errno(&cli->error, -errno, "--%s=%s", flag, given);
+		return fd;
+	}
+	length = readlink("/proc/self/exe", executable, sizeof(executable) - 1);
+	if (length < 0)
+		return error_set_errno(&cli->error, -errno, "cannot find my own executable");
+	executable[length] = '\0';
+	slash = strrchr(executable, '/');
+	if (slash)
+		*slash = '\0';
+	snprintf(path, sizeof(path), "%s/%s", executable, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	snprintf(path, sizeof(path), "%s/../lib/appc-vm/%s", executable, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	return error_set(&cli->error, -ENOENT,
+		"cannot find %s beside the program or in ../lib/appc-vm; build it (\"make kernel\" makes "
+		"vmlinux) or give --%s",
+		name, flag);
+}
+
+int cli_parse_size(struct cli *cli, const char *flag, const char *text, uint64_t *ret)
+{
+	size_t length = strlen(text);
+	bool decimal = length > 0 && strchr("kKMGT", text[length - 1]);
+	char binary[32];
+	int64_t value;
+
+	snprintf(binary, sizeof(binary), "%s%s", text, decimal ? "i" : "");
+	if (decimal && binary[length - 1] == 'k')
+		binary[length - 1] = 'K';
+	if (length >= sizeof(binary) - 1 || appc_quantity_parse(binary, &value, NULL, NULL) < 0 ||
+		value <= 0)
+		return cli_usage(cli, "--%s: \"%s\" is not a size like \"256Mi\"", flag, text);
+	if (value < SIZE_BYTES_MIN)
+		value *= SIZE_BYTES_MIN;
+	*ret = (uint64_t)value;
+	return 0;
+}
+
+const char *cli_kernel_parameters(void)
+{
+	const char *extra = getenv(ENV_KERNEL_PARAMS);
+
+	return extra ? extra : getenv(ENV_KERNEL_PARAMS_RKT);
 }
 
 int cli_print_json(struct cli *cli, json_t *json)

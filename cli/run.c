@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/origin.h"
+#include "pod/park.h"
 #include "pod/run.h"
 #include "pod/tree.h"
 
@@ -13,61 +15,17 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* rkt's name is honoured too, so that its users' scripts go on working. */
-#define ENV_KERNEL_PARAMS     "APPC_VM_EXTRA_KERNEL_PARAMS"
-#define ENV_KERNEL_PARAMS_RKT "RKT_HYPERVISOR_EXTRA_KERNEL_PARAMS"
-
 #define HOSTNAME_MAX 63
-
-#define MEMORY_BYTES_MIN (1 << 20)
 
 struct run_flags {
 	const char *flavour, *pod_manifest, *memory, *cpus, *hostname, *timing, *uuid_file, *kernel,
 		*init;
-	bool kernel_messages, strict_isolators;
+	bool kernel_messages, strict_isolators, no_template, warm;
 	enum flavour flavour_kind;
 	int kernel_fd, init_fd; /* -1: not opened, or not needed */
 };
 
 /* ---- what the pod runs on */
-
-/*
- * Opens a file that belongs to the program: beside the executable (a build tree), or below ../lib/appc-vm
- * (an installation).
- */
-static int open_program_file(struct cli *cli, const char *given, const char *flag, const char *name)
-{
-	char executable[PATH_MAX], path[PATH_MAX + 64];
-	ssize_t length;
-	char *slash;
-	int fd;
-
-	if (given) {
-		fd = open(given, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return error_set_errno(&cli->error, -errno, "--%s=%s", flag, given);
-		return fd;
-	}
-	length = readlink("/proc/self/exe", executable, sizeof(executable) - 1);
-	if (length < 0)
-		return error_set_errno(&cli->error, -errno, "cannot find my own executable");
-	executable[length] = '\0';
-	slash = strrchr(executable, '/');
-	if (slash)
-		*slash = '\0';
-	snprintf(path, sizeof(path), "%s/%s", executable, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	snprintf(path, sizeof(path), "%s/../lib/appc-vm/%s", executable, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	return error_set(&cli->error, -ENOENT,
-		"cannot find %s beside the program or in ../lib/appc-vm; build it (\"make kernel\" makes "
-		"vmlinux) or give --%s",
-		name, flag);
-}
 
 /*
  * Before a mount namespace of our own is entered: the executable stays in the old one, and below a
@@ -76,11 +34,11 @@ static int open_program_file(struct cli *cli, const char *given, const char *fla
 static int open_program_files(struct cli *cli, struct run_flags *flags)
 {
 	if (flags->flavour_kind == FLAVOUR_VM) {
-		flags->kernel_fd = open_program_file(cli, flags->kernel, "kernel", "vmlinux");
+		flags->kernel_fd = cli_open_program_file(cli, flags->kernel, "kernel", "vmlinux");
 		if (flags->kernel_fd < 0)
 			return flags->kernel_fd;
 	}
-	flags->init_fd = open_program_file(cli, flags->init, "init", "guest-init");
+	flags->init_fd = cli_open_program_file(cli, flags->init, "init", "guest-init");
 	return flags->init_fd < 0 ? flags->init_fd : 0;
 }
 
@@ -88,29 +46,6 @@ static void run_flags_done(struct run_flags *flags)
 {
 	cleanup_close(&flags->kernel_fd);
 	cleanup_close(&flags->init_fd);
-}
-
-/*
- * A quantity as in isolators, but as with every VM runner "128M" is 128 MiB, and so is "128" alone: no
- * machine has so few bytes.
- */
-static int parse_memory(struct cli *cli, const char *text, uint64_t *ret)
-{
-	size_t length = strlen(text);
-	bool decimal = length > 0 && strchr("kKMGT", text[length - 1]);
-	char binary[32];
-	int64_t value;
-
-	snprintf(binary, sizeof(binary), "%s%s", text, decimal ? "i" : "");
-	if (decimal && binary[length - 1] == 'k')
-		binary[length - 1] = 'K';
-	if (length >= sizeof(binary) - 1 || appc_quantity_parse(binary, &value, NULL, NULL) < 0 ||
-		value <= 0)
-		return cli_usage(cli, "--memory: \"%s\" is not a size like \"256Mi\"", text);
-	if (value < MEMORY_BYTES_MIN)
-		value *= MEMORY_BYTES_MIN;
-	*ret = (uint64_t)value;
-	return 0;
 }
 
 static int parse_resources(
@@ -121,7 +56,7 @@ static int parse_resources(
 
 	*ret = (struct resolve_options){.strict_isolators = flags->strict_isolators};
 	if (flags->memory) {
-		r = parse_memory(cli, flags->memory, &ret->memory);
+		r = cli_parse_size(cli, "memory", flags->memory, &ret->memory);
 		if (r < 0)
 			return r;
 	}
@@ -180,21 +115,39 @@ static json_t *count_json(int64_t count)
 	return count < 0 ? json_null() : json_integer(count);
 }
 
-static json_t *timing_json(const struct pod_timing *timing)
-{
-	const int64_t *count = timing->instructions;
+/* The events in their order, as they are called in the output. */
+static const struct {
+	enum machine_event event;
+	const char *name, *title;
+} timing_events[] = {
+	{MACHINE_EVENT_RUN, "setup", "first guest instruction"},
+	{MACHINE_EVENT_INIT, "to_init", "guest-init"},
+	{MACHINE_EVENT_READY, "to_ready", "ready for a pod"},
+	{MACHINE_EVENT_CONFIGURED, "to_configured", "configured"},
+	{MACHINE_EVENT_TREE, "to_tree", "first root filesystem"},
+	{MACHINE_EVENT_APP_EXEC, "to_first_app_exec", "first app's exec"},
+	{MACHINE_EVENT_OUTPUT, "to_first_output", "first output"},
+	{MACHINE_EVENT_NOW, "total", "end"},
+};
 
-	return json_pack(
-		"{s:s, s:n, s:i, s:I, s:{s:o, s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:o}",
-		"flavour", flavour_name(timing->flavour), "template", "vcpus", (int)timing->vcpus,
-		"memory_mib", (json_int_t)(timing->memory >> 20), "ms", "setup",
-		milliseconds_json(timing->setup), "to_init", milliseconds_json(timing->to_init),
-		"to_first_app_exec", milliseconds_json(timing->to_app_exec), "to_first_output",
-		milliseconds_json(timing->to_output), "total", milliseconds_json(timing->total),
-		"guest_kernel_instructions", "to_init", count_json(count[MACHINE_EVENT_INIT]),
-		"to_first_app_exec", count_json(count[MACHINE_EVENT_APP_EXEC]), "to_first_output",
-		count_json(count[MACHINE_EVENT_OUTPUT]), "total",
-		count_json(count[MACHINE_EVENT_NOW]), "vmm_rss_kib",
+static json_t *timing_json(const struct pod_timing *timing, const struct pod_origin *origin)
+{
+	json_t *ms = json_object(), *counts = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(timing_events); i++) {
+		enum machine_event event = timing_events[i].event;
+
+		json_object_set_new(
+			ms, timing_events[i].name, milliseconds_json(timing->at[event]));
+		if (event != MACHINE_EVENT_RUN)
+			json_object_set_new(counts, timing_events[i].name,
+				count_json(timing->instructions[event]));
+	}
+	return json_pack("{s:s, s:s*, s:b, s:b, s:i, s:I, s:o, s:o, s:o}", "flavour",
+		flavour_name(timing->flavour), "template", *origin->key ? origin->key : NULL,
+		"template_built", origin->was_built, "warm", origin->is_warm, "vcpus",
+		(int)timing->vcpus, "memory_mib", (json_int_t)(timing->memory >> 20), "ms", ms,
+		"guest_kernel_instructions", counts, "vmm_rss_kib",
 		count_json(timing->resident_kib));
 }
 
@@ -205,14 +158,14 @@ static void print_timing_row(const char *what, int64_t nanoseconds, int64_t inst
 	if (nanoseconds >= 0)
 		snprintf(ms, sizeof(ms), "%.1f", (double)nanoseconds / 1e6);
 	if (instructions >= 0)
-		snprintf(count, sizeof(count), "%.3f", (double)instructions / 1e6);
-	fprintf(stderr, "  %-22s %10s %14s\n", what, ms, count);
+		snprintf(count, sizeof(count), "%.1f", (double)instructions / 1e3);
+	fprintf(stderr, "  %-24s %10s %14s\n", what, ms, count);
 }
 
-static void print_timing(const struct pod_timing *timing, bool as_json)
+static void print_timing(const struct pod_timing *timing, const struct pod_origin *origin, bool as_json)
 {
 	if (as_json) {
-		_cleanup_json_ json_t *json = timing_json(timing);
+		_cleanup_json_ json_t *json = timing_json(timing, origin);
 
 		if (json)
 			json_dumpf(json, stderr,
@@ -221,20 +174,50 @@ static void print_timing(const struct pod_timing *timing, bool as_json)
 		return;
 	}
 	if (timing->flavour == FLAVOUR_VM)
-		fprintf(stderr, "%u vCPUs, %" PRIu64 " MiB; the VMM itself takes %" PRId64 " KiB\n",
-			timing->vcpus, timing->memory >> 20, timing->resident_kib);
-	fprintf(stderr, "  %-22s %10s %14s\n", "from the start to", "ms", "M guest kernel");
-	fprintf(stderr, "  %-22s %10s %14s\n", "", "", "instructions");
-	print_timing_row("first guest instruction", timing->setup, -1);
-	print_timing_row("guest-init", timing->to_init, timing->instructions[MACHINE_EVENT_INIT]);
-	print_timing_row("first app's exec", timing->to_app_exec,
-		timing->instructions[MACHINE_EVENT_APP_EXEC]);
-	print_timing_row(
-		"first output", timing->to_output, timing->instructions[MACHINE_EVENT_OUTPUT]);
-	print_timing_row("end", timing->total, timing->instructions[MACHINE_EVENT_NOW]);
+		fprintf(stderr,
+			"%u vCPUs, %" PRIu64 " MiB; %s; the VMM itself takes %" PRId64 " KiB\n",
+			timing->vcpus, timing->memory >> 20,
+			origin->is_warm        ? "from its own parked state"
+				: *origin->key ? "from a template"
+					      : "booted",
+			timing->resident_kib);
+	fprintf(stderr, "  %-24s %10s %14s\n", "from the start to", "ms", "k guest kernel");
+	fprintf(stderr, "  %-24s %10s %14s\n", "", "", "instructions");
+	for (size_t i = 0; i < ARRAY_SIZE(timing_events); i++)
+		print_timing_row(timing_events[i].title, timing->at[timing_events[i].event],
+			timing_events[i].event == MACHINE_EVENT_RUN
+				? -1
+				: timing->instructions[timing_events[i].event]);
 }
 
 /* ---- the command */
+
+/* What a run has open of the data directory. */
+struct run_stores {
+	int data_fd;
+	struct store *store;
+	struct pods *pods;
+	struct templates *templates;
+};
+
+static void run_stores_close(struct run_stores *stores)
+{
+	templates_close(stores->templates);
+	cleanup_pods(&stores->pods);
+	cleanup_store(&stores->store);
+	cleanup_close(&stores->data_fd);
+}
+
+static int run_stores_open(struct cli *cli, struct run_stores *ret)
+{
+	int r;
+
+	ret->data_fd = cli_open_data(cli);
+	if (ret->data_fd < 0)
+		return ret->data_fd;
+	r = store_open(ret->data_fd, &ret->store, &cli->error);
+	return r < 0 ? r : pods_open(ret->data_fd, &ret->pods, &cli->error);
+}
 
 static int write_manifest(const struct pod *pod, const struct resolved_pod *resolved)
 {
@@ -255,11 +238,13 @@ static int save_uuid(struct cli *cli, const char *path, const char *uuid)
 
 /* Writes the pod's directory, up to the point where it counts as running. */
 static int prepare_pod(struct cli *cli, const struct run_flags *flags, struct pod *pod,
-	const struct resolved_pod *resolved)
+	const struct resolved_pod *resolved, const struct pod_origin *origin)
 {
 	int r;
 
 	r = pod_tree_prepare(pod, resolved, &cli->error);
+	if (r == 0 && origin->is_warm)
+		r = pod_park_restore_tree(pod, resolved, &origin->template, &cli->error);
 	if (r < 0)
 		return r;
 	r = write_manifest(pod, resolved);
@@ -271,27 +256,72 @@ static int prepare_pod(struct cli *cli, const struct run_flags *flags, struct po
 	return pod_start(pod, &cli->error);
 }
 
-static int run_pod(struct cli *cli, const struct run_flags *flags, struct pods *pods,
-	struct store *store, const struct resolved_pod *resolved)
+static int find_origin(struct cli *cli, const struct run_flags *flags, struct run_stores *stores,
+	const struct resolved_pod *resolved, struct pod_origin *ret)
 {
-	const char *extra = getenv(ENV_KERNEL_PARAMS);
+	struct pod_origin_options options = {
+		.kernel_fd = flags->kernel_fd,
+		.init_fd = flags->init_fd,
+		.warm = flags->warm,
+		.kernel_messages = flags->kernel_messages,
+		.extra_command_line = cli_kernel_parameters(),
+	};
+	int r;
+
+	if (flags->flavour_kind != FLAVOUR_VM || flags->no_template)
+		return 0;
+	r = cli_open_templates(cli, stores->data_fd, &stores->templates);
+	if (r < 0)
+		return r;
+	options.templates = stores->templates;
+	pod_origin_find(&options, stores->pods, resolved, stores->store, ret);
+	return 0;
+}
+
+/* Runs, and if the machine cannot go on from its template, boots instead. */
+static int run_from(struct cli *cli, struct run_stores *stores, struct pod *pod,
+	const struct resolved_pod *resolved, struct pod_run_options *options,
+	struct pod_origin *origin, int *ret_status, struct pod_timing *timing)
+{
+	struct error ignored;
+	int r;
+
+	options->template = *origin->key ? &origin->template : NULL;
+	options->apps_are_parked = origin->is_warm;
+	r = pod_run(pod, resolved, stores->store, options, ret_status, timing, &cli->error);
+	if (r != -ESTALE)
+		return r;
+	log_warning("the machine boots, since its template is of no use: %s", cli->error.message);
+	templates_remove(stores->templates, origin->key, &ignored);
+	pod_origin_done(origin);
+	options->template = NULL;
+	options->apps_are_parked = false;
+	return pod_run(pod, resolved, stores->store, options, ret_status, timing, &cli->error);
+}
+
+static int run_pod(struct cli *cli, const struct run_flags *flags, struct run_stores *stores,
+	const struct resolved_pod *resolved)
+{
 	struct pod_run_options options = {
 		.flavour = flags->flavour_kind,
 		.hostname = flags->hostname,
 		.kernel_messages = flags->kernel_messages,
-		.extra_command_line = extra ? extra : getenv(ENV_KERNEL_PARAMS_RKT),
+		.extra_command_line = cli_kernel_parameters(),
 		.kernel_fd = flags->kernel_fd,
 		.init_fd = flags->init_fd,
 		.process_start = cli->start,
 	};
+	_cleanup_(pod_origin_done) struct pod_origin origin = POD_ORIGIN_NONE;
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	struct pod_timing timing = {.resident_kib = -1};
 	int status, r;
 
-	r = pod_create(pods, &pod, &cli->error);
+	r = find_origin(cli, flags, stores, resolved, &origin);
+	if (r == 0)
+		r = pod_create(stores->pods, &pod, &cli->error);
 	if (r < 0)
 		return r;
-	r = prepare_pod(cli, flags, &pod, resolved);
+	r = prepare_pod(cli, flags, &pod, resolved, &origin);
 	if (r < 0) {
 		struct error ignored;
 
@@ -300,9 +330,9 @@ static int run_pod(struct cli *cli, const struct run_flags *flags, struct pods *
 	}
 	log_debug("pod %s: %u vCPUs, %" PRIu64 " MiB", pod.uuid, resolved->vcpus,
 		resolved->memory >> 20);
-	r = pod_run(&pod, resolved, store, &options, &status, &timing, &cli->error);
-	if (flags->timing && timing.total > 0)
-		print_timing(&timing, !strcmp(flags->timing, "json"));
+	r = run_from(cli, stores, &pod, resolved, &options, &origin, &status, &timing);
+	if (flags->timing && timing.at[MACHINE_EVENT_NOW] > 0)
+		print_timing(&timing, &origin, !strcmp(flags->timing, "json"));
 	return r < 0 ? r : status;
 }
 
@@ -325,6 +355,11 @@ int command_run(struct cli *cli, int argc, char **argv)
 			"at the end, say on standard error where the time went"},
 		{"strict-isolators", CLI_FLAG, &flags.strict_isolators, NULL,
 			"refuse a pod with an isolator that cannot be enforced"},
+		{"no-template", CLI_FLAG, &flags.no_template, NULL,
+			"boot the machine instead of starting it from a template"},
+		{"warm", CLI_FLAG, &flags.warm, NULL,
+			"start from the pod's own apps, parked at their first instruction by an earlier run "
+			"(what such runs share: see the manual)"},
 		{"kernel-messages", CLI_FLAG, &flags.kernel_messages, NULL,
 			"show what the guest kernel prints"},
 		{"kernel", CLI_STRING, &flags.kernel, "FILE",
@@ -334,9 +369,7 @@ int command_run(struct cli *cli, int argc, char **argv)
 	_cleanup_resolved_pod_ struct resolved_pod *resolved = NULL;
 	struct appc_pod_manifest *manifest = NULL;
 	struct resolve_options resolve;
-	_cleanup_store_ struct store *store = NULL;
-	_cleanup_pods_ struct pods *pods = NULL;
-	_cleanup_close_ int data = -1;
+	_cleanup_(run_stores_close) struct run_stores stores = {.data_fd = -1};
 	int at, r;
 
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
@@ -352,6 +385,8 @@ int command_run(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "--flavour is vm or container, not \"%s\"", flags.flavour);
 	if (flags.hostname && (r = check_hostname(cli, flags.hostname)) < 0)
 		return r;
+	if (flags.warm && (flags.no_template || flags.flavour_kind != FLAVOUR_VM))
+		return cli_usage(cli, "--warm needs a virtual machine that starts from a template");
 	r = parse_resources(cli, &flags, &resolve);
 	if (r < 0)
 		return r;
@@ -361,16 +396,14 @@ int command_run(struct cli *cli, int argc, char **argv)
 	r = open_program_files(cli, &flags);
 	if (r == 0)
 		r = pod_tree_enter_namespace(&cli->error);
-	data = r < 0 ? r : cli_open_data(cli);
-	r = data < 0 ? data : store_open(data, &store, &cli->error);
 	if (r == 0)
-		r = pods_open(data, &pods, &cli->error);
+		r = run_stores_open(cli, &stores);
 	if (r < 0) {
 		appc_pod_manifest_free(manifest);
 		return r;
 	}
-	r = pod_resolve(store, manifest, &resolve, &resolved, &cli->error);
+	r = pod_resolve(stores.store, manifest, &resolve, &resolved, &cli->error);
 	if (r < 0)
 		return r;
-	return run_pod(cli, &flags, pods, store, resolved);
+	return run_pod(cli, &flags, &stores, resolved);
 }

@@ -5,12 +5,16 @@
  * Theory of operation: every app walks through enum guest_app_state in order, driven by the end of
  * its processes, by its cgroup becoming empty and by its pipes becoming empty. An app is reported
  * as exited only when none of its processes lives and all its output has gone to the host.
+ *
+ * What an app needs - a launcher in a mount namespace and cgroup of its own, pipes - is made ready by
+ * the same function for all, for the first apps of a VM before the VM is parked.
  */
 #include "guest-init/app.h"
 
+#include "base/sha512.h"
 #include "guest-init/cgroup.h"
 #include "guest-init/launch.h"
-#include "guest-init/rootfs.h"
+#include "guest-init/port.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -18,6 +22,12 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+
+/*
+ * The capabilities of an app that asks for nothing special (the appc specification's default set).
+ * Dropping the others takes one system call each, so launchers that are made ready do it at once.
+ */
+#define USUAL_CAPABILITIES 0xa80425fbu
 
 static void app_close(int *fd)
 {
@@ -55,7 +65,9 @@ static void app_fail(struct guest_pod *pod, struct guest_app *app, int status)
 static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *const *exec,
 	bool is_handler, struct error *err)
 {
+	static char handler_stack[GUEST_LAUNCHER_STACK_SIZE] __attribute__((aligned(16)));
 	const struct guest_app_config *config = app->config;
+	struct guest_launcher handler;
 	struct guest_launch launch = {
 		.exec = exec,
 		.environment = config->environment,
@@ -63,26 +75,35 @@ static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *
 		.identity =
 			{
 				.capabilities = config->capabilities,
+				.present = UINT64_MAX,
 				.no_new_privileges = config->no_new_privileges,
 			},
 		.has_oom_score_adj = config->has_oom_score_adj,
 		.oom_score_adj = config->oom_score_adj,
-		.namespace_fd = app->namespace_fd,
-		.root_fd = app->root_fd,
-		.cgroup_fd = app->cgroup_fd,
+		.namespace_fd = app->rootfs.namespace_fd,
+		.root_fd = app->rootfs.root_fd,
 		.stdout_fd = app->stdout_fd,
 		.stderr_fd = app->stderr_fd,
 	};
+	int r;
 
-	if (!is_handler) {
-		launch.identity.uid = app->uid;
-		launch.identity.gid = app->gid;
-		launch.identity.supplementary_gids = config->supplementary_gids;
-		launch.identity.supplementary_gid_count = config->supplementary_gid_count;
-		launch.mark_phase = !pod->was_phase_marked;
-		pod->was_phase_marked = true;
+	if (is_handler) {
+		r = guest_launcher_start(&handler, handler_stack, app->cgroup_fd);
+		if (r < 0)
+			return error_set_errno(
+				err, r, "Unable to make a process for \"%s\"", exec[0]);
+		return guest_launch(pod->guest, &launch, &handler, &app->pid, err);
 	}
-	return guest_launch(pod->guest, &launch, &app->pid, err);
+	launch.namespace_fd = -1;
+	launch.identity.uid = app->uid;
+	launch.identity.gid = app->gid;
+	launch.identity.supplementary_gids = config->supplementary_gids;
+	launch.identity.supplementary_gid_count = config->supplementary_gid_count;
+	launch.identity.present = app->bounding;
+	launch.trace = pod->config.park;
+	launch.mark_phase = !pod->was_phase_marked;
+	pod->was_phase_marked = true;
+	return guest_launch(pod->guest, &launch, &app->launcher, &app->pid, err);
 }
 
 static void app_run(struct guest_pod *pod, struct guest_app *app)
@@ -92,7 +113,8 @@ static void app_run(struct guest_pod *pod, struct guest_app *app)
 		return;
 	}
 	app->state = GUEST_APP_RUNNING;
-	guest_send_started(pod->guest->control_fd, app->config->name, app->pid);
+	if (!pod->config.park)
+		guest_send_started(&pod->guest->outbox, app->config->name, app->pid);
 }
 
 /* A pipe from the app to us, written to as file descriptor *ret_write_fd. */
@@ -105,12 +127,6 @@ static int app_pipe_make(struct guest_pod *pod, struct guest_app *app, uint8_t s
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return error_set_errno(err, -errno, "make a pipe for its output");
 	*ret_write_fd = fds[1];
-	/* So that an app without privileges can open /dev/stdout. */
-	if (app->uid != 0 && fchown(fds[1], app->uid, app->gid) < 0) {
-		r = -errno;
-		close(fds[0]);
-		return error_set_errno(err, r, "give the app its pipe");
-	}
 	r = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 	if (r == 0)
 		r = guest_output_add(&pod->output, pipe, fds[0], (uint16_t)app->index, stream);
@@ -123,24 +139,113 @@ static int app_pipe_make(struct guest_pod *pod, struct guest_app *app, uint8_t s
 	return r < 0 ? error_set_errno(err, r, "watch its output") : 0;
 }
 
+/* Orders of the launcher; each argument is a struct order. */
+struct order {
+	struct guest *guest;
+	struct guest_app *app;
+	struct error *err;
+};
+
+/* #syscalls: setsid */
+static int order_prepare(void *argument)
+{
+	struct order *order = argument;
+	int r = guest_rootfs_prepare(order->guest, &order->app->rootfs, order->err);
+
+	if (r == 0)
+		r = guest_identity_bound(UINT64_MAX, order->app->bounding);
+	setsid();
+	return r;
+}
+
+static int order_build(void *argument)
+{
+	struct order *order = argument;
+
+	return guest_rootfs_build(
+		order->guest, order->app->config, &order->app->rootfs, order->err);
+}
+
+static int app_order(
+	struct guest_pod *pod, struct guest_app *app, int (*function)(void *), struct error *err)
+{
+	struct order order = {.guest = pod->guest, .app = app, .err = err};
+	int result;
+
+	if (guest_launcher_run(&app->launcher, function, &order, &result) > 0)
+		return error_set(err, -ESRCH, "the process that was to become the app was killed");
+	return result;
+}
+
+/* Everything that needs no knowledge of the app but the capabilities that it may have at most. */
+static int app_make_ready(
+	struct guest_pod *pod, struct guest_app *app, uint64_t bounding, struct error *err)
+{
+	int r;
+
+	app->is_ready = true;
+	app->bounding = bounding;
+	app->cgroup_fd = guest_cgroup_create(pod->guest, app->index);
+	if (app->cgroup_fd >= 0)
+		app->cgroup_events_fd =
+			openat(app->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	r = app_pipe_make(pod, app, WIRE_STREAM_STDOUT, &app->stdout_fd, err);
+	if (r == 0)
+		r = app_pipe_make(pod, app, WIRE_STREAM_STDERR, &app->stderr_fd, err);
+	if (r < 0)
+		return r;
+	app->stack = aligned_alloc(16, GUEST_LAUNCHER_STACK_SIZE);
+	r = app->stack ? guest_launcher_start(&app->launcher, app->stack, app->cgroup_fd) : -ENOMEM;
+	if (r < 0)
+		return error_set_errno(err, r, "make a process");
+	return app_order(pod, app, order_prepare, err);
+}
+
+/* A launcher that can do less than this app may is replaced. */
+static int app_renew_launcher(struct guest_pod *pod, struct guest_app *app, struct error *err)
+{
+	int r;
+
+	guest_launcher_stop(&app->launcher);
+	guest_rootfs_done(&app->rootfs);
+	app->bounding = UINT64_MAX;
+	r = guest_launcher_start(&app->launcher, app->stack, app->cgroup_fd);
+	if (r < 0)
+		return error_set_errno(err, r, "make a process");
+	return app_order(pod, app, order_prepare, err);
+}
+
 static int app_prepare(struct guest_pod *pod, struct guest_app *app)
 {
 	const struct guest_app_config *config = app->config;
 	struct error *err = &app->error;
-	int r;
+	int r = 0;
 
-	r = guest_rootfs_make(pod->guest, config, &app->namespace_fd, &app->root_fd, err);
+	if (!app->is_ready)
+		r = app_make_ready(pod, app, config->capabilities, err);
+	else if (app->launcher.pid == 0 || config->capabilities & ~app->bounding)
+		r = app_renew_launcher(pod, app, err);
 	if (r == 0)
-		r = guest_user_resolve(app->root_fd, config->user, &app->uid, err);
+		r = guest_rootfs_open(pod->guest, config, &app->rootfs, err);
 	if (r == 0)
-		r = guest_group_resolve(app->root_fd, config->group, &app->gid, err);
+		r = app_order(pod, app, order_build, err);
 	if (r == 0)
-		r = app_pipe_make(pod, app, WIRE_STREAM_STDOUT, &app->stdout_fd, err);
+		r = guest_user_resolve(app->rootfs.root_fd, config->user, &app->uid, err);
 	if (r == 0)
-		r = app_pipe_make(pod, app, WIRE_STREAM_STDERR, &app->stderr_fd, err);
-	if (r == 0)
-		app->cgroup_fd = guest_cgroup_create(pod->guest, config);
-	return r;
+		r = guest_group_resolve(app->rootfs.root_fd, config->group, &app->gid, err);
+	if (r < 0)
+		return r;
+	/* So that an app without privileges can open /dev/stdout. */
+	if (app->uid != 0 &&
+		(fchown(app->stdout_fd, app->uid, app->gid) < 0 ||
+			fchown(app->stderr_fd, app->uid, app->gid) < 0))
+		return error_set_errno(err, -errno, "give the app its pipes");
+	if (app->cgroup_fd >= 0)
+		guest_cgroup_limit(pod->guest, app->cgroup_fd, config);
+	if (!pod->was_tree_marked)
+		guest_port_mark(pod->guest, WIRE_PHASE_TREE);
+	pod->was_tree_marked = true;
+	return 0;
 }
 
 static void app_start(struct guest_pod *pod, struct guest_app *app)
@@ -161,27 +266,104 @@ static void app_start(struct guest_pod *pod, struct guest_app *app)
 	app->state = GUEST_APP_PRE_START;
 }
 
-int guest_pod_start(struct guest_pod *pod)
+int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *err)
 {
-	pod->apps = calloc(pod->config.app_count ? pod->config.app_count : 1, sizeof(*pod->apps));
+	int r = 0;
+
+	pod->apps = calloc(WIRE_APPS_MAX, sizeof(*pod->apps));
 	if (!pod->apps)
-		return -ENOMEM;
-	for (size_t i = 0; i < pod->config.app_count; i++) {
+		return error_set_errno(err, -ENOMEM, "prepare for the apps");
+	for (uint32_t i = 0; i < WIRE_APPS_MAX; i++) {
 		struct guest_app *app = &pod->apps[i];
 
-		app->config = &pod->config.apps[i];
-		app->index = (uint32_t)i;
-		app->namespace_fd = app->root_fd = app->cgroup_fd = app->cgroup_events_fd = -1;
+		app->index = i;
+		app->rootfs = GUEST_ROOTFS_NONE;
+		app->cgroup_fd = app->cgroup_events_fd = -1;
 		app->stdout_fd = app->stderr_fd = -1;
 		app->pipes[0].fd = app->pipes[1].fd = -1;
 	}
-	guest_cgroup_prepare(pod->guest, &pod->config);
+	for (size_t i = 0; r == 0 && i < ready_count; i++)
+		r = app_make_ready(pod, &pod->apps[i], USUAL_CAPABILITIES, err);
+	return r;
+}
+
+void guest_pod_start(struct guest_pod *pod)
+{
+	pod->output.is_shared = pod->config.app_count > 1;
+	for (size_t i = 0; i < pod->config.app_count; i++)
+		pod->apps[i].config = &pod->config.apps[i];
 	for (size_t i = 0; i < pod->config.app_count; i++) {
 		/* An app that failed already ends the pod: the others need not start. */
 		if (pod->is_stopping)
 			app_drain(&pod->apps[i]);
 		else
 			app_start(pod, &pod->apps[i]);
+	}
+}
+
+static int app_park(struct guest_app *app, struct error *err)
+{
+	int r;
+
+	if (app->state != GUEST_APP_RUNNING)
+		return error_set(err, -ECHILD, "app %s: %s", app->config->name,
+			app->error.message[0] ? app->error.message : "not started");
+	r = guest_park(app->pid, &app->parked, err);
+	return r < 0 ? error_prefix(err, r, "app %s", app->config->name) : 0;
+}
+
+int guest_pod_park(struct guest_pod *pod, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < pod->config.app_count; i++)
+		if (pod->config.apps[i].pre_start[0])
+			return error_set(err, -ENOTSUP,
+				"app %s: it has a pre-start handler, which must run anew in each pod",
+				pod->config.apps[i].name);
+	guest_pod_start(pod);
+	for (size_t i = 0; r == 0 && i < pod->config.app_count; i++)
+		r = app_park(&pod->apps[i], err);
+	return r;
+}
+
+/*
+ * Random bytes for an app: derived from the message's entropy, which no other copy has, at no cost in
+ * the kernel.
+ */
+static void random_derive(const uint8_t entropy[WIRE_ENTROPY_SIZE], uint32_t app_index,
+	uint8_t random[GUEST_PARKED_RANDOM_SIZE])
+{
+	static const char purpose[] = "appc-vm AT_RANDOM";
+	uint8_t digest[SHA512_SIZE];
+	struct sha512 sha;
+
+	sha512_init(&sha);
+	sha512_update(&sha, purpose, sizeof(purpose));
+	sha512_update(&sha, entropy, WIRE_ENTROPY_SIZE);
+	sha512_update(&sha, &app_index, sizeof(app_index));
+	sha512_final(&sha, digest);
+	memcpy(random, digest, GUEST_PARKED_RANDOM_SIZE);
+	explicit_bzero(digest, sizeof(digest));
+	explicit_bzero(&sha, sizeof(sha));
+}
+
+int guest_pod_unpark(
+	struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_SIZE], struct error *err)
+{
+	for (size_t i = 0; i < pod->config.app_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+		uint8_t random[GUEST_PARKED_RANDOM_SIZE];
+		int r;
+
+		random_derive(entropy, app->index, random);
+		r = guest_parked_renew(&app->parked, random);
+		explicit_bzero(random, sizeof(random));
+		if (r == 0)
+			r = guest_parked_release(&app->parked);
+		if (r < 0)
+			return error_set_errno(err, r, "app %s: continue it", app->config->name);
+		guest_send_started(&pod->guest->outbox, app->config->name, app->pid);
 	}
 	return 0;
 }
@@ -193,7 +375,9 @@ static void app_cleared(struct guest_pod *pod, struct guest_app *app)
 {
 	struct error error;
 
-	app_close(&app->cgroup_events_fd);
+	if (app->is_clearing)
+		guest_unwatch(pod->guest, app->cgroup_events_fd);
+	app->is_clearing = false;
 	if (app->state == GUEST_APP_ENDING && app->config->post_stop[0] && !pod->is_hurried) {
 		if (app_launch(pod, app, app->config->post_stop, true, &error) == 0) {
 			app->state = GUEST_APP_POST_STOP;
@@ -207,19 +391,17 @@ static void app_cleared(struct guest_pod *pod, struct guest_app *app)
 
 static void app_clear(struct guest_pod *pod, struct guest_app *app)
 {
-	if (app->cgroup_fd < 0) {
+	/* A launcher that its pre-start handler left without work is in the cgroup, too. */
+	guest_launcher_stop(&app->launcher);
+	if (app->cgroup_events_fd < 0 || !guest_cgroup_is_populated(app->cgroup_events_fd)) {
 		app_cleared(pod, app);
 		return;
 	}
-	app->cgroup_events_fd = openat(app->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	if (!guest_cgroup_is_populated(app->cgroup_events_fd)) {
-		app_cleared(pod, app);
-		return;
-	}
-	if (guest_cgroup_kill(app->cgroup_fd) < 0 ||
+	if (guest_cgroup_kill(app->cgroup_fd) == 0 &&
 		guest_watch(pod->guest, app->cgroup_events_fd, EPOLLPRI, GUEST_EVENT_CGROUP,
-			app->index) < 0 ||
-		!guest_cgroup_is_populated(app->cgroup_events_fd))
+			app->index) == 0)
+		app->is_clearing = true;
+	if (!app->is_clearing || !guest_cgroup_is_populated(app->cgroup_events_fd))
 		app_cleared(pod, app);
 }
 
@@ -227,7 +409,7 @@ void guest_pod_cgroup_ready(struct guest_pod *pod, uint32_t app_index)
 {
 	struct guest_app *app = &pod->apps[app_index];
 
-	if (app->cgroup_events_fd >= 0 && !guest_cgroup_is_populated(app->cgroup_events_fd))
+	if (app->is_clearing && !guest_cgroup_is_populated(app->cgroup_events_fd))
 		app_cleared(pod, app);
 }
 
@@ -279,9 +461,11 @@ void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 {
 	int status = status_of(wait_status);
 
-	for (size_t i = 0; i < pod->config.app_count; i++) {
+	for (size_t i = 0; i < WIRE_APPS_MAX; i++) {
 		struct guest_app *app = &pod->apps[i];
 
+		if (app->launcher.pid == pid)
+			app->launcher.pid = 0;
 		if (app->pid != pid)
 			continue;
 		app->pid = 0;
@@ -301,7 +485,7 @@ static void pod_kill(struct guest_pod *pod)
 	for (size_t i = 0; i < pod->config.app_count; i++) {
 		struct guest_app *app = &pod->apps[i];
 
-		if (app->pid == 0 && app->cgroup_events_fd < 0)
+		if (app->pid == 0 && !app->is_clearing)
 			continue;
 		if (app->cgroup_fd >= 0 && guest_cgroup_kill(app->cgroup_fd) == 0)
 			continue;
@@ -341,10 +525,7 @@ static void app_report(struct guest_pod *pod, struct guest_app *app)
 {
 	app->state = GUEST_APP_EXITED;
 	pod->exited_count++;
-	app_close(&app->namespace_fd);
-	app_close(&app->root_fd);
-	app_close(&app->cgroup_fd);
-	guest_send_exited(pod->guest->control_fd, app->config->name, app->status, app->had_oom_kill,
+	guest_send_exited(&pod->guest->outbox, app->config->name, app->status, app->had_oom_kill,
 		app->error.message[0] ? app->error.message : NULL);
 }
 

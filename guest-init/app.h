@@ -10,7 +10,10 @@
 
 #include "guest-init/control.h"
 #include "guest-init/guest.h"
+#include "guest-init/launcher.h"
 #include "guest-init/output.h"
+#include "guest-init/park.h"
+#include "guest-init/rootfs.h"
 
 enum guest_app_state {
 	GUEST_APP_NEW,
@@ -30,9 +33,17 @@ struct guest_app {
 	pid_t pid; /* of the handler or main process; 0: none */
 	uid_t uid;
 	gid_t gid;
-	int namespace_fd, root_fd, cgroup_fd, cgroup_events_fd;
+	/* What can be made before it is known which app it is for. */
+	bool is_ready;
+	struct guest_launcher launcher; /* becomes the main process */
+	void *stack;                    /* of the launcher */
+	uint64_t bounding;              /* capabilities that the launcher can pass on */
+	struct guest_rootfs rootfs;
+	int cgroup_fd, cgroup_events_fd;
+	struct guest_parked parked;
 	int stdout_fd, stderr_fd; /* ends of the pipes that its processes write to */
 	struct guest_output_pipe pipes[2];
+	bool is_clearing;    /* what its cgroup still holds has been killed */
 	bool was_terminated; /* we sent it SIGTERM */
 	bool had_oom_kill;
 	int status;
@@ -43,16 +54,35 @@ struct guest_pod {
 	struct guest *guest;
 	struct guest_config config;
 	struct guest_output output;
-	struct guest_app *apps; /* config.app_count of them */
+	struct guest_app *apps; /* WIRE_APPS_MAX; config.app_count are in use */
 	size_t exited_count;
 	bool is_stopping, is_hurried;
 	uint64_t kill_at_ms; /* 0: no time is set */
 	int status;
-	bool was_phase_marked;
+	bool was_phase_marked, was_tree_marked;
 };
 
-/* Starts every app. pod->guest and pod->config are set, and configured (boot.h). 0 or -ENOMEM. */
-int guest_pod_start(struct guest_pod *pod);
+/*
+ * Before the pod is configured, with pod->guest and the event loop in place: makes the first ready_count
+ * apps ready, as far as that is possible without knowing them. 0 or -errno with a message.
+ */
+int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *err);
+
+/* Starts every app. pod->config is set, and configured (boot.h). */
+void guest_pod_start(struct guest_pod *pod);
+
+/*
+ * The same up to the first instruction of each app's program, where all are stopped. 0 or -errno with a
+ * message that says why this pod cannot be parked; the pod cannot be used any more then.
+ */
+int guest_pod_park(struct guest_pod *pod, struct error *err);
+
+/*
+ * Has the parked apps go on, in this copy of the machine, which nobody else has the entropy of. 0 or
+ * -errno with a message.
+ */
+int guest_pod_unpark(
+	struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_SIZE], struct error *err);
 
 /* SIGTERM to all, SIGKILL after grace_ms; at once when the pod is stopping already. */
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms);

@@ -13,6 +13,7 @@
 #include "guest-init/boot.h"
 
 #include "base/file.h"
+#include "guest-init/port.h"
 
 #include <fcntl.h>
 #include <linux/random.h>
@@ -22,7 +23,6 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -32,18 +32,10 @@
 #include <time.h>
 
 #define PORT_WAIT_MS 10000
+#define FILES_MAX    524288
 
 #define HIDDEN_DIRECTORY GUEST_STAGING "/hidden/directory"
 #define HIDDEN_FILE      GUEST_STAGING "/hidden/file"
-
-/* #syscalls: iopl */
-void guest_boot_mark_init(struct guest *guest)
-{
-	if (iopl(3) < 0)
-		return;
-	guest->has_phase_port = true;
-	outb(WIRE_PHASE_INIT, WIRE_PHASE_PORT);
-}
 
 /*
  * A kernel that found no console starts us without standard fds. Numbers 0 to 2 must be taken: a
@@ -161,8 +153,8 @@ static int system_files_protect(const struct guest *guest, struct error *err)
 /* #syscalls: open_tree mount_setattr */
 static int shared_mounts_make(struct guest *guest, struct error *err)
 {
-	static const char *const directories[] = {
-		GUEST_STAGING "/pts", GUEST_STAGING "/shm", GUEST_STAGING "/mqueue", NULL};
+	static const char *const directories[] = {GUEST_STAGING "/pts", GUEST_STAGING "/shm",
+		GUEST_STAGING "/mqueue", GUEST_STAGING "/dev", NULL};
 	const unsigned long flags = MS_NOSUID | MS_NOEXEC | MS_NODEV;
 	int r;
 
@@ -171,9 +163,6 @@ static int shared_mounts_make(struct guest *guest, struct error *err)
 	guest->proc_fd = open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (guest->proc_fd < 0)
 		return error_set_errno(err, -errno, "clone /proc");
-	guest->namespace_fd = openat(guest->proc_fd, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (guest->namespace_fd < 0)
-		return error_set_errno(err, -errno, "open own mount namespace");
 	if (mount("sysfs", "/sys", "sysfs", flags | MS_RDONLY, NULL) < 0)
 		return error_set_errno(err, -errno, "mount /sys");
 	r = directories_make(directories, err);
@@ -271,17 +260,94 @@ static int loopback_up(void)
 	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
 }
 
-/* The customary limits on open files. A container may lack the right to raise the hard one. */
-static void file_limit_set(void)
+/*
+ * The customary limit on open files; the apps' soft limit is set by launch.c. A container may lack the
+ * right to raise the hard one.
+ */
+static void file_limit_set(struct guest *guest)
 {
-	struct rlimit limit = {.rlim_cur = 1024, .rlim_max = 524288};
+	struct rlimit limit = {.rlim_cur = FILES_MAX, .rlim_max = FILES_MAX};
 
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	if (limit.rlim_cur > 1024) {
-		limit.rlim_cur = 1024;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	guest->files_max = limit.rlim_max;
+}
+
+/*
+ * Overwrites a file in place, since it may be mounted in many places. As long as its length stays the
+ * same that is one system call.
+ */
+static int etc_file_write(struct guest *guest, size_t index, const char *text)
+{
+	size_t length = strlen(text);
+
+	if (guest->etc_unused >> index & 1)
+		return 0;
+	if (pwrite(guest->etc_fds[index], text, length, 0) != (ssize_t)length)
+		return errno ? -errno : -EIO;
+	if (length < guest->etc_lengths[index] &&
+		ftruncate(guest->etc_fds[index], (off_t)length) < 0)
+		return -errno;
+	guest->etc_lengths[index] = length;
+	return 0;
+}
+
+/* #syscalls: sethostname pwrite64 ftruncate */
+static int names_set(struct guest *guest, const struct guest_instance *instance, struct error *err)
+{
+	char text[256];
+	int r;
+
+	if (sethostname(instance->hostname, strlen(instance->hostname)) < 0)
+		return error_set_errno(err, -errno, "set hostname \"%s\"", instance->hostname);
+	snprintf(text, sizeof(text),
+		"127.0.0.1\tlocalhost\n"
+		"127.0.1.1\t%s\n"
+		"::1\tlocalhost ip6-localhost ip6-loopback\n",
+		instance->hostname);
+	r = etc_file_write(guest, WIRE_ETC_HOSTS, text);
+	if (r == 0) {
+		snprintf(text, sizeof(text), "%s\n", instance->hostname);
+		r = etc_file_write(guest, WIRE_ETC_HOSTNAME, text);
+	}
+	if (r == 0) {
+		snprintf(text, sizeof(text), "%s\n", instance->machine_id);
+		r = etc_file_write(guest, WIRE_ETC_MACHINE_ID, text);
+	}
+	return r < 0 ? error_set_errno(err, r, "write files for /etc") : 0;
+}
+
+/*
+ * Files for the apps' /etc, with names that have the length of the usual ones: to change them takes no
+ * memory and no time then.
+ */
+static int etc_files_make(struct guest *guest, struct error *err)
+{
+	static const struct guest_instance nobody = {
+		.hostname = "appc-00000000-0000-0000-0000-000000000000",
+		.machine_id = "00000000000000000000000000000000",
+	};
+
+	for (size_t i = 0; i < WIRE_ETC_FILES; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "%s/%s", GUEST_STAGING, wire_etc_names[i]);
+		guest->etc_fds[i] = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+		if (guest->etc_fds[i] < 0)
+			return error_set_errno(err, -errno, "make %s", path);
+	}
+	return names_set(guest, &nobody, err);
+}
+
+static int tree_open(struct guest *guest, struct error *err)
+{
+	if (guest->is_vm && mount(WIRE_SHARE_TAG, WIRE_TREE, "virtiofs", 0, NULL) < 0)
+		return error_set_errno(
+			err, -errno, "mount the pod's tree from virtio-fs \"%s\"", WIRE_SHARE_TAG);
+	guest->tree_fd = open(WIRE_TREE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return guest->tree_fd < 0 ? error_set_errno(err, -errno, "open the pod's tree") : 0;
 }
 
 int guest_boot_early(struct guest *guest, struct error *err)
@@ -304,26 +370,35 @@ int guest_boot_early(struct guest *guest, struct error *err)
 				      : open(GUEST_STAGING "/null", O_RDWR | O_CLOEXEC);
 	if (guest->null_fd < 0)
 		return error_set_errno(err, -errno, "open /dev/null");
+	if (guest->is_vm) {
+		guest->random_fd = openat(guest->devices_fd, "random", O_RDWR | O_CLOEXEC);
+		if (guest->random_fd < 0)
+			return error_set_errno(err, -errno, "open /dev/random");
+	}
 	r = loopback_up();
 	if (r < 0)
 		return error_set_errno(err, r, "bring up the loopback interface");
-	file_limit_set();
-	return guest->is_vm ? ports_open(guest, err) : 0;
+	r = etc_files_make(guest, err);
+	if (r < 0)
+		return r;
+	file_limit_set(guest);
+	r = guest->is_vm ? ports_open(guest, err) : 0;
+	return r < 0 ? r : tree_open(guest, err);
 }
 
-static int time_set(uint64_t time_ns)
+static int time_set(uint64_t time)
 {
 	struct timespec now = {
-		.tv_sec = (time_t)(time_ns / 1000000000u),
-		.tv_nsec = (long)(time_ns % 1000000000u),
+		.tv_sec = (time_t)(time / 1000000000u),
+		.tv_nsec = (long)(time % 1000000000u),
 	};
 
 	return clock_settime(CLOCK_REALTIME, &now) < 0 ? -errno : 0;
 }
 
+/* #syscalls: ioctl */
 static int entropy_add(const struct guest *guest, const uint8_t *entropy)
 {
-	_cleanup_close_ int fd = openat(guest->devices_fd, "random", O_RDWR | O_CLOEXEC);
 	/* struct rand_pool_info, which ends in an array without a size. */
 	struct {
 		int entropy_count, size;
@@ -331,7 +406,7 @@ static int entropy_add(const struct guest *guest, const uint8_t *entropy)
 	} pool = {.entropy_count = 8 * WIRE_ENTROPY_SIZE, .size = WIRE_ENTROPY_SIZE};
 
 	memcpy(pool.bytes, entropy, WIRE_ENTROPY_SIZE);
-	return fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 ? -errno : 0;
+	return ioctl(guest->random_fd, RNDADDENTROPY, &pool) < 0 ? -errno : 0;
 }
 
 /* Whether a kernel parameter belongs to our namespaces and not to the host. */
@@ -369,60 +444,27 @@ static int sysctls_set(
 	return 0;
 }
 
-static int text_file_make(const char *path, const char *text)
+/* #syscalls: clock_settime */
+int guest_boot_identify(
+	struct guest *guest, const struct guest_instance *instance, struct error *err)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-
-	return fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
-}
-
-/* The files for the apps' /etc, see rootfs.c. */
-static int names_set(const struct guest_config *config, struct error *err)
-{
-	char text[256];
-	int r;
-
-	if (sethostname(config->hostname, strlen(config->hostname)) < 0)
-		return error_set_errno(err, -errno, "set hostname \"%s\"", config->hostname);
-	snprintf(text, sizeof(text), "%s\n", config->hostname);
-	r = text_file_make(GUEST_STAGING "/hostname", text);
-	if (r == 0) {
-		snprintf(text, sizeof(text), "%s\n", config->machine_id);
-		r = text_file_make(GUEST_STAGING "/machine-id", text);
-	}
-	if (r == 0) {
-		snprintf(text, sizeof(text),
-			"127.0.0.1\tlocalhost\n"
-			"127.0.1.1\t%s\n"
-			"::1\tlocalhost ip6-localhost ip6-loopback\n",
-			config->hostname);
-		r = text_file_make(GUEST_STAGING "/hosts", text);
-	}
-	return r < 0 ? error_set_errno(err, r, "write files for /etc") : 0;
-}
-
-/* #syscalls: clock_settime sethostname */
-int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err)
-{
-	int r;
+	int r = 0;
 
 	/* The clock and the random generator of a container are the host's. */
 	if (guest->is_vm) {
-		r = time_set(config->time_ns);
+		r = time_set(guest_port_time());
 		if (r < 0)
 			return error_set_errno(err, r, "set the clock");
-		r = entropy_add(guest, config->entropy);
+		r = entropy_add(guest, instance->entropy);
 		if (r < 0)
 			return error_set_errno(err, r, "add entropy");
 	}
-	r = names_set(config, err);
-	if (r < 0)
-		return r;
-	r = sysctls_set(guest, config, err);
-	if (r < 0)
-		return r;
-	if (config->share && mount(WIRE_SHARE_TAG, WIRE_TREE, "virtiofs", 0, NULL) < 0)
-		return error_set_errno(
-			err, -errno, "mount the pod's tree from virtio-fs \"%s\"", WIRE_SHARE_TAG);
-	return 0;
+	return names_set(guest, instance, err);
+}
+
+int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err)
+{
+	int r = guest_boot_identify(guest, &config->instance, err);
+
+	return r < 0 ? r : sysctls_set(guest, config, err);
 }

@@ -8,18 +8,22 @@
 /* Where the parts of the apps' /dev and /etc that all of them share are prepared. */
 #define GUEST_STAGING "/dev"
 
-/* First thing in a VM: marks WIRE_PHASE_INIT. */
-void guest_boot_mark_init(struct guest *guest);
-
 /*
- * All that needs no configuration: mounts, device nodes, loopback, and in a VM the ports. Fills in
- * guest's fds. 0 or -errno with a message.
+ * All that needs no configuration: mounts, device nodes, loopback, and in a VM the console's ports and the
+ * pod's tree. Fills in guest's fds. 0 or -errno with a message.
  */
 int guest_boot_early(struct guest *guest, struct error *err);
 
 /*
- * What the configure message says of the pod as a whole: time, entropy, names, kernel parameters,
- * the tree. 0 or -errno with a message.
+ * What a message says of this pod or copy of it: time, entropy, names. May be called again for the next
+ * copy. 0 or -errno with a message.
+ */
+int guest_boot_identify(
+	struct guest *guest, const struct guest_instance *instance, struct error *err);
+
+/*
+ * What the configure message says of the pod as a whole: the same, and kernel parameters.
+ * 0 or -errno with a message.
  */
 int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err);
 

@@ -3,7 +3,8 @@
  * cgroup.c: one cgroup per app.
  *
  * Theory of operation: the hierarchy is mounted without a mount point; an fd of its root is all we
- * need, and apps find no way to it. In a VM the apps' cgroups are children of the root. In a
+ * need, and apps find no way to it. The apps' cgroups, "app-N", are made before it is known which app
+ * that will be. In a VM they are children of the root. In a
  * container they are children of "appc-UUID" below the cgroup that the host put us in. Version 2
  * gives controllers only to children of a cgroup without processes: where that is in the way, we
  * move ourselves down, which helps when nobody else is in our cgroup.
@@ -76,7 +77,7 @@ static int own_cgroup_open(const struct guest *guest, int root_fd)
 
 static void pod_cgroup_name(const struct guest_config *config, char *name, size_t size)
 {
-	snprintf(name, size, "appc-%s", config->uuid);
+	snprintf(name, size, "appc-%s", config->instance.uuid);
 }
 
 static int directory_make(int dirfd, const char *name)
@@ -137,18 +138,26 @@ static void controllers_enable(struct guest *guest, const struct guest_config *c
 			strerror(-r));
 }
 
+static void cgroup_prepare_vm(struct guest *guest)
+{
+	static const char *const controllers[] = {"+memory", "+cpu", "+pids"};
+
+	guest->cgroup_fd = hierarchy_mount();
+	for (size_t i = 0; guest->cgroup_fd >= 0 && i < ARRAY_SIZE(controllers); i++)
+		file_put(guest->cgroup_fd, "cgroup.subtree_control", controllers[i]);
+}
+
 void guest_cgroup_prepare(struct guest *guest, const struct guest_config *config)
 {
-	_cleanup_close_ int root_fd = hierarchy_mount(), own_fd = -1;
+	_cleanup_close_ int root_fd = -1, own_fd = -1;
 	char name[128];
-	int r = root_fd;
+	int r;
 
-	if (root_fd >= 0 && guest->is_vm) {
-		guest->cgroup_fd = root_fd;
-		controllers_enable(guest, config, root_fd);
-		TAKE_FD(root_fd);
+	if (!config) {
+		cgroup_prepare_vm(guest);
 		return;
 	}
+	r = root_fd = hierarchy_mount();
 	if (r >= 0)
 		r = own_fd = own_cgroup_open(guest, root_fd);
 	if (r >= 0) {
@@ -186,15 +195,12 @@ static void limit_put_u64(struct guest *guest, int cgroup_fd, const struct guest
 	limit_put(guest, cgroup_fd, app, kind, file, text);
 }
 
-static void limits_set(struct guest *guest, int cgroup_fd, const struct guest_app_config *app)
+void guest_cgroup_limit(struct guest *guest, int cgroup_fd, const struct guest_app_config *app)
 {
 	char text[64];
 
 	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.max", app->memory_max);
 	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.low", app->memory_low);
-	/* The app is the unit that is over its limit: half an app is of no use to anyone. */
-	if (app->memory_max != GUEST_UNLIMITED)
-		limit_put(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.oom.group", "1");
 	if (app->cpu_max_millis != GUEST_UNLIMITED) {
 		uint64_t quota;
 
@@ -212,19 +218,30 @@ static void limits_set(struct guest *guest, int cgroup_fd, const struct guest_ap
 	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_PIDS, "pids.max", app->pids_max);
 }
 
-int guest_cgroup_create(struct guest *guest, const struct guest_app_config *app)
+static void app_cgroup_name(uint32_t app_index, char *name, size_t size)
 {
+	snprintf(name, size, "app-%" PRIu32, app_index);
+}
+
+int guest_cgroup_create(struct guest *guest, uint32_t app_index)
+{
+	char name[32];
 	int fd;
 
 	if (guest->cgroup_fd < 0)
 		return -1;
-	fd = directory_make(guest->cgroup_fd, app->name);
+	app_cgroup_name(app_index, name, sizeof(name));
+	fd = directory_make(guest->cgroup_fd, name);
 	if (fd < 0) {
-		guest_warn(guest, GUEST_WARNING_CGROUP, "app %s runs without a cgroup: %s",
-			app->name, strerror(-fd));
+		guest_warn(guest, GUEST_WARNING_CGROUP, "an app runs without a cgroup: %s",
+			strerror(-fd));
 		return -1;
 	}
-	limits_set(guest, fd, app);
+	/*
+	 * The app is the unit that is out of memory: half an app is of no use to anyone. Without the
+	 * controller there is no such file.
+	 */
+	file_put(fd, "memory.oom.group", "1");
 	return fd;
 }
 
@@ -261,8 +278,10 @@ void guest_cgroup_remove(struct guest *guest, const struct guest_config *config)
 
 	if (guest->is_vm || guest->cgroup_fd < 0)
 		return;
-	for (size_t i = 0; i < config->app_count; i++)
-		unlinkat(guest->cgroup_fd, config->apps[i].name, AT_REMOVEDIR);
+	for (uint32_t i = 0; i < config->app_count; i++) {
+		app_cgroup_name(i, name, sizeof(name));
+		unlinkat(guest->cgroup_fd, name, AT_REMOVEDIR);
+	}
 	pod_cgroup_name(config, name, sizeof(name));
 	parent_fd = openat(guest->cgroup_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (parent_fd >= 0)

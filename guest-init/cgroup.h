@@ -7,14 +7,18 @@
 #include "guest-init/guest.h"
 
 /*
- * Opens the directory for the apps' cgroups (guest->cgroup_fd) and enables the controllers that the
- * apps' limits need and no others: each one makes every cgroup dearer. What is missing is warned
- * of.
+ * Opens the directory for the apps' cgroups (guest->cgroup_fd) and enables controllers: in a container
+ * those that the apps' limits need and no others, since each one makes every cgroup dearer; in a VM,
+ * where config is NULL, all, before anybody waits for it. What is missing is warned of, in a VM when
+ * it is missed.
  */
 void guest_cgroup_prepare(struct guest *guest, const struct guest_config *config);
 
-/* The cgroup of an app with its limits set. Returns its directory fd, or -1 where there is none. */
-int guest_cgroup_create(struct guest *guest, const struct guest_app_config *app);
+/* The cgroup of an app. Returns its directory fd, or -1 where there is none. */
+int guest_cgroup_create(struct guest *guest, uint32_t app_index);
+
+/* Sets an app's limits. What cannot be set is warned of. */
+void guest_cgroup_limit(struct guest *guest, int cgroup_fd, const struct guest_app_config *app);
 
 /* Whether a process is in it. events_fd is its "cgroup.events" file. */
 bool guest_cgroup_is_populated(int events_fd);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* control.c: the configure and stop messages into structs, and the messages to the host. */
+/* control.c: the messages from the host into structs, and the messages to the host. */
 #include "guest-init/control.h"
 
 #include "base/checked.h"
@@ -19,6 +19,7 @@
 #define MACHINE_ID_LENGTH 32u
 #define ID_MAX            (UINT32_MAX - 1) /* (uid_t)-1 means "no change" to the kernel */
 #define STOP_GRACE_MAX_MS 86400000
+#define OUTBOX_ROOM       1024u
 
 /*
  * One JSON object being read. where names it in messages; the first error sticks, and the calls
@@ -264,13 +265,37 @@ static void environment_check(struct field_reader *reader, const struct guest_ap
 			reader_fail(reader, "environment", "an array of NAME=VALUE strings");
 }
 
+/* A mask of enum wire_etc_file. */
+static unsigned int etc_files_parse(struct field_reader *reader)
+{
+	json_t *array = reader_array(reader, "etc_files", 0, WIRE_ETC_FILES), *value;
+	unsigned int files = 0;
+	size_t i;
+
+	if (!array)
+		return 0;
+	json_array_foreach (array, i, value) {
+		const char *name = json_string_value(value);
+		unsigned int file = 0;
+
+		while (file < WIRE_ETC_FILES && (!name || strcmp(name, wire_etc_names[file])))
+			file++;
+		if (file == WIRE_ETC_FILES) {
+			reader_fail(reader, "etc_files", "an array of names of files of /etc");
+			return 0;
+		}
+		files |= 1u << file;
+	}
+	return files;
+}
+
 static void app_parse(
 	json_t *object, size_t index, struct guest_app_config *app, struct field_reader *parent)
 {
 	static const char *const names[] = {"name", "exec", "user", "group", "supplementary_gids",
 		"working_directory", "environment", "pre_start", "post_stop", "read_only_rootfs",
 		"mounts", "capabilities", "no_new_privileges", "memory_max", "memory_low",
-		"cpu_max_millis", "cpu_weight", "pids_max", "oom_score_adj", NULL};
+		"cpu_max_millis", "cpu_weight", "pids_max", "oom_score_adj", "etc_files", NULL};
 	struct field_reader reader = {.object = object, .err = parent->err};
 	char where[NAME_MAX + 16];
 	json_int_t number;
@@ -314,6 +339,7 @@ static void app_parse(
 		app->has_oom_score_adj = true;
 		app->oom_score_adj = (int)number;
 	}
+	app->etc_files = etc_files_parse(&reader);
 	reader_check_known(&reader, names);
 	parent->r = reader.r;
 }
@@ -401,30 +427,45 @@ static void sysctls_parse(struct field_reader *reader, struct guest_config *conf
 	}
 }
 
+static void instance_parse(struct field_reader *reader, struct guest_instance *instance)
+{
+	instance->uuid = reader_string(reader, "uuid", 1, UUID_MAX);
+	if (!text_is_made_of(instance->uuid, "0123456789abcdefABCDEF-"))
+		reader_fail(reader, "uuid", "a UUID");
+	instance->hostname = reader_string(reader, "hostname", 1, HOSTNAME_MAX);
+	instance->machine_id =
+		reader_string(reader, "machine_id", MACHINE_ID_LENGTH, MACHINE_ID_LENGTH);
+	if (!text_is_made_of(instance->machine_id, "0123456789abcdef"))
+		reader_fail(reader, "machine_id", "32 hexadecimal digits");
+	if (wire_hex_decode(reader_string(reader, "entropy", 0, (size_t)2 * WIRE_ENTROPY_SIZE),
+		    instance->entropy, WIRE_ENTROPY_SIZE) < 0)
+		reader_fail(reader, "entropy", "32 bytes in hexadecimal digits");
+}
+
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
 {
-	static const char *const names[] = {"type", "uuid", "hostname", "machine_id", "time_ns",
-		"entropy", "share", "apps", "sysctls", NULL};
+	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
+		"entropy", "park", "apps", "sysctls", NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
+	json_int_t version;
 
 	*config = (struct guest_config){.message = json_incref(message)};
-	config->uuid = reader_string(&reader, "uuid", 1, UUID_MAX);
-	if (!text_is_made_of(config->uuid, "0123456789abcdefABCDEF-"))
-		reader_fail(&reader, "uuid", "a UUID");
-	config->hostname = reader_string(&reader, "hostname", 1, HOSTNAME_MAX);
-	config->machine_id =
-		reader_string(&reader, "machine_id", MACHINE_ID_LENGTH, MACHINE_ID_LENGTH);
-	if (!text_is_made_of(config->machine_id, "0123456789abcdef"))
-		reader_fail(&reader, "machine_id", "32 hexadecimal digits");
-	if (!checked_parse_u64(
-		    reader_string(&reader, "time_ns", 1, 20), INT64_MAX, &config->time_ns))
-		reader_fail(&reader, "time_ns", "a decimal number");
-	if (wire_hex_decode(reader_string(&reader, "entropy", 0, (size_t)2 * WIRE_ENTROPY_SIZE),
-		    config->entropy, WIRE_ENTROPY_SIZE) < 0)
-		reader_fail(&reader, "entropy", "32 bytes in hexadecimal digits");
-	config->share = reader_boolean(&reader, "share");
+	reader_integer(&reader, "version", REQUIRED, WIRE_VERSION, WIRE_VERSION, &version);
+	instance_parse(&reader, &config->instance);
+	config->park = reader_boolean(&reader, "park");
 	apps_parse(&reader, config);
 	sysctls_parse(&reader, config);
+	reader_check_known(&reader, names);
+	return reader.r;
+}
+
+int guest_renew_parse(json_t *message, struct guest_instance *instance, struct error *err)
+{
+	static const char *const names[] = {
+		"type", "uuid", "hostname", "machine_id", "entropy", NULL};
+	struct field_reader reader = {.object = message, .where = "renew", .err = err};
+
+	instance_parse(&reader, instance);
 	reader_check_known(&reader, names);
 	return reader.r;
 }
@@ -481,49 +522,85 @@ static json_t *message_json(const char *message)
 	return json_string(text);
 }
 
+static int outbox_reserve(struct guest_outbox *outbox, size_t length)
+{
+	size_t room = outbox->room ? outbox->room : OUTBOX_ROOM;
+	char *frames;
+
+	while (room - outbox->length < length)
+		room *= 2;
+	if (room == outbox->room)
+		return 0;
+	frames = realloc(outbox->frames, room);
+	if (!frames)
+		return -ENOMEM;
+	outbox->frames = frames;
+	outbox->room = room;
+	return 0;
+}
+
 /* Takes over the reference. */
-static int message_send(int fd, json_t *message)
+static void message_send(struct guest_outbox *outbox, json_t *message)
 {
-	int r = message ? wire_frame_write(fd, message, WIRE_FRAME_MAX_FROM_GUEST) : -ENOMEM;
+	_cleanup_json_ json_t *owned = message;
+	_cleanup_free_ char *frame = NULL;
+	size_t length;
 
-	json_decref(message);
-	return r;
+	if (!message ||
+		wire_frame_encode(message, WIRE_FRAME_MAX_FROM_GUEST, &frame, &length) < 0 ||
+		outbox_reserve(outbox, length) < 0)
+		return;
+	memcpy(outbox->frames + outbox->length, frame, length);
+	outbox->length += length;
 }
 
-int guest_send_hello(int fd)
+int guest_outbox_flush(struct guest_outbox *outbox)
 {
-	return message_send(fd, json_pack("{s:s, s:i}", "type", "hello", "version", WIRE_VERSION));
+	size_t length = outbox->length;
+
+	outbox->length = 0;
+	return length ? wire_frames_write(outbox->fd, outbox->frames, length) : 0;
 }
 
-int guest_send_started(int fd, const char *app, pid_t pid)
+void guest_send_started(struct guest_outbox *outbox, const char *app, pid_t pid)
 {
-	return message_send(
-		fd, json_pack("{s:s, s:s, s:i}", "type", "started", "app", app, "pid", (int)pid));
+	message_send(outbox,
+		json_pack("{s:s, s:s, s:i}", "type", "started", "app", app, "pid", (int)pid));
 }
 
-int guest_send_exited(int fd, const char *app, int status, bool oom, const char *message)
+void guest_send_exited(
+	struct guest_outbox *outbox, const char *app, int status, bool oom, const char *message)
 {
 	json_t *json = json_pack(
 		"{s:s, s:s, s:i, s:b}", "type", "exited", "app", app, "status", status, "oom", oom);
 
 	if (json && message)
 		json_object_set_new(json, "message", message_json(message));
-	return message_send(fd, json);
+	message_send(outbox, json);
 }
 
-int guest_send_warning(int fd, const char *message)
+static void text_send(struct guest_outbox *outbox, const char *type, const char *message)
 {
-	return message_send(
-		fd, json_pack("{s:s, s:o}", "type", "warning", "message", message_json(message)));
+	message_send(
+		outbox, json_pack("{s:s, s:o}", "type", type, "message", message_json(message)));
 }
 
-int guest_send_ended(int fd, int status)
+void guest_send_warning(struct guest_outbox *outbox, const char *message)
 {
-	return message_send(fd, json_pack("{s:s, s:i}", "type", "ended", "status", status));
+	text_send(outbox, "warning", message);
 }
 
-int guest_send_failed(int fd, const char *message)
+void guest_send_ended(struct guest_outbox *outbox, int status)
 {
-	return message_send(
-		fd, json_pack("{s:s, s:o}", "type", "failed", "message", message_json(message)));
+	message_send(outbox, json_pack("{s:s, s:i}", "type", "ended", "status", status));
+}
+
+void guest_send_failed(struct guest_outbox *outbox, const char *message)
+{
+	text_send(outbox, "failed", message);
+}
+
+void guest_send_unparkable(struct guest_outbox *outbox, const char *message)
+{
+	text_send(outbox, "unparkable", message);
 }

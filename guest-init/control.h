@@ -41,6 +41,7 @@ struct guest_app_config {
 	unsigned int cpu_weight;                                   /* 0: the default */
 	bool has_oom_score_adj;
 	int oom_score_adj;
+	unsigned int etc_files; /* mask of enum wire_etc_file: to be covered */
 };
 
 struct guest_sysctl {
@@ -48,12 +49,16 @@ struct guest_sysctl {
 	const char *value;
 };
 
+/* What makes this pod, or this copy of a parked one, different from all others. */
+struct guest_instance {
+	const char *uuid, *hostname, *machine_id;
+	uint8_t entropy[WIRE_ENTROPY_SIZE];
+};
+
 struct guest_config {
 	json_t *message;
-	const char *uuid, *hostname, *machine_id;
-	uint64_t time_ns;
-	uint8_t entropy[WIRE_ENTROPY_SIZE];
-	bool share;
+	struct guest_instance instance;
+	bool park; /* start the apps up to their first instruction */
 	struct guest_app_config *apps;
 	size_t app_count;
 	struct guest_sysctl *sysctls;
@@ -67,18 +72,33 @@ struct guest_config {
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err);
 void guest_config_done(struct guest_config *config);
 
+/* Parses a renew message, whose strings are borrowed from it. 0 or -EBADMSG with a message. */
+int guest_renew_parse(json_t *message, struct guest_instance *instance, struct error *err);
+
 /* Parses a stop message. 0 or -EBADMSG with a message. */
 int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *err);
 
 /*
- * The messages to the host, written whole. 0 or -errno; -EPIPE where the host has gone.
+ * The messages to the host. They are collected, because each write costs a lot, until
+ * guest_outbox_flush(), which PID 1 calls before it waits for anything. What has no memory to be collected
+ * in is lost.
  * Text from an image may hold any byte: it is made printable first.
  */
-int guest_send_hello(int fd);
-int guest_send_started(int fd, const char *app, pid_t pid);
-int guest_send_exited(int fd, const char *app, int status, bool oom, const char *message);
-int guest_send_warning(int fd, const char *message);
-int guest_send_ended(int fd, int status);
-int guest_send_failed(int fd, const char *message);
+struct guest_outbox {
+	int fd; /* the control stream, not owned */
+	char *frames;
+	size_t length, room;
+};
+
+void guest_send_started(struct guest_outbox *outbox, const char *app, pid_t pid);
+void guest_send_exited(
+	struct guest_outbox *outbox, const char *app, int status, bool oom, const char *message);
+void guest_send_warning(struct guest_outbox *outbox, const char *message);
+void guest_send_ended(struct guest_outbox *outbox, int status);
+void guest_send_failed(struct guest_outbox *outbox, const char *message);
+void guest_send_unparkable(struct guest_outbox *outbox, const char *message);
+
+/* Writes what was collected, whole. 0 or -errno; -EPIPE where the host has gone. */
+int guest_outbox_flush(struct guest_outbox *outbox);
 
 #endif

@@ -25,6 +25,11 @@ int guest_watch(
 	return epoll_ctl(guest->epoll_fd, EPOLL_CTL_ADD, fd, &epoll_event) < 0 ? -errno : 0;
 }
 
+void guest_unwatch(const struct guest *guest, int fd)
+{
+	epoll_ctl(guest->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 void guest_warn(struct guest *guest, enum guest_warning kind, const char *format, ...)
 {
 	struct error error;
@@ -36,5 +41,5 @@ void guest_warn(struct guest *guest, enum guest_warning kind, const char *format
 	va_start(arguments, format);
 	vsnprintf(error.message, sizeof(error.message), format, arguments);
 	va_end(arguments);
-	guest_send_warning(guest->control_fd, error.message);
+	guest_send_warning(&guest->outbox, error.message);
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 /*
  * The two worlds: PID 1 of a VM owns the whole machine (clock, random generator, I/O ports, every
@@ -15,14 +16,20 @@
  */
 struct guest {
 	bool is_vm;
-	bool has_phase_port; /* iopl(3) worked */
+	bool has_ports; /* port.h */
 	int control_fd, stream_fd, epoll_fd;
+	struct guest_outbox outbox;
 	int devices_fd; /* devtmpfs, VM only */
 	int null_fd;    /* /dev/null, standard input of the apps */
 	bool has_mqueue;
-	int proc_fd;      /* proc without the mounts that protect it from apps */
-	int namespace_fd; /* our own mount namespace, to come back from an app's */
-	int cgroup_fd;    /* directory that holds the apps' cgroups; -1: no cgroups here */
+	int proc_fd;                 /* proc without the mounts that protect it from apps */
+	int tree_fd;                 /* O_PATH, WIRE_TREE */
+	int random_fd;               /* /dev/random, VM only */
+	int etc_fds[WIRE_ETC_FILES]; /* files that appear in the apps' /etc, to be written */
+	size_t etc_lengths[WIRE_ETC_FILES];
+	unsigned int etc_unused; /* mask of enum wire_etc_file: no app sees them */
+	rlim_t files_max;        /* RLIMIT_NOFILE */
+	int cgroup_fd;           /* directory that holds the apps' cgroups; -1: no cgroups here */
 	unsigned int warned;
 };
 
@@ -38,6 +45,9 @@ enum guest_event {
 /* Adds fd to the event loop. 0 or -errno. */
 int guest_watch(
 	const struct guest *guest, int fd, uint32_t events, enum guest_event event, uint32_t index);
+
+/* Takes fd out of it again. */
+void guest_unwatch(const struct guest *guest, int fd);
 
 /* Monotonic time in milliseconds. */
 uint64_t guest_now_ms(void);

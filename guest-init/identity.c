@@ -110,23 +110,36 @@ int guest_group_resolve(int root_fd, const char *group, gid_t *ret_gid, struct e
 	return id_resolve(root_fd, &group_kind, group, ret_gid, err);
 }
 
-/* #syscalls: prctl setgroups setresgid setresuid */
-int guest_identity_assume(const struct guest_identity *identity)
+/* #syscalls: prctl */
+int guest_identity_bound(uint64_t present, uint64_t capabilities)
 {
+	uint64_t drop = present & ~capabilities;
+
 	for (unsigned int i = 0; i <= CAPABILITY_MAX; i++) {
-		if (identity->capabilities >> i & 1)
-			continue;
-		if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0) == 0)
+		if (!(drop >> i & 1) || prctl(PR_CAPBSET_DROP, i, 0, 0, 0) == 0)
 			continue;
 		if (errno != EINVAL)
 			return -errno;
 		break; /* the kernel knows no more capabilities */
 	}
+	return 0;
+}
+
+/* What is so already is not asked for again. #syscalls: setgroups setresgid setresuid */
+int guest_identity_assume(const struct guest_identity *identity)
+{
+	int r = guest_identity_bound(identity->present, identity->capabilities);
+
+	if (r < 0)
+		return r;
 	/* Raw calls: the C library's set the ids of every thread that shares our memory. */
-	if (syscall(SYS_setgroups, identity->supplementary_gid_count,
-		    identity->supplementary_gids) < 0 ||
-		syscall(SYS_setresgid, identity->gid, identity->gid, identity->gid) < 0 ||
-		syscall(SYS_setresuid, identity->uid, identity->uid, identity->uid) < 0)
+	if ((identity->supplementary_gid_count > 0 &&
+		    syscall(SYS_setgroups, identity->supplementary_gid_count,
+			    identity->supplementary_gids) < 0) ||
+		(identity->gid != 0 &&
+			syscall(SYS_setresgid, identity->gid, identity->gid, identity->gid) < 0) ||
+		(identity->uid != 0 &&
+			syscall(SYS_setresuid, identity->uid, identity->uid, identity->uid) < 0))
 		return -errno;
 	if (identity->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
@@ -134,12 +147,13 @@ int guest_identity_assume(const struct guest_identity *identity)
 }
 
 /* #syscalls: capget capset */
-int guest_identity_clear_inheritable(void)
+int guest_identity_clear_inherited(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-	if (syscall(SYS_capget, &header, data) < 0)
+	if (syscall(SYS_setgroups, 0, NULL) < 0 || setresgid(0, 0, 0) < 0 ||
+		setresuid(0, 0, 0) < 0 || syscall(SYS_capget, &header, data) < 0)
 		return -errno;
 	/* Ambient capabilities go with the inheritable ones that they need. */
 	for (size_t i = 0; i < ARRAY_SIZE(data); i++)

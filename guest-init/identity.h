@@ -15,6 +15,7 @@ struct guest_identity {
 	const gid_t *supplementary_gids; /* borrowed */
 	size_t supplementary_gid_count;
 	uint64_t capabilities; /* bounding set */
+	uint64_t present;      /* the calling process's own bounding set; ~0: unknown, so all */
 	bool no_new_privileges;
 };
 
@@ -27,13 +28,18 @@ int guest_user_resolve(int root_fd, const char *user, uid_t *ret_uid, struct err
 int guest_group_resolve(int root_fd, const char *group, gid_t *ret_gid, struct error *err);
 
 /*
- * Makes the calling process this identity for its next execve(): root keeps the bounding set,
+ * Takes all but these capabilities out of the calling process's bounding set. 0 or -errno.
+ */
+int guest_identity_bound(uint64_t present, uint64_t capabilities);
+
+/*
+ * Makes the calling process, which is root without supplementary groups, this identity for its next execve(): root keeps the bounding set,
  * others have no capabilities. Touches nothing but the calling task (raw system calls, no
  * allocation), so that a process that shares our memory may call it. 0 or -errno.
  */
 int guest_identity_assume(const struct guest_identity *identity);
 
-/* Drops inheritable and ambient capabilities that our parent may have left us. 0 or -errno. */
-int guest_identity_clear_inheritable(void);
+/* Drops groups, inheritable and ambient capabilities that our parent may have left us. 0 or -errno. */
+int guest_identity_clear_inherited(void);
 
 #endif

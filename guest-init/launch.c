@@ -2,31 +2,27 @@
 /*
  * launch.c: from PID 1 to an app's program.
  *
- * Theory of operation: the child is made by clone3() with CLONE_VM and CLONE_VFORK: it borrows our
- * memory, on a stack of its own, while we sleep until it has executed its program or has ended.
- * That copies no page tables, and what went wrong is simply left in a struct that both see. The
- * price: the child must not allocate, and must change nothing of ours but that struct. Everything
- * that takes thought - the list of paths to try, the message - is done by the parent, before or
- * after.
+ * Theory of operation: a launcher carries this out as its last order. It must change nothing of PID 1's
+ * but a struct that says what went wrong. Everything that takes thought - the list of paths to try, the
+ * message - is done by PID 1, before or after.
  */
 #include "guest-init/launch.h"
 
 #include "base/file.h"
+#include "guest-init/port.h"
 
 #include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/io.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-#define CHILD_STACK_SIZE (64u << 10)
-#define ELF_HEADERS_MAX  64
+#define FILES_SOFT_MAX  1024 /* the customary limit */
+#define ELF_HEADERS_MAX 64
 
 enum child_step {
 	CHILD_STEP_NAMESPACE,
@@ -44,11 +40,11 @@ struct child {
 	int error; /* 0 until the child has failed */
 };
 
-static void child_fail(struct child *child, enum child_step step)
+static int child_fail(struct child *child, enum child_step step)
 {
 	child->step = step;
 	child->error = errno ? errno : EIO;
-	_exit(127);
+	return -1;
 }
 
 static void child_set_oom_score(const struct child *child)
@@ -82,86 +78,46 @@ static void child_execute(struct child *child)
 		errno = EACCES;
 }
 
-/* #syscalls: setns setsid dup3 chdir umask rt_sigprocmask iopl execve */
-static void child_main(void *argument)
+/* #syscalls: unshare dup3 setns chdir prlimit64 rt_sigprocmask execve */
+static int child_main(void *argument)
 {
 	struct child *child = argument;
 	const struct guest_launch *launch = child->launch;
+	const struct guest *guest = child->guest;
+	struct rlimit files = {.rlim_cur = FILES_SOFT_MAX, .rlim_max = guest->files_max};
 	sigset_t none;
 
-	setsid();
 	if (launch->has_oom_score_adj)
 		child_set_oom_score(child);
-	if (dup3(child->guest->null_fd, STDIN_FILENO, 0) < 0 ||
+	if (launch->namespace_fd >= 0 && setns(launch->namespace_fd, CLONE_NEWNS) < 0)
+		return child_fail(child, CHILD_STEP_NAMESPACE);
+	/* From here on our fds are not PID 1's any more. */
+	if (unshare(CLONE_FILES) < 0 || dup3(guest->null_fd, STDIN_FILENO, 0) < 0 ||
 		dup3(launch->stdout_fd, STDOUT_FILENO, 0) < 0 ||
 		dup3(launch->stderr_fd, STDERR_FILENO, 0) < 0)
-		child_fail(child, CHILD_STEP_STREAMS);
-	if (setns(launch->namespace_fd, CLONE_NEWNS) < 0)
-		child_fail(child, CHILD_STEP_NAMESPACE);
+		return child_fail(child, CHILD_STEP_STREAMS);
 	if (chdir(launch->working_directory) < 0)
-		child_fail(child, CHILD_STEP_DIRECTORY);
+		return child_fail(child, CHILD_STEP_DIRECTORY);
 	umask(022);
-	/* An app that could write to I/O ports would own the machine. */
-	if (child->guest->has_phase_port && !launch->mark_phase && iopl(0) < 0)
-		child_fail(child, CHILD_STEP_IDENTITY);
+	if (files.rlim_cur > files.rlim_max)
+		files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		return child_fail(child, CHILD_STEP_IDENTITY);
 	errno = -guest_identity_assume(&launch->identity);
 	if (errno)
-		child_fail(child, CHILD_STEP_IDENTITY);
+		return child_fail(child, CHILD_STEP_IDENTITY);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (child->guest->has_phase_port && launch->mark_phase) {
-		outb(WIRE_PHASE_APP_EXEC, WIRE_PHASE_PORT);
-		if (iopl(0) < 0)
-			child_fail(child, CHILD_STEP_IDENTITY);
-	}
+	if (launch->mark_phase)
+		guest_port_mark(guest, WIRE_PHASE_APP_EXEC);
+	/* An app that could write to I/O ports would own the machine. */
+	errno = -guest_port_renounce(guest);
+	if (errno)
+		return child_fail(child, CHILD_STEP_IDENTITY);
+	if (launch->trace && ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)
+		return child_fail(child, CHILD_STEP_EXEC);
 	child_execute(child);
-	child_fail(child, CHILD_STEP_EXEC);
-}
-
-/*
- * clone3() for a child that shares our memory: on its own stack it calls entry(argument), which
- * does not return. Written in assembly because no C function may return in both processes.
- */
-static long child_clone(struct clone_args *args, void (*entry)(void *), void *argument)
-{
-	long result;
-
-	/* r12 and r13 survive the system call in both processes; the child has no use for ours. */
-	register void *entry_register __asm__("r12") = (void *)entry;
-	register void *argument_register __asm__("r13") = argument;
-
-	__asm__ volatile("syscall\n\t"
-			 "test %%rax, %%rax\n\t"
-			 "jnz 1f\n\t"
-			 "xor %%ebp, %%ebp\n\t"
-			 "mov %%r13, %%rdi\n\t"
-			 "call *%%r12\n\t"
-			 "hlt\n"
-			 "1:"
-			 : "=a"(result)
-			 : "a"(SYS_clone3), "D"(args), "S"(sizeof(*args)), "r"(entry_register),
-			 "r"(argument_register)
-			 : "rcx", "r11", "memory", "cc");
-	return result;
-}
-
-static int child_start(struct child *child, pid_t *ret_pid)
-{
-	static char stack[CHILD_STACK_SIZE] __attribute__((aligned(16)));
-	struct clone_args args = {
-		.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND |
-			(child->launch->cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
-		.exit_signal = SIGCHLD,
-		.stack = (uintptr_t)stack,
-		.stack_size = sizeof(stack),
-		.cgroup = child->launch->cgroup_fd >= 0 ? (uint64_t)child->launch->cgroup_fd : 0,
-	};
-	long pid = child_clone(&args, child_main, child);
-
-	if (pid < 0)
-		return (int)pid;
-	*ret_pid = (pid_t)pid;
-	return 0;
+	return child_fail(child, CHILD_STEP_EXEC);
 }
 
 static const char *environment_find(const char *const *environment, const char *name)
@@ -364,26 +320,21 @@ static int child_explain(const struct child *child, struct error *err)
 	return exec_explain(child->launch, child->candidates, r, err);
 }
 
-/* #syscalls: clone3 */
-int guest_launch(const struct guest *guest, const struct guest_launch *launch, pid_t *ret_pid,
-	struct error *err)
+int guest_launch(const struct guest *guest, const struct guest_launch *launch,
+	struct guest_launcher *launcher, pid_t *ret_pid, struct error *err)
 {
 	_cleanup_strings_ char **candidates = NULL;
 	struct child child = {.guest = guest, .launch = launch};
-	pid_t pid = 0;
-	int r = candidates_make(launch, &candidates);
+	pid_t pid = launcher->pid;
+	int r = pid > 0 ? candidates_make(launch, &candidates) : -ESRCH, result;
 
-	if (r < 0)
+	if (r < 0) {
+		guest_launcher_stop(launcher);
 		return error_set_errno(err, r, "start \"%s\"", launch->exec[0]);
+	}
 	child.candidates = candidates;
-	r = child_start(&child, &pid);
-	if (r < 0)
-		return error_set_errno(
-			err, r, "Unable to make a process for \"%s\"", launch->exec[0]);
-	/* Written by the child while we slept in clone3(). */
-	if (*(volatile int *)&child.error) {
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
+	if (guest_launcher_run(launcher, child_main, &child, &result) == 0) {
+		guest_launcher_stop(launcher);
 		return child_explain(&child, err);
 	}
 	*ret_pid = pid;

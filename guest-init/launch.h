@@ -5,6 +5,7 @@
 
 #include "guest-init/guest.h"
 #include "guest-init/identity.h"
+#include "guest-init/launcher.h"
 
 struct guest_launch {
 	const char *const *exec; /* NULL-terminated, at least one */
@@ -13,19 +14,19 @@ struct guest_launch {
 	struct guest_identity identity;
 	bool has_oom_score_adj;
 	int oom_score_adj;
-	int namespace_fd, root_fd; /* of guest_rootfs_make() */
-	int cgroup_fd;             /* -1: none */
+	int namespace_fd; /* the mount namespace to enter; -1: the launcher is in it, at its root */
+	int root_fd;
 	int stdout_fd, stderr_fd;
 	bool mark_phase; /* this is the first app of the pod */
+	bool trace;      /* to be stopped by guest_park() */
 };
 
 /*
- * Starts the process and waits until its execve() has succeeded or failed. 0 and its pid, or -errno
- * with a message that names what is missing: the directory, the program, its interpreter. A process
- * that failed was reaped already.
+ * Has the launcher execute the program. 0 and its pid, or -errno with a message that names what is
+ * missing: the directory, the program, its interpreter. The launcher is free then in both cases.
  */
-int guest_launch(const struct guest *guest, const struct guest_launch *launch, pid_t *ret_pid,
-	struct error *err);
+int guest_launch(const struct guest *guest, const struct guest_launch *launch,
+	struct guest_launcher *launcher, pid_t *ret_pid, struct error *err);
 
 /*
  * Why a program that exists cannot be executed, or 0 when nothing is wrong with it: looks for the

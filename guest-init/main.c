@@ -5,6 +5,10 @@
  * guest-init                               in a VM: the kernel starts it
  * guest-init --control-fd=N --stream-fd=N  in fresh namespaces of a container
  *
+ * In a VM everything that needs no message is done before the first one is asked for, because there the
+ * VM is parked: its copies begin with the message. In a container the message comes by the control
+ * stream.
+ *
  * One thread, one epoll: control messages, the end of processes (signalfd), the apps' pipes, the
  * stream port, cgroups that become empty. Nothing else is waited for.
  */
@@ -12,6 +16,7 @@
 #include "guest-init/boot.h"
 #include "guest-init/cgroup.h"
 #include "guest-init/identity.h"
+#include "guest-init/port.h"
 
 #include "base/checked.h"
 #include "base/log.h"
@@ -19,16 +24,28 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/membarrier.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
-#define EVENTS_MAX 16
+#define EVENTS_MAX      16
+#define MESSAGE_HOLD_MS 50
+#define SETTLE_NS       50000000
+
+/* Apps that are made ready before a VM is parked. */
+#define APPS_READY 2
+/* Memory that a VM has at hand: enough to parse most configure messages and start their apps. */
+#define HEAP_SIZE (1u << 20)
 
 enum phase { PHASE_UNCONFIGURED, PHASE_RUNNING, PHASE_OVER };
 
@@ -38,7 +55,10 @@ struct loop {
 	struct wire_reader reader;
 	int signal_fd;
 	enum phase phase;
+	bool has_held; /* messages, for one round of events */
 };
+
+static void loop_wait(struct loop *loop, int timeout);
 
 /*
  * The end of guest-init. Nobody is left to take a VM down, so it resets itself. A container leaves
@@ -66,7 +86,8 @@ static void loop_over(struct loop *loop, int status)
 static void loop_failed(struct loop *loop, const char *message)
 {
 	kill(-1, SIGKILL);
-	guest_send_failed(loop->guest.control_fd, message);
+	guest_send_failed(&loop->guest.outbox, message);
+	guest_outbox_flush(&loop->guest.outbox);
 	loop_over(loop, EXIT_FAILURE);
 }
 
@@ -79,25 +100,87 @@ static void loop_ended(struct loop *loop)
 	if (loop->guest.is_vm)
 		sync();
 	guest_output_end(&loop->pod.output);
-	guest_send_ended(loop->guest.control_fd, loop->pod.status);
+	guest_send_ended(&loop->guest.outbox, loop->pod.status);
+	guest_outbox_flush(&loop->guest.outbox);
 	loop_over(loop, EXIT_SUCCESS);
+}
+
+/* Comes to rest, is parked, and takes the next message. #syscalls: sync membarrier nanosleep */
+static int loop_park(struct loop *loop, json_t **ret, struct error *err)
+{
+	const struct timespec pause = {.tv_nsec = SETTLE_NS};
+
+	/*
+	 * What has happened until now is dealt with before, or each copy would do it anew: events by us,
+	 * by the kernel what it has put off (freeing after a grace period, timers, workers).
+	 */
+	loop_wait(loop, 0);
+	sync();
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	nanosleep(&pause, NULL);
+	return guest_port_park(&loop->guest, ret, err);
+}
+
+/* The pod ends, and the host starts it in another way. */
+static void loop_unparkable(struct loop *loop, const char *message)
+{
+	kill(-1, SIGKILL);
+	guest_send_unparkable(&loop->guest.outbox, message);
+	loop_ended(loop);
+}
+
+/* The apps are started up to their first instruction; from "renew" on each copy has its own life. */
+static int loop_park_apps(struct loop *loop, struct error *err)
+{
+	_cleanup_json_ json_t *message = NULL;
+	struct guest_instance instance;
+	struct error reason;
+	int r;
+
+	loop->guest.etc_unused = ~0u;
+	for (size_t i = 0; i < loop->pod.config.app_count; i++)
+		loop->guest.etc_unused &= ~loop->pod.config.apps[i].etc_files;
+	if (guest_pod_park(&loop->pod, &reason) < 0) {
+		loop_unparkable(loop, reason.message);
+		return 0;
+	}
+	r = loop_park(loop, &message, err);
+	if (r < 0)
+		return r;
+	if (strcmp(wire_type(message), "renew"))
+		return error_set(err, -EBADMSG,
+			"a parked guest expects a renew message, not \"%.64s\"",
+			wire_type(message));
+	r = guest_renew_parse(message, &instance, err);
+	if (r == 0)
+		r = guest_boot_identify(&loop->guest, &instance, err);
+	guest_port_mark(&loop->guest, WIRE_PHASE_CONFIGURED);
+	return r < 0 ? r : guest_pod_unpark(&loop->pod, instance.entropy, err);
 }
 
 static int loop_configure(struct loop *loop, json_t *message, struct error *err)
 {
+	struct guest_config *config = &loop->pod.config;
 	int r;
 
 	if (loop->phase != PHASE_UNCONFIGURED)
 		return error_set(err, -EBADMSG, "configure: the pod is configured already");
-	r = guest_config_parse(message, &loop->pod.config, err);
+	r = guest_config_parse(message, config, err);
 	if (r < 0)
 		return r;
-	r = guest_boot_configure(&loop->guest, &loop->pod.config, err);
+	if (config->park && !loop->guest.is_vm)
+		return error_set(err, -EBADMSG, "configure: only a VM can be parked");
+	r = guest_boot_configure(&loop->guest, config, err);
 	if (r < 0)
 		return r;
+	if (!loop->guest.is_vm)
+		guest_cgroup_prepare(&loop->guest, config);
+	guest_port_mark(&loop->guest, WIRE_PHASE_CONFIGURED);
 	loop->phase = PHASE_RUNNING;
-	r = guest_pod_start(&loop->pod);
-	return r < 0 ? error_set_errno(err, r, "start the apps") : 0;
+	if (config->park)
+		return loop_park_apps(loop, err);
+	guest_pod_start(&loop->pod);
+	return 0;
 }
 
 static int loop_message(struct loop *loop, json_t *message, struct error *err)
@@ -186,20 +269,43 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
 	}
 }
 
+static void loop_wait(struct loop *loop, int timeout)
+{
+	struct epoll_event events[EVENTS_MAX];
+	int n = epoll_wait(loop->guest.epoll_fd, events, EVENTS_MAX, timeout);
+
+	for (int i = 0; i < n; i++)
+		loop_event(loop, &events[i]);
+}
+
+/*
+ * What happens before the host is told of something is told at once with it, and output goes first: so
+ * messages wait for the next event, but not for long.
+ */
+static int loop_hold_messages(struct loop *loop, int timeout)
+{
+	if (loop->guest.outbox.length == 0 || loop->has_held) {
+		loop->has_held = false;
+		guest_outbox_flush(&loop->guest.outbox);
+		return timeout;
+	}
+	loop->has_held = true;
+	return timeout < 0 || timeout > MESSAGE_HOLD_MS ? MESSAGE_HOLD_MS : timeout;
+}
+
 static _Noreturn void loop_run(struct loop *loop)
 {
 	for (;;) {
-		struct epoll_event events[EVENTS_MAX];
-		int timeout = loop->phase == PHASE_RUNNING ? guest_pod_timeout_ms(&loop->pod) : -1;
-		int n = epoll_wait(loop->guest.epoll_fd, events, EVENTS_MAX, timeout);
+		int timeout = -1;
 
-		for (int i = 0; i < n; i++)
-			loop_event(loop, &events[i]);
-		if (loop->phase != PHASE_RUNNING)
-			continue;
-		guest_pod_proceed(&loop->pod);
-		if (guest_pod_has_ended(&loop->pod))
-			loop_ended(loop);
+		if (loop->phase == PHASE_RUNNING) {
+			guest_pod_proceed(&loop->pod);
+			if (guest_pod_has_ended(&loop->pod))
+				loop_ended(loop);
+		}
+		if (loop->phase == PHASE_RUNNING)
+			timeout = guest_pod_timeout_ms(&loop->pod);
+		loop_wait(loop, loop_hold_messages(loop, timeout));
 	}
 }
 
@@ -218,11 +324,10 @@ static int loop_prepare(struct loop *loop)
 	loop->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (guest->epoll_fd < 0 || loop->signal_fd < 0)
 		return -errno;
-	/* Only now: a port whose host end is not open yet would refuse a hello that does not wait.
-	 */
 	if (fcntl(guest->control_fd, F_SETFL, O_NONBLOCK) < 0 ||
 		fcntl(guest->stream_fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
+	guest->outbox.fd = guest->control_fd;
 	loop->pod.guest = guest;
 	loop->pod.output.fd = guest->stream_fd;
 	wire_reader_init(&loop->reader, WIRE_FRAME_MAX_TO_GUEST);
@@ -232,6 +337,61 @@ static int loop_prepare(struct loop *loop)
 	if (r == 0)
 		r = guest_watch(guest, loop->signal_fd, EPOLLIN, GUEST_EVENT_SIGNAL, 0);
 	return r;
+}
+
+/*
+ * Our own memory is what a VM keeps: page faults would cost each of its copies anew. A container's goes
+ * back to the host. #syscalls: mlockall
+ */
+static int memory_settle(void)
+{
+	void *heap;
+
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	mallopt(M_MMAP_THRESHOLD, 2 * HEAP_SIZE);
+	heap = malloc(HEAP_SIZE);
+	if (!heap)
+		return -ENOMEM;
+	explicit_bzero(heap, HEAP_SIZE);
+	free(heap);
+	return mlockall(MCL_CURRENT) < 0 ? -errno : 0;
+}
+
+/* All that needs no message. */
+static int loop_boot(struct loop *loop, struct error *err)
+{
+	struct guest *guest = &loop->guest;
+	int r;
+
+	r = guest_boot_early(guest, err);
+	if (r < 0)
+		return r;
+	r = guest_identity_clear_inherited();
+	if (r < 0)
+		return error_set_errno(err, r, "drop inherited groups and capabilities");
+	r = loop_prepare(loop);
+	if (r < 0)
+		return error_set_errno(err, r, "prepare the event loop");
+	if (guest->is_vm) {
+		guest_cgroup_prepare(guest, NULL);
+		r = memory_settle();
+	}
+	if (r < 0)
+		return error_set_errno(err, r, "reserve memory");
+	return guest_pod_prepare(&loop->pod, guest->is_vm ? APPS_READY : 0, err);
+}
+
+/* The first message of a VM. */
+static int loop_start(struct loop *loop, struct error *err)
+{
+	_cleanup_json_ json_t *message = NULL;
+	int r;
+
+	if (!loop->guest.has_ports)
+		return error_set(err, -ENOSYS,
+			"the kernel gives no access to I/O ports (CONFIG_X86_IOPL_IOPERM)");
+	r = loop_park(loop, &message, err);
+	return r < 0 ? r : loop_message(loop, message, err);
 }
 
 /* "--name=N" with an open fd. Returns it, or -1. */
@@ -281,8 +441,8 @@ int main(int argc, char **argv)
 			  "--control-fd=N --stream-fd=N");
 		return EXIT_FAILURE;
 	}
-	if (guest->is_vm)
-		guest_boot_mark_init(guest);
+	if (guest->is_vm && guest_port_open(guest) == 0)
+		guest_port_mark(guest, WIRE_PHASE_INIT);
 	/*
 	 * All signals are blocked, so that signalfd gets those that concern us. Nobody may look
 	 * into our memory: the children that share it for a moment already have an app's
@@ -297,27 +457,17 @@ int main(int argc, char **argv)
 	 */
 	json_object_seed((size_t)getauxval(AT_RANDOM) | 1);
 
-	r = guest_boot_early(guest, &error);
-	if (r == 0 && !guest->is_vm) {
-		r = guest_identity_clear_inheritable();
-		if (r < 0)
-			error_set_errno(&error, r, "drop inheritable capabilities");
-	}
+	r = loop_boot(&loop, &error);
 	if (r < 0) {
 		log_error("%s", error.message);
 		if (guest->control_fd >= 0) {
-			guest_send_hello(guest->control_fd);
-			guest_send_failed(guest->control_fd, error.message);
+			guest->outbox.fd = guest->control_fd;
+			guest_send_failed(&guest->outbox, error.message);
+			guest_outbox_flush(&guest->outbox);
 		}
 		loop_exit(&loop, EXIT_FAILURE);
 	}
-	r = guest_send_hello(guest->control_fd);
-	if (r == 0)
-		r = loop_prepare(&loop);
-	if (r < 0) {
-		error_set_errno(&error, r, "prepare the event loop");
-		log_error("%s", error.message);
-		loop_exit(&loop, EXIT_FAILURE);
-	}
+	if (guest->is_vm && loop_start(&loop, &error) < 0)
+		loop_failed(&loop, error.message);
 	loop_run(&loop);
 }

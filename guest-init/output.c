@@ -24,7 +24,6 @@
  */
 #define HOLD_ALONE_MS 50
 #define HOLD_AMONG_MS 1000
-#define PIPES_OF_ONE  2
 
 int guest_output_add(struct guest_output *output, struct guest_output_pipe *pipe, int fd,
 	uint16_t app, uint8_t stream)
@@ -98,7 +97,7 @@ static void pipe_read(struct guest_output_pipe *pipe)
 
 static uint64_t hold_ms(const struct guest_output *output)
 {
-	return output->pipe_count > PIPES_OF_ONE ? HOLD_AMONG_MS : HOLD_ALONE_MS;
+	return output->is_shared ? HOLD_AMONG_MS : HOLD_ALONE_MS;
 }
 
 /* How many bytes to send now; 0: wait for the rest of the line. */

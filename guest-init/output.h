@@ -28,6 +28,7 @@ struct guest_output_pipe {
 struct guest_output {
 	int fd; /* the stream port, non-blocking, not owned */
 	bool is_blocked, is_broken;
+	bool is_shared;                    /* several apps may speak at once */
 	struct guest_output_pipe *current; /* its frame is partly written */
 	size_t written;
 	struct guest_output_pipe **pipes;

@@ -2,11 +2,13 @@
 /*
  * rootfs.c: what an app sees of the world.
  *
- * Theory of operation: PID 1 itself enters a copy of its mount namespace, builds the app's tree in
- * it, keeps an fd of it and goes back. No process is needed for that, an error is at hand where it
- * happened, and the app's processes - handlers and main process, one after the other - need nothing
- * but setns(). In the copy the mounts that boot.c prepared are moved to their places below the
- * app's root, which becomes "/" by pivot_root(); the rest of the copy goes away with the old root.
+ * Theory of operation: an app's mount namespace is a copy of PID 1's, without the pod's tree. In it
+ * stand, ready to be moved, the mounts that boot.c made for all - proc, sysfs - and a /dev of the
+ * app's own. The app's root filesystem is taken from the tree by PID 1 as a mount that is attached
+ * nowhere, and mounted on the copy's "/"; then the others move to their places below it. Whoever
+ * enters the namespace with setns() finds himself on top of that stack, and there is no way down: what
+ * is below the root is nothing but an empty tmpfs. So no old root has to be thrown away, which would
+ * cost an RCU grace period for each app.
  *
  * The root filesystem is hostile: each path in it is resolved by openat2() with RESOLVE_IN_ROOT,
  * and what is mounted is mounted on the fd that this gave.
@@ -26,6 +28,9 @@
 #include <sys/sysmacros.h>
 
 #define LINK_DEPTH_MAX 8
+
+/* An app's /dev, until it is moved. */
+#define DEV_STAGING GUEST_STAGING "/dev"
 
 static int mount_point_walk(int root_fd, const char *path, bool is_directory, unsigned int depth);
 
@@ -123,6 +128,14 @@ static bool is_same_mounted_directory(int a_fd, int b_fd)
 		a.stx_mnt_id == b.stx_mnt_id;
 }
 
+/* #syscalls: move_mount */
+static int mount_move(const char *source, int target_fd)
+{
+	return move_mount(AT_FDCWD, source, target_fd, "", MOVE_MOUNT_T_EMPTY_PATH) < 0 ? -errno
+											: 0;
+}
+
+/* Where path is, to be mounted over; it may not be the root directory itself. */
 static int mount_point_open_named(int root_fd, const char *path, int *ret_fd, struct error *err)
 {
 	int fd = guest_mount_point_open(root_fd, path, true);
@@ -135,13 +148,6 @@ static int mount_point_open_named(int root_fd, const char *path, int *ret_fd, st
 	}
 	*ret_fd = fd;
 	return 0;
-}
-
-/* #syscalls: move_mount */
-static int mount_move(const char *source, int target_fd)
-{
-	return move_mount(AT_FDCWD, source, target_fd, "", MOVE_MOUNT_T_EMPTY_PATH) < 0 ? -errno
-											: 0;
 }
 
 static int mount_attach(int mount_fd, int target_fd)
@@ -160,14 +166,15 @@ static int mount_set(int mount_fd, uint64_t attributes, unsigned int flags)
 											   : 0;
 }
 
-static int system_mount_move(int root_fd, const char *path, struct error *err)
+/* Moves a mount of the namespace to path below the root. */
+static int system_mount_move(int root_fd, const char *source, const char *path, struct error *err)
 {
 	_cleanup_close_ int target_fd = -1;
 	int r = mount_point_open_named(root_fd, path, &target_fd, err);
 
 	if (r < 0)
 		return r;
-	r = mount_move(path, target_fd);
+	r = mount_move(source, target_fd);
 	return r < 0 ? error_set_errno(err, r, "mount %s", path) : 0;
 }
 
@@ -190,7 +197,7 @@ static int node_bind(int dev_fd, const char *path, const char *name)
  * so that an app with CAP_MKNOD cannot make itself the host's disks. A VM has no device that the
  * app may not have.
  */
-static int nodes_make(const struct guest *guest, const struct guest_app_config *app, int dev_fd)
+static int nodes_make(const struct guest *guest, int dev_fd)
 {
 	/* There is no terminal yet: the console swallows what is written to it. */
 	static const struct {
@@ -214,7 +221,6 @@ static int nodes_make(const struct guest *guest, const struct guest_app_config *
 		{"/proc/self/fd/1", "stdout"},
 		{"/proc/self/fd/2", "stderr"},
 	};
-	const unsigned int cap_net_admin = 12;
 
 	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
 		int r;
@@ -232,11 +238,6 @@ static int nodes_make(const struct guest *guest, const struct guest_app_config *
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
 		if (symlinkat(links[i].target, dev_fd, links[i].name) < 0)
 			return -errno;
-	/* Of use to nobody else. */
-	if (guest->is_vm && app->capabilities >> cap_net_admin & 1)
-		if (mkdirat(dev_fd, "net", 0755) < 0 ||
-			mknodat(dev_fd, "net/tun", S_IFCHR | 0666, makedev(10, 200)) < 0)
-			return -errno;
 	return 0;
 }
 
@@ -252,20 +253,16 @@ static int dev_mount_move(int dev_fd, const char *name, const char *source)
 	return mount_move(source, target_fd);
 }
 
-static int dev_make(const struct guest *guest, const struct guest_app_config *app, int root_fd,
-	struct error *err)
+static int dev_make(const struct guest *guest, struct error *err)
 {
-	_cleanup_close_ int target_fd = -1, dev_fd = -1;
-	int r = mount_point_open_named(root_fd, "/dev", &target_fd, err);
+	_cleanup_close_ int dev_fd = -1;
+	int r;
 
-	if (r < 0)
-		return r;
-	if (fchdir(target_fd) < 0 ||
-		mount("dev", ".", "tmpfs", MS_NOSUID | MS_NOEXEC | (guest->is_vm ? 0 : MS_NODEV),
-			"mode=755,size=16m") < 0)
+	if (mount("dev", DEV_STAGING, "tmpfs",
+		    MS_NOSUID | MS_NOEXEC | (guest->is_vm ? 0 : MS_NODEV), "mode=755,size=16m") < 0)
 		return error_set_errno(err, -errno, "mount /dev");
-	dev_fd = file_open_in_root(root_fd, "/dev", O_RDONLY | O_DIRECTORY, 0);
-	r = dev_fd < 0 ? dev_fd : nodes_make(guest, app, dev_fd);
+	dev_fd = open(DEV_STAGING, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = dev_fd < 0 ? -errno : nodes_make(guest, dev_fd);
 	if (r < 0)
 		return error_set_errno(err, r, "make devices in /dev");
 	r = dev_mount_move(dev_fd, "pts", GUEST_STAGING "/pts");
@@ -276,24 +273,97 @@ static int dev_make(const struct guest *guest, const struct guest_app_config *ap
 	return r < 0 ? error_set_errno(err, r, "mount what belongs below /dev") : 0;
 }
 
-static int volume_mount(const struct guest *guest, const struct guest_mount_config *config,
-	int root_fd, struct error *err)
+/* For apps that administrate the network, and of use to nobody else. */
+static int tun_node_make(void)
 {
-	_cleanup_close_ int source_fd = -1, target_fd = -1;
+	return mkdir(DEV_STAGING "/net", 0755) < 0 ||
+			mknod(DEV_STAGING "/net/tun", S_IFCHR | 0666, makedev(10, 200)) < 0
+		? -errno
+		: 0;
+}
+
+int guest_rootfs_prepare(const struct guest *guest, struct guest_rootfs *rootfs, struct error *err)
+{
+	int r;
+
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_set_errno(err, -errno, "make a mount namespace");
+	rootfs->namespace_fd = openat(guest->proc_fd, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (rootfs->namespace_fd < 0)
+		return error_set_errno(err, -errno, "keep the mount namespace");
+	if (umount2(WIRE_TREE, MNT_DETACH) < 0)
+		return error_set_errno(err, -errno, "leave the pod's tree");
+	r = dev_make(guest, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < WIRE_ETC_FILES; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "%s/%s", GUEST_STAGING, wire_etc_names[i]);
+		rootfs->etc_fds[i] = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		if (rootfs->etc_fds[i] < 0)
+			return error_set_errno(err, -errno, "clone %s", path);
+	}
+	return 0;
+}
+
+/* #syscalls: open_tree mount_setattr */
+static int volume_open(const struct guest *guest, const struct guest_mount_config *config,
+	int *ret_fd, struct error *err)
+{
 	uint64_t attributes = (config->read_only ? MOUNT_ATTR_RDONLY : 0) |
 		(guest->is_vm ? 0 : MOUNT_ATTR_NODEV);
-	char source[PATH_MAX];
+	char source[NAME_MAX + 32];
+	int r;
+
+	snprintf(source, sizeof(source), "volumes/%s", config->volume);
+	*ret_fd = open_tree(guest->tree_fd, source,
+		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW);
+	if (*ret_fd < 0)
+		return error_set_errno(err, -errno, "volume \"%s\"", config->volume);
+	r = attributes ? mount_set(*ret_fd, attributes, AT_RECURSIVE) : 0;
+	return r < 0 ? error_set_errno(err, r, "volume \"%s\": set mount flags", config->volume)
+		     : 0;
+}
+
+int guest_rootfs_open(const struct guest *guest, const struct guest_app_config *app,
+	struct guest_rootfs *rootfs, struct error *err)
+{
+	char path[NAME_MAX + 32];
+	int r;
+
+	snprintf(path, sizeof(path), "apps/%s/rootfs", app->name);
+	rootfs->root_fd = open_tree(
+		guest->tree_fd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+	if (rootfs->root_fd < 0)
+		return error_set_errno(err, -errno, "open the root filesystem");
+	r = guest->is_vm ? 0 : mount_set(rootfs->root_fd, MOUNT_ATTR_NODEV, 0);
+	if (r < 0)
+		return error_set_errno(err, r, "set mount flags of the root filesystem");
+	if (app->mount_count == 0)
+		return 0;
+	rootfs->volume_fds = calloc(app->mount_count, sizeof(*rootfs->volume_fds));
+	if (!rootfs->volume_fds)
+		return error_set_errno(err, -ENOMEM, "open the volumes");
+	while (rootfs->volume_count < app->mount_count) {
+		size_t i = rootfs->volume_count++;
+
+		r = volume_open(guest, &app->mounts[i], &rootfs->volume_fds[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int volume_mount(
+	const struct guest_mount_config *config, int source_fd, int root_fd, struct error *err)
+{
+	_cleanup_close_ int target_fd = -1;
 	struct stat st, target_st;
 	int r;
 
-	snprintf(source, sizeof(source), "%s/volumes/%s", WIRE_TREE, config->volume);
-	source_fd = open_tree(AT_FDCWD, source,
-		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW);
-	if (source_fd < 0 || fstat(source_fd, &st) < 0)
+	if (fstat(source_fd, &st) < 0)
 		return error_set_errno(err, -errno, "volume \"%s\"", config->volume);
-	r = attributes ? mount_set(source_fd, attributes, AT_RECURSIVE) : 0;
-	if (r < 0)
-		return error_set_errno(err, r, "volume \"%s\": set mount flags", config->volume);
 	target_fd = guest_mount_point_open(root_fd, config->target, S_ISDIR(st.st_mode));
 	if (target_fd < 0 || fstat(target_fd, &target_st) < 0)
 		return error_set_errno(err, target_fd < 0 ? target_fd : -errno,
@@ -313,110 +383,78 @@ static int volume_mount(const struct guest *guest, const struct guest_mount_conf
 	return 0;
 }
 
-/* Covers an existing regular file of /etc by one of ours. */
-static int etc_file_cover(int etc_fd, const char *name, const char *source)
+/* Covers files of the app's /etc by the pod's own; the host has seen to it that they are there. */
+static int etc_make(const struct guest_rootfs *rootfs, unsigned int files)
 {
-	_cleanup_close_ int target_fd = -1, mount_fd = -1;
-	struct stat st;
+	_cleanup_close_ int etc_fd = -1;
 
-	target_fd = openat(etc_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (target_fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (fstat(target_fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
+	if (!files)
 		return 0;
-	mount_fd = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (mount_fd < 0)
-		return -errno;
-	return mount_attach(mount_fd, target_fd);
-}
-
-/*
- * The image's own /etc/hosts stays; without one the app gets ours, mounted on an empty file. Host
- * name and machine id are the pod's, where the image has such files at all.
- */
-static int etc_make(int root_fd)
-{
-	_cleanup_close_ int etc_fd = guest_mount_point_open(root_fd, "/etc", true);
-	int r = 0;
-
+	etc_fd = file_open_in_root(rootfs->root_fd, "/etc", O_PATH | O_DIRECTORY, 0);
 	if (etc_fd < 0)
 		return etc_fd;
-	if (mknodat(etc_fd, "hosts", S_IFREG | 0644, 0) == 0)
-		r = etc_file_cover(etc_fd, "hosts", GUEST_STAGING "/hosts");
-	else if (errno != EEXIST)
-		r = -errno;
-	if (r == 0 && symlinkat("../proc/self/mounts", etc_fd, "mtab") < 0 && errno != EEXIST)
-		r = -errno;
-	if (r == 0)
-		r = etc_file_cover(etc_fd, "hostname", GUEST_STAGING "/hostname");
-	if (r == 0)
-		r = etc_file_cover(etc_fd, "machine-id", GUEST_STAGING "/machine-id");
-	return r;
+	for (size_t i = 0; i < WIRE_ETC_FILES; i++) {
+		_cleanup_close_ int target_fd = -1;
+		int r;
+
+		if (!(files >> i & 1))
+			continue;
+		target_fd = openat(etc_fd, wire_etc_names[i], O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		r = target_fd < 0 ? -errno : mount_attach(rootfs->etc_fds[i], target_fd);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
-/* Builds the tree in the namespace that we are in, and makes it "/". #syscalls: pivot_root */
-static int tree_build(struct guest *guest, const struct guest_app_config *app, struct error *err)
+/* #syscalls: move_mount chroot */
+int guest_rootfs_build(struct guest *guest, const struct guest_app_config *app,
+	struct guest_rootfs *rootfs, struct error *err)
 {
-	_cleanup_close_ int root_fd = -1;
-	char path[PATH_MAX];
-	int r;
+	const unsigned int cap_net_admin = 12;
+	int root_fd = rootfs->root_fd, r = 0;
 
-	snprintf(path, sizeof(path), "%s/apps/%s/rootfs", WIRE_TREE, app->name);
-	if (mount(path, path, NULL, MS_BIND, NULL) < 0)
+	if (move_mount(root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return error_set_errno(err, -errno, "mount the root filesystem");
-	root_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (root_fd < 0)
-		return error_set_errno(err, -errno, "open the root filesystem");
-	r = guest->is_vm ? 0 : mount_set(root_fd, MOUNT_ATTR_NODEV, 0);
+	if (guest->is_vm && app->capabilities >> cap_net_admin & 1)
+		r = tun_node_make();
 	if (r < 0)
-		return error_set_errno(err, r, "set mount flags of the root filesystem");
-	r = system_mount_move(root_fd, "/proc", err);
+		return error_set_errno(err, r, "make /dev/net/tun");
+	r = system_mount_move(root_fd, "/proc", "/proc", err);
 	if (r == 0)
-		r = system_mount_move(root_fd, "/sys", err);
+		r = system_mount_move(root_fd, "/sys", "/sys", err);
 	if (r == 0)
-		r = dev_make(guest, app, root_fd, err);
+		r = system_mount_move(root_fd, DEV_STAGING, "/dev", err);
 	for (size_t i = 0; r == 0 && i < app->mount_count; i++)
-		r = volume_mount(guest, &app->mounts[i], root_fd, err);
+		r = volume_mount(&app->mounts[i], rootfs->volume_fds[i], root_fd, err);
 	if (r < 0)
 		return r;
-	r = etc_make(root_fd);
+	r = etc_make(rootfs, app->etc_files);
 	if (r < 0)
 		guest_warn(guest, GUEST_WARNING_HOSTS, "app %s: cannot complete /etc: %s",
 			app->name, strerror(-r));
 	r = app->read_only_rootfs ? mount_set(root_fd, MOUNT_ATTR_RDONLY, 0) : 0;
 	if (r < 0)
 		return error_set_errno(err, r, "make the root filesystem read-only");
-	/* The old root is stacked on the new one for a moment; "." is that top one. */
-	if (fchdir(root_fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-		umount2(".", MNT_DETACH) < 0)
+	if (fchdir(root_fd) < 0 || chroot(".") < 0)
 		return error_set_errno(err, -errno, "change the root directory");
 	return 0;
 }
 
-/* #syscalls: unshare setns */
-int guest_rootfs_make(struct guest *guest, const struct guest_app_config *app,
-	int *ret_namespace_fd, int *ret_root_fd, struct error *err)
+static void fd_done(int *fd)
 {
-	_cleanup_close_ int namespace_fd = -1, root_fd = -1;
-	int r;
+	if (*fd >= 0)
+		close(TAKE_FD(*fd));
+}
 
-	if (unshare(CLONE_NEWNS) < 0)
-		return error_set_errno(err, -errno, "make a mount namespace");
-	r = tree_build(guest, app, err);
-	if (r == 0) {
-		namespace_fd = openat(guest->proc_fd, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
-		root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (namespace_fd < 0 || root_fd < 0)
-			r = error_set_errno(err, -errno, "keep the mount namespace");
-	}
-	/* Left in the namespace of an app we would do the next app's work in there. */
-	if (setns(guest->namespace_fd, CLONE_NEWNS) < 0)
-		abort();
-	if (r < 0)
-		return r;
-	*ret_namespace_fd = TAKE_FD(namespace_fd);
-	*ret_root_fd = TAKE_FD(root_fd);
-	return 0;
+void guest_rootfs_done(struct guest_rootfs *rootfs)
+{
+	fd_done(&rootfs->namespace_fd);
+	fd_done(&rootfs->root_fd);
+	for (size_t i = 0; i < WIRE_ETC_FILES; i++)
+		fd_done(&rootfs->etc_fds[i]);
+	for (size_t i = 0; i < rootfs->volume_count; i++)
+		fd_done(&rootfs->volume_fds[i]);
+	free(rootfs->volume_fds);
+	*rootfs = GUEST_ROOTFS_NONE;
 }

@@ -76,15 +76,33 @@ static int enter_tree(void)
 	return 0;
 }
 
+/* The memory was written when the machine was parked; the state completes it. */
+static int write_parked(
+	struct machine *machine, const struct template_builder *park, struct error *err)
+{
+	_cleanup_free_ void *state = NULL;
+	size_t size;
+
+	machine_take_state(machine, &state, &size);
+	return template_write_state(park->state_fd, park->memory_fd, park->key, state, size, err);
+}
+
 /* The life of the VMM process. */
 static void vm_child(const struct flavour_options *options, int control_fd, int stream_fd,
 	struct flavour_report *report)
 {
+	const struct template *template = options->template;
 	struct machine_options machine_options = {
 		.kernel_fd = options->kernel_fd,
 		.initramfs_fd = options->init_fd,
 		.vcpus = options->vcpus,
 		.memory = options->memory,
+		.memory_fd = template ? template->memory_fd : -1,
+		.state = template ? template->state : NULL,
+		.state_size = template ? template->state_size : 0,
+		.park_fd = options->park ? options->park->memory_fd : -1,
+		.messages = options->messages,
+		.message_count = options->message_count,
 		.exports = options->exports,
 		.export_count = options->export_count,
 		.control_fd = control_fd,
@@ -117,6 +135,8 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	}
 	report->started = true;
 	report->end = machine_run(machine, &err);
+	if (report->end == MACHINE_END_PARKED && write_parked(machine, options->park, &err) < 0)
+		report->end = MACHINE_END_FAILED;
 	memcpy(report->message, err.message, sizeof(err.message));
 	machine_marks(machine, report->marks);
 	report->counts_instructions = report->marks[MACHINE_EVENT_RUN].instructions >= 0;
@@ -129,7 +149,9 @@ static void child_set_up(const struct flavour_options *options, const fd_pair co
 	const fd_pair stream, int report_fd)
 {
 	int keep[] = {options->tree_fd, options->lock_fd, options->init_fd, options->kernel_fd,
-		control[1], stream[1], report_fd};
+		control[1], stream[1], report_fd, options->template ? options->template->memory_fd : -1,
+		options->park ? options->park->memory_fd : -1,
+		options->park ? options->park->state_fd : -1};
 	sigset_t none;
 	char byte;
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "virtio/fs/fs.h"
 #include "vmm/machine.h"
+#include "vmm/template.h"
 
 #include <sys/types.h>
 
@@ -34,12 +35,18 @@ struct flavour_process {
 
 struct flavour_options {
 	int tree_fd; /* borrowed */
-	int lock_fd; /* the pod's lock, which the child keeps; borrowed */
+	int lock_fd; /* the pod's lock, which the child keeps; borrowed; -1: none */
 	int init_fd; /* guest-init; borrowed */
-	/* The virtual machine's */
+	/* The virtual machine's: see struct machine_options */
 	int kernel_fd;
 	unsigned int vcpus;
 	uint64_t memory;
+	const struct machine_message *messages;
+	size_t message_count;
+	/* Where it starts from; NULL: it boots. */
+	const struct template *template;
+	/* Where it is parked: into this template, and it ends there; NULL: it is not. */
+	const struct template_builder *park;
 	const struct virtio_fs_export *exports;
 	size_t export_count;
 	bool kernel_messages;

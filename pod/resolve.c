@@ -413,6 +413,37 @@ static int resolve_isolators(
 	return appc_capabilities_resolve(isolators, &app->capabilities, err);
 }
 
+/* memory and cpu_millis are what the apps may use; the options override both. */
+static int size_machine(uint64_t memory, uint64_t cpu_millis, const struct resolve_options *options,
+	unsigned int *ret_vcpus, uint64_t *ret_memory, struct error *err)
+{
+	long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!checked_add_u64(memory, MEMORY_OVERHEAD + MEMORY_GRAIN - 1, &memory))
+		memory = UINT64_MAX;
+	if (options->memory)
+		memory = options->memory + MEMORY_GRAIN - 1; /* an int64_t at first: no overflow */
+	else if (memory < MEMORY_FLOOR)
+		memory = MEMORY_FLOOR;
+	*ret_memory = memory / MEMORY_GRAIN * MEMORY_GRAIN;
+	if (*ret_memory < MACHINE_MEMORY_MIN || *ret_memory > MACHINE_MEMORY_MAX)
+		return error_set(err, -ERANGE,
+			"the pod's machine would have %" PRIu64 " MiB of memory; %llu to %llu are "
+			"possible",
+			(uint64_t)(*ret_memory / MIB), MACHINE_MEMORY_MIN / MIB,
+			MACHINE_MEMORY_MAX / MIB);
+
+	/* More vCPUs than the host has CPUs help nobody. */
+	if (host_cpus < 1 || host_cpus > MACHINE_VCPUS_MAX)
+		host_cpus = MACHINE_VCPUS_MAX;
+	if (cpu_millis > (uint64_t)host_cpus * 1000)
+		cpu_millis = (uint64_t)host_cpus * 1000;
+	*ret_vcpus = options->vcpus ? options->vcpus : (unsigned int)((cpu_millis + 999) / 1000);
+	if (*ret_vcpus == 0)
+		*ret_vcpus = 1;
+	return 0;
+}
+
 static int resolve_machine(
 	struct resolved_pod *pod, const struct resolve_options *options, struct error *err)
 {
@@ -421,7 +452,6 @@ static int resolve_machine(
 	const struct appc_isolator *pod_cpu =
 		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_CPU);
 	uint64_t memory = 0, cpu_millis = 0;
-	long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	for (size_t i = 0; i < pod->app_count; i++) {
 		const struct resolved_app *app = &pod->apps[i];
@@ -439,29 +469,13 @@ static int resolve_machine(
 	if (pod_cpu && pod_cpu->limit > 0)
 		cpu_millis = (uint64_t)pod_cpu->limit;
 
-	if (!checked_add_u64(memory, MEMORY_OVERHEAD + MEMORY_GRAIN - 1, &memory))
-		memory = UINT64_MAX;
-	if (options->memory)
-		memory = options->memory + MEMORY_GRAIN - 1; /* an int64_t at first: no overflow */
-	else if (memory < MEMORY_FLOOR)
-		memory = MEMORY_FLOOR;
-	pod->memory = memory / MEMORY_GRAIN * MEMORY_GRAIN;
-	if (pod->memory < MACHINE_MEMORY_MIN || pod->memory > MACHINE_MEMORY_MAX)
-		return error_set(err, -ERANGE,
-			"the pod's machine would have %" PRIu64 " MiB of memory; %llu to %llu are "
-			"possible",
-			(uint64_t)(pod->memory / MIB), MACHINE_MEMORY_MIN / MIB,
-			MACHINE_MEMORY_MAX / MIB);
+	return size_machine(memory, cpu_millis, options, &pod->vcpus, &pod->memory, err);
+}
 
-	/* More vCPUs than the host has CPUs help nobody. */
-	if (host_cpus < 1 || host_cpus > MACHINE_VCPUS_MAX)
-		host_cpus = MACHINE_VCPUS_MAX;
-	if (cpu_millis > (uint64_t)host_cpus * 1000)
-		cpu_millis = (uint64_t)host_cpus * 1000;
-	pod->vcpus = options->vcpus ? options->vcpus : (unsigned int)((cpu_millis + 999) / 1000);
-	if (pod->vcpus == 0)
-		pod->vcpus = 1;
-	return 0;
+int resolve_default_machine(const struct resolve_options *options, unsigned int *ret_vcpus,
+	uint64_t *ret_memory, struct error *err)
+{
+	return size_machine(APP_MEMORY_DEFAULT, 0, options, ret_vcpus, ret_memory, err);
 }
 
 /* ---- all of it */
@@ -596,7 +610,17 @@ static void set_number(json_t *object, const char *key, bool present, int64_t va
 		json_object_set_new(object, key, json_integer(value));
 }
 
-static json_t *app_json(const struct resolved_app *resolved)
+static json_t *etc_files_json(unsigned int files)
+{
+	json_t *names = json_array();
+
+	for (unsigned int i = 0; i < WIRE_ETC_FILES; i++)
+		if (files >> i & 1)
+			json_array_append_new(names, json_string(wire_etc_names[i]));
+	return names;
+}
+
+static json_t *app_json(const struct resolved_app *resolved, unsigned int etc_files)
 {
 	const struct appc_app *app = resolved->app;
 	json_t *object = json_object(), *gids = json_array(), *mounts = json_array();
@@ -620,6 +644,7 @@ static json_t *app_json(const struct resolved_app *resolved)
 	json_object_set_new(object, "working_directory",
 		json_string(app->working_directory ? app->working_directory : "/"));
 	json_object_set_new(object, "environment", environment_json(app, resolved->name));
+	json_object_set_new(object, "etc_files", etc_files_json(etc_files));
 	json_object_set_new(object, "pre_start", handler_json(app, "pre-start"));
 	json_object_set_new(object, "post_stop", handler_json(app, "post-stop"));
 	json_object_set_new(object, "read_only_rootfs", json_boolean(resolved->read_only_rootfs));
@@ -634,14 +659,11 @@ static json_t *app_json(const struct resolved_app *resolved)
 	return object;
 }
 
-json_t *resolved_pod_configure(
-	const struct resolved_pod *pod, const char *uuid, const char *hostname, bool share)
+/* Who a guest is: what no two pods share. NULL: out of memory or no entropy. */
+static json_t *identity_json(const char *type, const char *uuid, const char *hostname)
 {
-	const struct appc_isolator *sysctl =
-		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_SYSCTL);
 	uint8_t entropy[WIRE_ENTROPY_SIZE];
 	char entropy_text[2 * WIRE_ENTROPY_SIZE + 1], machine_id[33], *end = machine_id;
-	json_t *apps = json_array(), *sysctls = json_object();
 
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return NULL;
@@ -652,13 +674,34 @@ json_t *resolved_pod_configure(
 		if (*c != '-')
 			*end++ = *c;
 	*end = '\0';
+	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", type, "uuid", uuid, "hostname", hostname,
+		"machine_id", machine_id, "entropy", entropy_text);
+}
+
+json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned int *etc_files,
+	const char *uuid, const char *hostname, bool park)
+{
+	const struct appc_isolator *sysctl =
+		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_SYSCTL);
+	json_t *message = identity_json("configure", uuid, hostname);
+	json_t *apps = json_array(), *sysctls = json_object();
+
 	for (size_t i = 0; i < pod->app_count; i++)
-		json_array_append_new(apps, app_json(&pod->apps[i]));
+		json_array_append_new(apps, app_json(&pod->apps[i], etc_files ? etc_files[i] : 0));
 	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
 		json_object_set_new(sysctls, sysctl->sysctls.items[i].name,
 			json_string(sysctl->sysctls.items[i].value));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:o, s:o}", "type", "configure",
-		"uuid", uuid, "hostname", hostname, "machine_id", machine_id, "time_ns",
-		json_sprintf("%" PRId64, pod_now()), "entropy", entropy_text, "share", share,
-		"apps", apps, "sysctls", sysctls);
+	if (json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
+		json_object_set_new(message, "park", json_boolean(park)) < 0 ||
+		json_object_set_new(message, "apps", apps) < 0 ||
+		json_object_set_new(message, "sysctls", sysctls) < 0) {
+		json_decref(message);
+		return NULL;
+	}
+	return message;
+}
+
+json_t *resolved_pod_renew(const char *uuid, const char *hostname)
+{
+	return identity_json("renew", uuid, hostname);
 }

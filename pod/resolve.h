@@ -66,6 +66,13 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 	const struct resolve_options *options, struct resolved_pod **ret, struct error *err);
 void resolved_pod_free(struct resolved_pod *pod);
 
+/*
+ * The machine of a pod with one app and no isolators, which `appc-vm template build` makes ready for.
+ * -ERANGE with a message.
+ */
+int resolve_default_machine(const struct resolve_options *options, unsigned int *ret_vcpus,
+	uint64_t *ret_memory, struct error *err);
+
 static inline void cleanup_resolved_pod(struct resolved_pod **pod)
 {
 	if (*pod)
@@ -74,10 +81,11 @@ static inline void cleanup_resolved_pod(struct resolved_pod **pod)
 #define _cleanup_resolved_pod_ _cleanup_(cleanup_resolved_pod)
 
 /*
- * The configure message for guest-init (wire/wire.h). share: the tree comes by virtio-fs.
- * NULL: out of memory.
+ * The messages for guest-init (wire/wire.h): configure, which parks the apps at their start when park is
+ * set (etc_files: see pod_tree_mount(); NULL: none); and renew, for a pod that was parked so. NULL: out of memory.
  */
-json_t *resolved_pod_configure(
-	const struct resolved_pod *pod, const char *uuid, const char *hostname, bool share);
+json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned int *etc_files,
+	const char *uuid, const char *hostname, bool park);
+json_t *resolved_pod_renew(const char *uuid, const char *hostname);
 
 #endif

@@ -34,7 +34,7 @@
 #define RELEASE_MS 5000
 /* How long the rest of the output may take to arrive after the pod's end was announced. */
 #define DRAIN_MS 5000
-/* How long a guest may take to its hello; an emulated kernel on a busy host takes a minute. */
+/* How long a guest may take to its first message; an emulated kernel on a busy host boots a minute. */
 #define BOOT_MS 600000
 /* Warnings of guest-init that are shown. */
 #define WARNINGS_MAX 100
@@ -69,7 +69,8 @@ struct supervisor {
 		size_t length, sent;
 	} outgoing; /* frames for the guest; it may take its time to read them */
 	struct app_run *apps;
-	bool configured, ended, failed;
+	bool heard; /* a message of the guest */
+	bool ended, failed;
 	int status; /* when ended */
 	struct error end_error;
 
@@ -196,7 +197,7 @@ static char *message_text(json_t *message, const char *key)
 }
 
 /* Queues a message; the loop sends it when the guest takes it. */
-static int send_message(struct supervisor *s, json_t *message)
+static int queue_message(struct supervisor *s, json_t *message)
 {
 	_cleanup_free_ char *frame = NULL;
 	size_t length;
@@ -233,31 +234,6 @@ static int message_status(json_t *message)
 	json_int_t value = json_integer_value(status);
 
 	return json_is_integer(status) && value >= 0 && value <= 255 ? (int)value : -1;
-}
-
-static int handle_hello(struct supervisor *s, json_t *message)
-{
-	_cleanup_json_ json_t *configure = NULL;
-	char hostname[64];
-	int r;
-
-	if (s->configured)
-		return protocol_error(s, "hello a second time");
-	if (json_integer_value(json_object_get(message, "version")) != WIRE_VERSION)
-		return protocol_error(s, "another version; build guest-init and appc-vm together");
-	snprintf(hostname, sizeof(hostname), "appc-%s", s->pod->uuid);
-	configure = resolved_pod_configure(s->resolved, s->pod->uuid,
-		s->options->hostname ? s->options->hostname : hostname,
-		s->options->flavour == FLAVOUR_VM);
-	if (!configure)
-		return error_set(&s->end_error, -ENOMEM, "cannot compose the configure message");
-	r = send_message(s, configure);
-	if (r < 0)
-		return error_set_errno(&s->end_error, r, "cannot configure the guest");
-	s->configured = true;
-	s->kill_at = 0;
-	mark(s, MACHINE_EVENT_INIT);
-	return 0;
 }
 
 static int handle_started(struct supervisor *s, json_t *message)
@@ -314,10 +290,12 @@ static int handle_message(struct supervisor *s, json_t *message)
 	const char *type = wire_type(message);
 	_cleanup_free_ char *text = NULL;
 
-	if (s->ended || (!s->configured && strcmp(type, "hello") && strcmp(type, "failed")))
+	if (s->ended)
 		return protocol_error(s, "a message out of its turn");
-	if (!strcmp(type, "hello"))
-		return handle_hello(s, message);
+	/* It runs: from now on it is asked before it is killed. */
+	s->heard = true;
+	if (s->stops == 0)
+		s->kill_at = 0;
 	if (!strcmp(type, "started"))
 		return handle_started(s, message);
 	if (!strcmp(type, "exited"))
@@ -474,8 +452,8 @@ static void request_stop(struct supervisor *s)
 	int64_t now = monotonic_now();
 
 	s->stops++;
-	/* Before it is configured there is nothing to stop gently. */
-	if (!s->configured || s->stops > STOPS_MAX || !message || send_message(s, message) < 0) {
+	/* Before it has said anything there is nothing to stop gently. */
+	if (!s->heard || s->stops > STOPS_MAX || !message || queue_message(s, message) < 0) {
 		s->kill_at = now;
 		return;
 	}
@@ -539,7 +517,7 @@ static int supervise_once(struct supervisor *s)
 	if (n == 0 && s->ended && !output_waits(s))
 		s->stream_ended = true;
 	if (s->kill_at && monotonic_now() >= s->kill_at)
-		return s->stops || s->configured
+		return s->stops || s->heard
 			? error_set(
 				  &s->end_error, -ETIMEDOUT, "the pod did not stop and was killed")
 			: error_set(&s->end_error, -ETIMEDOUT,
@@ -618,27 +596,22 @@ static int64_t since(int64_t start, int64_t event)
 
 static void fill_timing(const struct supervisor *s, struct pod_timing *timing)
 {
-	int64_t start = s->options->process_start, marks[MACHINE_EVENTS];
-
-	for (int i = 0; i < MACHINE_EVENTS; i++)
-		marks[i] = s->reported ? s->report.marks[i].nanoseconds : s->marks[i];
+	int64_t start = s->options->process_start;
 
 	*timing = (struct pod_timing){
 		.flavour = s->options->flavour,
 		.vcpus = s->resolved->vcpus,
 		.memory = s->resolved->memory,
-		.setup = since(start, marks[MACHINE_EVENT_RUN]),
-		.to_init = since(start, marks[MACHINE_EVENT_INIT]),
-		.to_app_exec = since(start, marks[MACHINE_EVENT_APP_EXEC]),
-		.to_output = since(start, marks[MACHINE_EVENT_OUTPUT]),
-		.total = monotonic_now() - start,
 		.resident_kib = s->reported ? s->report.resident_kib : -1,
 	};
-	for (int i = 0; i < MACHINE_EVENTS; i++)
-		timing->instructions[i] = s->report.counts_instructions &&
-				s->report.marks[i].nanoseconds
-			? s->report.marks[i].instructions
-			: -1;
+	for (int i = 0; i < MACHINE_EVENTS; i++) {
+		const struct machine_mark *mark = &s->report.marks[i];
+
+		timing->at[i] = since(start, s->reported ? mark->nanoseconds : s->marks[i]);
+		timing->instructions[i] =
+			s->report.counts_instructions && mark->nanoseconds ? mark->instructions : -1;
+	}
+	timing->at[MACHINE_EVENT_NOW] = monotonic_now() - start;
 }
 
 static int block_signals(int *ret_fd)
@@ -695,9 +668,72 @@ static int supervise(struct supervisor *s, int *ret_status, struct error *err)
 		return 0;
 	}
 	release_process(s);
+	/* Nothing has happened yet: the caller starts from elsewhere. */
+	if (s->options->template && !s->heard && s->reported && !s->report.started)
+		return error_set(err, -ESTALE, "%s", s->report.message);
 	drain_output(s);
 	r = explain_end(s, r, err);
 	record_end(s, POD_STATUS_ERROR, err->message);
+	return r;
+}
+
+void pod_default_hostname(const struct pod *pod, char *name)
+{
+	snprintf(name, POD_HOSTNAME_SIZE, "appc-%s", pod->uuid);
+}
+
+/* The frame that tells the guest what to do; it is kept in outgoing. */
+static int compose_message(
+	struct supervisor *s, const unsigned int *etc_files, struct error *err)
+{
+	char default_name[POD_HOSTNAME_SIZE];
+	const char *hostname = s->options->hostname;
+	_cleanup_json_ json_t *message = NULL;
+	int r;
+
+	pod_default_hostname(s->pod, default_name);
+	if (!hostname)
+		hostname = default_name;
+	message = s->options->apps_are_parked
+		? resolved_pod_renew(s->pod->uuid, hostname)
+		: resolved_pod_configure(s->resolved, etc_files, s->pod->uuid, hostname, false);
+	r = message ? queue_message(s, message) : -ENOMEM;
+	return r < 0 ? error_set_errno(err, r, "cannot compose the guest's instructions") : 0;
+}
+
+static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
+{
+	const struct pod_run_options *options = s->options;
+	struct machine_message message = {
+		.data = s->outgoing.data + WIRE_FRAME_HEADER_SIZE,
+		.size = s->outgoing.length - WIRE_FRAME_HEADER_SIZE,
+	};
+	struct flavour_options flavour = {
+		.tree_fd = tree_fd,
+		.lock_fd = s->pod->lock_fd,
+		.init_fd = options->init_fd,
+		.kernel_fd = options->kernel_fd,
+		.vcpus = s->resolved->vcpus,
+		.memory = s->resolved->memory,
+		.messages = &message,
+		.message_count = 1,
+		.template = options->template,
+		.kernel_messages = options->kernel_messages,
+		.extra_command_line = options->extra_command_line,
+	};
+	struct virtio_fs_export *exports = NULL;
+	int r;
+
+	r = pod_tree_exports(s->resolved, &exports, &flavour.export_count);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot list the volumes");
+	flavour.exports = exports;
+	r = flavour_start(options->flavour, &flavour, &s->process, err);
+	pod_tree_exports_free(exports, flavour.export_count);
+	/* A machine takes its message from a port, a container from its socket. */
+	if (options->flavour == FLAVOUR_VM)
+		s->outgoing.length = 0;
+	mark(s, MACHINE_EVENT_RUN);
 	return r;
 }
 
@@ -712,16 +748,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
 		.signal_fd = -1,
 	};
-	struct flavour_options flavour = {
-		.lock_fd = pod->lock_fd,
-		.init_fd = options->init_fd,
-		.kernel_fd = options->kernel_fd,
-		.vcpus = resolved->vcpus,
-		.memory = resolved->memory,
-		.kernel_messages = options->kernel_messages,
-		.extra_command_line = options->extra_command_line,
-	};
-	struct virtio_fs_export *exports = NULL;
+	unsigned int etc_files[WIRE_APPS_MAX];
 	_cleanup_close_ int tree = -1;
 	int r;
 
@@ -732,22 +759,20 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	r = block_signals(&s.signal_fd);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot take over signals");
-	r = pod_tree_exports(resolved, &exports, &flavour.export_count);
-	if (r < 0)
-		return error_set_errno(err, r, "cannot list the volumes");
-	flavour.exports = exports;
 	record_run(&s);
-	r = pod_tree_mount(pod, resolved, store, options->flavour == FLAVOUR_VM, &tree, err);
-	flavour.tree_fd = tree;
+	r = pod_tree_mount(
+		pod, resolved, store, options->flavour == FLAVOUR_VM, &tree, etc_files, err);
 	if (r == 0)
-		r = flavour_start(options->flavour, &flavour, &s.process, err);
-	mark(&s, MACHINE_EVENT_RUN);
-	pod_tree_exports_free(exports, flavour.export_count);
+		r = compose_message(&s, etc_files, err);
+	if (r == 0)
+		r = start_flavour(&s, tree, err);
 	if (r < 0) {
 		record_end(&s, POD_STATUS_ERROR, err->message);
 		return r;
 	}
 	r = supervise(&s, ret_status, err);
 	fill_timing(&s, ret_timing);
+	if (r == -ESTALE)
+		pod_tree_unmount(pod);
 	return r;
 }

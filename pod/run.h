@@ -21,26 +21,34 @@ struct pod_run_options {
 	const char *hostname; /* NULL: appc-UUID */
 	int kernel_fd;        /* virtual machines only */
 	int init_fd;
+	/* Where the machine starts from; NULL: it boots. Borrowed. */
+	const struct template *template;
+	bool apps_are_parked; /* in the template: this pod's */
 	bool kernel_messages;
 	const char *extra_command_line;
 	int64_t process_start; /* CLOCK_MONOTONIC when this command began, for the timing */
 };
 
-/* Where the time went; -1: did not happen, or cannot be counted. Times since process_start. */
+/* Where the time went; -1: did not happen, or cannot be counted. */
 struct pod_timing {
 	enum flavour flavour;
 	unsigned int vcpus;
 	uint64_t memory;
-	int64_t setup, to_init, to_app_exec, to_output, total; /* nanoseconds */
+	int64_t at[MACHINE_EVENTS]; /* nanoseconds since process_start; MACHINE_EVENT_NOW: the end */
 	int64_t instructions[MACHINE_EVENTS];
 	int64_t resident_kib;
 };
+
+/* Of a pod without one of its own; name has room for POD_HOSTNAME_SIZE. */
+#define POD_HOSTNAME_SIZE 64
+void pod_default_hostname(const struct pod *pod, char *name);
 
 /*
  * Runs the pod to its end. *ret_status is the status that the pod ends with: the first failed app's, or
  * 0. A negative return: the pod did not end by itself; the message says how it did. The pod must be
  * running (pod_start()) and this process in a mount namespace of its own
- * (pod_tree_enter_namespace()).
+ * (pod_tree_enter_namespace()). -ESTALE: the machine could not start from the template, and nothing has
+ * happened yet; to be called again without one.
  */
 int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *store,
 	const struct pod_run_options *options, int *ret_status, struct pod_timing *ret_timing,

@@ -3,6 +3,8 @@
 #include "pod/tree.h"
 
 #include "base/file.h"
+#include "base/log.h"
+#include "wire/wire.h"
 
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -105,10 +107,50 @@ static int copy_root_attributes(int lower, int upper)
 	return 0;
 }
 
-static int mount_app(const struct pod *pod, const struct resolved_app *app, struct store *store,
-	int tree, unsigned long flags, struct error *err)
+/*
+ * Host name and machine id are the pod's where the image has such files at all; so are the hosts where it
+ * has none, in an empty file.
+ */
+static unsigned int create_etc_files(int root, int lower)
 {
-	_cleanup_close_ int lower = -1, upper = -1, work = -1;
+	_cleanup_close_ int etc = directory_open(root, "etc");
+	unsigned int files = 0;
+	struct stat st;
+
+	if (etc < 0)
+		return 0;
+	/* A pod that goes on from what an earlier one had written has the empty file already. */
+	if (fstatat(lower, "etc/hosts", &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&
+		(mknodat(etc, wire_etc_names[WIRE_ETC_HOSTS], S_IFREG | 0644, 0) == 0 ||
+			errno == EEXIST))
+		files |= 1u << WIRE_ETC_HOSTS;
+	for (unsigned int i = WIRE_ETC_HOSTNAME; i < WIRE_ETC_FILES; i++)
+		if (fstatat(etc, wire_etc_names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			S_ISREG(st.st_mode))
+			files |= 1u << i;
+	if (symlinkat("../proc/self/mounts", etc, "mtab") < 0 && errno != EEXIST)
+		log_debug("cannot make /etc/mtab: %s", strerror(errno));
+	return files;
+}
+
+/*
+ * What guest-init mounts on in every root filesystem: to make it here costs next to nothing. Only
+ * where nothing stands in the way; what an image has made a link is guest-init's to follow.
+ */
+static unsigned int create_mount_points(int root, int lower)
+{
+	static const char *const directories[] = {"proc", "sys", "dev", "etc"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
+		if (mkdirat(root, directories[i], 0755) < 0 && errno != EEXIST)
+			log_debug("cannot make /%s: %s", directories[i], strerror(errno));
+	return create_etc_files(root, lower);
+}
+
+static int mount_app(const struct pod *pod, const struct resolved_app *app, struct store *store,
+	int tree, unsigned long flags, unsigned int *ret_etc_files, struct error *err)
+{
+	_cleanup_close_ int lower = -1, upper = -1, work = -1, root = -1;
 	char path[PATH_MAX], target[PATH_MAX + 64], options[512];
 	int r;
 
@@ -137,6 +179,11 @@ static int mount_app(const struct pod *pod, const struct resolved_app *app, stru
 	if (mount("overlay", target, "overlay", flags, options) < 0)
 		return error_set_errno(
 			err, -errno, "app \"%s\": cannot mount its root filesystem", app->name);
+	root = directory_open(tree, path);
+	if (root < 0)
+		return error_set_errno(
+			err, root, "app \"%s\": cannot open its root filesystem", app->name);
+	*ret_etc_files = create_mount_points(root, lower);
 	return 0;
 }
 
@@ -203,7 +250,7 @@ int pod_tree_enter_namespace(struct error *err)
 }
 
 int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
-	bool for_vm, int *ret_fd, struct error *err)
+	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err)
 {
 	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
 	uint64_t attributes = for_vm ? MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
@@ -224,7 +271,7 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	if (r < 0)
 		return error_set_errno(err, r, "cannot write the pod's tree");
 	for (size_t i = 0; i < resolved->app_count; i++) {
-		r = mount_app(pod, &resolved->apps[i], store, tree, flags, err);
+		r = mount_app(pod, &resolved->apps[i], store, tree, flags, &ret_etc_files[i], err);
 		if (r < 0)
 			return r;
 	}
@@ -235,6 +282,15 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	}
 	*ret_fd = TAKE_FD(tree);
 	return 0;
+}
+
+void pod_tree_unmount(const struct pod *pod)
+{
+	char target[64];
+
+	snprintf(target, sizeof(target), "/proc/self/fd/%d/" TREE_NAME, pod->fd);
+	if (umount2(target, MNT_DETACH) < 0)
+		log_warning("cannot unmount the tree of pod %s: %s", pod->uuid, strerror(errno));
 }
 
 int pod_tree_exports(

@@ -24,11 +24,15 @@ int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 int pod_tree_enter_namespace(struct error *err);
 
 /*
- * Mounts the tree. *ret_fd is its root. for_vm: the host itself never runs or trusts what is in the
+ * Mounts the tree. *ret_fd is its root; ret_etc_files has one mask of enum wire_etc_file for each app: those
+ * that are to be covered. for_vm: the host itself never runs or trusts what is in the
  * tree, so devices, set-user-id programs and execution are off.
  */
 int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
-	bool for_vm, int *ret_fd, struct error *err);
+	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err);
+
+/* Takes the tree away again; for a process that goes on without the pod. */
+void pod_tree_unmount(const struct pod *pod);
 
 /* How the file server is to treat the volumes. The caller frees *ret with pod_tree_exports_free(). */
 int pod_tree_exports(

@@ -4,7 +4,7 @@
 
 #include "store/archive.h"
 #include "store/layout.h"
-#include "store/sha512.h"
+#include "base/sha512.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -20,7 +20,7 @@
 #include "store/archive.h"
 #include "store/gzip.h"
 #include "store/name-tree.h"
-#include "store/sha512.h"
+#include "base/sha512.h"
 #include "store/temporary.h"
 
 #include <archive.h>

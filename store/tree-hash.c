@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "store/archive.h"
 #include "store/layout.h"
-#include "store/sha512.h"
+#include "base/sha512.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -4,6 +4,7 @@
 #
 #   tests/deps.sh          installs (as root), or prints the one command that would (otherwise)
 #   tests/deps.sh --list   prints the packages, one a line
+#   tests/deps.sh --bench  the same as without, for what make bench needs beside them
 #
 # Nothing is started and nothing is configured. KERNEL_SRC=... (see kernel-config/build.sh) takes the
 # place of linux-source-6.12.
@@ -43,6 +44,16 @@ packages=(
 	# make lint
 	clang-format clang-tidy cppcheck shellcheck
 )
+# make bench: whom we are compared with, and what draws the plots.
+bench_packages=(
+	crun runc
+	qemu-system-x86 # with virtiofsd
+	gnuplot-nox
+	busybox-static git procps
+)
+if [ "${1:-}" = --bench ]; then
+	packages=("${bench_packages[@]}")
+fi
 if [ -n "${KERNEL_SRC:-}" ]; then
 	for index in "${!packages[@]}"; do
 		[ "${packages[index]}" != linux-source-6.12 ] || unset "packages[index]"

@@ -20,6 +20,9 @@ logs=build/test-logs
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0
 
+# Templates are kept outside the checkout, as kernels are: a machine boots once for each build and size.
+export APPC_VM_TEMPLATES=${APPC_VM_TEMPLATES:-${XDG_CACHE_HOME:-$HOME/.cache}/appc-vm/templates}
+
 # Sanitizers: the first finding ends the program, in a way that no test can take for an exit status
 # of its own.
 export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:strict_string_checks=1
@@ -138,7 +141,7 @@ container()
 
 vm()
 {
-	functional vm pod volumes debian machine failure
+	functional vm template pod volumes debian clones warm machine failure
 }
 
 started=$SECONDS

@@ -293,6 +293,62 @@ static void console_reset(struct virtio_device *device)
 	}
 }
 
+/*
+ * Parking. A chain that waits for bytes of the socket goes back into its queue, in the restored console;
+ * the driver will not notify us of it again, so the socket is watched from the start. Output that the
+ * socket had no room for cannot be told: the bytes may have left in part. Whether anything was written
+ * to a port is not the guest's state but this machine's.
+ */
+static int console_save(
+	struct virtio_device *device, struct state_writer *writer, struct error *err)
+{
+	struct virtio_console *console = console_of(device);
+
+	state_put_u32(writer, CONSOLE_PORTS);
+	for (unsigned int i = 1; i < CONSOLE_PORTS; i++) {
+		const struct port *port = &console->ports[i];
+
+		if (port->transmit.held)
+			return error_set(
+				err, -EBUSY, "console port %u: output still waits to be taken", i);
+		state_put_u32(writer, port->ready);
+		state_put_u32(writer, port->receive.held);
+	}
+	state_put_bytes(
+		writer, console->pending, console->pending_count * sizeof(console->pending[0]));
+	return 0;
+}
+
+static int console_restore(
+	struct virtio_device *device, struct state_reader *reader, struct error *err)
+{
+	struct virtio_console *console = console_of(device);
+	uint32_t ports = state_get_u32(reader);
+	const void *pending;
+	size_t size;
+
+	for (unsigned int i = 1; ports == CONSOLE_PORTS && i < CONSOLE_PORTS; i++) {
+		struct virtqueue *queue = &device->queues[QUEUE_RECEIVE(i)];
+		uint32_t ready = state_get_u32(reader), held = state_get_u32(reader);
+
+		if (ready > 1 || held > 1 || (held && !queue->ready))
+			return error_set(
+				err, -EBADMSG, "saved state: console port %u cannot be so", i);
+		console->ports[i].ready = ready;
+		if (held)
+			virtqueue_unpop(queue);
+		if (queue->ready)
+			console->options.arm(console->options.context, i, POLLIN);
+	}
+	size = state_get_bytes(reader, sizeof(console->pending), &pending);
+	if (reader->error || ports != CONSOLE_PORTS || size % sizeof(console->pending[0]))
+		return error_set(err, -EBADMSG, "saved state: the console's is damaged");
+	if (size > 0)
+		memcpy(console->pending, pending, size);
+	console->pending_count = size / sizeof(console->pending[0]);
+	return 0;
+}
+
 static void console_read_config(
 	struct virtio_device *device, size_t offset, void *data, size_t length)
 {
@@ -306,6 +362,8 @@ static const struct virtio_operations console_operations = {
 	.notify = console_notify,
 	.reset = console_reset,
 	.read_config = console_read_config,
+	.save = console_save,
+	.restore = console_restore,
 };
 
 int virtio_console_create(const struct guest_memory *memory,

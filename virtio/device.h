@@ -10,6 +10,8 @@
 #ifndef APPC_VIRTIO_DEVICE_H
 #define APPC_VIRTIO_DEVICE_H
 
+#include "base/error.h"
+#include "base/state.h"
 #include "virtio/queue.h"
 
 #include <pthread.h>
@@ -43,6 +45,19 @@ struct virtio_operations {
 	/* The driver wrote configuration space; NULL: writes are ignored. */
 	void (*write_config)(
 		struct virtio_device *device, size_t offset, const void *data, size_t length);
+	/*
+	 * Parking: puts the device's own state into the open section; the transport has put its
+	 * registers and queues there. Every vCPU stands still, no request is in flight. -EBUSY with a
+	 * message where the state cannot be told honestly. NULL: there is no state of its own.
+	 */
+	int (*save)(struct virtio_device *device, struct state_writer *writer, struct error *err);
+	/*
+	 * The opposite, in a device just created whose queues stand already. Nothing in the state
+	 * is trusted. -EBADMSG, or -errno of what could not be had again, with a message: the
+	 * device is of no use then. NULL as for save.
+	 */
+	int (*restore)(
+		struct virtio_device *device, struct state_reader *reader, struct error *err);
 };
 
 struct virtio_device {

@@ -275,3 +275,127 @@ void virtio_mmio_write(struct virtio_mmio *mmio, uint64_t offset, const void *da
 	}
 	pthread_mutex_unlock(&device->lock);
 }
+
+/* ---- parking */
+
+#define MMIO_STATE_TAG     STATE_TAG('V', 'D', 'E', 'V')
+#define MMIO_STATE_VERSION 1
+
+static void mmio_put(
+	const struct virtio_mmio *mmio, const struct state_writer *own, struct state_writer *writer)
+{
+	const struct virtio_device *device = mmio->device;
+
+	state_begin(writer, MMIO_STATE_TAG, MMIO_STATE_VERSION);
+	state_put_u32(writer, device->id);
+	state_put_u32(writer, device->queue_count);
+	state_put_u32(writer, mmio->status);
+	state_put_u32(writer, mmio->interrupt_status);
+	state_put_u32(writer, mmio->generation);
+	state_put_u32(writer, mmio->device_features_select);
+	state_put_u32(writer, mmio->driver_features_select);
+	state_put_u32(writer, mmio->queue_select);
+	state_put_u64(writer, device->driver_features);
+	for (unsigned int i = 0; i < device->queue_count; i++)
+		virtqueue_save(&device->queues[i], writer);
+	state_put(writer, own->data, own->length);
+	state_end(writer);
+}
+
+int virtio_mmio_save(struct virtio_mmio *mmio, struct state_writer *writer, struct error *err)
+{
+	struct virtio_device *device = mmio->device;
+	struct state_writer own = {0};
+	int r = 0;
+
+	/*
+	 * The device first, put aside: it may complete requests that were in flight, which shows in
+	 * registers and queues. These come first in the section, since they must stand before it.
+	 */
+	pthread_mutex_lock(&device->lock);
+	if (device->operations->save)
+		r = device->operations->save(device, &own, err);
+	if (r == 0 && own.error)
+		r = error_set_errno(err, own.error, "cannot save virtio device %u", device->id);
+	if (r == 0)
+		mmio_put(mmio, &own, writer);
+	pthread_mutex_unlock(&device->lock);
+	state_writer_done(&own);
+	return r;
+}
+
+/* Registers that a driver's initialisation cannot lead to are refused (section 3.1.1). */
+static bool mmio_registers_are_possible(const struct virtio_mmio *mmio)
+{
+	const struct virtio_device *device = mmio->device;
+
+	if (mmio->status > 0xff ||
+		mmio->interrupt_status &
+			~(uint32_t)(VIRTIO_INTERRUPT_QUEUE | VIRTIO_INTERRUPT_CONFIG))
+		return false;
+	if (!(mmio->status & VIRTIO_CONFIG_S_FEATURES_OK))
+		return !(mmio->status & VIRTIO_CONFIG_S_DRIVER_OK);
+	return !(device->driver_features & ~offered_features(device)) &&
+		device->driver_features & VIRTIO_FEATURE(VIRTIO_F_VERSION_1);
+}
+
+static int mmio_get_queues(struct virtio_mmio *mmio, struct state_reader *reader)
+{
+	struct virtio_device *device = mmio->device;
+	int r = 0;
+
+	for (unsigned int i = 0; i < device->queue_count && r == 0; i++) {
+		struct virtqueue *queue = &device->queues[i];
+
+		queue->event_index = device->driver_features & VIRTIO_FEATURE(VIRTIO_F_EVENT_IDX);
+		queue->indirect = device->driver_features & VIRTIO_FEATURE(VIRTIO_F_INDIRECT_DESC);
+		r = virtqueue_restore(queue, reader);
+		if (queue->ready && !(mmio->status & VIRTIO_CONFIG_S_FEATURES_OK))
+			r = -EBADMSG;
+	}
+	return r;
+}
+
+static int mmio_get(struct virtio_mmio *mmio, struct state_reader *reader, struct error *err)
+{
+	struct virtio_device *device = mmio->device;
+	uint32_t id = state_get_u32(reader), queue_count = state_get_u32(reader);
+	int r = 0;
+
+	if (id != device->id || queue_count != device->queue_count)
+		return error_set(err, -EBADMSG,
+			"saved state: virtio device %u with %u queues where device %u with %u is "
+			"expected",
+			id, queue_count, device->id, device->queue_count);
+	mmio->status = state_get_u32(reader);
+	mmio->interrupt_status = state_get_u32(reader);
+	mmio->generation = state_get_u32(reader);
+	mmio->device_features_select = state_get_u32(reader);
+	mmio->driver_features_select = state_get_u32(reader);
+	mmio->queue_select = state_get_u32(reader);
+	device->driver_features = state_get_u64(reader);
+	if (!mmio_registers_are_possible(mmio) || mmio_get_queues(mmio, reader) < 0)
+		return error_set(err, -EBADMSG,
+			"saved state: virtio device %u has registers or queues that cannot be",
+			device->id);
+	device->running = mmio->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+		!(mmio->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	if (device->operations->restore)
+		r = device->operations->restore(device, reader, err);
+	return r;
+}
+
+int virtio_mmio_restore(struct virtio_mmio *mmio, struct state_reader *reader, struct error *err)
+{
+	int r;
+
+	r = state_open(reader, MMIO_STATE_TAG, MMIO_STATE_VERSION, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&mmio->device->lock);
+	r = mmio_get(mmio, reader, err);
+	if (r < 0)
+		mmio_reset(mmio);
+	pthread_mutex_unlock(&mmio->device->lock);
+	return r < 0 ? r : state_close(reader, err);
+}

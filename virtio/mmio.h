@@ -31,4 +31,12 @@ void virtio_mmio_attach(struct virtio_mmio *mmio, struct virtio_device *device,
 void virtio_mmio_read(struct virtio_mmio *mmio, uint64_t offset, void *data, size_t length);
 void virtio_mmio_write(struct virtio_mmio *mmio, uint64_t offset, const void *data, size_t length);
 
+/*
+ * Parking: one section with registers, queues and the device's own state; and back, into a device that was
+ * created with the same options. While no vCPU runs. Errors with a message, as in struct
+ * virtio_operations.
+ */
+int virtio_mmio_save(struct virtio_mmio *mmio, struct state_writer *writer, struct error *err);
+int virtio_mmio_restore(struct virtio_mmio *mmio, struct state_reader *reader, struct error *err);
+
 #endif

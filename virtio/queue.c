@@ -78,6 +78,44 @@ int virtqueue_start(struct virtqueue *queue)
 	return 0;
 }
 
+void virtqueue_save(const struct virtqueue *queue, struct state_writer *writer)
+{
+	state_put_u64(writer, queue->descriptors);
+	state_put_u64(writer, queue->available);
+	state_put_u64(writer, queue->used);
+	state_put_u32(writer, queue->size);
+	state_put_u32(writer, queue->ready);
+	state_put_u32(writer, queue->next_available);
+	state_put_u32(writer, queue->next_used);
+	state_put_u32(writer, queue->signalled_used);
+}
+
+int virtqueue_restore(struct virtqueue *queue, struct state_reader *reader)
+{
+	uint32_t ready, next_available, next_used, signalled_used;
+
+	queue->descriptors = state_get_u64(reader);
+	queue->available = state_get_u64(reader);
+	queue->used = state_get_u64(reader);
+	queue->size = state_get_u32(reader);
+	ready = state_get_u32(reader);
+	next_available = state_get_u32(reader);
+	next_used = state_get_u32(reader);
+	signalled_used = state_get_u32(reader);
+	if (reader->error || ready > 1 || next_available > UINT16_MAX || next_used > UINT16_MAX ||
+		signalled_used > UINT16_MAX)
+		return -EBADMSG;
+	if (!ready)
+		return 0;
+	if (virtqueue_start(queue) < 0)
+		return -EBADMSG;
+	/* Any index is as good as another: where it does not fit the ring, popping finds out. */
+	queue->next_available = (uint16_t)next_available;
+	queue->next_used = (uint16_t)next_used;
+	queue->signalled_used = (uint16_t)signalled_used;
+	return 0;
+}
+
 void virtqueue_reset(struct virtqueue *queue)
 {
 	*queue = (struct virtqueue){.memory = queue->memory};
@@ -186,6 +224,11 @@ int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain)
 		index = descriptor.next;
 	}
 	return -EBADMSG;
+}
+
+void virtqueue_unpop(struct virtqueue *queue)
+{
+	queue->next_available--;
 }
 
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)

@@ -13,6 +13,7 @@
 #ifndef APPC_VIRTIO_QUEUE_H
 #define APPC_VIRTIO_QUEUE_H
 
+#include "base/state.h"
 #include "virtio/guest_memory.h"
 
 #include <stdbool.h>
@@ -52,6 +53,13 @@ struct virtqueue_chain {
  */
 int virtqueue_start(struct virtqueue *queue);
 
+/*
+ * Parking: where the rings are and how far they are served; and back. The two negotiated features are
+ * the caller's to set before. -EBADMSG: no queue that a driver could have set up.
+ */
+void virtqueue_save(const struct virtqueue *queue, struct state_writer *writer);
+int virtqueue_restore(struct virtqueue *queue, struct state_reader *reader);
+
 /* Forgets all state but the memory pointer, as after a device reset. */
 void virtqueue_reset(struct virtqueue *queue);
 
@@ -60,6 +68,9 @@ void virtqueue_reset(struct virtqueue *queue);
  * rules.
  */
 int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain);
+
+/* Puts the chain that was popped last back, unanswered: it is the next to be popped. */
+void virtqueue_unpop(struct virtqueue *queue);
 
 /*
  * How many chains wait in the available ring: 0 to size, or -EBADMSG.

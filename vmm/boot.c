@@ -33,7 +33,7 @@
  */
 #define COMMAND_LINE_EMULATED                                                                    \
 	" appc.emulated_ring0=1 mitigations=off noxsave clearcpuid=rdrand,popcnt,movbe,aes,avx " \
-	"clocksource=kvm-clock"
+	"clocksource=kvm-clock tsc=nowatchdog"
 #define COMMAND_LINE_ONE_VCPU " noreplace-smp"
 
 /* Reads exactly length bytes at offset, or fails. */

@@ -103,17 +103,15 @@ static void write_interrupt_controllers(struct writer *writer)
 	end(writer);
 }
 
-static void write_device(struct writer *writer, unsigned int index)
+/* One page of registers and one interrupt line. */
+static void write_device(struct writer *writer, const char *kind, const char *compatible,
+	uint64_t address, uint32_t line)
 {
-	fdt32_t interrupt[] = {
-		cpu_to_fdt32(LAYOUT_FIRST_LINE + index),
-		cpu_to_fdt32(INTERRUPT_RISING_EDGE),
-	};
-	uint64_t address = LAYOUT_DEVICES + (uint64_t)index * VIRTIO_MMIO_SIZE;
+	fdt32_t interrupt[] = {cpu_to_fdt32(line), cpu_to_fdt32(INTERRUPT_RISING_EDGE)};
 
-	begin_at(writer, "virtio", address);
-	string(writer, "compatible", "virtio,mmio");
-	range(writer, address, VIRTIO_MMIO_SIZE);
+	begin_at(writer, kind, address);
+	string(writer, "compatible", compatible);
+	range(writer, address, 0x1000);
 	check(writer, fdt_property(writer->fdt, "interrupts", interrupt, sizeof(interrupt)));
 	end(writer);
 }
@@ -138,7 +136,10 @@ int device_tree_write(
 	flag(&writer, "ranges");
 	write_interrupt_controllers(&writer);
 	for (unsigned int i = 0; i < devices; i++)
-		write_device(&writer, i);
+		write_device(&writer, "virtio", "virtio,mmio",
+			LAYOUT_DEVICES + (uint64_t)i * VIRTIO_MMIO_SIZE, LAYOUT_FIRST_LINE + i);
+	write_device(&writer, "rng", "microsoft,vmgenid", LAYOUT_GENERATION,
+		LAYOUT_GENERATION_LINE(devices));
 	end(&writer);
 	end(&writer);
 	check(&writer, fdt_finish(buffer));

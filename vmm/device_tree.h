@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The flattened device tree: CPUs, interrupt controllers, and the virtio-mmio devices. */
+/*
+ * The flattened device tree: CPUs, interrupt controllers, the virtio-mmio devices, and the machine's
+ * generation (vmm/generation.h).
+ */
 #ifndef APPC_VMM_DEVICE_TREE_H
 #define APPC_VMM_DEVICE_TREE_H
 

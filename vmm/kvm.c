@@ -33,6 +33,15 @@
 	(1u << KVM_FEATURE_PV_UNHALT | 1u << KVM_FEATURE_PV_SEND_IPI | \
 		1u << KVM_FEATURE_PV_SCHED_YIELD)
 
+/*
+ * Page faults of the host that the guest is told of, so that it may run another task meanwhile. That costs
+ * its kernel more than the fault takes; and a machine that goes on from saved state begins with an
+ * interrupt that wakes whoever waits for such a page.
+ */
+#define ASYNCHRONOUS_FAULT_FEATURES                                       \
+	(1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_VMEXIT | \
+		1u << KVM_FEATURE_ASYNC_PF_INT)
+
 struct cpuid {
 	struct kvm_cpuid2 header;
 	struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
@@ -57,8 +66,7 @@ int vm_create(unsigned int vcpus, struct vm *ret, struct error *err)
 		vm.vm_fd = ioctl(vm.kvm_fd, KVM_CREATE_VM, 0);
 	while (vm.vm_fd < 0 && errno == EINTR);
 	size = ioctl(vm.kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (vm.vm_fd < 0 || size < 0 || ioctl(vm.vm_fd, KVM_SET_TSS_ADDR, TSS_ADDRESS) < 0 ||
-		ioctl(vm.vm_fd, KVM_CREATE_IRQCHIP, 0) < 0) {
+	if (vm.vm_fd < 0 || size < 0) {
 		int r = -errno;
 
 		vm_destroy(&vm);
@@ -75,21 +83,27 @@ void vm_destroy(struct vm *vm)
 	cleanup_close(&vm->kvm_fd);
 }
 
-int vm_set_memory(struct vm *vm, const struct guest_memory *memory, struct error *err)
+int vm_add_memory(struct vm *vm, uint64_t start, uint64_t size, void *host, struct error *err)
 {
-	for (size_t i = 0; i < memory->count; i++) {
-		struct kvm_userspace_memory_region region = {
-			.slot = (uint32_t)i,
-			.guest_phys_addr = memory->regions[i].start,
-			.memory_size = memory->regions[i].size,
-			.userspace_addr = (uintptr_t)memory->regions[i].host,
-		};
+	struct kvm_userspace_memory_region region = {
+		.slot = vm->slots,
+		.guest_phys_addr = start,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)host,
+	};
 
-		if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-			return error_set_errno(err, -errno,
-				"cannot give the VM %" PRIu64 " bytes of memory",
-				memory->regions[i].size);
-	}
+	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
+		return error_set_errno(
+			err, -errno, "cannot give the VM %" PRIu64 " bytes of memory", size);
+	vm->slots++;
+	return 0;
+}
+
+int vm_create_interrupt_controllers(struct vm *vm, struct error *err)
+{
+	if (ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, TSS_ADDRESS) < 0 ||
+		ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
+		return error_set_errno(err, -errno, "cannot create the interrupt controllers");
 	return 0;
 }
 
@@ -99,6 +113,30 @@ int vm_set_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err)
 
 	if (ioctl(vm->vm_fd, KVM_IRQFD, &irqfd) < 0)
 		return error_set_errno(err, -errno, "cannot join interrupt line %u", line);
+	return 0;
+}
+
+int vm_clear_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err)
+{
+	struct kvm_irqfd irqfd = {
+		.fd = (uint32_t)event_fd,
+		.gsi = line,
+		.flags = KVM_IRQFD_FLAG_DEASSIGN,
+	};
+
+	if (ioctl(vm->vm_fd, KVM_IRQFD, &irqfd) < 0)
+		return error_set_errno(err, -errno, "cannot part interrupt line %u", line);
+	return 0;
+}
+
+int vm_raise_line(struct vm *vm, uint32_t line, struct error *err)
+{
+	for (uint32_t level = 2; level-- > 0;) {
+		struct kvm_irq_level edge = {.irq = line, .level = level};
+
+		if (ioctl(vm->vm_fd, KVM_IRQ_LINE, &edge) < 0)
+			return error_set_errno(err, -errno, "cannot raise interrupt line %u", line);
+	}
 	return 0;
 }
 
@@ -218,7 +256,7 @@ static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 				entry->ecx &= ~CPUID_1_ECX_CX16;
 		}
 		if (vm->emulated && entry->function == KVM_CPUID_FEATURES)
-			entry->eax &= ~HYPERCALL_FEATURES;
+			entry->eax &= ~(HYPERCALL_FEATURES | ASYNCHRONOUS_FAULT_FEATURES);
 		/*
 		 * Leaf 7 brings fast string operations, which the emulator takes byte by byte, and
 		 * SMAP, whose CLAC it lacks; single bits of it cannot be hidden, the whole leaf can.
@@ -230,6 +268,13 @@ static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 	cpuid.header.nent = kept;
 	cpuid_add_core_level(&cpuid, 0xb, vcpu->id, vm->vcpus);
 	cpuid_add_core_level(&cpuid, 0x1f, vcpu->id, vm->vcpus);
+	if (vcpu->id == 0) {
+		struct sha512 digest;
+
+		sha512_init(&digest);
+		sha512_update(&digest, cpuid.entries, cpuid.header.nent * sizeof(cpuid.entries[0]));
+		sha512_final(&digest, vm->cpuid_digest);
+	}
 	return ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid) < 0 ? -errno : 0;
 }
 
@@ -318,7 +363,9 @@ int kvm_probe(struct kvm_facts *ret, struct error *err)
 	r = vm_create(1, &vm, err);
 	if (r < 0)
 		return r;
-	r = vcpu_create(&vm, 0, &vcpu, err);
+	r = vm_create_interrupt_controllers(&vm, err);
+	if (r == 0)
+		r = vcpu_create(&vm, 0, &vcpu, err);
 	if (r == 0) {
 		ret->emulated = vm.emulated;
 		ret->counts_instructions = vm.emulated && vcpu.instructions_offset >= 0;

@@ -19,10 +19,13 @@
 #define LAYOUT_RAM_HOLE 0xc0000000ull
 #define LAYOUT_RAM_HIGH 0x100000000ull
 
-/* Devices: one page each, interrupt lines from LAYOUT_FIRST_LINE up. */
+/* Devices: one page each, interrupt lines from LAYOUT_FIRST_LINE up; the IOAPIC has 24. */
 #define LAYOUT_DEVICES    0xd0000000ull
 #define LAYOUT_FIRST_LINE 5u
-#define LAYOUT_IOAPIC     0xfec00000u
-#define LAYOUT_LAPIC      0xfee00000u
+/* The virtual machine's generation: one page below them, the interrupt line above theirs. */
+#define LAYOUT_GENERATION               0xcffff000ull
+#define LAYOUT_GENERATION_LINE(devices) (LAYOUT_FIRST_LINE + (devices))
+#define LAYOUT_IOAPIC                   0xfec00000u
+#define LAYOUT_LAPIC                    0xfee00000u
 
 #endif

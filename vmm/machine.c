@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * machine.c: puts a VM together and runs it.
+ * machine.c: puts a VM together, runs it, parks it and makes it go on.
  *
  * Theory of operation: each vCPU has a thread that loops on KVM_RUN and serves the exits: device
  * registers (a notified queue is served inside that very exit), the boot console, and the ways in which
  * a guest can die. The thread that calls machine_run() is the event loop: it feeds the console
  * ports from their sockets and delivers completed file requests. Whoever finds that the machine
  * cannot go on says how it ended (once, machine_end()), and the loop stops; the vCPU threads are then
- * taken out of KVM_RUN by immediate_exit and a signal.
+ * taken out of KVM_RUN by immediate_exit and a signal. A machine that is to be parked ends in the same
+ * way, and when no thread but the caller's is left, its state is saved.
  *
  * #syscalls: ioctl tgkill futex exit
  */
@@ -16,14 +17,19 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "virtio/balloon.h"
 #include "virtio/console.h"
 #include "virtio/mmio.h"
 #include "virtio/rng.h"
 #include "vmm/boot.h"
 #include "vmm/boot_console.h"
+#include "vmm/cpu_state.h"
+#include "vmm/generation.h"
 #include "vmm/kvm.h"
 #include "vmm/layout.h"
 #include "vmm/loop.h"
+#include "vmm/message_port.h"
+#include "vmm/ram.h"
 #include "wire/wire.h"
 
 #include <fcntl.h>
@@ -35,7 +41,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <time.h>
 
 /* Resets: the keyboard controller's command port and the command that pulses the reset line. */
@@ -46,9 +51,15 @@
 #define INODES_MAX  (256u << 10)
 #define HANDLES_MAX (64u << 10)
 
+/*
+ * Where each guest kernel instruction is emulated, a page that is read ahead and never used costs as much
+ * as one that is.
+ */
+#define READAHEAD_EMULATED (64u << 10)
+
 #define VCPU_KICK_SIGNAL SIGUSR1
 
-enum { DEVICE_CONSOLE, DEVICE_FS, DEVICE_RNG, DEVICES };
+enum { DEVICE_CONSOLE, DEVICE_FS, DEVICE_RNG, DEVICE_BALLOON, DEVICES };
 
 struct machine_vcpu {
 	struct machine *machine;
@@ -60,20 +71,29 @@ struct machine_vcpu {
 struct machine {
 	struct vm vm;
 	struct guest_memory memory;
+	struct generation generation;
 	struct machine_vcpu vcpus[MACHINE_VCPUS_MAX];
 	unsigned int vcpu_count;
 
 	struct virtio_console *console;
 	struct virtio_fs *fs;
 	struct virtio_rng rng;
+	struct virtio_balloon balloon;
 	struct virtio_mmio mmio[DEVICES];
 	int lines[DEVICES]; /* eventfds of the interrupt lines */
 	struct boot_console boot_console;
+	struct message_port messages;
 
 	struct loop loop;
 	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source;
 	int release_fd; /* the control socket once more, watched for its other end's shutdown */
 	int smaps_fd;   /* /proc/self/smaps, from before the jail */
+
+	int memory_fd;  /* what RAM was mapped from, borrowed; -1: the machine was booted */
+	int park_fd;    /* where RAM goes, borrowed; -1: the machine is not to be parked */
+	int pagemap_fd; /* /proc/self/pagemap, from before the jail */
+	void *state;    /* after the machine was parked */
+	size_t state_size;
 
 	atomic_bool stopping;
 	pthread_mutex_t lock; /* protects all below */
@@ -169,7 +189,7 @@ int64_t machine_resident_kib(const struct machine *machine)
 	return sum;
 }
 
-/* The first call decides how the machine ended. */
+/* The first call decides how the machine ended; but a machine that fails while it stops was not parked. */
 static void machine_end(struct machine *machine, enum machine_end end, const char *format, ...)
 	_printf_(3, 4);
 
@@ -178,7 +198,9 @@ static void machine_end(struct machine *machine, enum machine_end end, const cha
 	va_list arguments;
 
 	pthread_mutex_lock(&machine->lock);
-	if (!machine->ended) {
+	if (!machine->ended ||
+		(machine->end == MACHINE_END_PARKED &&
+			(end == MACHINE_END_RESET || end == MACHINE_END_FAILED))) {
 		machine->ended = true;
 		machine->end = end;
 		va_start(arguments, format);
@@ -233,12 +255,44 @@ static void machine_guest_reset(struct machine *machine, const char *how)
 		machine_end(machine, MACHINE_END_RESET, "the guest %s without a word", how);
 }
 
+/*
+ * The guest may be parked here. The vCPU that says so must not execute another instruction: it completes
+ * this one and leaves KVM_RUN (vcpu_thread()), as do the others where they happen to be.
+ */
+static void machine_parking_place(struct machine *machine)
+{
+	machine_record(machine, MACHINE_EVENT_READY);
+	if (machine->park_fd >= 0 && message_port_is_empty(&machine->messages))
+		machine_end(machine, MACHINE_END_PARKED, "parked");
+}
+
 static void machine_phase(struct machine *machine, uint8_t phase)
 {
-	if (phase == WIRE_PHASE_INIT)
-		machine_record(machine, MACHINE_EVENT_INIT);
-	else if (phase == WIRE_PHASE_APP_EXEC)
-		machine_record(machine, MACHINE_EVENT_APP_EXEC);
+	static const enum machine_event events[] = {
+		[WIRE_PHASE_INIT] = MACHINE_EVENT_INIT,
+		[WIRE_PHASE_APP_EXEC] = MACHINE_EVENT_APP_EXEC,
+		[WIRE_PHASE_PARK] = MACHINE_EVENT_READY,
+		[WIRE_PHASE_CONFIGURED] = MACHINE_EVENT_CONFIGURED,
+		[WIRE_PHASE_TREE] = MACHINE_EVENT_TREE,
+	};
+
+	if (phase == WIRE_PHASE_PARK)
+		machine_parking_place(machine);
+	else if (phase >= WIRE_PHASE_INIT && phase < ARRAY_SIZE(events))
+		machine_record(machine, events[phase]);
+}
+
+/* Only all bytes at once are one time. */
+static void clock_port_read(uint8_t *data, size_t size, size_t count)
+{
+	struct timespec now;
+	uint64_t nanoseconds;
+
+	memset(data, 0xff, size * count);
+	clock_gettime(CLOCK_REALTIME, &now);
+	nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	if (size == 1 && count == sizeof(nanoseconds))
+		memcpy(data, &nanoseconds, sizeof(nanoseconds));
 }
 
 static void serve_port(struct machine *machine, struct kvm_run *run)
@@ -248,6 +302,14 @@ static void serve_port(struct machine *machine, struct kvm_run *run)
 	bool is_console = port >= BOOT_CONSOLE_PORT &&
 		port < BOOT_CONSOLE_PORT + BOOT_CONSOLE_PORTS && run->io.size == 1;
 
+	if (port == WIRE_MESSAGE_PORT && run->io.direction == KVM_EXIT_IO_IN) {
+		message_port_read(&machine->messages, data, run->io.size, run->io.count);
+		return;
+	}
+	if (port == WIRE_CLOCK_PORT && run->io.direction == KVM_EXIT_IO_IN) {
+		clock_port_read(data, run->io.size, run->io.count);
+		return;
+	}
 	/* count is above 1 for string instructions; KVM bounds it by a page of data. */
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_IN) {
@@ -356,18 +418,27 @@ static void *vcpu_thread(void *argument)
 	struct machine_vcpu *self = argument;
 	struct machine *machine = self->machine;
 
-	while (!machine->stopping) {
+	for (;;) {
+		/*
+		 * When all stop, the exit that was served last is completed yet: KVM_RUN then ends with
+		 * EINTR, before it executes anything, and the vCPU's state is whole.
+		 */
+		if (machine->stopping)
+			__atomic_store_n(&self->vcpu.run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		if (ioctl(self->vcpu.fd, KVM_RUN, 0) == 0) {
 			serve_exit(machine, &self->vcpu);
-		} else if (errno != EINTR && errno != EAGAIN) {
+		} else if (errno == EINTR) {
+			if (machine->stopping)
+				return NULL;
+		} else if (errno != EAGAIN) {
 			int r = -errno;
 
 			log_registers(&self->vcpu);
 			machine_end(machine, MACHINE_END_FAILED, "KVM_RUN failed on vCPU %u: %s",
 				self->vcpu.id, strerror(-r));
+			return NULL;
 		}
 	}
-	return NULL;
 }
 
 /* ---- the event loop's sources */
@@ -432,25 +503,18 @@ static int machine_attach(struct machine *machine, unsigned int index, struct vi
 	return vm_set_irqfd(&machine->vm, machine->lines[index], LAYOUT_FIRST_LINE + index, err);
 }
 
-static int machine_create_memory(struct machine *machine, uint64_t size, struct error *err)
+static int machine_create_memory(
+	struct machine *machine, const struct machine_options *options, struct error *err)
 {
-	uint64_t low = size < LAYOUT_RAM_HOLE ? size : LAYOUT_RAM_HOLE;
-	uint64_t sizes[] = {low, size - low}, starts[] = {0, LAYOUT_RAM_HIGH};
+	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(sizes) && sizes[i] > 0; i++) {
-		/* MAP_NORESERVE: a guest that never uses its memory never costs it. */
-		void *host = mmap(NULL, sizes[i], PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	r = ram_map(options->memory, options->memory_fd, &machine->memory, err);
+	for (size_t i = 0; r == 0 && i < machine->memory.count; i++) {
+		const struct guest_region *region = &machine->memory.regions[i];
 
-		if (host == MAP_FAILED)
-			return error_set_errno(err, -errno,
-				"cannot map %" PRIu64 " MiB of guest memory", sizes[i] >> 20);
-		madvise(host, sizes[i], MADV_DONTDUMP);
-		machine->memory.regions[i] =
-			(struct guest_region){.start = starts[i], .size = sizes[i], .host = host};
-		machine->memory.count = i + 1;
+		r = vm_add_memory(&machine->vm, region->start, region->size, region->host, err);
 	}
-	return vm_set_memory(&machine->vm, &machine->memory, err);
+	return r < 0 ? r : generation_create(&machine->vm, &machine->generation, err);
 }
 
 static int machine_create_devices(
@@ -470,6 +534,7 @@ static int machine_create_devices(
 		.export_count = options->export_count,
 		.inodes_max = INODES_MAX,
 		.handles_max = HANDLES_MAX,
+		.readahead = machine->vm.emulated ? READAHEAD_EMULATED : 0,
 	};
 	int fds[CONSOLE_PORTS] = {
 		[WIRE_PORT_CONTROL] = options->control_fd,
@@ -518,21 +583,175 @@ static int machine_create_devices(
 		return r;
 
 	virtio_rng_init(&machine->rng, &machine->memory);
-	return machine_attach(machine, DEVICE_RNG, &machine->rng.device, err);
+	r = machine_attach(machine, DEVICE_RNG, &machine->rng.device, err);
+	if (r < 0)
+		return r;
+	virtio_balloon_init(&machine->balloon, &machine->memory);
+	return machine_attach(machine, DEVICE_BALLOON, &machine->balloon.device, err);
+}
+
+/* ---- parking */
+
+#define MACHINE_TAG     STATE_TAG('M', 'A', 'C', 'H')
+#define MACHINE_VERSION 1
+
+/* What two machines must have in common for one to go on from the other's state. */
+struct machine_shape {
+	uint64_t memory;
+	uint32_t vcpus, emulated, devices;
+	uint32_t device_ids[DEVICES];
+	uint8_t cpuid_digest[SHA512_SIZE];
+};
+
+static void machine_get_shape(const struct machine *machine, struct machine_shape *ret)
+{
+	memset(ret, 0, sizeof(*ret)); /* padding too: shapes are compared as bytes */
+	ret->vcpus = machine->vcpu_count;
+	ret->emulated = machine->vm.emulated;
+	ret->devices = DEVICES;
+	for (size_t i = 0; i < machine->memory.count; i++)
+		ret->memory += machine->memory.regions[i].size;
+	for (unsigned int i = 0; i < DEVICES; i++)
+		ret->device_ids[i] = machine->mmio[i].device->id;
+	memcpy(ret->cpuid_digest, machine->vm.cpuid_digest, sizeof(ret->cpuid_digest));
+}
+
+static int machine_save_sections(
+	struct machine *machine, struct state_writer *writer, struct error *err)
+{
+	struct machine_shape shape;
+	int r;
+
+	machine_get_shape(machine, &shape);
+	state_begin(writer, MACHINE_TAG, MACHINE_VERSION);
+	state_put(writer, &shape, sizeof(shape));
+	state_end(writer);
+	for (unsigned int i = 0; i < DEVICES; i++) {
+		r = virtio_mmio_save(&machine->mmio[i], writer, err);
+		if (r < 0)
+			return r;
+	}
+	/* The devices' interrupts are on their way to the controllers; there they are saved. */
+	for (unsigned int i = 0; i < DEVICES; i++) {
+		r = vm_clear_irqfd(&machine->vm, machine->lines[i], LAYOUT_FIRST_LINE + i, err);
+		if (r < 0)
+			return r;
+	}
+	r = interrupt_state_save(&machine->vm, writer, err);
+	for (unsigned int i = 0; r == 0 && i < machine->vcpu_count; i++)
+		r = vcpu_state_save(&machine->vm, &machine->vcpus[i].vcpu, writer, err);
+	if (r == 0)
+		r = clock_state_save(&machine->vm, writer, err);
+	return r < 0 ? r : writer->error;
+}
+
+/*
+ * Every vCPU thread has ended, at the end of an exit, and the event loop too: the machine stands still.
+ */
+static int machine_park(struct machine *machine, struct error *err)
+{
+	struct state_writer writer = {0};
+	int64_t start = monotonic_nanoseconds(), saved;
+	int r;
+
+	if (virtio_fs_shared_was_read(machine->fs))
+		return error_set(err, -EBUSY,
+			"names or contents of a host's volume were read, and may be others when the machine goes on");
+	r = machine_save_sections(machine, &writer, err);
+	if (r < 0 && r == writer.error)
+		error_set_errno(err, r, "cannot save the machine's state");
+	saved = monotonic_nanoseconds();
+	if (r == 0)
+		r = ram_save(&machine->memory, machine->memory_fd, machine->pagemap_fd,
+			machine->park_fd, err);
+	if (r < 0) {
+		state_writer_done(&writer);
+		return r;
+	}
+	log_debug("parked: %zu bytes of state in %" PRId64 " us, memory in %" PRId64 " us",
+		writer.length, (saved - start) / 1000, (monotonic_nanoseconds() - saved) / 1000);
+	machine->state = writer.data;
+	machine->state_size = writer.length;
+	return 0;
+}
+
+void machine_take_state(struct machine *machine, void **ret, size_t *ret_size)
+{
+	*ret = TAKE_PTR(machine->state);
+	*ret_size = machine->state_size;
+	machine->state_size = 0;
+}
+
+static int machine_restore_sections(
+	struct machine *machine, struct state_reader *reader, struct error *err)
+{
+	struct machine_shape shape, saved;
+	int r;
+
+	r = state_open(reader, MACHINE_TAG, MACHINE_VERSION, err);
+	if (r < 0)
+		return r;
+	state_get(reader, &saved, sizeof(saved));
+	r = state_close(reader, err);
+	if (r < 0)
+		return r;
+	machine_get_shape(machine, &shape);
+	if (memcmp(&saved, &shape, sizeof(shape)))
+		return error_set(err, -EBADMSG,
+			"saved state: of another machine (%u vCPUs, %" PRIu64
+			" bytes of memory, %u devices), or of another host",
+			saved.vcpus, saved.memory, saved.devices);
+	for (unsigned int i = 0; i < DEVICES; i++) {
+		r = virtio_mmio_restore(&machine->mmio[i], reader, err);
+		if (r < 0)
+			return r;
+	}
+	r = interrupt_state_restore(&machine->vm, reader, err);
+	for (unsigned int i = 0; r == 0 && i < machine->vcpu_count; i++)
+		r = vcpu_state_restore(&machine->vm, &machine->vcpus[i].vcpu, reader, err);
+	return r < 0 ? r : clock_state_restore(&machine->vm, reader, err);
+}
+
+static int machine_restore(
+	struct machine *machine, const void *state, size_t size, struct error *err)
+{
+	struct state_reader reader;
+	int r;
+
+	state_reader_init(&reader, state, size);
+	r = machine_restore_sections(machine, &reader, err);
+	if (r < 0)
+		return r;
+	if (reader.next != reader.length)
+		return error_set(err, -EBADMSG, "saved state: %zu bytes after its end",
+			reader.length - reader.next);
+	return generation_announce(&machine->vm, DEVICES, err);
+}
+
+/* ---- creation, the whole */
+
+static int machine_boot(
+	struct machine *machine, const struct machine_options *options, struct error *err)
+{
+	const struct boot_options boot = {
+		.kernel_fd = options->kernel_fd,
+		.initramfs_fd = options->initramfs_fd,
+		.vcpus = options->vcpus,
+		.devices = DEVICES,
+		.emulated = machine->vm.emulated,
+		.kernel_messages = options->kernel_messages,
+		.extra_command_line = options->extra_command_line,
+	};
+	uint64_t entry;
+	int r;
+
+	r = boot_load(&machine->memory, &boot, &entry, err);
+	return r < 0 ? r : boot_set_registers(&machine->vcpus[0].vcpu, entry, err);
 }
 
 static int machine_set_up(
 	struct machine *machine, const struct machine_options *options, struct error *err)
 {
-	struct boot_options boot = {
-		.kernel_fd = options->kernel_fd,
-		.initramfs_fd = options->initramfs_fd,
-		.vcpus = options->vcpus,
-		.devices = DEVICES,
-		.kernel_messages = options->kernel_messages,
-		.extra_command_line = options->extra_command_line,
-	};
-	uint64_t entry;
 	int r;
 
 	r = loop_init(&machine->loop);
@@ -541,7 +760,10 @@ static int machine_set_up(
 	r = vm_create(options->vcpus, &machine->vm, err);
 	if (r < 0)
 		return r;
-	r = machine_create_memory(machine, options->memory, err);
+	r = machine_create_memory(machine, options, err);
+	if (r < 0)
+		return r;
+	r = vm_create_interrupt_controllers(&machine->vm, err);
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < options->vcpus; i++) {
@@ -554,11 +776,9 @@ static int machine_set_up(
 	r = machine_create_devices(machine, options, err);
 	if (r < 0)
 		return r;
-	boot.emulated = machine->vm.emulated;
-	r = boot_load(&machine->memory, &boot, &entry, err);
-	if (r < 0)
-		return r;
-	return boot_set_registers(&machine->vcpus[0].vcpu, entry, err);
+	return machine->memory_fd >= 0
+		? machine_restore(machine, options->state, options->state_size, err)
+		: machine_boot(machine, options, err);
 }
 
 int machine_create(const struct machine_options *options, struct machine **ret, struct error *err)
@@ -570,12 +790,17 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 		return -ENOMEM;
 	machine->vm.kvm_fd = machine->vm.vm_fd = -1;
 	machine->loop.epoll_fd = machine->loop.stop_fd = -1;
-	machine->release_fd = -1;
+	machine->release_fd = machine->pagemap_fd = -1;
+	machine->memory_fd = options->memory_fd;
+	machine->park_fd = options->park_fd;
+	message_port_init(&machine->messages, options->messages, options->message_count);
 	for (unsigned int i = 0; i < DEVICES; i++)
 		machine->lines[i] = -1;
 	pthread_mutex_init(&machine->lock, NULL);
 	boot_console_init(&machine->boot_console, options->kernel_messages);
 	machine->smaps_fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+	if (machine->park_fd >= 0)
+		machine->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	r = machine_set_up(machine, options, err);
 	if (r < 0) {
 		machine_free(machine);
@@ -596,10 +821,13 @@ void machine_free(struct machine *machine)
 		cleanup_close(&machine->lines[i]);
 	cleanup_close(&machine->release_fd);
 	cleanup_close(&machine->smaps_fd);
+	cleanup_close(&machine->pagemap_fd);
 	loop_done(&machine->loop);
 	vm_destroy(&machine->vm);
-	for (size_t i = 0; i < machine->memory.count; i++)
-		munmap(machine->memory.regions[i].host, machine->memory.regions[i].size);
+	generation_destroy(&machine->generation);
+	ram_unmap(&machine->memory);
+	message_port_done(&machine->messages);
+	free(machine->state);
 	free(machine);
 }
 
@@ -647,6 +875,8 @@ enum machine_end machine_run(struct machine *machine, struct error *err)
 	int r;
 
 	machine_record(machine, MACHINE_EVENT_RUN);
+	if (machine->memory_fd >= 0)
+		machine_record(machine, MACHINE_EVENT_READY);
 	r = machine_start_vcpus(machine, err);
 	if (r == 0) {
 		r = loop_run(&machine->loop);
@@ -657,6 +887,8 @@ enum machine_end machine_run(struct machine *machine, struct error *err)
 		machine_end(machine, MACHINE_END_FAILED, "%s", err->message);
 	}
 	machine_stop_vcpus(machine);
+	if (machine->end == MACHINE_END_PARKED && machine_park(machine, err) < 0)
+		return MACHINE_END_FAILED;
 	*err = machine->end_error;
 	return machine->end;
 }

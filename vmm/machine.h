@@ -2,9 +2,15 @@
 /*
  * One virtual machine: KVM, memory, vCPUs, devices, and the loop that serves them.
  *
- * The machine knows devices, not pods. It boots a kernel with an initramfs, serves one file tree, and
- * joins two ports of the guest's console to two fds of the caller's (wire/wire.h): what
+ * The machine knows devices, not pods. It boots a kernel with an initramfs, or goes on from the state of
+ * a parked one; serves one file tree; hands the guest the messages that it asks for, one after the
+ * other; and joins two ports of the guest's console to two fds of the caller's (wire/wire.h). What
  * crosses them is the caller's business.
+ *
+ * Parking: where the guest says that it may be parked (WIRE_PHASE_PARK), no vCPU is in the middle of
+ * something and no request is in flight. If it has taken all messages and the caller wants it parked, the
+ * machine's memory and state are saved there, and it ends. A machine made from them continues at
+ * that instruction. What both must have in common is the caller's to know (vmm/template.h).
  */
 #ifndef APPC_VMM_MACHINE_H
 #define APPC_VMM_MACHINE_H
@@ -19,11 +25,24 @@
 #define MACHINE_MEMORY_MIN (64ull << 20)
 #define MACHINE_MEMORY_MAX (64ull << 30)
 
+/* Borrowed until the machine is freed. */
+struct machine_message {
+	const void *data;
+	size_t size; /* at most WIRE_FRAME_MAX_TO_GUEST */
+};
+
 struct machine_options {
 	int kernel_fd, initramfs_fd; /* vmlinux (ELF) and guest-init's executable; borrowed */
-	unsigned int vcpus;          /* 1 to MACHINE_VCPUS_MAX */
-	uint64_t memory;             /* bytes, a multiple of 2 MiB */
-	int tree_fd;                 /* the pod's tree; the machine takes it */
+	/* To go on from a parked machine instead: RAM (mapped privately) and state; borrowed. */
+	int memory_fd; /* -1: boot */
+	const void *state;
+	size_t state_size;
+	int park_fd; /* an empty file for the memory of this machine when it is parked; -1: do not park */
+	const struct machine_message *messages; /* for WIRE_MESSAGE_PORT, in order; borrowed */
+	size_t message_count;
+	unsigned int vcpus; /* 1 to MACHINE_VCPUS_MAX */
+	uint64_t memory;    /* bytes, a multiple of 2 MiB */
+	int tree_fd;        /* the pod's tree; the machine takes it */
 	const struct virtio_fs_export *exports;
 	size_t export_count;
 	int control_fd, stream_fd; /* non-blocking stream sockets; the machine takes them */
@@ -38,17 +57,21 @@ struct machine_mark {
 };
 
 enum machine_event {
-	MACHINE_EVENT_RUN,      /* the first KVM_RUN */
-	MACHINE_EVENT_INIT,     /* WIRE_PHASE_INIT */
-	MACHINE_EVENT_APP_EXEC, /* WIRE_PHASE_APP_EXEC, the first */
-	MACHINE_EVENT_OUTPUT,   /* the first byte on the stream port */
-	MACHINE_EVENT_NOW,      /* the time of the question */
+	MACHINE_EVENT_RUN,  /* the first KVM_RUN */
+	MACHINE_EVENT_INIT, /* WIRE_PHASE_INIT */
+	MACHINE_EVENT_READY, /* WIRE_PHASE_PARK, the first; in a machine that was parked, its start */
+	MACHINE_EVENT_CONFIGURED, /* WIRE_PHASE_CONFIGURED */
+	MACHINE_EVENT_TREE,       /* WIRE_PHASE_TREE, the first */
+	MACHINE_EVENT_APP_EXEC,   /* WIRE_PHASE_APP_EXEC, the first */
+	MACHINE_EVENT_OUTPUT,     /* the first byte on the stream port */
+	MACHINE_EVENT_NOW,        /* the time of the question */
 	MACHINE_EVENTS,
 };
 
 /* How a machine ended. */
 enum machine_end {
 	MACHINE_END_RELEASED, /* the caller closed the control fd */
+	MACHINE_END_PARKED,   /* saved, as the caller wanted */
 	MACHINE_END_RESET,    /* the guest reset itself: the kernel panicked, or init ended */
 	MACHINE_END_FAILED,   /* the CPU or a device could not go on: message says why */
 };
@@ -66,6 +89,11 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
  * what happened in plain words; the last kernel messages are part of it where they tell more.
  */
 enum machine_end machine_run(struct machine *machine, struct error *err);
+
+/*
+ * After MACHINE_END_PARKED: the state that belongs to the memory in park_fd. The caller frees it.
+ */
+void machine_take_state(struct machine *machine, void **ret, size_t *ret_size);
 
 /*
  * Resident memory of this process beside the guest's RAM, in KiB; -1 when it cannot be read.

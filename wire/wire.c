@@ -8,8 +8,13 @@
 #include <poll.h>
 #include <string.h>
 
-#define FRAME_HEADER_SIZE 4
 #define READ_SIZE         (16u << 10)
+
+const char *const wire_etc_names[WIRE_ETC_FILES] = {
+	[WIRE_ETC_HOSTS] = "hosts",
+	[WIRE_ETC_HOSTNAME] = "hostname",
+	[WIRE_ETC_MACHINE_ID] = "machine-id",
+};
 
 void wire_reader_init(struct wire_reader *reader, uint32_t frame_max)
 {
@@ -74,26 +79,37 @@ static uint32_t frame_length(const char *header)
 		(uint32_t)bytes[3] << 24;
 }
 
+int wire_message_decode(const char *text, size_t length, json_t **ret, struct error *err)
+{
+	_cleanup_json_ json_t *message = NULL;
+	int r = json_parse(text, length, "control message", &message, err);
+
+	if (r < 0)
+		return r == -ENOMEM ? r : -EBADMSG;
+	if (!json_is_object(message) || !wire_type(message))
+		return error_set(
+			err, -EBADMSG, "control message: not an object with a \"type\"");
+	*ret = TAKE_PTR(message);
+	return 0;
+}
+
 int wire_reader_next(struct wire_reader *reader, json_t **ret, struct error *err)
 {
 	_cleanup_json_ json_t *message = NULL;
 	uint32_t length;
 
-	if (reader->length < FRAME_HEADER_SIZE)
+	if (reader->length < WIRE_FRAME_HEADER_SIZE)
 		return 0;
 	length = frame_length(reader->buffer);
 	if (length < 2 || length > reader->frame_max)
 		return error_set(err, -EBADMSG, "control frame of %u bytes; 2 to %u are allowed",
 			length, reader->frame_max);
-	if (reader->length - FRAME_HEADER_SIZE < length)
+	if (reader->length - WIRE_FRAME_HEADER_SIZE < length)
 		return 0;
-	if (json_parse(reader->buffer + FRAME_HEADER_SIZE, length, "control frame", &message, err) <
-		0)
+	if (wire_message_decode(reader->buffer + WIRE_FRAME_HEADER_SIZE, length, &message, err) < 0)
 		return -EBADMSG;
-	if (!json_is_object(message) || !wire_type(message))
-		return error_set(err, -EBADMSG, "control frame: not an object with a \"type\"");
-	reader->length -= FRAME_HEADER_SIZE + length;
-	memmove(reader->buffer, reader->buffer + FRAME_HEADER_SIZE + length, reader->length);
+	reader->length -= WIRE_FRAME_HEADER_SIZE + length;
+	memmove(reader->buffer, reader->buffer + WIRE_FRAME_HEADER_SIZE + length, reader->length);
 	*ret = TAKE_PTR(message);
 	return 1;
 }
@@ -107,28 +123,24 @@ int wire_frame_encode(json_t *message, uint32_t frame_max, char **ret, size_t *r
 		return -EINVAL;
 	if (length > frame_max)
 		return -EMSGSIZE;
-	frame = malloc(FRAME_HEADER_SIZE + length);
+	frame = malloc(WIRE_FRAME_HEADER_SIZE + length);
 	if (!frame)
 		return -ENOMEM;
-	for (int i = 0; i < FRAME_HEADER_SIZE; i++)
+	for (int i = 0; i < WIRE_FRAME_HEADER_SIZE; i++)
 		frame[i] = (char)(length >> (8 * i));
-	if (json_dumpb(message, frame + FRAME_HEADER_SIZE, length, JSON_COMPACT) != length)
+	if (json_dumpb(message, frame + WIRE_FRAME_HEADER_SIZE, length, JSON_COMPACT) != length)
 		return -EINVAL;
 	*ret = TAKE_PTR(frame);
-	*ret_length = FRAME_HEADER_SIZE + length;
+	*ret_length = WIRE_FRAME_HEADER_SIZE + length;
 	return 0;
 }
 
-int wire_frame_write(int fd, json_t *message, uint32_t frame_max)
+int wire_frames_write(int fd, const char *frames, size_t length)
 {
-	_cleanup_free_ char *frame = NULL;
-	size_t length, done = 0;
-	int r = wire_frame_encode(message, frame_max, &frame, &length);
+	size_t done = 0;
 
-	if (r < 0)
-		return r;
 	while (done < length) {
-		ssize_t n = write(fd, frame + done, length - done);
+		ssize_t n = write(fd, frames + done, length - done);
 
 		if (n > 0) {
 			done += (size_t)n;

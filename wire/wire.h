@@ -3,7 +3,8 @@
  * The messages between the host and guest-init, the same for every flavour.
  *
  * Two byte streams join them. In a VM each is a port of the virtio console, in the container
- * flavour a socket pair.
+ * flavour a socket pair. The guest of a VM takes its first messages another way, see
+ * WIRE_MESSAGE_PORT: a machine can be parked between them, and they cost its kernel nothing.
  *
  * The control stream (port WIRE_PORT_CONTROL) carries frames: a 4-byte little-endian length, then
  * that many bytes, a JSON object whose "type" names the message. The stream port
@@ -13,10 +14,11 @@
  *
  * Host to guest
  *   configure   once, first. See "The configure message" below.
+ *   renew       once, to a guest that was parked with its apps: who this copy of it is. uuid,
+ *               hostname, machine_id, entropy, as in configure. VM only.
  *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL. Repeated: SIGKILL now.
  *
  * Guest to host
- *   hello       once, first: "version" (WIRE_VERSION).
  *   started     "app" (name), "pid". Its main process has been executed.
  *   exited      "app", "status" (0-255; 128 + n for signal n; 203 where it could not be executed),
  *               "oom" (true where its memory limit killed a process), "message" (optional string:
@@ -25,14 +27,16 @@
  *   ended       once, last: every app has exited and all file data is written. "status": the exit
  *               status of the first app that failed, 0 when none did.
  *   failed      once, last, instead of ended: "message": guest-init itself could not go on.
+ *   unparkable  "message": why the apps of this pod cannot be parked. Then "ended".
  *
  * The configure message: everything is resolved by the host; the guest has no defaults of its own.
+ *   version      WIRE_VERSION
  *   uuid, hostname, machine_id   strings
- *   time_ns      wall clock, nanoseconds since 1970, a decimal string (a JSON integer is 64 bits,
- *                but a string makes no reader guess)
  *   entropy      WIRE_ENTROPY_SIZE bytes as hexadecimal digits, credited to the random generator
- *   share        true: mount the tree from the virtio-fs device with tag WIRE_SHARE_TAG;
- *                false: the tree is mounted already at WIRE_TREE
+ *   park         true: start the apps up to the first instruction of their programs and be parked there
+ *                (WIRE_PHASE_PARK); they go on after "renew". VM only.
+ *   The tree is mounted at WIRE_TREE: in a VM by guest-init before it asks for this message, from the
+ *   virtio-fs device with tag WIRE_SHARE_TAG.
  *   apps         array, at most WIRE_APPS_MAX, started together:
  *     name               string, unique; its root filesystem is WIRE_TREE/apps/NAME/rootfs
  *     exec               array of strings, at least one
@@ -50,6 +54,9 @@
  *     cpu_max_millis     thousandths of a CPU, absent when unlimited
  *     cpu_weight         1-10000, absent for the default
  *     pids_max           absent when unlimited
+ *     etc_files          array of "hosts", "hostname", "machine-id": regular files of its /etc that
+ *                        guest-init covers by the pod's own. /proc, /sys, /dev exist where the host
+ *                        could make them
  *     oom_score_adj      -1000 to 1000, absent for the default
  *   sysctls      object of strings, may be empty
  */
@@ -63,7 +70,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 
 /* Numbers of the console ports: /dev/vport0pN in the guest. */
 #define WIRE_PORT_CONTROL 1
@@ -75,6 +82,9 @@
 
 #define WIRE_ENTROPY_SIZE 32
 #define WIRE_APPS_MAX     64
+
+/* Bytes of a frame before its JSON text. */
+#define WIRE_FRAME_HEADER_SIZE 4
 
 /* Longest frame, in bytes without the length. To the guest: a whole manifest with its environment. */
 #define WIRE_FRAME_MAX_TO_GUEST   (8u << 20)
@@ -92,9 +102,29 @@
  */
 #define WIRE_PHASE_PORT 0xf1
 enum wire_phase {
-	WIRE_PHASE_INIT = 1,     /* first thing guest-init does */
-	WIRE_PHASE_APP_EXEC = 2, /* just before the first app's execve() */
+	WIRE_PHASE_INIT = 1,       /* first thing guest-init does */
+	WIRE_PHASE_APP_EXEC = 2,   /* just before the first app's execve() */
+	WIRE_PHASE_PARK = 3,       /* the machine may be parked here; a message is asked for next */
+	WIRE_PHASE_CONFIGURED = 4, /* the message is understood; clock, names and parameters are set */
+	WIRE_PHASE_TREE = 5,       /* the first app's root filesystem stands */
 };
+
+/*
+ * VM only. After WIRE_PHASE_PARK guest-init reads 4 bytes from this I/O port (little-endian): the length
+ * of the next message, 0 where there is none; then so many single bytes: the JSON text. Bytes
+ * that were not announced read as 0xff.
+ */
+#define WIRE_MESSAGE_PORT 0xf4
+
+/*
+ * VM only. A string of 8 single bytes read from this I/O port by one instruction is the host's wall clock
+ * at that instruction: nanoseconds since 1970, little-endian.
+ */
+#define WIRE_CLOCK_PORT 0xf8
+
+/* Files of an app's /etc that belong to the pod ("etc_files"), and their names. */
+enum wire_etc_file { WIRE_ETC_HOSTS, WIRE_ETC_HOSTNAME, WIRE_ETC_MACHINE_ID, WIRE_ETC_FILES };
+extern const char *const wire_etc_names[WIRE_ETC_FILES];
 
 enum wire_stream { WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2 };
 
@@ -140,12 +170,18 @@ int wire_reader_add(struct wire_reader *reader, const void *data, size_t length)
 int wire_reader_next(struct wire_reader *reader, json_t **ret, struct error *err);
 
 /*
+ * The message in length bytes of JSON text that came without a frame: a new reference to an object
+ * with a string "type". -EBADMSG with a message, or -ENOMEM.
+ */
+int wire_message_decode(const char *text, size_t length, json_t **ret, struct error *err);
+
+/*
  * Makes the bytes of one frame; the caller frees them. -EMSGSIZE: longer than frame_max.
  */
 int wire_frame_encode(json_t *message, uint32_t frame_max, char **ret, size_t *ret_length);
 
-/* The same and written to fd, over short writes; the fd may be non-blocking (waits with poll). */
-int wire_frame_write(int fd, json_t *message, uint32_t frame_max);
+/* Writes frames to fd, over short writes; the fd may be non-blocking (waits with poll). 0 or -errno. */
+int wire_frames_write(int fd, const char *frames, size_t length);
 
 /* The "type" of a message that wire_reader_next() returned. */
 const char *wire_type(json_t *message);

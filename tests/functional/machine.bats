@@ -17,7 +17,7 @@ setup()
 
 @test "timing is one JSON object with the counts of this host" {
 	pod '.apps = [app("timed"; ["say", "first output"])]'
-	run_pod --timing=json --memory=128M --cpus=1
+	run_pod --no-template --timing=json --memory=128M --cpus=1
 	expect_status 0
 	tail -n 1 "$ERR" | jq --exit-status '
 		.flavour == "vm" and .vcpus == 1 and .memory_mib == 128 and
@@ -29,6 +29,36 @@ setup()
 	tail -n 1 "$ERR" | jq --exit-status '
 		.ms.to_init as $ms | .guest_kernel_instructions.to_init as $count | $count == null or
 			($count > 100000 and $count - 30 * $ms <= 13700000)'
+}
+
+# at_most EVENT COUNT: guest kernel instructions to an event in the last output, less those of timer ticks.
+at_most()
+{
+	tail -n 1 "$ERR" | jq --exit-status --arg event "$1" --argjson most "$2" '
+		.ms[$event] - .ms.setup as $ms | .guest_kernel_instructions[$event] as $count |
+			$count == null or ($count > 1000 and $count - 30 * $ms <= $most)' || {
+		tail -n 1 "$ERR"
+		return 1
+	}
+}
+
+@test "from a template an app is executed within 300,000 guest kernel instructions" {
+	pod '.apps = [app("quick"; ["say", "first output"])]'
+	# The first run of a build makes the template.
+	run_pod --memory=128M
+	run_pod --timing=json --memory=128M
+	expect_status 0
+	tail -n 1 "$ERR" | jq --exit-status '.template != null and (.template_built | not) and .ms.to_init == null'
+	at_most to_first_app_exec 300000
+}
+
+@test "a warm app speaks within 65,000 guest kernel instructions" {
+	pod '.apps = [app("quick"; ["say", "first output"])]'
+	run_pod --warm --memory=128M
+	run_pod --warm --timing=json --memory=128M
+	expect_status 0
+	tail -n 1 "$ERR" | jq --exit-status '.warm and (.template_built | not)'
+	at_most to_first_output 65000
 }
 
 @test "a machine has the vCPUs and the memory that the isolators of its apps add up to" {

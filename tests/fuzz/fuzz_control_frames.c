@@ -3,17 +3,19 @@
  * fuzz_control_frames.c: bytes of the control stream, as the guest reads them and as the host does.
  *
  * The first byte chooses the direction and where the rest is split, so that frames in parts are
- * met.
+ * met. Where all of it is before the split it is a message without a frame.
  */
 #include "guest-init/control.h"
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void message_read(json_t *message)
 {
+	struct guest_instance instance;
 	struct guest_config config;
 	unsigned int grace_ms;
 	struct error err;
@@ -25,6 +27,9 @@ static void message_read(json_t *message)
 			if (!config.apps[i].exec[0] || config.apps[i].working_directory[0] != '/')
 				__builtin_trap();
 	guest_config_done(&config);
+	if (guest_renew_parse(message, &instance, &err) == 0 &&
+		(!instance.hostname[0] || strlen(instance.machine_id) != 32))
+		__builtin_trap();
 	if (guest_stop_parse(message, &grace_ms, &err) == 0 && grace_ms > 24 * 3600 * 1000)
 		__builtin_trap();
 }
@@ -59,6 +64,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	if (split > size)
 		split = size;
+	/* A message as it comes from the port of a VM. */
+	if (is_guest && split == size) {
+		_cleanup_json_ json_t *message = NULL;
+		struct error err;
+
+		if (wire_message_decode((const char *)data, size, &message, &err) == 0)
+			message_read(message);
+		return 0;
+	}
 	wire_reader_init(&reader, is_guest ? WIRE_FRAME_MAX_TO_GUEST : WIRE_FRAME_MAX_FROM_GUEST);
 	if (wire_reader_add(&reader, data, split) == 0 && frames_read(&reader, is_guest) &&
 		wire_reader_add(&reader, data + split, size - split) == 0)

@@ -7,6 +7,7 @@
  * what the sanitizers find, an input fails when a reply is not well formed, or when something
  * changes that a guest must not reach: what lies outside of the tree, and the read-only volume
  * inside.
+ * The first byte of an input says whether volumes are shared; without, the guest opens no files.
  */
 #include "base/file.h"
 #include "virtio/fs/fs.h"
@@ -97,6 +98,7 @@ static size_t node_count, handle_count;
 static char top_path[64];
 static int top_fd = -1, tree_fd = -1, fixed_fd = -1;
 static struct virtio_fs *fs;
+static bool alone; /* no volume is shared: the guest may change all of the tree */
 
 static void require(bool condition)
 {
@@ -156,7 +158,7 @@ static void world_make(void)
 	struct virtio_fs_options options = {
 		.tag = "fuzz",
 		.exports = exports,
-		.export_count = ARRAY_SIZE(exports),
+		.export_count = alone ? 0 : ARRAY_SIZE(exports),
 		.inodes_max = INODES_MAX,
 		.handles_max = HANDLES_MAX,
 	};
@@ -331,8 +333,10 @@ struct untouchable {
 static void untouchable_look(struct untouchable *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	require(fstatat(top_fd, "secret", &ret->secret, 0) == 0 && fstat(top_fd, &ret->top) == 0 &&
-		fstat(fixed_fd, &ret->fixed) == 0 &&
+	require(fstatat(top_fd, "secret", &ret->secret, 0) == 0 && fstat(top_fd, &ret->top) == 0);
+	if (alone)
+		return;
+	require(fstat(fixed_fd, &ret->fixed) == 0 &&
 		fstatat(fixed_fd, "file", &ret->file, 0) == 0 &&
 		fstatat(fixed_fd, "directory", &ret->directory, 0) == 0);
 	/* A rename of the volume's own name, which is not in it, shows in its change time. */
@@ -357,11 +361,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 	struct untouchable before, after;
 	struct virtio_fs_statistics statistics;
+	bool alone_before = alone;
 	uint8_t out[256];
 
+	if (size == 0)
+		return 0;
+	alone = *data++ & 1;
+	size--;
 	if (!fs)
 		setup();
-	if (!world_intact()) {
+	else if (alone || alone_before || !world_intact()) {
 		world_remove();
 		world_make();
 	}
@@ -384,7 +393,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		request_serve(&record, bytes);
 	}
 	virtio_fs_statistics(fs, &statistics);
-	require(statistics.inodes <= INODES_MAX && statistics.handles <= HANDLES_MAX);
+	require(statistics.inodes <= INODES_MAX &&
+		statistics.handles + statistics.data <= HANDLES_MAX);
 	untouchable_look(&after);
 	require(same(&before.secret, &after.secret) && same(&before.top, &after.top) &&
 		same(&before.fixed, &after.fixed) && same(&before.file, &after.file) &&

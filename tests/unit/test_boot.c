@@ -87,6 +87,10 @@ static void device_tree_describes_cpus_interrupts_and_devices(void **state)
 		assert_int_equal(cells(tree, path, "reg", 2, 2), 0x1000);
 		assert_int_equal(cells(tree, path, "interrupts", 0, 1), LAYOUT_FIRST_LINE + i);
 	}
+	snprintf(path, sizeof(path), "/soc/rng@%llx", LAYOUT_GENERATION);
+	assert_string_property(tree, path, "compatible", "microsoft,vmgenid");
+	assert_int_equal(cells(tree, path, "reg", 0, 2), LAYOUT_GENERATION);
+	assert_int_equal(cells(tree, path, "interrupts", 0, 1), LAYOUT_FIRST_LINE + 4);
 }
 
 static void device_tree_that_does_not_fit_is_an_error(void **state)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* test_guest_control.c: the guest's reading of configure and stop, field by field. */
+/* test_guest_control.c: the guest's reading of configure, renew and stop, field by field. */
 #include "guest-init/control.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -16,16 +17,17 @@ static const char good_app[] =
 	"\"read_only_rootfs\":true,\"mounts\":[{\"volume\":\"data\",\"target\":\"/srv/data\","
 	"\"read_only\":true},{\"volume\":\"log\",\"target\":\"var/log\",\"read_only\":false}],"
 	"\"capabilities\":\"a80425fb\",\"no_new_privileges\":false,\"memory_max\":1048576,"
-	"\"cpu_max_millis\":1500,\"cpu_weight\":100,\"oom_score_adj\":-5}";
+	"\"cpu_max_millis\":1500,\"cpu_weight\":100,\"oom_score_adj\":-5,"
+	"\"etc_files\":[\"hostname\",\"hosts\"]}";
 
 static json_t *good_configure(void)
 {
 	json_t *app = json_loads(good_app, 0, NULL);
-	json_t *message = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:[o], s:{s:s, s:s}}",
-		"type", "configure", "uuid", "cb1a6b5d-9c4f-4e8f-a7ab-0e0f0d0c0b0a", "hostname",
-		"pod-1", "machine_id", "0123456789abcdef0123456789abcdef", "time_ns",
-		"1790000000123456789", "entropy",
-		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "share", 1,
+	json_t *message = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:b, s:[o], s:{s:s, s:s}}",
+		"type", "configure", "version", WIRE_VERSION, "uuid",
+		"cb1a6b5d-9c4f-4e8f-a7ab-0e0f0d0c0b0a", "hostname", "pod-1", "machine_id",
+		"0123456789abcdef0123456789abcdef", "entropy",
+		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "park", 1,
 		"apps", app, "sysctls", "net.ipv4.ip_forward", "1",
 		"net/ipv4/conf/eth0.1/forwarding", "0");
 
@@ -42,13 +44,12 @@ static void complete_message_is_understood(void **state)
 
 	(void)state;
 	assert_int_equal(guest_config_parse(message, &config, &err), 0);
-	assert_string_equal(config.uuid, "cb1a6b5d-9c4f-4e8f-a7ab-0e0f0d0c0b0a");
-	assert_string_equal(config.hostname, "pod-1");
-	assert_string_equal(config.machine_id, "0123456789abcdef0123456789abcdef");
-	assert_int_equal(config.time_ns, 1790000000123456789u);
-	assert_int_equal(config.entropy[0], 0);
-	assert_int_equal(config.entropy[31], 0x1f);
-	assert_true(config.share);
+	assert_string_equal(config.instance.uuid, "cb1a6b5d-9c4f-4e8f-a7ab-0e0f0d0c0b0a");
+	assert_string_equal(config.instance.hostname, "pod-1");
+	assert_string_equal(config.instance.machine_id, "0123456789abcdef0123456789abcdef");
+	assert_int_equal(config.instance.entropy[0], 0);
+	assert_int_equal(config.instance.entropy[31], 0x1f);
+	assert_true(config.park);
 	assert_int_equal(config.sysctl_count, 2);
 	assert_string_equal(config.sysctls[0].path, "net/ipv4/ip_forward");
 	assert_string_equal(config.sysctls[0].value, "1");
@@ -84,6 +85,7 @@ static void complete_message_is_understood(void **state)
 	assert_int_equal(app->cpu_weight, 100);
 	assert_true(app->has_oom_score_adj);
 	assert_int_equal(app->oom_score_adj, -5);
+	assert_int_equal(app->etc_files, 1u << WIRE_ETC_HOSTS | 1u << WIRE_ETC_HOSTNAME);
 	guest_config_done(&config);
 }
 
@@ -165,18 +167,15 @@ static void each_bad_field_of_the_pod_is_named(void **state)
 		{"machine_id", NULL},
 		{"machine_id", "\"0123\""},
 		{"machine_id", "\"0123456789ABCDEF0123456789ABCDEF\""},
-		{"time_ns", NULL},
-		{"time_ns", "1"},
-		{"time_ns", "\"\""},
-		{"time_ns", "\"-1\""},
-		{"time_ns", "\"9223372036854775808\""},
-		{"time_ns", "\"1.5\""},
 		{"entropy", NULL},
 		{"entropy", "\"00\""},
 		{"entropy", "\"zz0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\""},
-		{"share", NULL},
-		{"share", "1"},
-		{"share", "null"},
+		{"version", NULL},
+		{"version", "1"},
+		{"version", "\"2\""},
+		{"park", NULL},
+		{"park", "1"},
+		{"park", "null"},
 		{"apps", NULL},
 		{"apps", "{}"},
 		{"apps", "[1]"},
@@ -331,6 +330,41 @@ static void apps_of_one_name_and_too_many_apps_are_refused(void **state)
 	expect_refused(message, "apps", "65 apps");
 }
 
+static json_t *good_renew(void)
+{
+	json_t *message = good_configure();
+
+	json_object_set_new(message, "type", json_string("renew"));
+	json_object_del(message, "version");
+	json_object_del(message, "park");
+	json_object_del(message, "apps");
+	json_object_del(message, "sysctls");
+	return message;
+}
+
+static void renew_says_who_this_copy_is_and_nothing_else(void **state)
+{
+	static const char *const fields[] = {"uuid", "hostname", "machine_id", "entropy"};
+	struct guest_instance instance;
+	struct error err = {0};
+	json_t *message = good_renew();
+
+	(void)state;
+	assert_int_equal(guest_renew_parse(message, &instance, &err), 0);
+	assert_string_equal(instance.hostname, "pod-1");
+	assert_int_equal(instance.entropy[31], 0x1f);
+	json_object_set_new(message, "apps", json_array());
+	assert_int_equal(guest_renew_parse(message, &instance, &err), -EBADMSG);
+	json_decref(message);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		message = good_renew();
+		json_object_del(message, fields[i]);
+		assert_int_equal(guest_renew_parse(message, &instance, &err), -EBADMSG);
+		assert_non_null(strstr(err.message, fields[i]));
+		json_decref(message);
+	}
+}
+
 static void stop_takes_a_grace_time_and_nothing_else(void **state)
 {
 	static const char *const bad[] = {"{\"type\":\"stop\"}",
@@ -370,12 +404,15 @@ static json_t *receive(int fd)
 
 static void message_with_any_bytes_reaches_the_host_as_text(void **state)
 {
+	struct guest_outbox outbox = {0};
 	json_t *message;
 	int fds[2];
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	assert_int_equal(guest_send_exited(fds[0], "web", 203, false, "no \"\xff\x1b[2J\xc3\""), 0);
+	outbox.fd = fds[0];
+	guest_send_exited(&outbox, "web", 203, false, "no \"\xff\x1b[2J\xc3\"");
+	assert_int_equal(guest_outbox_flush(&outbox), 0);
 	message = receive(fds[1]);
 	assert_string_equal(wire_type(message), "exited");
 	assert_int_equal(json_integer_value(json_object_get(message, "status")), 203);
@@ -384,12 +421,43 @@ static void message_with_any_bytes_reaches_the_host_as_text(void **state)
 		json_string_value(json_object_get(message, "message")), "no \"??[2J?\"");
 	json_decref(message);
 
-	assert_int_equal(guest_send_exited(fds[0], "web", 0, true, NULL), 0);
+	guest_send_exited(&outbox, "web", 0, true, NULL);
+	assert_int_equal(guest_outbox_flush(&outbox), 0);
 	message = receive(fds[1]);
 	assert_null(json_object_get(message, "message"));
 	assert_true(json_is_true(json_object_get(message, "oom")));
 	json_decref(message);
+	free(outbox.frames);
 	close(fds[0]);
+	close(fds[1]);
+}
+
+static void messages_are_collected_and_arrive_in_order(void **state)
+{
+	struct guest_outbox outbox = {0};
+	struct wire_reader reader;
+	json_t *message;
+	int fds[2], count = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	outbox.fd = fds[0];
+	for (int i = 0; i < 100; i++)
+		guest_send_started(&outbox, "web", i);
+	assert_int_equal(recv(fds[1], &count, sizeof(count), MSG_DONTWAIT), -1);
+	assert_int_equal(guest_outbox_flush(&outbox), 0);
+	assert_int_equal(guest_outbox_flush(&outbox), 0);
+	close(fds[0]);
+	wire_reader_init(&reader, WIRE_FRAME_MAX_FROM_GUEST);
+	while (wire_reader_fill(&reader, fds[1]) > 0)
+		while (wire_reader_next(&reader, &message, NULL) > 0) {
+			assert_int_equal(
+				json_integer_value(json_object_get(message, "pid")), count++);
+			json_decref(message);
+		}
+	assert_int_equal(count, 100);
+	wire_reader_done(&reader);
+	free(outbox.frames);
 	close(fds[1]);
 }
 
@@ -403,8 +471,10 @@ int main(void)
 		cmocka_unit_test(each_bad_field_of_an_app_is_named),
 		cmocka_unit_test(each_bad_field_of_a_mount_is_named),
 		cmocka_unit_test(apps_of_one_name_and_too_many_apps_are_refused),
+		cmocka_unit_test(renew_says_who_this_copy_is_and_nothing_else),
 		cmocka_unit_test(stop_takes_a_grace_time_and_nothing_else),
 		cmocka_unit_test(message_with_any_bytes_reaches_the_host_as_text),
+		cmocka_unit_test(messages_are_collected_and_arrive_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

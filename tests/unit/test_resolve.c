@@ -510,7 +510,8 @@ static void configure_message_holds_everything_resolved(void **state)
 {
 	struct fixture *fixture = *state;
 	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
-	_cleanup_json_ json_t *message = NULL, *other = NULL;
+	_cleanup_json_ json_t *message = NULL, *other = NULL, *renew = NULL;
+	const unsigned int etc_files[] = {1u << WIRE_ETC_HOSTS | 1u << WIRE_ETC_MACHINE_ID, 0};
 	json_t *app, *mount;
 
 	make_image(fixture, "work", "");
@@ -533,15 +534,15 @@ static void configure_message_holds_everything_resolved(void **state)
 			"work", ""),
 		",\"volumes\":[{\"name\":\"v\",\"kind\":\"empty\",\"readOnly\":true}],"
 		"\"isolators\":[{\"name\":\"os/unix/sysctl\",\"value\":{\"kernel.msgmax\":\"4096\"}}]");
-	message = resolved_pod_configure(pod, uuid, "a-host", true);
+	message = resolved_pod_configure(pod, etc_files, uuid, "a-host", true);
 	assert_non_null(message);
 	assert_string_equal(wire_type(message), "configure");
 	assert_string_equal(member(message, "uuid"), uuid);
 	assert_string_equal(member(message, "hostname"), "a-host");
 	assert_string_equal(member(message, "machine_id"), "11111111222243338444555555555555");
 	assert_int_equal(strlen(member(message, "entropy")), 2 * WIRE_ENTROPY_SIZE);
-	assert_true(strtoll(member(message, "time_ns"), NULL, 10) > 1000000000ll * 1000000000ll);
-	assert_true(json_is_true(json_object_get(message, "share")));
+	assert_true(json_is_true(json_object_get(message, "park")));
+	assert_int_equal(number(message, "version"), WIRE_VERSION);
 	assert_string_equal(member(json_object_get(message, "sysctls"), "kernel.msgmax"), "4096");
 	assert_int_equal(json_array_size(json_object_get(message, "apps")), 2);
 
@@ -568,6 +569,10 @@ static void configure_message_holds_everything_resolved(void **state)
 	assert_int_equal(number(app, "cpu_max_millis"), 1500);
 	assert_int_equal(number(app, "cpu_weight"), 50);
 	assert_int_equal(number(app, "oom_score_adj"), -5);
+	assert_int_equal(json_array_size(json_object_get(app, "etc_files")), 2);
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(app, "etc_files"), 1)),
+		"machine-id");
 	mount = json_array_get(json_object_get(app, "mounts"), 0);
 	assert_string_equal(member(mount, "volume"), "v");
 	assert_string_equal(member(mount, "target"), "/v");
@@ -576,6 +581,7 @@ static void configure_message_holds_everything_resolved(void **state)
 	/* What is absent is absent, and has no default of the guest's. */
 	app = json_array_get(json_object_get(message, "apps"), 1);
 	assert_string_equal(member(app, "working_directory"), "/");
+	assert_int_equal(json_array_size(json_object_get(app, "etc_files")), 0);
 	assert_null(json_object_get(app, "memory_max"));
 	assert_null(json_object_get(app, "memory_low"));
 	assert_null(json_object_get(app, "cpu_max_millis"));
@@ -584,10 +590,18 @@ static void configure_message_holds_everything_resolved(void **state)
 	assert_int_equal(json_array_size(json_object_get(app, "mounts")), 0);
 	assert_int_equal(count_in_environment(app, "PATH=/usr/local/sbin:"), 1);
 
-	other = resolved_pod_configure(pod, uuid, "a-host", false);
+	other = resolved_pod_configure(pod, NULL, uuid, "a-host", false);
 	assert_non_null(other);
-	assert_true(json_is_false(json_object_get(other, "share")));
+	assert_true(json_is_false(json_object_get(other, "park")));
 	assert_string_not_equal(member(message, "entropy"), member(other, "entropy"));
+
+	renew = resolved_pod_renew(uuid, "b-host");
+	assert_non_null(renew);
+	assert_string_equal(wire_type(renew), "renew");
+	assert_string_equal(member(renew, "hostname"), "b-host");
+	assert_string_equal(member(renew, "machine_id"), "11111111222243338444555555555555");
+	assert_string_not_equal(member(message, "entropy"), member(renew, "entropy"));
+	assert_null(json_object_get(renew, "apps"));
 }
 
 #define RESOLVE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)

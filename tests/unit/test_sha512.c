@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* test_sha512.c: SHA-512 against the published vectors. */
-#include "store/sha512.h"
+#include "base/sha512.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

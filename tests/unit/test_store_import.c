@@ -2,7 +2,7 @@
 /* test_store_import.c: what gets into the store, under which name, and what does not. */
 #include "aci-builder.h"
 
-#include "store/sha512.h"
+#include "base/sha512.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -33,6 +33,7 @@
 #define PAGE         4096ull
 #define FILE_SIZE    (SLOTS * PAGE)
 #define SPLIT_ODD    7ull
+#define LONG_WRITE   32768u
 #define CONFIG_CAUSE 2
 
 struct descriptor {
@@ -52,7 +53,8 @@ struct driver {
 	uint16_t used[2];     /* entries of the used ring that were seen */
 	bool done[ENTRIES];   /* by head */
 	atomic_uint interrupts, config_interrupts;
-	uint64_t node, handle; /* an open file of FILE_SIZE bytes */
+	uint32_t features;     /* offered at INIT */
+	uint64_t node, handle; /* an open file of FILE_SIZE bytes; handle 0: there is no OPEN */
 };
 
 static struct driver *current;
@@ -202,13 +204,20 @@ static int call(struct driver *driver, uint32_t opcode, uint64_t node, const voi
 
 static void session_start(struct driver *driver)
 {
-	struct fuse_init_in init = {.major = 7, .minor = 41, .flags = UINT32_MAX};
+	struct fuse_init_in init = {.major = 7, .minor = 41, .flags = driver->features};
 	struct fuse_open_in open_in = {.flags = O_RDWR};
 	const uint8_t *payload;
 
 	assert_int_equal(call(driver, FUSE_INIT, 0, &init, sizeof(init), &payload), 0);
 	assert_int_equal(call(driver, FUSE_LOOKUP, FUSE_ROOT_ID, "file", 5, &payload), 0);
 	memcpy(&driver->node, payload, sizeof(driver->node));
+	driver->handle = 0;
+	if (driver->features & FUSE_NO_OPEN_SUPPORT) {
+		assert_int_equal(
+			call(driver, FUSE_OPEN, driver->node, &open_in, sizeof(open_in), &payload),
+			-ENOSYS);
+		return;
+	}
 	assert_int_equal(
 		call(driver, FUSE_OPEN, driver->node, &open_in, sizeof(open_in), &payload), 0);
 	memcpy(&driver->handle, payload, sizeof(driver->handle));
@@ -220,7 +229,7 @@ static uint8_t pattern(size_t offset)
 	return (uint8_t)(offset / PAGE * 31 + offset % 251);
 }
 
-static int driver_begin(void **state)
+static int driver_begin_with(void **state, uint32_t features)
 {
 	struct driver *driver = calloc(1, sizeof(*driver));
 	struct virtio_fs_options options = {
@@ -254,10 +263,21 @@ static int driver_begin(void **state)
 	driver->device->interrupt = interrupt;
 	pthread_mutex_init(&driver->lock, NULL);
 	current = driver;
+	driver->features = features;
 	queues_start(driver);
 	session_start(driver);
 	*state = driver;
 	return 0;
+}
+
+static int driver_begin(void **state)
+{
+	return driver_begin_with(state, UINT32_MAX & ~(uint32_t)FUSE_NO_OPEN_SUPPORT);
+}
+
+static int driver_begin_without_open(void **state)
+{
+	return driver_begin_with(state, UINT32_MAX);
 }
 
 static int driver_end(void **state)
@@ -402,26 +422,29 @@ static void several_data_requests_go_through_the_ring(void **state)
 		read_add(driver, i, (24 + i) * PAGE, 4096, 16 + 4096, i * SPLIT_ODD);
 	read_add(driver, 16, FILE_SIZE - 10, 4096, 16 + 4096, 0);
 	read_add(driver, 17, FILE_SIZE, 4096, 16 + 4096, 0);
-	for (unsigned int i = 18; i < 30; i++)
-		write_add(driver, i, i * PAGE - 18 * PAGE, (uint8_t)i, 4096, i);
+	write_add(driver, 18, 0, 18, LONG_WRITE, 18);
+	write_add(driver, 19, LONG_WRITE, 19, LONG_WRITE, 19);
+	/* A short one is done sooner than it is queued. */
+	write_add(driver, 20, 2 * LONG_WRITE, 20, 4096, 20);
 	notify(driver, 1);
-	wait_for(driver, (uint16_t)(used + 30));
-	assert_int_equal(statistics(driver).queued_requests, before.queued_requests + 30);
-	assert_int_equal(statistics(driver).inline_requests, before.inline_requests);
+	wait_for(driver, (uint16_t)(used + 21));
+	assert_int_equal(statistics(driver).queued_requests, before.queued_requests + 20);
+	assert_int_equal(statistics(driver).inline_requests, before.inline_requests + 1);
 	for (unsigned int i = 0; i < 16; i++)
 		expect_pattern(driver, i, (24 + i) * PAGE, 4096);
 	expect_pattern(driver, 16, FILE_SIZE - 10, 10);
 	expect_pattern(driver, 17, FILE_SIZE, 0);
 	fd = openat(driver->tree, "file", O_RDONLY | O_CLOEXEC);
-	for (unsigned int i = 18; i < 30; i++) {
+	for (unsigned int i = 18; i < 21; i++) {
 		const uint8_t *payload = reply_of(driver, i, &error, &length);
+		uint32_t size = i < 20 ? LONG_WRITE : 4096;
 		struct fuse_write_out out;
 
 		assert_int_equal(error, 0);
 		assert_int_equal(length, sizeof(out));
 		memcpy(&out, payload, sizeof(out));
-		assert_int_equal(out.size, 4096);
-		assert_int_equal(pread(fd, &byte, 1, (i - 18) * PAGE + 4095), 1);
+		assert_int_equal(out.size, size);
+		assert_int_equal(pread(fd, &byte, 1, (i - 18) * LONG_WRITE + size - 1), 1);
 		assert_int_equal(byte, i);
 	}
 	close(fd);
@@ -488,6 +511,37 @@ static void released_files_stay_open_for_what_is_queued(void **state)
 		expect_pattern(driver, i, i * PAGE, 4096);
 	assert_int_equal(statistics(driver).handles, 0);
 	assert_int_equal(statistics(driver).inodes, 1);
+}
+
+static void forgotten_files_stay_open_for_what_is_queued(void **state)
+{
+	struct driver *driver = *state;
+	struct fuse_in_header forget_header = {.opcode = FUSE_FORGET, .nodeid = driver->node};
+	struct fuse_forget_in forget_in = {.nlookup = 1};
+	uint16_t used = driver->used[1];
+	uint64_t node = driver->node;
+	const uint8_t *payload;
+
+	/* The first ones have a file that is open for reading; a write replaces it. */
+	for (unsigned int i = 0; i < 20; i++)
+		read_add(driver, i, (i + 1) * PAGE, 4096, 16 + 4096, 0);
+	write_add(driver, 20, 0, 0xaa, 4096, 0);
+	read_add(driver, 21, 2 * PAGE, 4096, 16 + 4096, 0);
+	request_add(driver, 1, 22, &forget_header, &forget_in, sizeof(forget_in), 0, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(used + 23));
+	for (unsigned int i = 0; i < 20; i++)
+		expect_pattern(driver, i, (i + 1) * PAGE, 4096);
+	expect_pattern(driver, 21, 2 * PAGE, 4096);
+	assert_int_equal(statistics(driver).data, 0);
+	assert_int_equal(statistics(driver).inodes, 1);
+	assert_int_equal(call(driver, FUSE_LOOKUP, FUSE_ROOT_ID, "file", 5, &payload), 0);
+	assert_int_not_equal(memcmp(payload, &node, sizeof(node)), 0);
+	memcpy(&driver->node, payload, sizeof(driver->node));
+	read_add(driver, 1, 0, 1, 200, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(used + 25));
+	assert_int_equal(*reply_of(driver, 1, &(int){0}, &(size_t){0}), 0xaa);
 }
 
 static void reset_waits_for_what_is_queued(void **state)
@@ -676,6 +730,10 @@ static void without_a_ring_everything_is_served_at_once(void **state)
 }
 
 #define DRIVER_TEST(name) cmocka_unit_test_setup_teardown(name, driver_begin, driver_end)
+#define TEST_WITHOUT_OPEN(name)                                                          \
+	{                                                                                \
+#name "_without_open", name, driver_begin_without_open, driver_end, NULL \
+	}
 
 int main(void)
 {
@@ -690,6 +748,13 @@ int main(void)
 		DRIVER_TEST(forgets_come_through_their_own_queue),
 		DRIVER_TEST(broken_requests_break_the_device_until_a_reset),
 		DRIVER_TEST(processors_are_served_at_once),
+		TEST_WITHOUT_OPEN(one_request_is_served_in_its_notification),
+		TEST_WITHOUT_OPEN(scattered_buffers_are_put_together),
+		TEST_WITHOUT_OPEN(several_data_requests_go_through_the_ring),
+		TEST_WITHOUT_OPEN(what_the_ring_cannot_do_is_served_beside_it),
+		TEST_WITHOUT_OPEN(forgotten_files_stay_open_for_what_is_queued),
+		TEST_WITHOUT_OPEN(reset_waits_for_what_is_queued),
+		TEST_WITHOUT_OPEN(processors_are_served_at_once),
 		cmocka_unit_test_setup_teardown(without_a_ring_everything_is_served_at_once,
 			driver_begin_without_ring, driver_end),
 	};

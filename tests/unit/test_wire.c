@@ -157,8 +157,10 @@ static void written_frames_are_read_back(void **state)
 {
 	_cleanup_json_ json_t *message = json_pack("{s:s, s:i}", "type", "ended", "status", 7);
 	_cleanup_close_ int reader_fd = -1;
+	_cleanup_free_ char *frame = NULL;
 	struct wire_reader reader;
 	json_t *received;
+	size_t length;
 	int fds[2];
 
 	(void)state;
@@ -167,7 +169,8 @@ static void written_frames_are_read_back(void **state)
 	reader_fd = fds[0];
 	wire_reader_init(&reader, FRAME_MAX);
 	assert_int_equal(wire_reader_fill(&reader, reader_fd), -EAGAIN);
-	assert_int_equal(wire_frame_write(fds[1], message, FRAME_MAX), 0);
+	assert_int_equal(wire_frame_encode(message, FRAME_MAX, &frame, &length), 0);
+	assert_int_equal(wire_frames_write(fds[1], frame, length), 0);
 	assert_true(wire_reader_fill(&reader, reader_fd) > 0);
 	assert_int_equal(wire_reader_next(&reader, &received, NULL), 1);
 	assert_true(json_equal(message, received));

@@ -5,13 +5,15 @@
  * Theory of operation: a notification serves requests until the queue is empty. While one is served
  * the device's lock is free, so that another vCPU can serve its own; the wish for a notification is
  * renewed before that, else the driver would not tell of it. A reset waits for every request that
- * was popped, because a request goes on writing to guest memory until its chain was given back.
+ * was popped, because a request goes on writing to guest memory until its chain was given back; so
+ * does saving.
  *
  * #syscalls: prlimit64 umask open
  */
 #include "base/file.h"
 #include "base/log.h"
 #include "virtio/fs/queued.h"
+#include "virtio/fs/saved.h"
 #include "virtio/fs/session.h"
 
 #include <errno.h>
@@ -106,24 +108,44 @@ static void fs_notify(struct virtio_device *device, unsigned int index)
 	fs_send_queued(fs, &added);
 }
 
+/* Until every request that was popped is answered. Under the device's lock, which it drops. */
+static void fs_wait_idle(struct virtio_fs *fs)
+{
+	while (fs->active > 0) {
+		if (!fs->queue) {
+			pthread_cond_wait(&fs->idle, &fs->device.lock);
+			continue;
+		}
+		/* Some may be in the ring, and the event loop may be the one that waits here. */
+		pthread_mutex_unlock(&fs->device.lock);
+		fs_queue_wait(fs->queue);
+		fs_queue_reap(fs->queue);
+		pthread_mutex_lock(&fs->device.lock);
+	}
+}
+
 static void fs_reset(struct virtio_device *device)
 {
 	struct virtio_fs *fs = device_fs(device);
 
 	fs->resetting++;
-	while (fs->active > 0) {
-		if (!fs->queue) {
-			pthread_cond_wait(&fs->idle, &device->lock);
-			continue;
-		}
-		/* Some may be in the ring, and the event loop may be the one that resets. */
-		pthread_mutex_unlock(&device->lock);
-		fs_queue_wait(fs->queue);
-		fs_queue_reap(fs->queue);
-		pthread_mutex_lock(&device->lock);
-	}
+	fs_wait_idle(fs);
 	fs->resetting--;
 	fs_session_reset(fs);
+}
+
+static int fs_save(struct virtio_device *device, struct state_writer *writer, struct error *err)
+{
+	struct virtio_fs *fs = device_fs(device);
+
+	/* The transport saves the queues, where the last answers stand, after this. */
+	fs_wait_idle(fs);
+	return fs_session_save(fs, writer, err);
+}
+
+static int fs_restore(struct virtio_device *device, struct state_reader *reader, struct error *err)
+{
+	return fs_session_restore(device_fs(device), reader, err);
 }
 
 static void fs_read_config(struct virtio_device *device, size_t offset, void *data, size_t length)
@@ -139,6 +161,8 @@ static const struct virtio_operations fs_operations = {
 	.notify = fs_notify,
 	.reset = fs_reset,
 	.read_config = fs_read_config,
+	.save = fs_save,
+	.restore = fs_restore,
 };
 
 /* Makes sure that fds do not run out before the bounds are reached. */
@@ -197,11 +221,15 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 	if (proc_fd < 0)
 		return error_set_errno(err, -errno, "cannot open /proc/self/fd");
 	fs_bound_descriptors(&inodes_max, &handles_max);
-	r = fs_inode_table_init(&fs->inodes, options->tree_fd, options->policy, options->exports,
-		options->export_count, inodes_max, err);
+	fs->shared = options_shared(options);
+	r = fs_inode_table_init(
+		&fs->inodes, options->tree_fd, proc_fd, options, inodes_max, &fs->data, err);
 	if (r < 0)
 		return r;
-	fs_handle_table_init(&fs->handles, &fs->inodes, handles_max);
+	/* Either the guest holds open files, or directories only and the server has the files. */
+	fs_data_table_init(&fs->data, (handles_max + 1) / 2);
+	fs_handle_table_init(
+		&fs->handles, &fs->inodes, fs->shared ? handles_max : (handles_max + 1) / 2);
 	/* The guest has applied the umask of the app already. */
 	umask(0);
 	virtio_device_init(&fs->device, memory);
@@ -211,7 +239,7 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 	fs->device.operations = &fs_operations;
 	memcpy(fs->tag, options->tag, tag_length);
 	fs->proc_fd = TAKE_FD(proc_fd);
-	fs->shared = options_shared(options);
+	fs->readahead = options->readahead ? options->readahead : VIRTIO_FS_READAHEAD_MAX;
 	fs->asynchronous_reads = options->asynchronous_reads;
 	pthread_cond_init(&fs->idle, NULL);
 	r = fs_queue_create(fs, &fs->queue);
@@ -231,6 +259,7 @@ void virtio_fs_free(struct virtio_fs *fs)
 	fs_queue_free(fs->queue);
 	fs_handle_table_free(&fs->handles);
 	fs_inode_table_free(&fs->inodes);
+	fs_data_table_free(&fs->data);
 	close(fs->proc_fd);
 	pthread_cond_destroy(&fs->idle);
 	pthread_mutex_destroy(&fs->device.lock);
@@ -259,6 +288,11 @@ void virtio_fs_complete(struct virtio_fs *fs)
 	fs_queue_reap(fs->queue);
 }
 
+bool virtio_fs_shared_was_read(struct virtio_fs *fs)
+{
+	return fs->shared_read;
+}
+
 void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret)
 {
 	*ret = (struct virtio_fs_statistics){
@@ -267,6 +301,7 @@ void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret
 		.queued_requests = fs->queued_requests,
 		.inodes = fs_inode_table_count(&fs->inodes),
 		.handles = fs_handle_table_count(&fs->handles),
+		.data = fs_data_table_count(&fs->data),
 	};
 }
 

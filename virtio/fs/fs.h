@@ -13,6 +13,13 @@
  * delivers from the event loop. The virtqueues are under the device's lock, the tables of inodes
  * and open files under one of their own; no lock is held during a system call on the tree.
  *
+ * Where no subtree is shared, the guest opens regular files without asking (OPEN is answered with
+ * ENOSYS, where the driver knows FUSE_NO_OPEN_SUPPORT), and the device opens what is read or written.
+ *
+ * Parking: the device saves the inodes that the guest knows by their paths in the tree, and its open
+ * files and directories; a device for a tree of the same shape takes them up again under the same
+ * ids. What has no path any more, or is a directory being read just then, makes it fail.
+ *
  * The guest's kernel decides who may do what (default_permissions): the server acts with all its
  * capabilities, and gives what it makes to the caller's uid and gid. What the guest may never have
  * is decided here:
@@ -48,6 +55,8 @@ struct virtio_fs_export {
 	enum virtio_fs_policy policy;
 };
 
+#define VIRTIO_FS_READAHEAD_MAX (1u << 20)
+
 struct virtio_fs_options {
 	const char *tag; /* at most 36 bytes (VIRTIO_FS_TAG) */
 	int tree_fd;     /* directory; the device takes ownership when creation succeeds */
@@ -57,6 +66,9 @@ struct virtio_fs_options {
 	size_t inodes_max;  /* bound on inodes (and fds) the guest can hold; further lookups get
 			       ENFILE */
 	size_t handles_max; /* bound on open files and directories */
+	/* Bytes the guest reads ahead at most; 0: VIRTIO_FS_READAHEAD_MAX. Less where its kernel is
+	   emulated. */
+	uint32_t readahead;
 	/* Lets the guest read ahead asynchronously: deeper queues, but an interrupt per request
 	   where the guest would otherwise find the answer when its notification returns. */
 	bool asynchronous_reads;
@@ -82,10 +94,17 @@ struct virtio_device *virtio_fs_device(struct virtio_fs *fs);
 int virtio_fs_completion_fd(const struct virtio_fs *fs);
 void virtio_fs_complete(struct virtio_fs *fs);
 
+/*
+ * Whether the guest has seen names or contents below the root of a subtree that others change
+ * too: what its caches hold of them would be old when it is parked and continued.
+ */
+bool virtio_fs_shared_was_read(struct virtio_fs *fs);
+
 /* Counters for tests, statistics and bounds. */
 struct virtio_fs_statistics {
 	uint64_t requests, inline_requests, queued_requests;
 	size_t inodes, handles; /* now */
+	size_t data;            /* files that are open without a handle, now */
 };
 void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret);
 

@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define SLOTS_FIRST 64
+
 void fs_handle_table_init(struct fs_handle_table *table, struct fs_inode_table *inodes, size_t max)
 {
 	*table = (struct fs_handle_table){.max = max, .inodes = inodes};
@@ -30,14 +32,10 @@ static uint64_t slot_id(const struct fs_handle_table *table, uint32_t index)
 	return (uint64_t)table->slots[index].generation << 32 | index;
 }
 
-static int table_grow(struct fs_handle_table *table)
+static int slots_grow(struct fs_handle_table *table, uint32_t count)
 {
-	uint32_t count = table->slot_count ? table->slot_count * 2 : 64;
-	struct fs_handle_slot *slots;
+	struct fs_handle_slot *slots = realloc(table->slots, count * sizeof(*slots));
 
-	if (table->first_free != 0)
-		return 0;
-	slots = realloc(table->slots, count * sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
 	table->slots = slots;
@@ -48,6 +46,13 @@ static int table_grow(struct fs_handle_table *table)
 	}
 	table->slot_count = count;
 	return 0;
+}
+
+static int table_grow(struct fs_handle_table *table)
+{
+	if (table->first_free != 0)
+		return 0;
+	return slots_grow(table, table->slot_count ? table->slot_count * 2 : SLOTS_FIRST);
 }
 
 /* Under the lock. The table's reference is the caller's to drop. */
@@ -98,25 +103,37 @@ size_t fs_handle_table_count(struct fs_handle_table *table)
 	return count;
 }
 
-int fs_handle_enter(struct fs_handle_table *table, enum fs_handle_kind kind, int fd, int flags,
-	struct fs_inode *inode, uint64_t *ret_id)
+/* Takes over fd in any case. */
+static struct fs_handle *handle_make(struct fs_handle_table *table, enum fs_handle_kind kind,
+	int fd, int flags, struct fs_inode *inode)
 {
 	struct fs_handle *handle = malloc(sizeof(*handle));
-	int r;
 
 	if (!handle) {
 		close(fd);
-		return -ENOMEM;
+		return NULL;
 	}
 	*handle = (struct fs_handle){
 		.kind = kind,
 		.fd = fd,
+		.flags = flags,
 		.readable = (flags & O_ACCMODE) != O_WRONLY,
 		.writable = (flags & O_ACCMODE) != O_RDONLY,
 		.inode = fs_inode_reference(table->inodes, inode),
 		.references = 1,
 	};
 	pthread_mutex_init(&handle->lock, NULL);
+	return handle;
+}
+
+int fs_handle_enter(struct fs_handle_table *table, enum fs_handle_kind kind, int fd, int flags,
+	struct fs_inode *inode, uint64_t *ret_id)
+{
+	struct fs_handle *handle = handle_make(table, kind, fd, flags, inode);
+	int r;
+
+	if (!handle)
+		return -ENOMEM;
 	pthread_mutex_lock(&table->lock);
 	r = table->count >= table->max ? -ENFILE : table_grow(table);
 	if (r == 0) {
@@ -131,6 +148,60 @@ int fs_handle_enter(struct fs_handle_table *table, enum fs_handle_kind kind, int
 	if (r < 0)
 		handle_free(table, handle);
 	return r;
+}
+
+int fs_handle_table_resume(
+	struct fs_handle_table *table, const uint32_t *generations, uint32_t slot_count)
+{
+	int r;
+
+	if (slot_count > 2 * table->max + SLOTS_FIRST)
+		return -EINVAL;
+	pthread_mutex_lock(&table->lock);
+	r = slot_count > table->slot_count ? slots_grow(table, slot_count) : 0;
+	for (uint32_t i = 0; r == 0 && i < slot_count; i++)
+		table->slots[i].generation = generations[i];
+	pthread_mutex_unlock(&table->lock);
+	return r;
+}
+
+int fs_handle_resume(struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, int fd,
+	int flags, struct fs_inode *inode)
+{
+	struct fs_handle *handle = handle_make(table, kind, fd, flags, inode);
+	uint32_t index = (uint32_t)id;
+	int r = 0;
+
+	if (!handle)
+		return -ENOMEM;
+	pthread_mutex_lock(&table->lock);
+	if (index == 0 || index >= table->slot_count || slot_id(table, index) != id ||
+		table->slots[index].handle)
+		r = -EINVAL;
+	else if (table->count >= table->max)
+		r = -ENFILE;
+	if (r == 0) {
+		handle->id = id;
+		table->slots[index].handle = handle;
+		table->count++;
+	}
+	pthread_mutex_unlock(&table->lock);
+	if (r < 0)
+		handle_free(table, handle);
+	return r;
+}
+
+void fs_handle_table_resumed(struct fs_handle_table *table)
+{
+	pthread_mutex_lock(&table->lock);
+	table->first_free = 0;
+	for (uint32_t i = table->slot_count; i-- > 1;) {
+		if (table->slots[i].handle)
+			continue;
+		table->slots[i].next_free = table->first_free;
+		table->first_free = i;
+	}
+	pthread_mutex_unlock(&table->lock);
 }
 
 /* Under the lock. */

@@ -20,6 +20,7 @@ struct fs_handle {
 	uint64_t id;
 	enum fs_handle_kind kind;
 	int fd;
+	int flags;               /* of its open() */
 	bool readable, writable; /* files */
 	struct fs_inode *inode;
 
@@ -71,6 +72,15 @@ struct fs_handle *fs_handle_get(
 	struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, uint64_t inode_id);
 /* handle may be NULL. */
 void fs_handle_put(struct fs_handle_table *table, struct fs_handle *handle);
+
+/* ---- parking (saved.c). Nobody else uses the table meanwhile. */
+
+/* As for inodes (inode.h): the slots of the saved table, its handles, and the end of them. */
+int fs_handle_table_resume(
+	struct fs_handle_table *table, const uint32_t *generations, uint32_t slot_count);
+int fs_handle_resume(struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, int fd,
+	int flags, struct fs_inode *inode);
+void fs_handle_table_resumed(struct fs_handle_table *table);
 
 /* 0, or -EBADF when there is no such handle. */
 int fs_handle_release(

@@ -2,7 +2,7 @@
 /*
  * inode.c: inode ids, lookup counts and fds.
  *
- * #syscalls: statx openat2 close
+ * #syscalls: statx openat2 readlinkat close
  */
 #include "virtio/fs/inode.h"
 
@@ -12,12 +12,14 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 
-static int file_status(int fd, struct statx *ret)
+/* name may be "": fd itself. */
+static int file_status(int fd, const char *name, struct statx *ret)
 {
-	if (statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
+	if (statx(fd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
 		    STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, ret) < 0)
 		return -errno;
 	/* Without mount ids (Linux before 5.8) files of different mounts cannot be told apart. */
@@ -26,7 +28,12 @@ static int file_status(int fd, struct statx *ret)
 
 int fs_inode_status(const struct fs_inode *inode, struct statx *ret)
 {
-	return file_status(inode->fd, ret);
+	return file_status(inode->fd, "", ret);
+}
+
+int fs_inode_name_status(const struct fs_inode *parent, const char *name, struct statx *ret)
+{
+	return file_status(parent->fd, name, ret);
 }
 
 static struct fs_key status_key(const struct statx *status)
@@ -59,59 +66,76 @@ static uint64_t slot_id(const struct fs_inode_table *table, uint32_t index)
 	return (uint64_t)table->slots[index].generation << 32 | index;
 }
 
+static int buckets_grow(struct fs_inode_table *table)
+{
+	size_t old_count = table->bucket_count;
+	size_t count = old_count ? old_count * 2 : 64;
+	struct fs_inode **old = table->buckets;
+	struct fs_inode **buckets = calloc(count, sizeof(struct fs_inode *));
+
+	if (!buckets)
+		return -ENOMEM;
+	table->buckets = buckets;
+	table->bucket_count = count;
+	for (size_t i = 0; i < old_count; i++)
+		while (old[i]) {
+			struct fs_inode *inode = old[i], **bucket;
+
+			old[i] = inode->next;
+			bucket = key_bucket(table, &inode->key);
+			inode->next = *bucket;
+			*bucket = inode;
+		}
+	free(old);
+	return 0;
+}
+
+static int slots_grow(struct fs_inode_table *table, uint32_t count)
+{
+	struct fs_slot *slots = realloc(table->slots, count * sizeof(*slots));
+
+	if (!slots)
+		return -ENOMEM;
+	table->slots = slots;
+	for (uint32_t i = count; i-- > table->slot_count;) {
+		slots[i] = (struct fs_slot){.next_free = table->first_free};
+		if (i != 0)
+			table->first_free = i;
+	}
+	table->slot_count = count;
+	return 0;
+}
+
 /* Makes room for one more inode: a free slot, and buckets that are not crowded. */
 static int table_grow(struct fs_inode_table *table)
 {
-	if (table->first_free == 0) {
-		uint32_t count = table->slot_count ? table->slot_count * 2 : 64;
-		struct fs_slot *slots = realloc(table->slots, count * sizeof(*slots));
+	int r = 0;
 
-		if (!slots)
-			return -ENOMEM;
-		table->slots = slots;
-		for (uint32_t i = count; i-- > table->slot_count;) {
-			slots[i] = (struct fs_slot){.next_free = table->first_free};
-			if (i != 0)
-				table->first_free = i;
-		}
-		table->slot_count = count;
-	}
-	if (table->count >= table->bucket_count) {
-		size_t old_count = table->bucket_count;
-		size_t count = old_count ? old_count * 2 : 64;
-		struct fs_inode **old = table->buckets;
-		struct fs_inode **buckets = calloc(count, sizeof(struct fs_inode *));
+	if (table->first_free == 0)
+		r = slots_grow(table, table->slot_count ? table->slot_count * 2 : 64);
+	if (r == 0 && table->count >= table->bucket_count)
+		r = buckets_grow(table);
+	return r;
+}
 
-		if (!buckets)
-			return -ENOMEM;
-		table->buckets = buckets;
-		table->bucket_count = count;
-		for (size_t i = 0; i < old_count; i++)
-			while (old[i]) {
-				struct fs_inode *inode = old[i], **bucket;
+static void table_place(struct fs_inode_table *table, struct fs_inode *inode, uint32_t index)
+{
+	struct fs_inode **bucket = key_bucket(table, &inode->key);
 
-				old[i] = inode->next;
-				bucket = key_bucket(table, &inode->key);
-				inode->next = *bucket;
-				*bucket = inode;
-			}
-		free(old);
-	}
-	return 0;
+	table->slots[index].inode = inode;
+	inode->id = slot_id(table, index);
+	inode->next = *bucket;
+	*bucket = inode;
+	table->count++;
 }
 
 /* Under the lock, after table_grow(). */
 static void table_insert(struct fs_inode_table *table, struct fs_inode *inode)
 {
 	uint32_t index = table->first_free;
-	struct fs_inode **bucket = key_bucket(table, &inode->key);
 
 	table->first_free = table->slots[index].next_free;
-	table->slots[index].inode = inode;
-	inode->id = slot_id(table, index);
-	inode->next = *bucket;
-	*bucket = inode;
-	table->count++;
+	table_place(table, inode, index);
 }
 
 /* Under the lock. The table's reference is the caller's to drop. */
@@ -137,8 +161,9 @@ static bool inode_drop(struct fs_inode *inode)
 	return --inode->references == 0;
 }
 
-static void inode_free(struct fs_inode *inode)
+static void inode_free(struct fs_inode_table *table, struct fs_inode *inode)
 {
+	fs_data_forget(table->data, inode);
 	close(inode->fd);
 	free(inode);
 }
@@ -152,62 +177,137 @@ static struct fs_inode *table_find_id(const struct fs_inode_table *table, uint64
 	return table->slots[index].inode;
 }
 
-static int export_resolve(int tree_fd, const struct virtio_fs_export *export, struct fs_export *ret,
-	struct error *err)
+int fs_path_open(int root_fd, const char *path)
 {
 	struct open_how how = {
 		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
-	_cleanup_close_ int fd =
-		(int)syscall(SYS_openat2, tree_fd, export->path, &how, sizeof(how));
-	struct statx status;
-	int r;
+	long fd = syscall(SYS_openat2, root_fd, path[0] ? path : ".", &how, sizeof(how));
 
-	if (fd < 0)
-		return error_set_errno(
-			err, -errno, "cannot export \"%s\" to the guest", export->path);
-	r = file_status(fd, &status);
-	if (r < 0)
-		return error_set_errno(err, r, "cannot export \"%s\" to the guest", export->path);
-	*ret = (struct fs_export){.key = status_key(&status), .policy = export->policy};
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* The kernel's name of an fd's file, as this process sees it. */
+static int link_read(int proc_fd, int fd, char ret[static FS_PATH_ROOM])
+{
+	char name[16];
+	ssize_t length;
+
+	snprintf(name, sizeof(name), "%d", fd);
+	length = readlinkat(proc_fd, name, ret, FS_PATH_ROOM);
+	if (length < 0)
+		return -errno;
+	if (length == FS_PATH_ROOM)
+		return -ENAMETOOLONG;
+	ret[length] = '\0';
 	return 0;
 }
 
-int fs_inode_table_init(struct fs_inode_table *table, int tree_fd, enum virtio_fs_policy policy,
-	const struct virtio_fs_export *exports, size_t export_count, size_t max, struct error *err)
+int fs_path_of(int proc_fd, int root_fd, int fd, char ret[static FS_PATH_ROOM])
+{
+	char root[FS_PATH_ROOM];
+	size_t length;
+	int r = link_read(proc_fd, root_fd, root);
+
+	if (r < 0)
+		return r;
+	r = link_read(proc_fd, fd, ret);
+	if (r < 0)
+		return r;
+	/* The root of everything has a slash at its end, any other directory has none. */
+	length = strlen(root);
+	if (length > 0 && root[length - 1] == '/')
+		length--;
+	if (strncmp(ret, root, length) != 0 || (ret[length] != '/' && ret[length] != '\0'))
+		return -ENOENT;
+	if (ret[length] == '/')
+		length++;
+	memmove(ret, ret + length, strlen(ret + length) + 1);
+	return 0;
+}
+
+enum virtio_fs_policy fs_path_policy(const struct fs_inode_table *table, const char *path)
+{
+	enum virtio_fs_policy policy = fs_inode_policy(table->slots[FUSE_ROOT_ID].inode);
+	ssize_t longest = -1;
+
+	for (size_t i = 0; i < table->export_count; i++) {
+		const struct fs_export *export = &table->exports[i];
+		size_t length = strlen(export->path);
+
+		if ((ssize_t)length <= longest || strncmp(path, export->path, length) != 0 ||
+			(length > 0 && path[length] != '/' && path[length] != '\0'))
+			continue;
+		longest = (ssize_t)length;
+		policy = export->policy;
+	}
+	return policy;
+}
+
+static int export_resolve(int tree_fd, int proc_fd, const struct virtio_fs_export *export,
+	struct fs_export *ret, struct error *err)
+{
+	_cleanup_close_ int fd = fs_path_open(tree_fd, export->path);
+	char path[FS_PATH_ROOM];
+	struct statx status;
+	int r = fd < 0 ? fd : file_status(fd, "", &status);
+
+	if (r == 0)
+		r = fs_path_of(proc_fd, tree_fd, fd, path);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot export \"%s\" to the guest", export->path);
+	*ret = (struct fs_export){
+		.key = status_key(&status),
+		.path = strdup(path),
+		.policy = export->policy,
+	};
+	return ret->path ? 0 : -ENOMEM;
+}
+
+static void exports_free(struct fs_inode_table *table)
+{
+	for (size_t i = 0; i < table->export_count; i++)
+		free(table->exports[i].path);
+	free(table->exports);
+}
+
+int fs_inode_table_init(struct fs_inode_table *table, int tree_fd, int proc_fd,
+	const struct virtio_fs_options *options, size_t max, struct fs_data_table *data,
+	struct error *err)
 {
 	struct fs_inode *root;
 	struct statx status;
 	int r;
 
-	*table = (struct fs_inode_table){.max = max};
-	r = file_status(tree_fd, &status);
+	*table = (struct fs_inode_table){.max = max, .data = data};
+	r = file_status(tree_fd, "", &status);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot read the attributes of the pod's tree");
 	if (!S_ISDIR(status.stx_mode))
 		return error_set(err, -EINVAL, "the pod's tree is not a directory");
-	table->exports = calloc(export_count ? export_count : 1, sizeof(*table->exports));
+	table->exports = calloc(options->export_count + 1, sizeof(*table->exports));
 	root = calloc(1, sizeof(*root));
 	r = table->exports && root ? 0 : -ENOMEM;
-	for (size_t i = 0; r == 0 && i < export_count; i++)
-		r = export_resolve(tree_fd, &exports[i], &table->exports[i], err);
+	for (size_t i = 0; r == 0 && i < options->export_count; i++) {
+		r = export_resolve(tree_fd, proc_fd, &options->exports[i], &table->exports[i], err);
+		table->export_count++;
+	}
 	if (r == 0)
 		r = table_grow(table);
 	if (r < 0) {
 		free(root);
-		free(table->exports);
+		exports_free(table);
 		free(table->slots);
 		free(table->buckets);
 		return r == -ENOMEM ? error_set(err, r, "out of memory") : r;
 	}
-	table->export_count = export_count;
 	pthread_mutex_init(&table->lock, NULL);
 	*root = (struct fs_inode){
 		.key = status_key(&status),
 		.fd = tree_fd,
 		.type = S_IFDIR,
-		.policy = policy,
+		.policy = options->policy,
 		.references = 1,
 	};
 	/* The first slot is 1 and its generation 0: FUSE_ROOT_ID. */
@@ -237,17 +337,17 @@ void fs_inode_table_clear(struct fs_inode_table *table)
 		struct fs_inode *inode = dead;
 
 		dead = inode->next;
-		inode_free(inode);
+		inode_free(table, inode);
 	}
 }
 
 void fs_inode_table_free(struct fs_inode_table *table)
 {
 	fs_inode_table_clear(table);
-	inode_free(table->slots[FUSE_ROOT_ID].inode);
+	inode_free(table, table->slots[FUSE_ROOT_ID].inode);
 	free(table->slots);
 	free(table->buckets);
-	free(table->exports);
+	exports_free(table);
 	pthread_mutex_destroy(&table->lock);
 }
 
@@ -291,7 +391,7 @@ void fs_inode_put(struct fs_inode_table *table, struct fs_inode *inode)
 	last = inode_drop(inode);
 	pthread_mutex_unlock(&table->lock);
 	if (last)
-		inode_free(inode);
+		inode_free(table, inode);
 }
 
 static enum virtio_fs_policy table_policy(
@@ -322,42 +422,74 @@ static struct fs_inode *table_find_key(
 	return inode;
 }
 
-int fs_inode_enter(struct fs_inode_table *table, const struct fs_inode *parent, int fd,
+/* Threads share the line: written only when it changes. */
+static void parent_note(struct fs_inode *parent, bool known)
+{
+	if (atomic_load_explicit(&parent->known, memory_order_relaxed) != known)
+		atomic_store_explicit(&parent->known, known, memory_order_relaxed);
+}
+
+struct fs_inode *fs_inode_enter_known(
+	struct fs_inode_table *table, struct fs_inode *parent, const struct statx *status)
+{
+	struct fs_key key = status_key(status);
+	struct fs_inode *inode;
+
+	pthread_mutex_lock(&table->lock);
+	inode = table_find_key(table, &key, table_policy(table, &key, parent));
+	pthread_mutex_unlock(&table->lock);
+	parent_note(parent, inode != NULL);
+	return inode;
+}
+
+static struct fs_inode *inode_make(const struct fs_key *key, int fd, mode_t type,
+	enum virtio_fs_policy policy, uint64_t lookups)
+{
+	struct fs_inode *inode = malloc(sizeof(*inode));
+
+	if (inode)
+		*inode = (struct fs_inode){
+			.key = *key,
+			.fd = fd,
+			.type = type,
+			.policy = policy,
+			.lookups = lookups,
+			.references = 1,
+		};
+	return inode;
+}
+
+int fs_inode_enter(struct fs_inode_table *table, struct fs_inode *parent, int fd,
 	struct fs_inode **ret, struct statx *ret_status)
 {
 	_cleanup_close_ int owned = fd;
-	_cleanup_free_ struct fs_inode *new = NULL;
 	enum virtio_fs_policy policy;
+	struct fs_inode *inode;
 	struct fs_key key;
 	int r;
 
-	r = file_status(fd, ret_status);
+	r = file_status(fd, "", ret_status);
 	if (r < 0)
 		return r;
 	key = status_key(ret_status);
 	policy = table_policy(table, &key, parent);
-	new = malloc(sizeof(*new));
-	if (!new)
-		return -ENOMEM;
-	*new = (struct fs_inode){
-		.key = key,
-		.fd = fd,
-		.type = ret_status->stx_mode & S_IFMT,
-		.policy = policy,
-		.lookups = 1,
-		.references = 2, /* the table's and the caller's */
-	};
 	pthread_mutex_lock(&table->lock);
-	*ret = table_find_key(table, &key, policy);
-	if (!*ret) {
+	inode = table_find_key(table, &key, policy);
+	parent_note(parent, inode != NULL);
+	if (!inode) {
 		r = table->count >= table->max ? -ENFILE : table_grow(table);
-		if (r == 0) {
-			table_insert(table, new);
-			*ret = TAKE_PTR(new);
+		if (r == 0)
+			inode = inode_make(&key, fd, ret_status->stx_mode & S_IFMT, policy, 1);
+		if (inode) {
+			inode->references++; /* the caller's */
+			table_insert(table, inode);
 			TAKE_FD(owned);
+		} else if (r == 0) {
+			r = -ENOMEM;
 		}
 	}
 	pthread_mutex_unlock(&table->lock);
+	*ret = inode;
 	return r;
 }
 
@@ -379,5 +511,84 @@ void fs_inode_forget(struct fs_inode_table *table, uint64_t id, uint64_t count)
 	}
 	pthread_mutex_unlock(&table->lock);
 	if (last)
-		inode_free(inode);
+		inode_free(table, inode);
+}
+
+int fs_inode_table_resume(
+	struct fs_inode_table *table, const uint32_t *generations, uint32_t slot_count)
+{
+	int r = 0;
+
+	if (slot_count <= FUSE_ROOT_ID || slot_count > 2 * table->max + table->slot_count ||
+		generations[FUSE_ROOT_ID] != 0)
+		return -EINVAL;
+	pthread_mutex_lock(&table->lock);
+	if (slot_count > table->slot_count)
+		r = slots_grow(table, slot_count);
+	for (uint32_t i = 0; r == 0 && i < slot_count; i++)
+		table->slots[i].generation = generations[i];
+	pthread_mutex_unlock(&table->lock);
+	return r;
+}
+
+int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t type,
+	enum virtio_fs_policy policy, uint64_t lookups)
+{
+	_cleanup_close_ int owned = fd;
+	uint32_t index = (uint32_t)id;
+	struct fs_inode *inode;
+	struct statx status;
+	struct fs_key key;
+	int r = file_status(fd, "", &status);
+
+	if (r < 0)
+		return r;
+	key = status_key(&status);
+	pthread_mutex_lock(&table->lock);
+	inode = *key_bucket(table, &key);
+	while (inode && !key_equal(&inode->key, &key))
+		inode = inode->next;
+	if (inode)
+		r = -EEXIST;
+	else if (index == 0 || index >= table->slot_count || slot_id(table, index) != id ||
+		table->slots[index].inode)
+		r = -EINVAL;
+	else if (table->count >= table->max)
+		r = -ENFILE;
+	else if (table->count >= table->bucket_count)
+		r = buckets_grow(table);
+	if (r == 0) {
+		inode = inode_make(&key, fd, type, policy, lookups);
+		r = inode ? 0 : -ENOMEM;
+	}
+	if (r == 0) {
+		table_place(table, inode, index);
+		TAKE_FD(owned);
+	}
+	pthread_mutex_unlock(&table->lock);
+	return r;
+}
+
+void fs_inode_table_resumed(struct fs_inode_table *table)
+{
+	pthread_mutex_lock(&table->lock);
+	table->first_free = 0;
+	for (uint32_t i = table->slot_count; i-- > FUSE_ROOT_ID;) {
+		if (table->slots[i].inode)
+			continue;
+		table->slots[i].next_free = table->first_free;
+		table->first_free = i;
+	}
+	pthread_mutex_unlock(&table->lock);
+}
+
+bool fs_inode_is(const struct fs_inode *inode, int fd)
+{
+	struct statx status;
+	struct fs_key key;
+
+	if (file_status(fd, "", &status) < 0)
+		return false;
+	key = status_key(&status);
+	return key_equal(&key, &inode->key) && (status.stx_mode & S_IFMT) == inode->type;
 }

@@ -91,7 +91,7 @@ ssize_t fs_op_fsyncdir(struct fs_request *request);
 /* Parts that several operations share. */
 
 /* Looks name up in parent, counts the lookup and fills the entry. -ENOENT, -ENFILE, ... */
-int fs_entry_lookup(struct virtio_fs *fs, const struct fs_inode *parent, const char *name,
+int fs_entry_lookup(struct virtio_fs *fs, struct fs_inode *parent, const char *name,
 	struct fuse_entry_out *ret);
 
 /* Fills in attributes and, for fs_entry_lookup() and attribute replies, how long they hold. */
@@ -105,7 +105,20 @@ uint64_t fs_policy_timeout(enum virtio_fs_policy policy); /* seconds */
  */
 int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint32_t flags);
 
-/* Enters an open file into the handle table and fills the reply. Takes over fd in any case. */
+/* What an open file keeps of the guest's flags; O_DIRECT is for the guest's own cache to honour. */
+#define FS_OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC)
+
+/*
+ * The fd for the data of a regular file in a session without OPEN, referenced; to be given back with
+ * fs_data_put(). -EISDIR, -EINVAL for other files, -errno of opening.
+ */
+int fs_inode_data(
+	struct virtio_fs *fs, struct fs_inode *inode, bool writable, struct fs_data **ret);
+
+/*
+ * Fills the reply for a file or directory that is open now, and enters fd, which it takes over in any
+ * case, into the handle table; in a session without OPEN, that of a file becomes the inode's.
+ */
 int fs_open_finish(struct virtio_fs *fs, struct fs_inode *inode, int fd, uint32_t flags,
 	struct fuse_open_out *ret);
 
@@ -113,20 +126,25 @@ int fs_open_finish(struct virtio_fs *fs, struct fs_inode *inode, int fd, uint32_
  * A data request whose arguments are checked: what the inline and the queued path have in common.
  */
 struct fs_transfer {
-	struct fs_handle *handle; /* referenced; put it afterwards */
+	int fd;                   /* of one of the next two, which is referenced */
+	struct fs_handle *handle; /* or NULL */
+	struct fs_data *data;
 	int64_t offset;
 	size_t length;
 	uint32_t flags;          /* FSYNC: fsync_flags, FALLOCATE: mode, WRITE: write_flags */
+	int sync;                /* WRITE: RWF_SYNC and RWF_DSYNC */
 	int64_t allocate_length; /* FALLOCATE */
 };
 
+/* request->inode is resolved. */
 int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *ret);
+void fs_transfer_done(struct virtio_fs *fs, struct fs_transfer *transfer);
 
-/* Reads or writes until length or the end of the file, from done on. Bytes or -errno. */
+/* Reads or writes until its length or the end of the file, from done on. Bytes or -errno. */
 ssize_t fs_transfer_read(
-	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done);
+	const struct fs_transfer *transfer, const struct virtqueue_chain *chain, size_t done);
 ssize_t fs_transfer_write(
-	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done);
+	const struct fs_transfer *transfer, const struct virtqueue_chain *chain, size_t done);
 
 /* Where the payload of a WRITE starts in its chain, and that of a READ's reply. */
 #define FS_WRITE_PAYLOAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))

@@ -136,36 +136,47 @@ static int set_mode(const struct virtio_fs *fs, const struct fs_inode *inode, mo
 	return fchmodat(fs->proc_fd, path, mode & 07777, 0) < 0 ? -errno : 0;
 }
 
-static int set_size(struct fs_request *request, const struct fuse_setattr_in *in)
+/* Truncates what fd has open, which loses setuid bits where the guest says so. */
+static int size_change(int fd, const struct fuse_setattr_in *in)
 {
 	_cleanup_credentials_ struct fs_credentials credentials = {0};
-	struct fs_handle_table *handles = &request->fs->handles;
+
+	if (in->valid & FATTR_KILL_SUIDGID)
+		fs_credentials_drop_fsetid(&credentials);
+	return ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
+}
+
+static int set_size(struct fs_request *request, const struct fuse_setattr_in *in)
+{
+	struct virtio_fs *fs = request->fs;
+	_cleanup_close_ int fd = -1;
 	struct fs_handle *handle;
-	int fd, r = 0;
+	struct fs_data *data;
+	int r;
 
 	if (in->size > INT64_MAX)
 		return -EINVAL;
 	if (request->inode->type != S_IFREG)
 		return request->inode->type == S_IFDIR ? -EISDIR : -EINVAL;
-	if (in->valid & FATTR_KILL_SUIDGID)
-		fs_credentials_drop_fsetid(&credentials);
-	if (in->valid & FATTR_FH) {
-		handle = fs_handle_get(handles, in->fh, FS_HANDLE_FILE, request->header.nodeid);
-		if (!handle)
-			return -EBADF;
-		r = !handle->writable                                ? -EINVAL
-			: ftruncate(handle->fd, (off_t)in->size) < 0 ? -errno
-								     : 0;
-		fs_handle_put(handles, handle);
+	if (fs_session_opens_nothing(fs) && (!(in->valid & FATTR_FH) || in->fh == 0)) {
+		r = fs_inode_data(fs, request->inode, true, &data);
+		if (r < 0)
+			return r;
+		r = size_change(data->fd, in);
+		fs_data_put(&fs->data, data);
 		return r;
 	}
-	fd = fs_inode_open(request->fs, request->inode, O_WRONLY);
-	if (fd < 0)
-		return fd;
-	if (ftruncate(fd, (off_t)in->size) < 0)
-		r = -errno;
-	close(fd);
-	return r;
+	if (in->valid & FATTR_FH) {
+		handle =
+			fs_handle_get(&fs->handles, in->fh, FS_HANDLE_FILE, request->header.nodeid);
+		if (!handle)
+			return -EBADF;
+		r = handle->writable ? size_change(handle->fd, in) : -EINVAL;
+		fs_handle_put(&fs->handles, handle);
+		return r;
+	}
+	fd = fs_inode_open(fs, request->inode, O_WRONLY);
+	return fd < 0 ? fd : size_change(fd, in);
 }
 
 static struct timespec setattr_time(

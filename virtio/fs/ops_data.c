@@ -7,7 +7,11 @@
  * hostile one that does gets nothing, so that no open of ours blocks or reaches a host device. The
  * payload goes between the guest's spans and the file without a copy of ours.
  *
- * #syscalls: openat preadv pwritev fsync fdatasync fallocate lseek copy_file_range fcntl close
+ * Where nobody but the guest changes files, OPEN and FLUSH are answered with ENOSYS: Linux then opens and
+ * closes files without a word and names no handle. Its own flags for a file travel with each WRITE
+ * (O_SYNC), or are done by it (O_APPEND: it knows the size; O_TRUNC: SETATTR).
+ *
+ * #syscalls: openat preadv pwritev2 fsync fdatasync fallocate lseek copy_file_range fcntl close
  */
 #include "base/checked.h"
 #include "virtio/fs/credentials.h"
@@ -20,9 +24,6 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-/* What an open file keeps of the guest's flags; O_DIRECT is for the guest's own cache to honour. */
-#define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC)
 
 /* Those that leave the rest of the file where it is; the guest's cache knows no others. */
 #define FALLOCATE_MODES                                                      \
@@ -40,7 +41,7 @@ int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint
 	if (inode->type == S_IFDIR)
 		flags = O_RDONLY | O_DIRECTORY;
 	else if (inode->type == S_IFREG)
-		flags &= OPEN_FLAGS;
+		flags &= FS_OPEN_FLAGS;
 	else
 		return inode->type == S_IFLNK ? -ELOOP : -EINVAL;
 	if ((flags & O_ACCMODE) == O_ACCMODE)
@@ -48,6 +49,36 @@ int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint
 	snprintf(path, sizeof(path), "%d", inode->fd);
 	fd = openat(fs->proc_fd, path, (int)flags | O_CLOEXEC | O_NOCTTY);
 	return fd < 0 ? -errno : fd;
+}
+
+int fs_inode_data(struct virtio_fs *fs, struct fs_inode *inode, bool writable, struct fs_data **ret)
+{
+	int fd;
+
+	*ret = fs_data_find(&fs->data, inode, writable);
+	if (*ret)
+		return 0;
+	if (inode->type != S_IFREG)
+		return inode->type == S_IFDIR ? -EISDIR : -EINVAL;
+	fd = fs_inode_open(fs, inode, writable ? O_RDWR : O_RDONLY);
+	return fd < 0 ? fd : fs_data_enter(&fs->data, inode, fd, writable, ret);
+}
+
+/* What CREATE opened: the guest's next request finds it, and no RELEASE will come. */
+static int data_finish(struct virtio_fs *fs, struct fs_inode *inode, int fd, uint32_t flags)
+{
+	struct fs_data *data;
+	int r;
+
+	/* One that cannot read, always appends or always syncs does not serve everybody. */
+	if ((flags & O_ACCMODE) == O_WRONLY || flags & (O_APPEND | O_SYNC)) {
+		close(fd);
+		return 0;
+	}
+	r = fs_data_enter(&fs->data, inode, fd, (flags & O_ACCMODE) == O_RDWR, &data);
+	if (r == 0)
+		fs_data_put(&fs->data, data);
+	return r;
 }
 
 int fs_open_finish(struct virtio_fs *fs, struct fs_inode *inode, int fd, uint32_t flags,
@@ -62,6 +93,8 @@ int fs_open_finish(struct virtio_fs *fs, struct fs_inode *inode, int fd, uint32_
 	} else if (!directory && (flags & O_ACCMODE) == O_RDONLY) {
 		ret->open_flags = FOPEN_NOFLUSH;
 	}
+	if (!directory && fs_session_opens_nothing(fs))
+		return data_finish(fs, inode, fd, flags);
 	return fs_handle_enter(&fs->handles, directory ? FS_HANDLE_DIRECTORY : FS_HANDLE_FILE, fd,
 		(int)flags, inode, &ret->fh);
 }
@@ -73,6 +106,8 @@ ssize_t fs_op_open(struct fs_request *request)
 	struct fuse_open_in in;
 	int fd, r;
 
+	if (fs_session_opens_nothing(request->fs))
+		return -ENOSYS;
 	memcpy(&in, request->arguments, sizeof(in));
 	if (request->inode->type == S_IFDIR)
 		return -EISDIR;
@@ -116,6 +151,10 @@ static int prepare_write(
 	transfer->offset = (int64_t)in.offset;
 	transfer->length = in.size;
 	transfer->flags = in.write_flags;
+	if (fs_session_opens_nothing(request->fs))
+		transfer->sync = (in.flags & O_SYNC) == O_SYNC ? RWF_SYNC
+			: in.flags & O_DSYNC                   ? RWF_DSYNC
+							       : 0;
 	*ret_handle = in.fh;
 	return 0;
 }
@@ -148,12 +187,45 @@ static int prepare_fallocate(
 	return 0;
 }
 
+/* The fd of an open file, or of an inode that the guest names no handle for. */
+static int transfer_open(struct virtio_fs *fs, struct fs_inode *inode, uint64_t id, bool read,
+	bool write, struct fs_transfer *transfer)
+{
+	struct fs_handle *handle;
+	int r = write ? fs_inode_writable(inode) : 0;
+
+	/* A file cannot have been opened for writing under a read-only policy, but it may have
+	   changed to one since (table_find_key()). */
+	if (r < 0)
+		return r;
+	if (id == 0 && fs_session_opens_nothing(fs)) {
+		r = fs_inode_data(fs, inode, write, &transfer->data);
+		if (r == 0)
+			transfer->fd = transfer->data->fd;
+		return r;
+	}
+	handle = fs_handle_get(&fs->handles, id, FS_HANDLE_FILE, inode->id);
+	if (!handle)
+		return -EBADF;
+	if ((write && !handle->writable) || (read && !handle->readable)) {
+		fs_handle_put(&fs->handles, handle);
+		return -EBADF;
+	}
+	transfer->handle = handle;
+	transfer->fd = handle->fd;
+	return 0;
+}
+
+void fs_transfer_done(struct virtio_fs *fs, struct fs_transfer *transfer)
+{
+	fs_handle_put(&fs->handles, transfer->handle);
+	fs_data_put(&fs->data, transfer->data);
+}
+
 int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *ret)
 {
 	bool write = request->header.opcode == FUSE_WRITE ||
 		request->header.opcode == FUSE_FALLOCATE;
-	struct fs_handle_table *handles = &request->fs->handles;
-	struct fs_handle *handle;
 	uint64_t id;
 	int r;
 
@@ -176,34 +248,21 @@ int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *re
 	}
 	if (r < 0)
 		return r;
-	handle = fs_handle_get(handles, id, FS_HANDLE_FILE, request->header.nodeid);
-	if (!handle)
-		return -EBADF;
-	/* A file cannot have been opened for writing under a read-only policy, but it may have
-	   changed to one since (table_find_key()). */
-	r = write ? fs_inode_writable(handle->inode) : 0;
-	if (r == 0 &&
-		((write && !handle->writable) ||
-			(request->header.opcode == FUSE_READ && !handle->readable)))
-		r = -EBADF;
-	if (r < 0) {
-		fs_handle_put(handles, handle);
-		return r;
-	}
-	ret->handle = handle;
-	return 0;
+	return transfer_open(
+		request->fs, request->inode, id, request->header.opcode == FUSE_READ, write, ret);
 }
 
 ssize_t fs_transfer_read(
-	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done)
+	const struct fs_transfer *transfer, const struct virtqueue_chain *chain, size_t done)
 {
 	struct iovec spans[VIRTQUEUE_SPANS_MAX];
 
 	/* A short answer means the end of the file to the guest, and must mean it here as well. */
-	while (done < length) {
+	while (done < transfer->length) {
 		size_t count = virtqueue_chain_slice(
-			chain, true, FS_READ_PAYLOAD + done, length - done, spans);
-		ssize_t n = preadv(fd, spans, (int)count, offset + (int64_t)done);
+			chain, true, FS_READ_PAYLOAD + done, transfer->length - done, spans);
+		ssize_t n =
+			preadv(transfer->fd, spans, (int)count, transfer->offset + (int64_t)done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -217,14 +276,15 @@ ssize_t fs_transfer_read(
 }
 
 ssize_t fs_transfer_write(
-	int fd, const struct virtqueue_chain *chain, int64_t offset, size_t length, size_t done)
+	const struct fs_transfer *transfer, const struct virtqueue_chain *chain, size_t done)
 {
 	struct iovec spans[VIRTQUEUE_SPANS_MAX];
 
-	while (done < length) {
+	while (done < transfer->length) {
 		size_t count = virtqueue_chain_slice(
-			chain, false, FS_WRITE_PAYLOAD + done, length - done, spans);
-		ssize_t n = pwritev(fd, spans, (int)count, offset + (int64_t)done);
+			chain, false, FS_WRITE_PAYLOAD + done, transfer->length - done, spans);
+		ssize_t n = pwritev2(transfer->fd, spans, (int)count,
+			transfer->offset + (int64_t)done, transfer->sync);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -244,9 +304,8 @@ ssize_t fs_op_read(struct fs_request *request)
 
 	if (r < 0)
 		return r;
-	r = fs_transfer_read(
-		transfer.handle->fd, request->chain, transfer.offset, transfer.length, 0);
-	fs_handle_put(&request->fs->handles, transfer.handle);
+	r = fs_transfer_read(&transfer, request->chain, 0);
+	fs_transfer_done(request->fs, &transfer);
 	return r;
 }
 
@@ -261,9 +320,8 @@ ssize_t fs_op_write(struct fs_request *request)
 		return r;
 	if (transfer.flags & FUSE_WRITE_KILL_SUIDGID)
 		fs_credentials_drop_fsetid(&credentials);
-	r = fs_transfer_write(
-		transfer.handle->fd, request->chain, transfer.offset, transfer.length, 0);
-	fs_handle_put(&request->fs->handles, transfer.handle);
+	r = fs_transfer_write(&transfer, request->chain, 0);
+	fs_transfer_done(request->fs, &transfer);
 	if (r < 0)
 		return r;
 	out.size = (uint32_t)r;
@@ -277,11 +335,10 @@ ssize_t fs_op_fsync(struct fs_request *request)
 
 	if (r < 0)
 		return r;
-	r = transfer.flags & FUSE_FSYNC_FDATASYNC ? fdatasync(transfer.handle->fd)
-						  : fsync(transfer.handle->fd);
+	r = transfer.flags & FUSE_FSYNC_FDATASYNC ? fdatasync(transfer.fd) : fsync(transfer.fd);
 	if (r < 0)
 		r = -errno;
-	fs_handle_put(&request->fs->handles, transfer.handle);
+	fs_transfer_done(request->fs, &transfer);
 	return r;
 }
 
@@ -296,10 +353,10 @@ ssize_t fs_op_fallocate(struct fs_request *request)
 	/* The request has no flag for it: whoever is not root loses setuid bits, as on any file. */
 	if (request->header.uid != 0)
 		fs_credentials_drop_fsetid(&credentials);
-	if (fallocate(transfer.handle->fd, (int)transfer.flags, transfer.offset,
-		    transfer.allocate_length) < 0)
+	if (fallocate(transfer.fd, (int)transfer.flags, transfer.offset, transfer.allocate_length) <
+		0)
 		r = -errno;
-	fs_handle_put(&request->fs->handles, transfer.handle);
+	fs_transfer_done(request->fs, &transfer);
 	return r;
 }
 
@@ -310,6 +367,9 @@ ssize_t fs_op_flush(struct fs_request *request)
 	struct fuse_flush_in in;
 	int fd, r = 0;
 
+	/* There is nothing to hear at the end of what was not opened. */
+	if (fs_session_opens_nothing(request->fs))
+		return -ENOSYS;
 	memcpy(&in, request->arguments, sizeof(in));
 	handle = fs_handle_get(handles, in.fh, FS_HANDLE_FILE, request->header.nodeid);
 	if (!handle)
@@ -327,30 +387,32 @@ ssize_t fs_op_release(struct fs_request *request)
 	struct fuse_release_in in;
 
 	memcpy(&in, request->arguments, sizeof(in));
+	/* Of a file that was created before the guest knew that there is no OPEN. */
+	if (in.fh == 0 && fs_session_opens_nothing(request->fs))
+		return 0;
 	return fs_handle_release(
 		&request->fs->handles, in.fh, FS_HANDLE_FILE, request->header.nodeid);
 }
 
 ssize_t fs_op_lseek(struct fs_request *request)
 {
-	struct fs_handle_table *handles = &request->fs->handles;
 	struct fuse_lseek_out out = {0};
-	struct fs_handle *handle;
+	struct fs_transfer transfer = {0};
 	struct fuse_lseek_in in;
 	off_t offset;
-	int r = 0;
+	int r;
 
 	memcpy(&in, request->arguments, sizeof(in));
 	/* The file position is the guest's business; only the two searches concern the file. */
 	if ((in.whence != SEEK_DATA && in.whence != SEEK_HOLE) || in.offset > INT64_MAX)
 		return -EINVAL;
-	handle = fs_handle_get(handles, in.fh, FS_HANDLE_FILE, request->header.nodeid);
-	if (!handle)
-		return -EBADF;
-	offset = lseek(handle->fd, (off_t)in.offset, (int)in.whence);
+	r = transfer_open(request->fs, request->inode, in.fh, false, false, &transfer);
+	if (r < 0)
+		return r;
+	offset = lseek(transfer.fd, (off_t)in.offset, (int)in.whence);
 	if (offset < 0)
 		r = -errno;
-	fs_handle_put(handles, handle);
+	fs_transfer_done(request->fs, &transfer);
 	if (r < 0)
 		return r;
 	out.offset = (uint64_t)offset;
@@ -358,43 +420,43 @@ ssize_t fs_op_lseek(struct fs_request *request)
 }
 
 static ssize_t copy_range(const struct fs_request *request,
-	const struct fuse_copy_file_range_in *in, const struct fs_handle *source,
-	const struct fs_handle *target)
+	const struct fuse_copy_file_range_in *in, int from, int to)
 {
 	_cleanup_credentials_ struct fs_credentials credentials = {0};
 	uint64_t length = in->len < COPY_MAX ? in->len : COPY_MAX;
 	off_t source_offset = (off_t)in->off_in, target_offset = (off_t)in->off_out;
 	ssize_t n;
 
-	if (!source || !target)
-		return -EBADF;
-	if (fs_inode_writable(target->inode) < 0)
-		return -EROFS;
-	if (!source->readable || !target->writable)
-		return -EBADF;
 	if (in->flags || !checked_range(in->off_in, length, INT64_MAX) ||
 		!checked_range(in->off_out, length, INT64_MAX))
 		return -EINVAL;
 	if (request->header.uid != 0)
 		fs_credentials_drop_fsetid(&credentials);
-	n = copy_file_range(source->fd, &source_offset, target->fd, &target_offset, length, 0);
+	n = copy_file_range(from, &source_offset, to, &target_offset, length, 0);
 	return n < 0 ? -errno : n;
 }
 
 ssize_t fs_op_copy_file_range(struct fs_request *request)
 {
-	struct fs_handle_table *handles = &request->fs->handles;
-	struct fs_handle *source, *target;
+	struct fs_transfer source = {0}, target = {0};
+	struct virtio_fs *fs = request->fs;
 	struct fuse_copy_file_range_in in;
 	struct fuse_write_out out = {0};
+	struct fs_inode *to;
 	ssize_t n;
 
 	memcpy(&in, request->arguments, sizeof(in));
-	source = fs_handle_get(handles, in.fh_in, FS_HANDLE_FILE, request->header.nodeid);
-	target = fs_handle_get(handles, in.fh_out, FS_HANDLE_FILE, in.nodeid_out);
-	n = copy_range(request, &in, source, target);
-	fs_handle_put(handles, source);
-	fs_handle_put(handles, target);
+	to = fs_inode_get(&fs->inodes, in.nodeid_out);
+	if (!to)
+		return -EBADF;
+	n = transfer_open(fs, request->inode, in.fh_in, true, false, &source);
+	if (n == 0)
+		n = transfer_open(fs, to, in.fh_out, false, true, &target);
+	if (n == 0)
+		n = copy_range(request, &in, source.fd, target.fd);
+	fs_transfer_done(fs, &source);
+	fs_transfer_done(fs, &target);
+	fs_inode_put(&fs->inodes, to);
 	if (n < 0)
 		return n;
 	out.size = (uint32_t)n;

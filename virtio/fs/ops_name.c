@@ -43,8 +43,23 @@ static int name_open(const struct fs_inode *parent, const char *name, uint64_t f
 	return fd < 0 ? -errno : (int)fd;
 }
 
+static void entry_fill(const struct virtio_fs *fs, const struct fs_inode *parent,
+	const struct fs_inode *inode, const struct statx *status, struct fuse_entry_out *ret)
+{
+	*ret = (struct fuse_entry_out){
+		.nodeid = inode->id,
+		.entry_valid = fs_policy_timeout(fs_inode_policy(parent)),
+		.attr_valid = fs_policy_timeout(fs_inode_policy(inode)),
+	};
+	fs_attributes_fill(&ret->attr, status);
+	/* Linux makes a file system of its own out of a directory only. */
+	if (fs->features & FUSE_SUBMOUNTS && inode->type == S_IFDIR &&
+		inode->key.mount != parent->key.mount)
+		ret->attr.flags |= FUSE_ATTR_SUBMOUNT;
+}
+
 /* Enters the file of fd (O_PATH, taken over) and fills its entry; *ret_inode is referenced. */
-static int entry_enter(struct virtio_fs *fs, const struct fs_inode *parent, int fd,
+static int entry_enter(struct virtio_fs *fs, struct fs_inode *parent, int fd,
 	struct fuse_entry_out *ret, struct fs_inode **ret_inode)
 {
 	struct statx status;
@@ -52,39 +67,41 @@ static int entry_enter(struct virtio_fs *fs, const struct fs_inode *parent, int 
 
 	if (r < 0)
 		return r;
-	*ret = (struct fuse_entry_out){
-		.nodeid = (*ret_inode)->id,
-		.entry_valid = fs_policy_timeout(fs_inode_policy(parent)),
-		.attr_valid = fs_policy_timeout(fs_inode_policy(*ret_inode)),
-	};
-	fs_attributes_fill(&ret->attr, &status);
-	/* Linux makes a file system of its own out of a directory only. */
-	if (fs->features & FUSE_SUBMOUNTS && (*ret_inode)->type == S_IFDIR &&
-		(*ret_inode)->key.mount != parent->key.mount)
-		ret->attr.flags |= FUSE_ATTR_SUBMOUNT;
+	entry_fill(fs, parent, *ret_inode, &status, ret);
 	return 0;
 }
 
-int fs_entry_lookup(struct virtio_fs *fs, const struct fs_inode *parent, const char *name,
-	struct fuse_entry_out *ret)
+int fs_entry_lookup(
+	struct virtio_fs *fs, struct fs_inode *parent, const char *name, struct fuse_entry_out *ret)
 {
-	struct fs_inode *inode;
+	struct fs_inode *inode = NULL;
+	struct statx status;
 	int fd, r;
 
 	if (parent->type != S_IFDIR)
 		return -ENOTDIR;
-	fd = name_open(parent, name, O_PATH, 0);
-	if (fd < 0)
-		return fd;
-	r = entry_enter(fs, parent, fd, ret, &inode);
-	if (r < 0)
-		return r;
+	/* A file that the guest knows needs no new fd. */
+	if (atomic_load_explicit(&parent->known, memory_order_relaxed)) {
+		r = fs_inode_name_status(parent, name, &status);
+		if (r < 0)
+			return r;
+		inode = fs_inode_enter_known(&fs->inodes, parent, &status);
+		if (inode)
+			entry_fill(fs, parent, inode, &status, ret);
+	}
+	if (!inode) {
+		fd = name_open(parent, name, O_PATH, 0);
+		if (fd < 0)
+			return fd;
+		r = entry_enter(fs, parent, fd, ret, &inode);
+		if (r < 0)
+			return r;
+	}
 	fs_inode_put(&fs->inodes, inode);
 	return 0;
 }
 
-static ssize_t reply_lookup(
-	struct fs_request *request, const struct fs_inode *parent, const char *name)
+static ssize_t reply_lookup(struct fs_request *request, struct fs_inode *parent, const char *name)
 {
 	struct fuse_entry_out entry;
 	int r = fs_entry_lookup(request->fs, parent, name, &entry);
@@ -366,8 +383,11 @@ static int file_make(
 	return r < 0 ? r : name_open(request->inode, name, flags, mode & 07777);
 }
 
-/* Enters what fd has open as inode and handle and replies. Takes over fd. */
-static ssize_t reply_created(struct fs_request *request, int fd, uint32_t flags)
+/*
+ * Enters what fd has open as inode and handle and replies. Takes over fd. New: the guest cannot have
+ * pages of it.
+ */
+static ssize_t reply_created(struct fs_request *request, int fd, uint32_t flags, bool new)
 {
 	struct {
 		struct fuse_entry_out entry;
@@ -392,6 +412,8 @@ static ssize_t reply_created(struct fs_request *request, int fd, uint32_t flags)
 		fs_inode_forget(&fs->inodes, out.entry.nodeid, 1);
 		return r;
 	}
+	if (!new)
+		out.open.open_flags &= ~(uint32_t)FOPEN_KEEP_CACHE;
 	return fs_request_reply(request, &out, sizeof(out));
 }
 
@@ -417,7 +439,7 @@ static ssize_t create_open_existing(
 			fs_credentials_drop_fsetid(&credentials);
 		fd = fs_inode_open(fs, inode, in->flags);
 		fs_credentials_restore(&credentials);
-		r = fd < 0 ? fd : reply_created(request, fd, in->flags);
+		r = fd < 0 ? fd : reply_created(request, fd, in->flags, false);
 	}
 	fs_inode_put(&fs->inodes, inode);
 	fs_inode_forget(&fs->inodes, entry.nodeid, 1);
@@ -438,7 +460,7 @@ ssize_t fs_op_create(struct fs_request *request)
 	fd = file_make(request, name, (in.flags & CREATE_FLAGS) | O_CREAT | O_EXCL, in.mode);
 	if (fd == -EEXIST && !(in.flags & O_EXCL))
 		return create_open_existing(request, name, &in);
-	return fd < 0 ? fd : reply_created(request, fd, in.flags);
+	return fd < 0 ? fd : reply_created(request, fd, in.flags, true);
 }
 
 ssize_t fs_op_tmpfile(struct fs_request *request)
@@ -459,5 +481,5 @@ ssize_t fs_op_tmpfile(struct fs_request *request)
 		return -EINVAL;
 	/* O_EXCL: the file is never to get a name. */
 	fd = file_make(request, ".", (in.flags & (CREATE_FLAGS | O_EXCL)) | O_TMPFILE, in.mode);
-	return fd < 0 ? fd : reply_created(request, fd, in.flags);
+	return fd < 0 ? fd : reply_created(request, fd, in.flags, true);
 }

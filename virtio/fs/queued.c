@@ -3,7 +3,7 @@
  * queued.c: data requests through io_uring.
  *
  * Theory of operation: a request that is queued owns a copy of its chain and a reference to its
- * handle until its answer was given back, so that neither a RELEASE nor a FORGET in between can
+ * fd until its answer was given back, so that neither a RELEASE nor a FORGET in between can
  * take anything away; a reset waits for it (device.c). Requests are FS_QUEUE_DEPTH at most, more
  * are served inline. The completion queue is twice as long, so it cannot overflow.
  *
@@ -23,8 +23,10 @@
 #include <sys/syscall.h>
 
 #define FS_QUEUE_DEPTH 64
-#define FS_REAP_BATCH  16
-#define FS_WAIT_MS     100
+/* Writes are for the page cache; the ring hands them to a thread, which takes longer than a short one. */
+#define FS_QUEUE_WRITE_MIN (32u << 10)
+#define FS_REAP_BATCH      16
+#define FS_WAIT_MS         100
 /* How often the kernel may say that it is short of something just now. */
 #define FS_SUBMIT_TRIES 64
 
@@ -133,8 +135,7 @@ static bool needs_credentials(const struct fs_request *request, const struct fs_
 		? transfer->flags & FUSE_WRITE_KILL_SUIDGID
 		: request->header.opcode == FUSE_FALLOCATE && request->header.uid != 0;
 
-	return kill &&
-		(fstat(transfer->handle->fd, &status) < 0 || status.st_mode & (S_ISUID | S_ISGID));
+	return kill && (fstat(transfer->fd, &status) < 0 || status.st_mode & (S_ISUID | S_ISGID));
 }
 
 static void chain_copy(struct virtqueue_chain *to, const struct virtqueue_chain *from)
@@ -165,16 +166,28 @@ bool fs_queue_add(struct fs_queue *queue, struct fs_request *request, unsigned i
 	uint32_t opcode = request->header.opcode;
 	struct queued_request *queued;
 	struct fs_transfer transfer;
+	int r;
 
 	if (opcode != FUSE_READ && opcode != FUSE_WRITE && opcode != FUSE_FSYNC &&
 		opcode != FUSE_FALLOCATE)
 		return false;
 	/* Whatever is wrong with it gets its answer inline. */
-	if (fs_request_check(request) < 0 || fs_transfer_prepare(request, &transfer) < 0)
+	if (fs_request_check(request) < 0)
 		return false;
-	queued = needs_credentials(request, &transfer) ? NULL : queue_take(queue);
+	request->inode = fs_inode_get(&queue->fs->inodes, request->header.nodeid);
+	if (!request->inode)
+		return false;
+	fs_session_reveal(queue->fs, request->inode);
+	r = fs_transfer_prepare(request, &transfer);
+	fs_inode_put(&queue->fs->inodes, TAKE_PTR(request->inode));
+	if (r < 0)
+		return false;
+	queued = NULL;
+	if ((opcode != FUSE_WRITE || transfer.length >= FS_QUEUE_WRITE_MIN) &&
+		!needs_credentials(request, &transfer))
+		queued = queue_take(queue);
 	if (!queued) {
-		fs_handle_put(&queue->fs->handles, transfer.handle);
+		fs_transfer_done(queue->fs, &transfer);
 		return false;
 	}
 	queued->queue = index;
@@ -198,7 +211,7 @@ bool fs_queue_add(struct fs_queue *queue, struct fs_request *request, unsigned i
 static void submission_fill(struct io_uring_sqe *entry, struct queued_request *queued)
 {
 	const struct fs_transfer *transfer = &queued->transfer;
-	int fd = transfer->handle->fd;
+	int fd = transfer->fd;
 
 	switch (queued->opcode) {
 	case FUSE_READ:
@@ -206,8 +219,8 @@ static void submission_fill(struct io_uring_sqe *entry, struct queued_request *q
 			(uint64_t)transfer->offset);
 		break;
 	case FUSE_WRITE:
-		io_uring_prep_writev(entry, fd, queued->spans, (unsigned int)queued->span_count,
-			(uint64_t)transfer->offset);
+		io_uring_prep_writev2(entry, fd, queued->spans, (unsigned int)queued->span_count,
+			(uint64_t)transfer->offset, transfer->sync);
 		break;
 	case FUSE_FSYNC:
 		io_uring_prep_fsync(entry, fd,
@@ -225,15 +238,13 @@ static void submission_fill(struct io_uring_sqe *entry, struct queued_request *q
 static ssize_t queued_serve(const struct queued_request *queued, size_t done)
 {
 	const struct fs_transfer *transfer = &queued->transfer;
-	int fd = transfer->handle->fd, r;
+	int fd = transfer->fd, r;
 
 	switch (queued->opcode) {
 	case FUSE_READ:
-		return fs_transfer_read(
-			fd, &queued->chain, transfer->offset, transfer->length, done);
+		return fs_transfer_read(transfer, &queued->chain, done);
 	case FUSE_WRITE:
-		return fs_transfer_write(
-			fd, &queued->chain, transfer->offset, transfer->length, done);
+		return fs_transfer_write(transfer, &queued->chain, done);
 	case FUSE_FSYNC:
 		r = transfer->flags & FUSE_FSYNC_FDATASYNC ? fdatasync(fd) : fsync(fd);
 		break;
@@ -270,7 +281,7 @@ static void queued_finish(struct fs_queue *queue, struct queued_request *queued)
 	unsigned int index = queued->queue;
 	uint16_t head = queued->chain.head;
 
-	fs_handle_put(&fs->handles, queued->transfer.handle);
+	fs_transfer_done(fs, &queued->transfer);
 	pthread_mutex_lock(&queue->lock);
 	queued->next = queue->free;
 	queue->free = queued;

@@ -18,7 +18,6 @@
 
 /* The oldest protocol with submounts (FUSE_SUBMOUNTS, 7.31 and 7.32). */
 #define FS_MINOR_MIN         31
-#define FS_READAHEAD_MAX     (1u << 20)
 #define FS_BACKGROUND_MAX    64
 #define FS_CONGESTION_LIMIT  48
 #define FS_INIT_IN_SIZE_7_31 16
@@ -29,6 +28,7 @@ static ssize_t op_destroy(struct fs_request *request);
 #define FS_NO_INODE 1 /* header.nodeid means nothing, or is looked at by serve */
 #define FS_LONG     2 /* the arguments may be longer than what is copied */
 #define FS_SILENT   4 /* has no reply */
+#define FS_REVEALS  8 /* the guest knows names or contents afterwards */
 
 struct fs_operation {
 	ssize_t (*serve)(struct fs_request *request);
@@ -43,48 +43,48 @@ struct fs_operation {
 #define OPEN         sizeof(struct fuse_open_out)
 
 static const struct fs_operation operations[] = {
-	[FUSE_LOOKUP] = {fs_op_lookup, NO_STRUCTURE, ENTRY, 0},
+	[FUSE_LOOKUP] = {fs_op_lookup, NO_STRUCTURE, ENTRY, FS_REVEALS},
 	[FUSE_FORGET] = {fs_op_forget, sizeof(struct fuse_forget_in), 0, FS_NO_INODE | FS_SILENT},
 	[FUSE_GETATTR] = {fs_op_getattr, sizeof(struct fuse_getattr_in), ATTR, 0},
 	[FUSE_SETATTR] = {fs_op_setattr, sizeof(struct fuse_setattr_in), ATTR, 0},
-	[FUSE_READLINK] = {fs_op_readlink, NO_STRUCTURE, 0, 0},
-	[FUSE_SYMLINK] = {fs_op_symlink, NO_STRUCTURE, ENTRY, 0},
-	[FUSE_MKNOD] = {fs_op_mknod, sizeof(struct fuse_mknod_in), ENTRY, 0},
-	[FUSE_MKDIR] = {fs_op_mkdir, sizeof(struct fuse_mkdir_in), ENTRY, 0},
-	[FUSE_UNLINK] = {fs_op_unlink, NO_STRUCTURE, 0, 0},
-	[FUSE_RMDIR] = {fs_op_rmdir, NO_STRUCTURE, 0, 0},
-	[FUSE_RENAME] = {fs_op_rename, sizeof(struct fuse_rename_in), 0, 0},
-	[FUSE_RENAME2] = {fs_op_rename2, sizeof(struct fuse_rename2_in), 0, 0},
-	[FUSE_LINK] = {fs_op_link, sizeof(struct fuse_link_in), ENTRY, 0},
-	[FUSE_OPEN] = {fs_op_open, sizeof(struct fuse_open_in), OPEN, 0},
-	[FUSE_READ] = {fs_op_read, sizeof(struct fuse_read_in), 0, 0},
+	[FUSE_READLINK] = {fs_op_readlink, NO_STRUCTURE, 0, FS_REVEALS},
+	[FUSE_SYMLINK] = {fs_op_symlink, NO_STRUCTURE, ENTRY, FS_REVEALS},
+	[FUSE_MKNOD] = {fs_op_mknod, sizeof(struct fuse_mknod_in), ENTRY, FS_REVEALS},
+	[FUSE_MKDIR] = {fs_op_mkdir, sizeof(struct fuse_mkdir_in), ENTRY, FS_REVEALS},
+	[FUSE_UNLINK] = {fs_op_unlink, NO_STRUCTURE, 0, FS_REVEALS},
+	[FUSE_RMDIR] = {fs_op_rmdir, NO_STRUCTURE, 0, FS_REVEALS},
+	[FUSE_RENAME] = {fs_op_rename, sizeof(struct fuse_rename_in), 0, FS_REVEALS},
+	[FUSE_RENAME2] = {fs_op_rename2, sizeof(struct fuse_rename2_in), 0, FS_REVEALS},
+	[FUSE_LINK] = {fs_op_link, sizeof(struct fuse_link_in), ENTRY, FS_REVEALS},
+	[FUSE_OPEN] = {fs_op_open, sizeof(struct fuse_open_in), OPEN, FS_REVEALS},
+	[FUSE_READ] = {fs_op_read, sizeof(struct fuse_read_in), 0, FS_REVEALS},
 	[FUSE_WRITE] = {fs_op_write, sizeof(struct fuse_write_in), sizeof(struct fuse_write_out),
-		FS_LONG},
+		FS_LONG | FS_REVEALS},
 	[FUSE_STATFS] = {fs_op_statfs, NO_STRUCTURE, sizeof(struct fuse_statfs_out), 0},
 	[FUSE_RELEASE] = {fs_op_release, sizeof(struct fuse_release_in), 0, FS_NO_INODE},
 	[FUSE_FSYNC] = {fs_op_fsync, sizeof(struct fuse_fsync_in), 0, 0},
 	[FUSE_SETXATTR] = {fs_op_setxattr, FUSE_COMPAT_SETXATTR_IN_SIZE, 0, FS_LONG},
-	[FUSE_GETXATTR] = {fs_op_getxattr, sizeof(struct fuse_getxattr_in), 0, 0},
-	[FUSE_LISTXATTR] = {fs_op_listxattr, sizeof(struct fuse_getxattr_in), 0, 0},
+	[FUSE_GETXATTR] = {fs_op_getxattr, sizeof(struct fuse_getxattr_in), 0, FS_REVEALS},
+	[FUSE_LISTXATTR] = {fs_op_listxattr, sizeof(struct fuse_getxattr_in), 0, FS_REVEALS},
 	[FUSE_REMOVEXATTR] = {fs_op_removexattr, NO_STRUCTURE, 0, 0},
 	[FUSE_FLUSH] = {fs_op_flush, sizeof(struct fuse_flush_in), 0, 0},
 	[FUSE_INIT] = {op_init, FS_INIT_IN_SIZE_7_31, sizeof(struct fuse_init_out), FS_NO_INODE},
 	[FUSE_OPENDIR] = {fs_op_opendir, sizeof(struct fuse_open_in), OPEN, 0},
-	[FUSE_READDIR] = {fs_op_readdir, sizeof(struct fuse_read_in), 0, 0},
-	[FUSE_READDIRPLUS] = {fs_op_readdirplus, sizeof(struct fuse_read_in), 0, 0},
+	[FUSE_READDIR] = {fs_op_readdir, sizeof(struct fuse_read_in), 0, FS_REVEALS},
+	[FUSE_READDIRPLUS] = {fs_op_readdirplus, sizeof(struct fuse_read_in), 0, FS_REVEALS},
 	[FUSE_RELEASEDIR] = {fs_op_releasedir, sizeof(struct fuse_release_in), 0, FS_NO_INODE},
 	[FUSE_FSYNCDIR] = {fs_op_fsyncdir, sizeof(struct fuse_fsync_in), 0, 0},
 	[FUSE_ACCESS] = {fs_op_access, sizeof(struct fuse_access_in), 0, 0},
-	[FUSE_CREATE] = {fs_op_create, sizeof(struct fuse_create_in), ENTRY + OPEN, 0},
-	[FUSE_TMPFILE] = {fs_op_tmpfile, sizeof(struct fuse_create_in), ENTRY + OPEN, 0},
+	[FUSE_CREATE] = {fs_op_create, sizeof(struct fuse_create_in), ENTRY + OPEN, FS_REVEALS},
+	[FUSE_TMPFILE] = {fs_op_tmpfile, sizeof(struct fuse_create_in), ENTRY + OPEN, FS_REVEALS},
 	[FUSE_DESTROY] = {op_destroy, NO_STRUCTURE, 0, FS_NO_INODE},
 	[FUSE_BATCH_FORGET] = {fs_op_batch_forget, sizeof(struct fuse_batch_forget_in), 0,
 		FS_NO_INODE | FS_LONG | FS_SILENT},
 	[FUSE_FALLOCATE] = {fs_op_fallocate, sizeof(struct fuse_fallocate_in), 0, 0},
 	[FUSE_LSEEK] = {fs_op_lseek, sizeof(struct fuse_lseek_in), sizeof(struct fuse_lseek_out),
-		0},
+		FS_REVEALS},
 	[FUSE_COPY_FILE_RANGE] = {fs_op_copy_file_range, sizeof(struct fuse_copy_file_range_in),
-		sizeof(struct fuse_write_out), 0},
+		sizeof(struct fuse_write_out), FS_REVEALS},
 	[FUSE_SYNCFS] = {fs_op_syncfs, sizeof(struct fuse_syncfs_in), 0, 0},
 	[FS_OPCODE_STATX] = {fs_op_statx, sizeof(struct fs_statx_in), sizeof(struct fs_statx_out),
 		0},
@@ -105,20 +105,23 @@ void fs_session_reset(struct virtio_fs *fs)
 	fs_inode_table_clear(&fs->inodes);
 }
 
-static uint64_t features_wanted(const struct virtio_fs *fs)
+uint64_t fs_session_features(const struct virtio_fs *fs, uint64_t offered)
 {
-	uint64_t wanted = FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_DO_READDIRPLUS |
-		FUSE_READDIRPLUS_AUTO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
-		FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT;
+	uint64_t wanted = FUSE_BIG_WRITES | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
+		FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
+		FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT;
 
 	/*
 	 * The guest drops its pages when it sees a new modification time: needed where others
 	 * write, and a waste where the only writer is the guest.
 	 */
 	wanted |= fs->shared ? FUSE_AUTO_INVAL_DATA : FUSE_EXPLICIT_INVAL_DATA;
+	/* An OPEN that is not sent truncates nothing. */
+	wanted |= !fs->shared && offered & FUSE_NO_OPEN_SUPPORT ? FUSE_NO_OPEN_SUPPORT
+								: FUSE_ATOMIC_O_TRUNC;
 	if (fs->asynchronous_reads)
 		wanted |= FUSE_ASYNC_READ | FUSE_ASYNC_DIO;
-	return wanted;
+	return offered & wanted;
 }
 
 static ssize_t op_init(struct fs_request *request)
@@ -145,11 +148,10 @@ static ssize_t op_init(struct fs_request *request)
 	offered = in.flags;
 	if (in.flags & FUSE_INIT_EXT)
 		offered |= (uint64_t)in.flags2 << 32;
-	fs->features = offered & features_wanted(fs);
+	fs->features = fs_session_features(fs, offered);
 	out.flags = (uint32_t)fs->features;
 	out.flags2 = (uint32_t)(fs->features >> 32);
-	out.max_readahead = in.max_readahead < FS_READAHEAD_MAX ? in.max_readahead
-								: FS_READAHEAD_MAX;
+	out.max_readahead = in.max_readahead < fs->readahead ? in.max_readahead : fs->readahead;
 	out.max_background = FS_BACKGROUND_MAX;
 	out.congestion_threshold = FS_CONGESTION_LIMIT;
 	out.max_write = FS_DATA_MAX;
@@ -273,6 +275,8 @@ static ssize_t request_run(struct fs_request *request)
 		request->inode = fs_inode_get(inodes, request->header.nodeid);
 		if (!request->inode)
 			return -ESTALE;
+		if (operation->flags & FS_REVEALS)
+			fs_session_reveal(request->fs, request->inode);
 	}
 	r = operation->serve(request);
 	fs_inode_put(inodes, request->inode);

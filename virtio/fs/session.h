@@ -23,12 +23,15 @@ struct virtio_fs {
 	int proc_fd; /* /proc/self/fd of this process, to reopen O_PATH fds */
 	bool shared; /* some subtree is changed by others too */
 	bool asynchronous_reads;
+	uint32_t readahead; /* most bytes */
 
 	struct fs_inode_table inodes;
 	struct fs_handle_table handles;
+	struct fs_data_table data;
 
 	atomic_bool initialised;        /* FUSE_INIT was answered */
 	atomic_uint_least64_t features; /* FUSE_INIT flags in force */
+	atomic_bool shared_read;        /* the guest saw what is in a subtree that others change */
 	atomic_uint_least64_t requests, inline_requests, queued_requests;
 
 	/* Under the device's lock. */
@@ -38,6 +41,26 @@ struct virtio_fs {
 
 	struct fs_queue *queue; /* NULL: no io_uring */
 };
+
+/*
+ * Whether the guest opens files without asking, in this session: the server keeps what it needs for
+ * READ and WRITE by inode (data.h), and hears of no RELEASE, also not of a file that CREATE
+ * opened. Where others change files each open looks at them anew, and it is not so.
+ */
+static inline bool fs_session_opens_nothing(const struct virtio_fs *fs)
+{
+	return fs->features & FUSE_NO_OPEN_SUPPORT;
+}
+
+/* The reply tells names in the directory, or contents of the file. */
+static inline void fs_session_reveal(struct virtio_fs *fs, const struct fs_inode *inode)
+{
+	if (inode->policy != VIRTIO_FS_EXCLUSIVE && !fs->shared_read)
+		fs->shared_read = true;
+}
+
+/* Which features the device offers to a driver, and those out of them that go together. */
+uint64_t fs_session_features(const struct virtio_fs *fs, uint64_t offered);
 
 /* Longest name a driver sends (FUSE_NAME_MAX of Linux) with its terminator. */
 #define FS_NAME_ROOM 1025

@@ -23,11 +23,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/user.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -432,6 +435,113 @@ static void crash_init(char **args)
 		pause();
 }
 
+static void say_bytes(const char *name, const void *data, size_t length)
+{
+	printf("%s ", name);
+	for (size_t i = 0; i < length; i++)
+		printf("%02x", ((const uint8_t *)data)[i]);
+	putchar('\n');
+}
+
+static void say_file(const char *name, const char *path)
+{
+	char text[128] = "";
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		snprintf(text, sizeof(text), "%s", strerrorname_np(errno));
+	text[strcspn(text, "\n")] = '\0';
+	printf("%s %s\n", name, text);
+	close(fd);
+}
+
+/* What no two copies of a machine may have in common. */
+static void unique(char **args)
+{
+	static char name[] = "/tmp/unique-XXXXXX";
+	struct timespec now;
+	struct utsname system;
+	uint8_t bytes[32];
+	uintptr_t canary;
+	int fd;
+
+	(void)args;
+	if (getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes))
+		say_bytes("getrandom", bytes, sizeof(bytes));
+	fd = open("/dev/urandom", O_RDONLY);
+	if (fd >= 0 && read(fd, bytes, sizeof(bytes)) == sizeof(bytes))
+		say_bytes("urandom", bytes, sizeof(bytes));
+	close(fd);
+	say_bytes("at-random", (const void *)getauxval(AT_RANDOM), 16);
+	__asm__("mov %%fs:0x28, %0" : "=r"(canary));
+	say_bytes("canary", &canary, sizeof(canary));
+	say_file("boot-id", "/proc/sys/kernel/random/boot_id");
+	say_file("random-uuid", "/proc/sys/kernel/random/uuid");
+	say_file("machine-id", "/etc/machine-id");
+	say_file("hostname-file", "/etc/hostname");
+	uname(&system);
+	printf("nodename %s\n", system.nodename);
+	fd = mkstemp(name);
+	printf("temporary %s\n", fd < 0 ? strerrorname_np(errno) : name);
+	clock_gettime(CLOCK_REALTIME, &now);
+	printf("time %lld.%09ld\n", (long long)now.tv_sec, now.tv_nsec);
+	fflush(stdout);
+}
+
+static int64_t clock_now(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+/*
+ * How far our clock is from the host's: a file made in a directory of the host carries the host's time,
+ * which lies between our own readings. "clock-error NANOSECONDS": 0 when it does.
+ */
+static void clock_against(char **args)
+{
+	static unsigned int count;
+	char path[PATH_MAX];
+	struct stat st = {0};
+	int64_t before, after, there;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/clock-%u", args[0], count++);
+	before = clock_now(CLOCK_REALTIME);
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+	after = clock_now(CLOCK_REALTIME);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		printf("clock-error %s\n", strerrorname_np(errno));
+		return;
+	}
+	there = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
+	printf("clock-error %lld\n",
+		(long long)(there < before ? before - there
+				: there > after ? there - after
+						: 0));
+	close(fd);
+}
+
+/* Both clocks, read without pause for so many milliseconds, and how often one of them went back. */
+static void clocks_monotonic(char **args)
+{
+	int64_t end = clock_now(CLOCK_MONOTONIC) + number(args[0]) * 1000000ll;
+	int64_t monotonic = 0, real = 0;
+	unsigned int back = 0;
+
+	do {
+		int64_t now = clock_now(CLOCK_MONOTONIC), wall = clock_now(CLOCK_REALTIME);
+
+		back += now < monotonic;
+		back += wall < real;
+		monotonic = now;
+		real = wall;
+	} while (monotonic < end);
+	printf("clocks went back %u times\n", back);
+}
+
 static const struct command {
 	const char *name;
 	int arguments;
@@ -463,6 +573,9 @@ static const struct command {
 	{"unlinked", 1, unlinked},
 	{"cpus", 0, cpus},
 	{"crash-init", 0, crash_init},
+	{"unique", 0, unique},
+	{"clock-against", 1, clock_against},
+	{"clocks-monotonic", 1, clocks_monotonic},
 };
 
 int main(int argc, char **argv)

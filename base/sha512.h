@@ -3,8 +3,8 @@
  * SHA-512 (FIPS 180-4), for image ids and tree hashes. Plain memory: nothing to free, any thread.
  * Not for secrets: no care is taken to clear memory.
  */
-#ifndef APPC_STORE_SHA512_H
-#define APPC_STORE_SHA512_H
+#ifndef APPC_BASE_SHA512_H
+#define APPC_BASE_SHA512_H
 
 #include <stddef.h>
 #include <stdint.h>

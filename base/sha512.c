@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* sha512.c: SHA-512 as FIPS 180-4 section 6.4 describes it. */
-#include "store/sha512.h"
+#include "base/sha512.h"
 
 #include <string.h>
 

@@ -1,0 +1,84 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Warm pods: their apps are parked at the first instruction and go on from there in each run.
+# shellcheck disable=SC2016 # the variables are jq's
+
+load lib
+
+setup_file()
+{
+	[ ! -c /dev/kvm ] || data_directory
+}
+
+setup()
+{
+	needs_kvm
+}
+
+timing()
+{
+	tail -n 1 "$ERR" | jq --exit-status "$1"
+}
+
+@test "a warm pod runs as a cold one does, and the second run parks nothing" {
+	pod '.volumes = [{name: "own", kind: "empty", mode: "0777"}] | .apps = [
+		app("first"; ["identity", "env", "MODE", "cwd", "hostname", "write", "/own/file", "text",
+			"read", "/own/file", "exit", "7"]) |
+			.app += {user: "1000", group: "1001", workingDirectory: "/home/alice",
+				environment: [{name: "MODE", value: "warm"}],
+				mountPoints: [{name: "own", path: "/own"}]}]'
+	run_pod --hostname=same
+	expect_status 7
+	cp "$OUT" "$BATS_TEST_TMPDIR/cold"
+	run_pod --warm --timing=json --hostname=same
+	expect_status 7
+	timing '.warm and .template_built'
+	diff "$BATS_TEST_TMPDIR/cold" "$OUT"
+	run_pod --warm --timing=json --hostname=other
+	expect_status 7
+	timing '.warm and (.template_built | not)'
+	expect_line "hostname: other"
+	diff <(grep -v '^hostname: ' "$BATS_TEST_TMPDIR/cold") <(grep -v '^hostname: ' "$OUT")
+}
+
+@test "a warm pod of several apps, with a volume of the host" {
+	pod '.volumes = [{name: "host", kind: "host", source: $host}] | .apps = [
+		app("one"; ["write", "/host/one", "from one", "await", "/host/two", "read", "/host/two"]),
+		app("two"; ["write", "/host/two", "from two", "await", "/host/one", "read", "/host/one"])] |
+		.apps[].mounts = [{volume: "host", path: "/host"}]'
+	for _ in 1 2; do
+		rm -f "$BATS_TEST_TMPDIR"/host/*
+		run_pod --warm --timing=json
+		expect_status 0
+		timing .warm
+		expect_line "read /host/two: from two" "read /host/one: from one"
+	done
+}
+
+@test "what cannot be parked honestly is said, and starts from the plain template" {
+	mkdir -p "$BATS_TEST_TMPDIR/host"
+	cp "$PROBE" "$BATS_TEST_TMPDIR/host/probe"
+	pod '.apps = [app("handled"; ["say", "main"]) |
+		.app.eventHandlers = [{name: "pre-start", exec: ["/bin/probe", "say", "before"]}]]'
+	run_pod --warm --timing=json
+	expect_status 0
+	expect_error 'does not start warm: .*pre-start'
+	timing '(.warm | not) and .template != null'
+	expect_line "before" "main"
+
+	pod '.volumes = [{name: "host", kind: "host", source: $host}] |
+		.apps = [app("foreign"; []) | .app.exec = ["/host/probe", "say", "from the volume"] |
+			.mounts = [{volume: "host", path: "/host"}]]'
+	run_pod --warm --timing=json
+	expect_status 0
+	expect_error 'does not start warm: .*host'
+	timing '(.warm | not)'
+	expect_line "from the volume"
+}
+
+@test "a warm pod whose program is missing fails as a cold one does" {
+	pod '.apps = [app("missing"; []) | .app.exec = ["/bin/not-there"]]'
+	run_pod --warm
+	expect_status 203
+	expect_error 'Unable to open "/bin/not-there"'
+}
