@@ -103,8 +103,8 @@ static int copy_contents(struct copy *copy, int source, int target, off_t size)
 	return 0;
 }
 
-static int copy_regular(struct copy *copy, int source_dir, int target_dir, const char *name,
-	const struct stat *st)
+static int copy_regular(
+	struct copy *copy, int source_dir, int target_dir, const char *name, const struct stat *st)
 {
 	_cleanup_close_ int source =
 		openat(source_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -113,15 +113,16 @@ static int copy_regular(struct copy *copy, int source_dir, int target_dir, const
 
 	if (source < 0)
 		return -errno;
-	target = openat(target_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	target = openat(
+		target_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (target < 0)
 		return -errno;
 	r = copy_contents(copy, source, target, st->st_size);
 	return r < 0 ? r : copy_attributes(copy, source, target, st);
 }
 
-static int copy_special(struct copy *copy, int source_dir, int target_dir, const char *name,
-	const struct stat *st)
+static int copy_special(
+	struct copy *copy, int source_dir, int target_dir, const char *name, const struct stat *st)
 {
 	_cleanup_close_ int source = -1, target = -1;
 	char link[PATH_MAX];

@@ -162,7 +162,8 @@ static void print_timing_row(const char *what, int64_t nanoseconds, int64_t inst
 	fprintf(stderr, "  %-24s %10s %14s\n", what, ms, count);
 }
 
-static void print_timing(const struct pod_timing *timing, const struct pod_origin *origin, bool as_json)
+static void print_timing(
+	const struct pod_timing *timing, const struct pod_origin *origin, bool as_json)
 {
 	if (as_json) {
 		_cleanup_json_ json_t *json = timing_json(timing, origin);
@@ -179,7 +180,7 @@ static void print_timing(const struct pod_timing *timing, const struct pod_origi
 			timing->vcpus, timing->memory >> 20,
 			origin->is_warm        ? "from its own parked state"
 				: *origin->key ? "from a template"
-					      : "booted",
+					       : "booted",
 			timing->resident_kib);
 	fprintf(stderr, "  %-24s %10s %14s\n", "from the start to", "ms", "k guest kernel");
 	fprintf(stderr, "  %-24s %10s %14s\n", "", "", "instructions");

@@ -350,6 +350,19 @@ static int tree_open(struct guest *guest, struct error *err)
 	return guest->tree_fd < 0 ? error_set_errno(err, -errno, "open the pod's tree") : 0;
 }
 
+/*
+ * A small machine that packs its memory in advance, twice a second, saves nobody anything. A kernel
+ * without that needs no word.
+ */
+static void compaction_on_demand(const struct guest *guest)
+{
+	_cleanup_close_ int fd =
+		openat(guest->proc_fd, "sys/vm/compaction_proactiveness", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "0", 1) < 0)
+		errno = 0;
+}
+
 int guest_boot_early(struct guest *guest, struct error *err)
 {
 	int r = standard_fds_occupy();
@@ -374,6 +387,7 @@ int guest_boot_early(struct guest *guest, struct error *err)
 		guest->random_fd = openat(guest->devices_fd, "random", O_RDWR | O_CLOEXEC);
 		if (guest->random_fd < 0)
 			return error_set_errno(err, -errno, "open /dev/random");
+		compaction_on_demand(guest);
 	}
 	r = loopback_up();
 	if (r < 0)

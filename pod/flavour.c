@@ -149,7 +149,8 @@ static void child_set_up(const struct flavour_options *options, const fd_pair co
 	const fd_pair stream, int report_fd)
 {
 	int keep[] = {options->tree_fd, options->lock_fd, options->init_fd, options->kernel_fd,
-		control[1], stream[1], report_fd, options->template ? options->template->memory_fd : -1,
+		control[1], stream[1], report_fd,
+		options->template ? options->template->memory_fd : -1,
 		options->park ? options->park->memory_fd : -1,
 		options->park ? options->park->state_fd : -1};
 	sigset_t none;

@@ -674,8 +674,8 @@ static json_t *identity_json(const char *type, const char *uuid, const char *hos
 		if (*c != '-')
 			*end++ = *c;
 	*end = '\0';
-	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", type, "uuid", uuid, "hostname", hostname,
-		"machine_id", machine_id, "entropy", entropy_text);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", type, "uuid", uuid, "hostname",
+		hostname, "machine_id", machine_id, "entropy", entropy_text);
 }
 
 json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned int *etc_files,

@@ -608,8 +608,9 @@ static void fill_timing(const struct supervisor *s, struct pod_timing *timing)
 		const struct machine_mark *mark = &s->report.marks[i];
 
 		timing->at[i] = since(start, s->reported ? mark->nanoseconds : s->marks[i]);
-		timing->instructions[i] =
-			s->report.counts_instructions && mark->nanoseconds ? mark->instructions : -1;
+		timing->instructions[i] = s->report.counts_instructions && mark->nanoseconds
+			? mark->instructions
+			: -1;
 	}
 	timing->at[MACHINE_EVENT_NOW] = monotonic_now() - start;
 }
@@ -683,8 +684,7 @@ void pod_default_hostname(const struct pod *pod, char *name)
 }
 
 /* The frame that tells the guest what to do; it is kept in outgoing. */
-static int compose_message(
-	struct supervisor *s, const unsigned int *etc_files, struct error *err)
+static int compose_message(struct supervisor *s, const unsigned int *etc_files, struct error *err)
 {
 	char default_name[POD_HOSTNAME_SIZE];
 	const char *hostname = s->options->hostname;

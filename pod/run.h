@@ -34,7 +34,8 @@ struct pod_timing {
 	enum flavour flavour;
 	unsigned int vcpus;
 	uint64_t memory;
-	int64_t at[MACHINE_EVENTS]; /* nanoseconds since process_start; MACHINE_EVENT_NOW: the end */
+	int64_t at
+		[MACHINE_EVENTS]; /* nanoseconds since process_start; MACHINE_EVENT_NOW: the end */
 	int64_t instructions[MACHINE_EVENTS];
 	int64_t resident_kib;
 };

@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <string.h>
 
-#define READ_SIZE         (16u << 10)
+#define READ_SIZE (16u << 10)
 
 const char *const wire_etc_names[WIRE_ETC_FILES] = {
 	[WIRE_ETC_HOSTS] = "hosts",
@@ -87,8 +87,7 @@ int wire_message_decode(const char *text, size_t length, json_t **ret, struct er
 	if (r < 0)
 		return r == -ENOMEM ? r : -EBADMSG;
 	if (!json_is_object(message) || !wire_type(message))
-		return error_set(
-			err, -EBADMSG, "control message: not an object with a \"type\"");
+		return error_set(err, -EBADMSG, "control message: not an object with a \"type\"");
 	*ret = TAKE_PTR(message);
 	return 0;
 }

@@ -102,11 +102,12 @@
  */
 #define WIRE_PHASE_PORT 0xf1
 enum wire_phase {
-	WIRE_PHASE_INIT = 1,       /* first thing guest-init does */
-	WIRE_PHASE_APP_EXEC = 2,   /* just before the first app's execve() */
-	WIRE_PHASE_PARK = 3,       /* the machine may be parked here; a message is asked for next */
-	WIRE_PHASE_CONFIGURED = 4, /* the message is understood; clock, names and parameters are set */
-	WIRE_PHASE_TREE = 5,       /* the first app's root filesystem stands */
+	WIRE_PHASE_INIT = 1,     /* first thing guest-init does */
+	WIRE_PHASE_APP_EXEC = 2, /* just before the first app's execve() */
+	WIRE_PHASE_PARK = 3,     /* the machine may be parked here; a message is asked for next */
+	WIRE_PHASE_CONFIGURED =
+		4,           /* the message is understood; clock, names and parameters are set */
+	WIRE_PHASE_TREE = 5, /* the first app's root filesystem stands */
 };
 
 /*

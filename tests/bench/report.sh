@@ -43,7 +43,7 @@ plot()
 		gnuplot -e "data='$file.data'; output='$file.svg'; label='$label'; rows=$(wc -l <"$file.data")" \
 			tests/bench/bars.gp
 	done < <(jq -r '.measures[] | .name as $measure | .metrics[] |
-		select(.rows | map(.median) | min > 0) | [$measure, .name, .unit] | @tsv' "$results")
+		select((.rows | length > 1) and (.rows | map(.median) | min > 0)) | [$measure, .name, .unit] | @tsv' "$results")
 	jq -r '(.competitors | map({key: .name, value: .title}) | from_entries) as $titles |
 		[.measures[] | select(.name == "memory") | .metrics[] | select(.name | startswith("pss_")) |
 			(.name[4:] | tonumber) as $pods | .rows[] | {competitor, $pods, mib: (.median / 1024)}] |

@@ -570,8 +570,7 @@ static void configure_message_holds_everything_resolved(void **state)
 	assert_int_equal(number(app, "cpu_weight"), 50);
 	assert_int_equal(number(app, "oom_score_adj"), -5);
 	assert_int_equal(json_array_size(json_object_get(app, "etc_files")), 2);
-	assert_string_equal(
-		json_string_value(json_array_get(json_object_get(app, "etc_files"), 1)),
+	assert_string_equal(json_string_value(json_array_get(json_object_get(app, "etc_files"), 1)),
 		"machine-id");
 	mount = json_array_get(json_object_get(app, "mounts"), 0);
 	assert_string_equal(member(mount, "volume"), "v");

@@ -66,26 +66,11 @@ static void share_mount(const char *type)
 		fail("devtmpfs");
 }
 
-int main(void)
+static void run(const char *type, char **command)
 {
-	const char *type = getenv("BENCH_TYPE");
-	char *command[WORDS_MAX + 1] = {NULL};
-	int fd, status;
 	pid_t pid;
+	int status;
 
-	mkdir("/dev", 0755);
-	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
-	fd = console_open();
-	for (int i = 0; i < 3; i++)
-		dup2(fd, i);
-	for (int i = 0; i < WORDS_MAX; i++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "BENCH_%d", i);
-		command[i] = getenv(name);
-	}
-	if (!type || !command[0])
-		end();
 	share_mount(type);
 	pid = fork();
 	if (pid == 0) {
@@ -98,6 +83,27 @@ int main(void)
 		fail("fork");
 	sync();
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		puts("vm-init: the command failed");
+		dprintf(STDOUT_FILENO, "vm-init: the command failed\n");
+}
+
+int main(void)
+{
+	const char *type = getenv("BENCH_TYPE");
+	char *command[WORDS_MAX + 1] = {NULL};
+	int fd;
+
+	mkdir("/dev", 0755);
+	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+	fd = console_open();
+	for (int i = 0; i < 3; i++)
+		dup2(fd, i);
+	for (int i = 0; i < WORDS_MAX; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "BENCH_%d", i);
+		command[i] = getenv(name);
+	}
+	if (type && command[0])
+		run(type, command);
 	end();
 }

@@ -518,7 +518,7 @@ static void clock_against(char **args)
 	}
 	there = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
 	printf("clock-error %lld\n",
-		(long long)(there < before ? before - there
+		(long long)(there < before      ? before - there
 				: there > after ? there - after
 						: 0));
 	close(fd);
