@@ -595,17 +595,19 @@ static int machine_create_devices(
 #define MACHINE_TAG     STATE_TAG('M', 'A', 'C', 'H')
 #define MACHINE_VERSION 1
 
-/* What two machines must have in common for one to go on from the other's state. */
+/*
+ * What two machines must have in common for one to go on from the other's state. Of one width, so that
+ * there is no padding and shapes can be compared as bytes.
+ */
 struct machine_shape {
-	uint64_t memory;
-	uint32_t vcpus, emulated, devices;
-	uint32_t device_ids[DEVICES];
+	uint64_t memory, vcpus, emulated, devices;
+	uint64_t device_ids[DEVICES];
 	uint8_t cpuid_digest[SHA512_SIZE];
 };
 
 static void machine_get_shape(const struct machine *machine, struct machine_shape *ret)
 {
-	memset(ret, 0, sizeof(*ret)); /* padding too: shapes are compared as bytes */
+	*ret = (struct machine_shape){0};
 	ret->vcpus = machine->vcpu_count;
 	ret->emulated = machine->vm.emulated;
 	ret->devices = DEVICES;
@@ -698,8 +700,8 @@ static int machine_restore_sections(
 	machine_get_shape(machine, &shape);
 	if (memcmp(&saved, &shape, sizeof(shape)))
 		return error_set(err, -EBADMSG,
-			"saved state: of another machine (%u vCPUs, %" PRIu64
-			" bytes of memory, %u devices), or of another host",
+			"saved state: of another machine (%" PRIu64 " vCPUs, %" PRIu64
+			" bytes of memory, %" PRIu64 " devices), or of another host",
 			saved.vcpus, saved.memory, saved.devices);
 	for (unsigned int i = 0; i < DEVICES; i++) {
 		r = virtio_mmio_restore(&machine->mmio[i], reader, err);

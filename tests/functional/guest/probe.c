@@ -450,9 +450,10 @@ static void say_file(const char *name, const char *path)
 
 	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
 		snprintf(text, sizeof(text), "%s", strerrorname_np(errno));
+	if (fd >= 0)
+		close(fd);
 	text[strcspn(text, "\n")] = '\0';
 	printf("%s %s\n", name, text);
-	close(fd);
 }
 
 /* What no two copies of a machine may have in common. */
@@ -462,6 +463,8 @@ static void unique(char **args)
 	struct timespec now;
 	struct utsname system;
 	uint8_t bytes[32];
+	unsigned long address;
+	const void *at_random;
 	uintptr_t canary;
 	int fd;
 
@@ -469,10 +472,14 @@ static void unique(char **args)
 	if (getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes))
 		say_bytes("getrandom", bytes, sizeof(bytes));
 	fd = open("/dev/urandom", O_RDONLY);
-	if (fd >= 0 && read(fd, bytes, sizeof(bytes)) == sizeof(bytes))
-		say_bytes("urandom", bytes, sizeof(bytes));
-	close(fd);
-	say_bytes("at-random", (const void *)getauxval(AT_RANDOM), 16);
+	if (fd >= 0) {
+		if (read(fd, bytes, sizeof(bytes)) == sizeof(bytes))
+			say_bytes("urandom", bytes, sizeof(bytes));
+		close(fd);
+	}
+	address = getauxval(AT_RANDOM);
+	memcpy(&at_random, &address, sizeof(at_random));
+	say_bytes("at-random", at_random, 16);
 	__asm__("mov %%fs:0x28, %0" : "=r"(canary));
 	say_bytes("canary", &canary, sizeof(canary));
 	say_file("boot-id", "/proc/sys/kernel/random/boot_id");
