@@ -26,14 +26,14 @@
 /* Words of the command line, each for a reason given in docs/boot.md. */
 #define COMMAND_LINE_ALWAYS                                                          \
 	" earlyprintk=serial,0x3f8,115200,keep console=ttynull panic=-1 oops=panic " \
-	"reboot=k rootfstype=ramfs"
+	"reboot=k rootfstype=ramfs page_reporting.page_reporting_order=4"
 /*
  * Only where guest kernel code is emulated. Mitigations are of no use there: they are against
  * speculation in ring 0, and no CPU ever runs that code.
  */
 #define COMMAND_LINE_EMULATED                                                                    \
 	" appc.emulated_ring0=1 mitigations=off noxsave clearcpuid=rdrand,popcnt,movbe,aes,avx " \
-	"clocksource=kvm-clock tsc=nowatchdog"
+	"clocksource=kvm-clock tsc=nowatchdog thp_anon=32K:always"
 #define COMMAND_LINE_ONE_VCPU " noreplace-smp"
 
 /* Reads exactly length bytes at offset, or fails. */

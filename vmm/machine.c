@@ -55,7 +55,7 @@
  * Where each guest kernel instruction is emulated, a page that is read ahead and never used costs as much
  * as one that is.
  */
-#define READAHEAD_EMULATED (64u << 10)
+#define READAHEAD_EMULATED (32u << 10)
 
 #define VCPU_KICK_SIGNAL SIGUSR1
 

@@ -31,12 +31,6 @@
 
 #define TEMPLATE_KEY_SIZE 65 /* 64 hexadecimal digits and a NUL */
 
-/*
- * Part of every key. To be raised with each change of the device model, of the memory layout, of
- * what guest-init and the host tell each other, and of any saved section.
- */
-#define TEMPLATE_MODEL_VERSION 1
-
 /* Bounds that each new template keeps, and `gc` by default: the least recently used go first. */
 #define TEMPLATES_COUNT_MAX 16
 #define TEMPLATES_BYTES_MAX (8ull << 30) /* disk space */

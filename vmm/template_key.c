@@ -237,18 +237,25 @@ static int file_digest(int digests_fd, int fd, const char *what, char ret_digest
 int template_key_compute(int digests_fd, const struct template_subject *subject,
 	char ret_key[TEMPLATE_KEY_SIZE], struct error *err)
 {
-	char kernel[SHA512_TEXT_SIZE], init[SHA512_TEXT_SIZE], digest[SHA512_TEXT_SIZE];
+	char program[SHA512_TEXT_SIZE], kernel[SHA512_TEXT_SIZE], init[SHA512_TEXT_SIZE];
+	_cleanup_close_ int program_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	char digest[SHA512_TEXT_SIZE];
 	struct sha512 sha;
 	int r;
 
-	r = file_digest(digests_fd, subject->kernel_fd, "the guest kernel", kernel, err);
+	if (program_fd < 0)
+		return error_set_errno(err, -errno, "cannot open my own executable");
+	r = file_digest(digests_fd, program_fd, "the program", program, err);
+	if (r == 0)
+		r = file_digest(digests_fd, subject->kernel_fd, "the guest kernel", kernel, err);
 	if (r == 0)
 		r = file_digest(digests_fd, subject->init_fd, "guest-init", init, err);
 	if (r < 0)
 		return r;
 	sha512_init(&sha);
 	key_add_number(&sha, "format", TEMPLATE_STATE_FORMAT);
-	key_add_number(&sha, "model", TEMPLATE_MODEL_VERSION);
+	/* Its devices, its memory layout, its part of the command line, what it saves and how. */
+	key_add_text(&sha, "program", program);
 	key_add_text(&sha, "kernel", kernel);
 	key_add_text(&sha, "init", init);
 	key_add_number(&sha, "vcpus", subject->vcpus);

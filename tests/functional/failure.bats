@@ -45,7 +45,7 @@ setup()
 }
 
 @test "a pod whose init is killed ends with 254, and the message says so" {
-	pod '.apps = [app("murderer"; ["say", "before", "crash-init"]) |
+	pod '.apps = [app("murderer"; ["say", "before", "clocks-monotonic", "1000", "crash-init"]) |
 		.app.isolators = [{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_SYS_PTRACE"]}}]]'
 	run_pod
 	expect_status 254

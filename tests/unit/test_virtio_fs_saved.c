@@ -175,7 +175,8 @@ static void open_files_and_directories_stay_open(void **state)
 	struct fuse_read_in read_in = {.size = 4096};
 	struct fuse_release_in release_in = {0};
 
-	assert_int_equal(open_node(world->fs, file, O_RDONLY, &handles[0]), 0);
+	/* With what Linux adds when a program is executed: O_LARGEFILE and FMODE_EXEC. */
+	assert_int_equal(open_node(world->fs, file, O_RDONLY | 0100000 | 0x20, &handles[0]), 0);
 	assert_int_equal(open_node(world->fs, file, O_RDWR, &handles[1]), 0);
 	assert_int_equal(
 		open_node(world->fs, shared, O_WRONLY | O_APPEND | O_TRUNC, &handles[2]), 0);

@@ -76,7 +76,11 @@ static int save_handle(const struct virtio_fs *fs, const struct fs_handle *handl
 		return error_set(err, -EBUSY, "the guest is reading a directory just now");
 	state_put_u64(writer, handle->id);
 	state_put_u32(writer, handle->kind);
-	state_put_u32(writer, (uint32_t)handle->flags & ~(uint32_t)O_TRUNC);
+	/* What fs_inode_open() took of what the guest had said. */
+	state_put_u32(writer,
+		handle->kind == FS_HANDLE_DIRECTORY
+			? O_RDONLY
+			: (uint32_t)handle->flags & FS_OPEN_FLAGS & ~(uint32_t)O_TRUNC);
 	state_put_u64(writer, handle->inode->id);
 	return 0;
 }
