@@ -45,11 +45,16 @@ static void pod_app_failed(struct guest_pod *pod, const struct guest_app *app)
 }
 
 /* No process of the app is left, or none was ever made: its output is next. */
-static void app_drain(struct guest_app *app)
+static void app_drain(struct guest_pod *pod, struct guest_app *app)
 {
 	app->state = GUEST_APP_DRAINING;
-	app_close(&app->stdout_fd);
-	app_close(&app->stderr_fd);
+	/* Where the machine is about to vanish, tidying up is only a delay. */
+	if (pod->guest->is_vm && pod->exited_count + 1 == pod->config.app_count)
+		pod->output.is_leaving = true;
+	if (!pod->output.is_leaving) {
+		app_close(&app->stdout_fd);
+		app_close(&app->stderr_fd);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(app->pipes); i++)
 		guest_output_finish(&app->pipes[i]);
 }
@@ -58,7 +63,7 @@ static void app_drain(struct guest_app *app)
 static void app_fail(struct guest_pod *pod, struct guest_app *app, int status)
 {
 	app->status = status;
-	app_drain(app);
+	app_drain(pod, app);
 	pod_app_failed(pod, app);
 }
 
@@ -295,7 +300,7 @@ void guest_pod_start(struct guest_pod *pod)
 	for (size_t i = 0; i < pod->config.app_count; i++) {
 		/* An app that failed already ends the pod: the others need not start. */
 		if (pod->is_stopping)
-			app_drain(&pod->apps[i]);
+			app_drain(pod, &pod->apps[i]);
 		else
 			app_start(pod, &pod->apps[i]);
 	}
@@ -386,7 +391,7 @@ static void app_cleared(struct guest_pod *pod, struct guest_app *app)
 		guest_warn(pod->guest, GUEST_WARNING_ANY, "app %s: post-stop handler: %s",
 			app->config->name, error.message);
 	}
-	app_drain(app);
+	app_drain(pod, app);
 }
 
 static void app_clear(struct guest_pod *pod, struct guest_app *app)

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "guest-init/port.h"
 
 #include <limits.h>
 #include <string.h>
@@ -556,10 +557,13 @@ static void message_send(struct guest_outbox *outbox, json_t *message)
 
 int guest_outbox_flush(struct guest_outbox *outbox)
 {
-	size_t length = outbox->length;
+	size_t length = outbox->length, taken;
 
 	outbox->length = 0;
-	return length ? wire_frames_write(outbox->fd, outbox->frames, length) : 0;
+	taken = guest_port_transmit(outbox->console_port, outbox->frames, length);
+	if (taken == length)
+		return 0;
+	return wire_frames_write(outbox->fd, outbox->frames + taken, length - taken);
 }
 
 void guest_send_started(struct guest_outbox *outbox, const char *app, pid_t pid)

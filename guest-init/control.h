@@ -85,7 +85,8 @@ int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *
  * Text from an image may hold any byte: it is made printable first.
  */
 struct guest_outbox {
-	int fd; /* the control stream, not owned */
+	int fd;                    /* the control stream, not owned */
+	unsigned int console_port; /* the same, see guest_port_transmit() */
 	char *frames;
 	size_t length, room;
 };

@@ -33,14 +33,17 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
+#include <sys/rseq.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#define EVENTS_MAX      16
-#define MESSAGE_HOLD_MS 50
-#define SETTLE_NS       50000000
+#define EVENTS_MAX 16
+
+/* Before a machine is parked: longer than the longest time between two ticks; and for what they wake. */
+#define REST_BUSY_MS 150
+#define REST_LAST_MS 30
 
 /* Apps that are made ready before a VM is parked. */
 #define APPS_READY 2
@@ -55,7 +58,6 @@ struct loop {
 	struct wire_reader reader;
 	int signal_fd;
 	enum phase phase;
-	bool has_held; /* messages, for one round of events */
 };
 
 static void loop_wait(struct loop *loop, int timeout);
@@ -94,10 +96,11 @@ static void loop_failed(struct loop *loop, const char *message)
 static void loop_ended(struct loop *loop)
 {
 	/*
-	 * What the apps wrote is in the page cache of a VM, which is about to vanish. The files of
-	 * a container are in the host's.
+	 * A VM is about to vanish with its page cache, but what apps wrote is not only there: writes go through, and
+	 * shared mappings are written back when a process that has them ends. All have ended, where
+	 * there are cgroups to tell.
 	 */
-	if (loop->guest.is_vm)
+	if (loop->guest.is_vm && loop->guest.cgroup_fd < 0)
 		sync();
 	guest_output_end(&loop->pod.output);
 	guest_send_ended(&loop->guest.outbox, loop->pod.status);
@@ -105,19 +108,41 @@ static void loop_ended(struct loop *loop)
 	loop_over(loop, EXIT_SUCCESS);
 }
 
-/* Comes to rest, is parked, and takes the next message. #syscalls: sync membarrier nanosleep */
-static int loop_park(struct loop *loop, json_t **ret, struct error *err)
+static void sleep_ns(uint64_t duration)
 {
-	const struct timespec pause = {.tv_nsec = SETTLE_NS};
+	const struct timespec pause = {.tv_sec = (time_t)(duration / 1000000000),
+		.tv_nsec = (long)(duration % 1000000000)};
 
-	/*
-	 * What has happened until now is dealt with before, or each copy would do it anew: events by us,
-	 * by the kernel what it has put off (freeing after a grace period, timers, workers).
-	 */
+	nanosleep(&pause, NULL);
+}
+
+/*
+ * What has happened until now is dealt with before the machine is parked, or each copy would do it anew: events
+ * by us, by the kernel what it has put off. An idle CPU does most of that, but timers that can wait are only
+ * looked at by the tick of a busy one; what they wake then has its turn in the last pause.
+ * #syscalls: sync membarrier nanosleep
+ */
+static void loop_rest(struct loop *loop, uint64_t duration)
+{
+	uint64_t busy_until_ms;
+
 	loop_wait(loop, 0);
 	sync();
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-	nanosleep(&pause, NULL);
+	sleep_ns(duration);
+	busy_until_ms = guest_now_ms() + REST_BUSY_MS;
+	while (guest_now_ms() < busy_until_ms)
+		;
+	sleep_ns(REST_LAST_MS * 1000000);
+}
+
+/* Comes to rest, is parked, and takes the next message. */
+static int loop_park(struct loop *loop, json_t **ret, struct error *err)
+{
+	uint64_t rest = guest_port_rest_time(&loop->guest);
+
+	if (rest > 0)
+		loop_rest(loop, rest);
 	return guest_port_park(&loop->guest, ret, err);
 }
 
@@ -225,12 +250,35 @@ static void loop_control_ready(struct loop *loop)
 		loop_failed(loop, error.message);
 }
 
+/* What waitpid() would have given. */
+static int wait_status_of(const siginfo_t *info)
+{
+	return info->si_code == CLD_EXITED ? W_EXITCODE(info->si_status, 0)
+					   : W_EXITCODE(0, info->si_status);
+}
+
+/*
+ * Also the orphans of all apps are our children. That a process has ended is told before it is reaped: of the
+ * last one the machine does without. #syscalls: waitid wait4
+ */
+static void loop_children_ended(struct loop *loop)
+{
+	siginfo_t info = {0};
+
+	while (!loop->pod.output.is_leaving &&
+		waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+		if (loop->phase == PHASE_RUNNING)
+			guest_pod_child_ended(&loop->pod, info.si_pid, wait_status_of(&info));
+		if (!loop->pod.output.is_leaving)
+			waitpid(info.si_pid, NULL, 0);
+		info.si_pid = 0;
+	}
+}
+
 static void loop_signal_ready(struct loop *loop)
 {
 	struct signalfd_siginfo signals[8];
 	ssize_t n = read(loop->signal_fd, signals, sizeof(signals));
-	int status;
-	pid_t pid;
 
 	for (ssize_t i = 0; i < n / (ssize_t)sizeof(signals[0]); i++) {
 		if (signals[i].ssi_signo == SIGCHLD)
@@ -240,10 +288,7 @@ static void loop_signal_ready(struct loop *loop)
 		else if (loop->phase == PHASE_UNCONFIGURED)
 			loop_ended(loop);
 	}
-	/* Also the orphans of all apps are our children. */
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (loop->phase == PHASE_RUNNING)
-			guest_pod_child_ended(&loop->pod, pid, status);
+	loop_children_ended(loop);
 }
 
 static void loop_event(struct loop *loop, const struct epoll_event *event)
@@ -278,21 +323,6 @@ static void loop_wait(struct loop *loop, int timeout)
 		loop_event(loop, &events[i]);
 }
 
-/*
- * What happens before the host is told of something is told at once with it, and output goes first: so
- * messages wait for the next event, but not for long.
- */
-static int loop_hold_messages(struct loop *loop, int timeout)
-{
-	if (loop->guest.outbox.length == 0 || loop->has_held) {
-		loop->has_held = false;
-		guest_outbox_flush(&loop->guest.outbox);
-		return timeout;
-	}
-	loop->has_held = true;
-	return timeout < 0 || timeout > MESSAGE_HOLD_MS ? MESSAGE_HOLD_MS : timeout;
-}
-
 static _Noreturn void loop_run(struct loop *loop)
 {
 	for (;;) {
@@ -305,7 +335,8 @@ static _Noreturn void loop_run(struct loop *loop)
 		}
 		if (loop->phase == PHASE_RUNNING)
 			timeout = guest_pod_timeout_ms(&loop->pod);
-		loop_wait(loop, loop_hold_messages(loop, timeout));
+		guest_outbox_flush(&loop->guest.outbox);
+		loop_wait(loop, timeout);
 	}
 }
 
@@ -330,6 +361,10 @@ static int loop_prepare(struct loop *loop)
 	guest->outbox.fd = guest->control_fd;
 	loop->pod.guest = guest;
 	loop->pod.output.fd = guest->stream_fd;
+	if (guest->has_ports) {
+		guest->outbox.console_port = WIRE_PORT_CONTROL;
+		loop->pod.output.console_port = WIRE_PORT_STREAM;
+	}
 	wire_reader_init(&loop->reader, WIRE_FRAME_MAX_TO_GUEST);
 	r = guest_watch(guest, guest->control_fd, EPOLLIN, GUEST_EVENT_CONTROL, 0);
 	if (r == 0)
@@ -355,6 +390,18 @@ static int memory_settle(void)
 	explicit_bzero(heap, HEAP_SIZE);
 	free(heap);
 	return mlockall(MCL_CURRENT) < 0 ? -errno : 0;
+}
+
+/*
+ * The C library has the kernel note in our memory on which CPU we are, each time that we get it. Nobody asks.
+ * #syscalls: rseq
+ */
+static void rseq_unregister(void)
+{
+	struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+
+	if (__rseq_size > 0)
+		syscall(SYS_rseq, area, sizeof(*area), RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
 }
 
 /* All that needs no message. */
@@ -435,6 +482,7 @@ int main(int argc, char **argv)
 
 	guest->control_fd = guest->stream_fd = guest->cgroup_fd = -1;
 	log_set_name("guest-init");
+	rseq_unregister();
 	r = arguments_parse(guest, argc, argv);
 	if (r < 0 || getpid() != 1) {
 		log_error("to be started as PID 1 of a VM, or of a container's namespaces with "

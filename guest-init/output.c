@@ -11,6 +11,7 @@
 #include "guest-init/output.h"
 
 #include "guest-init/guest.h"
+#include "guest-init/port.h"
 #include "wire/wire.h"
 
 #include <endian.h>
@@ -71,7 +72,7 @@ static char *pipe_data(const struct guest_output_pipe *pipe)
 	return pipe->buffer + sizeof(struct wire_stream_header);
 }
 
-static void pipe_read(struct guest_output_pipe *pipe)
+static void pipe_read(const struct guest_output *output, struct guest_output_pipe *pipe)
 {
 	size_t room = WIRE_STREAM_MAX - pipe->length;
 	ssize_t n;
@@ -92,7 +93,9 @@ static void pipe_read(struct guest_output_pipe *pipe)
 	pipe->is_readable = false;
 	if (n < 0 && errno == EAGAIN && !pipe->is_last_read)
 		return;
-	close(TAKE_FD(pipe->fd));
+	if (!output->is_leaving)
+		close(pipe->fd);
+	pipe->fd = -1;
 }
 
 static uint64_t hold_ms(const struct guest_output *output)
@@ -134,6 +137,14 @@ static void pipe_frame_done(const struct guest_output *output, struct guest_outp
 		pipe->flush_at_ms = guest_now_ms() + hold_ms(output);
 }
 
+/* As write(). */
+static ssize_t port_write(const struct guest_output *output, const void *data, size_t length)
+{
+	size_t taken = guest_port_transmit(output->console_port, data, length);
+
+	return taken > 0 ? (ssize_t)taken : write(output->fd, data, length);
+}
+
 /* Returns whether the current frame is out of the way. */
 static bool output_write(struct guest_output *output)
 {
@@ -142,7 +153,7 @@ static bool output_write(struct guest_output *output)
 
 	while (!output->is_broken && output->written < size) {
 		ssize_t n =
-			write(output->fd, pipe->buffer + output->written, size - output->written);
+			port_write(output, pipe->buffer + output->written, size - output->written);
 
 		if (n > 0) {
 			output->written += (size_t)n;
@@ -185,7 +196,7 @@ void guest_output_pump(struct guest_output *output)
 		size_t length;
 
 		if (was_read)
-			pipe_read(pipe);
+			pipe_read(output, pipe);
 		else if (pipe->length == 0)
 			continue;
 		length = pipe_choose_frame(output, pipe, was_read);
@@ -201,12 +212,12 @@ void guest_output_pump(struct guest_output *output)
 
 void guest_output_end(struct guest_output *output)
 {
-	static const struct wire_stream_header end = {0};
+	const struct wire_stream_header end = {0}; /* on the stack: in memory that is there */
 	struct pollfd port = {.fd = output->fd, .events = POLLOUT};
 	size_t done = 0;
 
 	while (!output->is_broken && done < sizeof(end)) {
-		ssize_t n = write(output->fd, (const char *)&end + done, sizeof(end) - done);
+		ssize_t n = port_write(output, (const char *)&end + done, sizeof(end) - done);
 
 		if (n > 0)
 			done += (size_t)n;

@@ -26,9 +26,11 @@ struct guest_output_pipe {
 };
 
 struct guest_output {
-	int fd; /* the stream port, non-blocking, not owned */
+	int fd;                    /* the stream port, non-blocking, not owned */
+	unsigned int console_port; /* the same, see guest_port_transmit() */
 	bool is_blocked, is_broken;
 	bool is_shared;                    /* several apps may speak at once */
+	bool is_leaving;                   /* the machine is about to vanish: fds are not closed */
 	struct guest_output_pipe *current; /* its frame is partly written */
 	size_t written;
 	struct guest_output_pipe **pipes;

@@ -298,8 +298,9 @@ static int mapping_choose(struct mapping *mapping, uint64_t stack_pointer, uint6
 	bool is_stack = !strcmp(mapping->name, "[stack]");
 	uint64_t bottom = (stack_pointer - POPULATE_STACK) & ~(uint64_t)(PAGE_SIZE - 1);
 
-	/* Special mappings are there already; but the heap and the stack are like others. */
-	if (mapping->permissions[0] != 'r' || !strncmp(mapping->name, "[v", 2))
+	/* Those are not made of pages that could be populated. */
+	if (mapping->permissions[0] != 'r' || !strncmp(mapping->name, "[vvar", 5) ||
+		!strcmp(mapping->name, "[vsyscall]"))
 		return 0;
 	if (is_stack && bottom > mapping->start && bottom < mapping->end)
 		mapping->start = bottom;

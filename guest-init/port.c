@@ -48,6 +48,27 @@ uint64_t guest_port_time(void)
 	return time;
 }
 
+uint64_t guest_port_rest_time(const struct guest *guest)
+{
+	return guest->has_ports ? (uint64_t)inb(WIRE_PHASE_PORT) * WIRE_PHASE_REST_NS : 0;
+}
+
+size_t guest_port_transmit(unsigned int console_port, const void *data, size_t length)
+{
+	uint32_t taken;
+
+	if (console_port == 0 || length == 0)
+		return 0;
+	if (length > WIRE_TRANSMIT_MAX)
+		length = WIRE_TRANSMIT_MAX;
+	__asm__ volatile(
+		"inl %w1, %0"
+		: "=a"(taken)
+		: "d"(WIRE_TRANSMIT_PORT), "D"((uint64_t)console_port), "S"(data), "c"(length)
+		: "memory");
+	return taken <= length ? taken : 0;
+}
+
 int guest_port_park(struct guest *guest, json_t **ret, struct error *err)
 {
 	static char buffer[MESSAGE_BUFFER_SIZE];

@@ -24,6 +24,19 @@ uint64_t guest_port_time(void);
 void guest_port_mark(const struct guest *guest, enum wire_phase phase);
 
 /*
+ * How long to rest before the next guest_port_park(), in nanoseconds, so that the copies of this machine have
+ * nothing left to do from before; 0: it is not going to be parked there.
+ */
+uint64_t guest_port_rest_time(const struct guest *guest);
+
+/*
+ * Hands length bytes for a console port (WIRE_PORT_CONTROL, WIRE_PORT_STREAM) to the machine. Returns how many
+ * it took, from the beginning: maybe none; the rest is for the console. Console port 0 stands for none
+ * and takes nothing; any other needs guest_port_open().
+ */
+size_t guest_port_transmit(unsigned int console_port, const void *data, size_t length);
+
+/*
  * Marks WIRE_PHASE_PARK and takes the next message, which maybe another machine hands over, at another
  * time. 0 and a new reference, or -errno with a message.
  */

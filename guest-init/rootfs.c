@@ -284,6 +284,7 @@ static int tun_node_make(void)
 
 int guest_rootfs_prepare(const struct guest *guest, struct guest_rootfs *rootfs, struct error *err)
 {
+	char own[64];
 	int r;
 
 	if (unshare(CLONE_NEWNS) < 0)
@@ -291,6 +292,9 @@ int guest_rootfs_prepare(const struct guest *guest, struct guest_rootfs *rootfs,
 	rootfs->namespace_fd = openat(guest->proc_fd, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (rootfs->namespace_fd < 0)
 		return error_set_errno(err, -errno, "keep the mount namespace");
+	/* A static program asks what its name is before anything else: the kernel remembers the way. */
+	if (readlinkat(guest->proc_fd, "self/exe", own, sizeof(own)) < 0)
+		return error_set_errno(err, -errno, "read a process's name");
 	if (umount2(WIRE_TREE, MNT_DETACH) < 0)
 		return error_set_errno(err, -errno, "leave the pod's tree");
 	r = dev_make(guest, err);

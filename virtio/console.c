@@ -164,6 +164,15 @@ static void control_transmit(struct virtio_console *console)
 	control_flush(console);
 }
 
+static void port_note_output(struct virtio_console *console, unsigned int index)
+{
+	struct port *port = &console->ports[index];
+
+	if (!port->wrote && console->options.first_output)
+		console->options.first_output(console->options.context, index);
+	port->wrote = true;
+}
+
 /* Guest to socket. */
 static void port_transmit(struct virtio_console *console, unsigned int index)
 {
@@ -182,11 +191,8 @@ static void port_transmit(struct virtio_console *console, unsigned int index)
 			console->options.arm(console->options.context, index, POLLOUT);
 			break;
 		}
-		if (!port->wrote && left > 0) {
-			port->wrote = true;
-			if (console->options.first_output)
-				console->options.first_output(console->options.context, index);
-		}
+		if (left > 0)
+			port_note_output(console, index);
 		message.msg_iovlen =
 			virtqueue_chain_slice(&holder->chain, false, holder->offset, left, spans);
 		n = left == 0 || port->peer_closed
@@ -208,6 +214,49 @@ static void port_transmit(struct virtio_console *console, unsigned int index)
 			release_chain(console, queue, holder, 0);
 	}
 	virtio_device_signal(&console->device, queue);
+}
+
+/* All or a part of it, at once or not at all. */
+static size_t port_send(
+	struct virtio_console *console, unsigned int index, const struct iovec *spans, size_t count)
+{
+	const struct msghdr message = {.msg_iov = (struct iovec *)spans, .msg_iovlen = count};
+	struct port *port = &console->ports[index];
+	size_t length = 0;
+	ssize_t n;
+
+	for (size_t i = 0; i < count; i++)
+		length += spans[i].iov_len;
+	if (length == 0)
+		return 0;
+	port_note_output(console, index);
+	if (port->peer_closed)
+		return length;
+	do
+		n = sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != EAGAIN) {
+		port->peer_closed = true;
+		return length;
+	}
+	return n < 0 ? 0 : (size_t)n;
+}
+
+size_t virtio_console_transmit(
+	struct virtio_console *console, unsigned int port, const struct iovec *spans, size_t count)
+{
+	size_t taken = 0;
+
+	if (port == 0 || port >= CONSOLE_PORTS)
+		return 0;
+	pthread_mutex_lock(&console->device.lock);
+	if (console->device.running) {
+		port_transmit(console, port);
+		if (!console->ports[port].transmit.held)
+			taken = port_send(console, port, spans, count);
+	}
+	pthread_mutex_unlock(&console->device.lock);
+	return taken;
 }
 
 /* Socket to guest. Returns -EPIPE at the end of the stream. */

@@ -36,6 +36,14 @@ void virtio_console_free(struct virtio_console *console);
 struct virtio_device *virtio_console_device(struct virtio_console *console);
 
 /*
+ * Bytes of the guest for a port that came by another way than its queue: those that the socket has room for
+ * are sent, unless output waits in the queue, which goes first. Returns how many were taken.
+ * Any thread.
+ */
+size_t virtio_console_transmit(
+	struct virtio_console *console, unsigned int port, const struct iovec *spans, size_t count);
+
+/*
  * The port's fd has these poll events. Returns 0, or -EPIPE when the other end of a port that the guest
  * reads from has closed it.
  */

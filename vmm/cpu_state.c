@@ -73,16 +73,11 @@ int interrupt_state_restore(struct vm *vm, struct state_reader *reader, struct e
 	return state_close(reader, err);
 }
 
-int clock_state_save(struct vm *vm, struct state_writer *writer, struct error *err)
+void clock_state_save(const struct clock_moment *moment, struct state_writer *writer)
 {
-	struct kvm_clock_data clock = {0};
-
-	if (ioctl(vm->vm_fd, KVM_GET_CLOCK, &clock) < 0)
-		return error_set_errno(err, -errno, "cannot save the guest's clock");
 	state_begin(writer, CLOCK_TAG, VERSION);
-	state_put_u64(writer, clock.clock);
+	state_put_u64(writer, moment->clock);
 	state_end(writer);
-	return 0;
 }
 
 int clock_state_restore(struct vm *vm, struct state_reader *reader, struct error *err)
@@ -124,6 +119,16 @@ static int msr_set(const struct vcpu *vcpu, uint32_t index, uint64_t value)
 	return ioctl(vcpu->fd, KVM_SET_MSRS, &batch) == 1 ? 0 : -EINVAL;
 }
 
+int clock_moment_take(struct vm *vm, const struct vcpu *vcpu, struct clock_moment *ret)
+{
+	struct kvm_clock_data clock = {0};
+
+	if (ioctl(vm->vm_fd, KVM_GET_CLOCK, &clock) < 0)
+		return -errno;
+	ret->clock = clock.clock;
+	return msr_get(vcpu, MSR_TSC, &ret->tsc);
+}
+
 /*
  * Gets or sets count MSRs, as many in one call as KVM takes. It stops at one that it refuses; that one is
  * marked by the index UINT32_MAX and the rest tried again.
@@ -150,7 +155,8 @@ static int msrs_transfer(
 	return 0;
 }
 
-static int msrs_save(struct vm *vm, struct vcpu *vcpu, struct state_writer *writer)
+static int msrs_save(struct vm *vm, struct vcpu *vcpu, const struct clock_moment *moment,
+	struct state_writer *writer)
 {
 	struct {
 		struct kvm_msr_list header;
@@ -167,8 +173,11 @@ static int msrs_save(struct vm *vm, struct vcpu *vcpu, struct state_writer *writ
 	r = msrs_transfer(vcpu, KVM_GET_MSRS, entries, list.header.nmsrs);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < list.header.nmsrs; i++)
+	for (uint32_t i = 0; i < list.header.nmsrs; i++) {
 		count += entries[i].index != UINT32_MAX;
+		if (entries[i].index == MSR_TSC)
+			entries[i].data = moment->tsc;
+	}
 	state_put_u32(writer, count);
 	for (uint32_t i = 0; i < list.header.nmsrs; i++)
 		if (entries[i].index != UINT32_MAX)
@@ -267,8 +276,8 @@ static int xsave_restore(
 	return ioctl(vcpu->fd, KVM_SET_XSAVE, area) < 0 ? refused(err, vcpu, "extended state") : 0;
 }
 
-int vcpu_state_save(
-	struct vm *vm, struct vcpu *vcpu, struct state_writer *writer, struct error *err)
+int vcpu_state_save(struct vm *vm, struct vcpu *vcpu, const struct clock_moment *moment,
+	struct state_writer *writer, struct error *err)
 {
 	struct kvm_mp_state run_state;
 	struct kvm_regs registers;
@@ -295,7 +304,7 @@ int vcpu_state_save(
 
 	state_begin(writer, VCPU_TAG, VERSION);
 	state_put(writer, &special, sizeof(special));
-	r = msrs_save(vm, vcpu, writer);
+	r = msrs_save(vm, vcpu, moment, writer);
 	if (r < 0)
 		return error_set_errno(err, r, "vCPU %u: cannot read its MSRs", vcpu->id);
 	state_put(writer, &extended, sizeof(extended));

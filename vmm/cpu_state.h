@@ -16,13 +16,24 @@
 int interrupt_state_save(struct vm *vm, struct state_writer *writer, struct error *err);
 int interrupt_state_restore(struct vm *vm, struct state_reader *reader, struct error *err);
 
-int vcpu_state_save(
-	struct vm *vm, struct vcpu *vcpu, struct state_writer *writer, struct error *err);
+/*
+ * The time at which the machine stands still, as its guest sees it. Taken by the vCPU that asks to be parked, at
+ * that instruction: stopping the others and saving takes a while, in which no timer is to come nearer.
+ */
+struct clock_moment {
+	uint64_t clock; /* nanoseconds */
+	uint64_t tsc;
+};
+
+int clock_moment_take(struct vm *vm, const struct vcpu *vcpu, struct clock_moment *ret);
+
+int vcpu_state_save(struct vm *vm, struct vcpu *vcpu, const struct clock_moment *moment,
+	struct state_writer *writer, struct error *err);
 int vcpu_state_restore(
 	struct vm *vm, struct vcpu *vcpu, struct state_reader *reader, struct error *err);
 
-/* The guest's clock stands still between the two. */
-int clock_state_save(struct vm *vm, struct state_writer *writer, struct error *err);
+/* The guest's clock goes on from the moment. */
+void clock_state_save(const struct clock_moment *moment, struct state_writer *writer);
 int clock_state_restore(struct vm *vm, struct state_reader *reader, struct error *err);
 
 #endif

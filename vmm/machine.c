@@ -28,6 +28,7 @@
 #include "vmm/kvm.h"
 #include "vmm/layout.h"
 #include "vmm/loop.h"
+#include "vmm/transmit_port.h"
 #include "vmm/message_port.h"
 #include "vmm/ram.h"
 #include "wire/wire.h"
@@ -93,6 +94,7 @@ struct machine {
 	int park_fd;    /* where RAM goes, borrowed; -1: the machine is not to be parked */
 	int pagemap_fd; /* /proc/self/pagemap, from before the jail */
 	void *state;    /* after the machine was parked */
+	struct clock_moment parked_at; /* written by the vCPU that asks for it, before all end */
 	size_t state_size;
 
 	atomic_bool stopping;
@@ -255,18 +257,43 @@ static void machine_guest_reset(struct machine *machine, const char *how)
 		machine_end(machine, MACHINE_END_RESET, "the guest %s without a word", how);
 }
 
+static bool machine_will_park(struct machine *machine)
+{
+	return machine->park_fd >= 0 && message_port_is_empty(&machine->messages);
+}
+
+/*
+ * How long the guest is to rest before it is parked, in units of WIRE_PHASE_REST_NS. What its kernel put off is
+ * done within milliseconds, except what has a timer of its own: workers once a second, free memory
+ * is reported after two. Where each instruction is emulated it is worth the wait.
+ */
+static uint8_t machine_rest(struct machine *machine)
+{
+	const int rest_ms = machine->vm.emulated ? 2300 : 50;
+
+	return machine_will_park(machine) ? (uint8_t)(rest_ms / (WIRE_PHASE_REST_NS / 1000000)) : 0;
+}
+
 /*
  * The guest may be parked here. The vCPU that says so must not execute another instruction: it completes
  * this one and leaves KVM_RUN (vcpu_thread()), as do the others where they happen to be.
  */
-static void machine_parking_place(struct machine *machine)
+static void machine_parking_place(struct machine *machine, const struct vcpu *vcpu)
 {
+	int r;
+
 	machine_record(machine, MACHINE_EVENT_READY);
-	if (machine->park_fd >= 0 && message_port_is_empty(&machine->messages))
+	if (!machine_will_park(machine))
+		return;
+	r = clock_moment_take(&machine->vm, vcpu, &machine->parked_at);
+	if (r < 0)
+		machine_end(machine, MACHINE_END_FAILED, "cannot read the guest's clock: %s",
+			strerror(-r));
+	else
 		machine_end(machine, MACHINE_END_PARKED, "parked");
 }
 
-static void machine_phase(struct machine *machine, uint8_t phase)
+static void machine_phase(struct machine *machine, const struct vcpu *vcpu, uint8_t phase)
 {
 	static const enum machine_event events[] = {
 		[WIRE_PHASE_INIT] = MACHINE_EVENT_INIT,
@@ -277,7 +304,7 @@ static void machine_phase(struct machine *machine, uint8_t phase)
 	};
 
 	if (phase == WIRE_PHASE_PARK)
-		machine_parking_place(machine);
+		machine_parking_place(machine, vcpu);
 	else if (phase >= WIRE_PHASE_INIT && phase < ARRAY_SIZE(events))
 		machine_record(machine, events[phase]);
 }
@@ -295,33 +322,63 @@ static void clock_port_read(uint8_t *data, size_t size, size_t count)
 		memcpy(data, &nanoseconds, sizeof(nanoseconds));
 }
 
-static void serve_port(struct machine *machine, struct kvm_run *run)
+/* Ports that answer otherwise than byte by byte. Whether this is one. */
+static bool serve_port_input(struct machine *machine, const struct vcpu *vcpu, uint8_t *data)
 {
+	const struct kvm_run *run = vcpu->run;
+	uint32_t taken;
+
+	switch (run->io.port) {
+	case WIRE_MESSAGE_PORT:
+		message_port_read(&machine->messages, data, run->io.size, run->io.count);
+		return true;
+	case WIRE_CLOCK_PORT:
+		clock_port_read(data, run->io.size, run->io.count);
+		return true;
+	case WIRE_TRANSMIT_PORT:
+		if (run->io.size != sizeof(taken) || run->io.count != 1)
+			return false;
+		taken = transmit_port_read(vcpu, &machine->memory, machine->console);
+		memcpy(data, &taken, sizeof(taken));
+		return true;
+	default:
+		return false;
+	}
+}
+
+static uint8_t port_input(struct machine *machine, uint16_t port)
+{
+	switch (port) {
+	case RESET_PORT:
+		return 0; /* the keyboard controller is ready */
+	case WIRE_PHASE_PORT:
+		return machine_rest(machine);
+	default:
+		return 0xff; /* nothing is there */
+	}
+}
+
+static void serve_port(struct machine *machine, const struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	uint16_t port = run->io.port;
 	bool is_console = port >= BOOT_CONSOLE_PORT &&
 		port < BOOT_CONSOLE_PORT + BOOT_CONSOLE_PORTS && run->io.size == 1;
 
-	if (port == WIRE_MESSAGE_PORT && run->io.direction == KVM_EXIT_IO_IN) {
-		message_port_read(&machine->messages, data, run->io.size, run->io.count);
+	if (run->io.direction == KVM_EXIT_IO_IN && serve_port_input(machine, vcpu, data))
 		return;
-	}
-	if (port == WIRE_CLOCK_PORT && run->io.direction == KVM_EXIT_IO_IN) {
-		clock_port_read(data, run->io.size, run->io.count);
-		return;
-	}
 	/* count is above 1 for string instructions; KVM bounds it by a page of data. */
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_IN) {
-			/* Nothing is there: all ones, but for the line that says "ready". */
-			memset(data, port == RESET_PORT ? 0 : 0xff, run->io.size);
+			memset(data, port_input(machine, port), run->io.size);
 			if (is_console)
 				*data = boot_console_read(
 					&machine->boot_console, port - BOOT_CONSOLE_PORT);
 		} else if (is_console) {
 			boot_console_write(&machine->boot_console, port - BOOT_CONSOLE_PORT, *data);
 		} else if (port == WIRE_PHASE_PORT) {
-			machine_phase(machine, *data);
+			machine_phase(machine, vcpu, *data);
 		} else if (port == RESET_PORT && *data == RESET_COMMAND) {
 			machine_guest_reset(machine, "reset itself");
 		}
@@ -382,7 +439,7 @@ static void serve_exit(struct machine *machine, struct vcpu *vcpu)
 		serve_mmio(machine, run);
 		return;
 	case KVM_EXIT_IO:
-		serve_port(machine, run);
+		serve_port(machine, vcpu);
 		return;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
@@ -641,9 +698,10 @@ static int machine_save_sections(
 	}
 	r = interrupt_state_save(&machine->vm, writer, err);
 	for (unsigned int i = 0; r == 0 && i < machine->vcpu_count; i++)
-		r = vcpu_state_save(&machine->vm, &machine->vcpus[i].vcpu, writer, err);
+		r = vcpu_state_save(
+			&machine->vm, &machine->vcpus[i].vcpu, &machine->parked_at, writer, err);
 	if (r == 0)
-		r = clock_state_save(&machine->vm, writer, err);
+		clock_state_save(&machine->parked_at, writer);
 	return r < 0 ? r : writer->error;
 }
 

@@ -101,6 +101,11 @@
  * the time and the count of guest kernel instructions at that exact instruction.
  */
 #define WIRE_PHASE_PORT 0xf1
+/*
+ * A byte read from it: 0, the machine goes on at the next WIRE_PHASE_PARK; otherwise it is parked there, and
+ * before that guest-init rests for so many times this long, in which the kernel finishes what it put off.
+ */
+#define WIRE_PHASE_REST_NS 10000000
 enum wire_phase {
 	WIRE_PHASE_INIT = 1,     /* first thing guest-init does */
 	WIRE_PHASE_APP_EXEC = 2, /* just before the first app's execve() */
@@ -122,6 +127,16 @@ enum wire_phase {
  * at that instruction: nanoseconds since 1970, little-endian.
  */
 #define WIRE_CLOCK_PORT 0xf8
+
+/*
+ * VM only. A 4-byte read from this I/O port hands bytes to a stream of the console (RDI: WIRE_PORT_CONTROL or
+ * WIRE_PORT_STREAM) from the caller's memory (RSI: linear address, RCX: how many, at most
+ * WIRE_TRANSMIT_MAX) and gives the number that was taken, from the beginning. It costs the guest no
+ * queue, no interrupt and no instruction of its kernel. What is not taken, since the host does not keep up or the
+ * memory is not mapped, goes through the console, which waits; it is never overtaken.
+ */
+#define WIRE_TRANSMIT_PORT 0xfc
+#define WIRE_TRANSMIT_MAX  (64u << 10)
 
 /* Files of an app's /etc that belong to the pod ("etc_files"), and their names. */
 enum wire_etc_file { WIRE_ETC_HOSTS, WIRE_ETC_HOSTNAME, WIRE_ETC_MACHINE_ID, WIRE_ETC_FILES };

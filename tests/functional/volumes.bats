@@ -55,6 +55,19 @@ setup()
 	grep -q 'write /own-empty/file: ok$' "$OUT"
 }
 
+@test "what was written through a shared mapping is in the file when the pod has ended" {
+	pod '.apps = [
+			(app("own"; ["map", "/srv/own", "by the app", "exit", "0"]) | .mounts = [{volume: "host", path: "/srv"}]),
+			(app("left"; ["map-behind", "/srv/left", "by one it left", "map-behind", "/srv/more", "and another"]) |
+				.mounts = [{volume: "host", path: "/srv"}])] |
+		.volumes = [{name: "host", kind: "host", source: $host}]'
+	run_pod
+	expect_status 0
+	[ "$(cat "$BATS_TEST_TMPDIR/host/own")" = "by the app" ]
+	[ "$(cat "$BATS_TEST_TMPDIR/host/left")" = "by one it left" ]
+	[ "$(cat "$BATS_TEST_TMPDIR/host/more")" = "and another" ]
+}
+
 # FILES=10000 makes as many in a VM as well: 20 minutes where the guest's kernel is emulated.
 @test "thousands of small files are created, listed, renamed and removed alike on both sides" {
 	local files=10000 half side

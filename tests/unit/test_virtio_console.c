@@ -519,6 +519,71 @@ static void peer_that_closes_while_the_socket_is_full_frees_the_guest(void **sta
 	assert_true(driver_take_used(&fixture->rings[TRANSMIT(1)], &head, &length));
 }
 
+/* Bytes that come without a queue. */
+static size_t transmit(struct console_fixture *fixture, unsigned int port, const char *text)
+{
+	const struct iovec spans[] = {
+		{.iov_base = (char *)text, .iov_len = 1},
+		{.iov_base = (char *)text + 1, .iov_len = strlen(text + 1)},
+	};
+
+	return virtio_console_transmit(fixture->console, port, spans, ARRAY_SIZE(spans));
+}
+
+static void bytes_without_a_queue_leave_at_once(void **state)
+{
+	struct console_fixture *fixture = *state;
+	unsigned int raised = fixture->raised;
+
+	assert_int_equal(transmit(fixture, 2, "direct"), 6);
+	assert_arrived(fixture, 2, "direct");
+	assert_int_equal(fixture->first_outputs[2], 1);
+	assert_int_equal(fixture->raised, raised);
+	assert_int_equal(transmit(fixture, 2, "again"), 5);
+	assert_arrived(fixture, 2, "again");
+	assert_int_equal(fixture->first_outputs[2], 1);
+}
+
+static void bytes_without_a_queue_never_overtake_it(void **state)
+{
+	struct console_fixture *fixture = *state;
+	struct driver_ring *ring = &fixture->rings[TRANSMIT(2)];
+
+	/* In the queue, but its notification has not come yet. */
+	add(fixture, TRANSMIT(2), "first ", 6);
+	assert_int_equal(transmit(fixture, 2, "second"), 6);
+	assert_arrived(fixture, 2, "first second");
+	assert_true(driver_take_used(ring, &(uint32_t){0}, &(uint32_t){0}));
+	fill_socket(fixture);
+	assert_int_equal(transmit(fixture, 1, "no"), 0);
+	drain_socket(fixture);
+	/* The chain that waited goes on first, so the socket may be full again. */
+	while (transmit(fixture, 1, "tail") == 0)
+		drain_socket(fixture);
+	assert_true(driver_take_used(&fixture->rings[TRANSMIT(1)], &(uint32_t){0}, &(uint32_t){0}));
+}
+
+static void bytes_without_a_queue_are_dropped_where_nobody_reads(void **state)
+{
+	struct console_fixture *fixture = *state;
+
+	close(TAKE_FD(fixture->ours[2]));
+	assert_int_equal(transmit(fixture, 2, "nobody"), 6);
+	assert_int_equal(transmit(fixture, 2, "at all"), 6);
+}
+
+static void bytes_for_ports_that_do_not_exist_are_not_taken(void **state)
+{
+	struct console_fixture *fixture = *state;
+
+	assert_int_equal(transmit(fixture, 0, "x"), 0);
+	assert_int_equal(transmit(fixture, CONSOLE_PORTS, "x"), 0);
+	assert_int_equal(transmit(fixture, UINT32_MAX, "x"), 0);
+	assert_int_equal(virtio_console_transmit(fixture->console, 1, NULL, 0), 0);
+	driver_write(&fixture->mmio, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(transmit(fixture, 1, "x"), 0);
+}
+
 static void end_of_input_is_told_to_the_owner(void **state)
 {
 	struct console_fixture *fixture = *state;
@@ -654,6 +719,10 @@ int main(void)
 		CONSOLE_TEST(full_socket_does_not_hold_up_the_other_port),
 		CONSOLE_TEST(output_to_a_closed_peer_is_dropped),
 		CONSOLE_TEST(peer_that_closes_while_the_socket_is_full_frees_the_guest),
+		CONSOLE_TEST(bytes_without_a_queue_leave_at_once),
+		CONSOLE_TEST(bytes_without_a_queue_never_overtake_it),
+		CONSOLE_TEST(bytes_without_a_queue_are_dropped_where_nobody_reads),
+		CONSOLE_TEST(bytes_for_ports_that_do_not_exist_are_not_taken),
 		CONSOLE_TEST(end_of_input_is_told_to_the_owner),
 		CONSOLE_TEST(hang_up_before_the_driver_runs_is_told_to_the_owner),
 		CONSOLE_TEST(malformed_chains_break_the_device_until_a_reset),

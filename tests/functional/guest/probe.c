@@ -102,6 +102,44 @@ static void write_file(char **args)
 		close(fd);
 }
 
+/* Through a shared mapping, which stays for the kernel to take down. */
+static void map_file(char **args)
+{
+	int fd = open(args[0], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_ACCESS_MODE);
+	size_t length = strlen(args[1]);
+	void *file = MAP_FAILED;
+
+	if (fd >= 0 && ftruncate(fd, (off_t)length) == 0)
+		file = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	printf("map %s: %s\n", args[0], file != MAP_FAILED ? "ok" : strerrorname_np(errno));
+	if (file != MAP_FAILED)
+		memcpy(file, args[1], length);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* The same by a process that does not end by itself. */
+static void map_behind(char **args)
+{
+	int ready[2];
+	char end;
+
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return;
+	fflush(stdout);
+	if (fork() == 0) {
+		map_file(args);
+		fflush(stdout);
+		close(ready[1]);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	if (read(ready[0], &end, 1) < 0)
+		printf("map-behind: %s\n", strerrorname_np(errno));
+	close(ready[0]);
+}
+
 static void read_file(char **args)
 {
 	char text[4096];
@@ -561,6 +599,8 @@ static const struct command {
 	{"cwd", 0, cwd},
 	{"hostname", 0, host_name},
 	{"write", 2, write_file},
+	{"map", 2, map_file},
+	{"map-behind", 2, map_behind},
 	{"read", 1, read_file},
 	{"stat", 1, show_status},
 	{"lines", 2, lines},
