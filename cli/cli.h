@@ -21,7 +21,8 @@
 struct cli {
 	const char *data_directory; /* --dir */
 	bool debug;
-	int64_t start; /* CLOCK_MONOTONIC at the beginning of main() */
+	unsigned int insecure; /* --insecure-options: enum cli_insecure */
+	int64_t start;         /* CLOCK_MONOTONIC at the beginning of main() */
 	const struct cli_command *command;
 	struct error error;
 };
@@ -53,6 +54,12 @@ struct cli_option {
  */
 int cli_parse(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);
+
+/*
+ * Parses what stands before the command's name: --version, --help and the options of every command.
+ * The index of the first other argument, or -EINVAL with the message set.
+ */
+int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, bool *ret_version);
 
 /* A usage error. */
 int cli_usage(struct cli *cli, const char *format, ...) _printf_(2, 3);

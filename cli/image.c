@@ -4,54 +4,20 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "cli/progress.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
-#define PROGRESS_AFTER_NS 1000000000ll
-#define SHORT_ID          19 /* "sha512-" and 12 digits */
-
-struct progress {
-	const char *source;
-	int64_t start, last;
-	bool shown;
-};
-
-static int64_t monotonic_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
-
-/* A line that is drawn again, on a terminal only, and only when it takes a while. */
-static void show_progress(void *context, uint64_t done, uint64_t total)
-{
-	struct progress *progress = context;
-	int64_t now = monotonic_now();
-
-	if (now - progress->start < PROGRESS_AFTER_NS ||
-		now - progress->last < PROGRESS_AFTER_NS / 5)
-		return;
-	progress->last = now;
-	progress->shown = true;
-	if (total > 0)
-		fprintf(stderr, "\rimporting %s: %3u%%", progress->source,
-			(unsigned int)(done * 100 / total));
-	else
-		fprintf(stderr, "\rimporting %s: %llu MiB", progress->source,
-			(unsigned long long)(done >> 20));
-}
+#define SHORT_ID 19 /* "sha512-" and 12 digits */
 
 static int import_one(struct cli *cli, struct store *store, const char *path)
 {
-	struct progress progress = {.source = path, .start = monotonic_now()};
+	struct cli_progress progress;
 	struct store_import_options options = {
 		.limits = STORE_LIMITS_DEFAULT,
-		.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+		.progress = cli_progress_show,
 		.progress_context = &progress,
 	};
 	char id[STORE_IMAGE_ID_SIZE];
@@ -64,9 +30,9 @@ static int import_one(struct cli *cli, struct store *store, const char *path)
 			return error_set_errno(&cli->error, -errno, "cannot open \"%s\"", path);
 		fd = opened;
 	}
+	cli_progress_begin(&progress, "importing", path);
 	r = store_import(store, fd, path, &options, id, &cli->error);
-	if (progress.shown)
-		fputs("\r\033[K", stderr);
+	cli_progress_end(&progress);
 	if (r < 0)
 		return r;
 	printf("%s\n", id);

@@ -19,6 +19,9 @@ static const struct cli_command commands[] = {
 	{"version", command_version, "", "Print the version"},
 };
 
+/* Until the command is known. */
+static const struct cli_command program = {"", NULL, "", ""};
+
 static void print_help(FILE *stream)
 {
 	fprintf(stream,
@@ -37,52 +40,34 @@ static const struct cli_command *find_command(const char *name)
 	return NULL;
 }
 
-/* Options before the command's name. Returns the index of the name, or -1. */
-static int parse_global(struct cli *cli, int argc, char **argv)
-{
-	int i = 1;
-
-	for (; i < argc && argv[i][0] == '-'; i++) {
-		if (!strcmp(argv[i], "--dir") && i + 1 < argc)
-			cli->data_directory = argv[++i];
-		else if (!strncmp(argv[i], "--dir=", 6))
-			cli->data_directory = argv[i] + 6;
-		else if (!strcmp(argv[i], "--debug"))
-			cli->debug = true;
-		else if (!strcmp(argv[i], "--version"))
-			argv[i] = (char *)"version";
-		else
-			return -1;
-		if (argv[i][0] != '-' && find_command(argv[i]))
-			break;
-	}
-	return i < argc ? i : -1;
-}
-
 int main(int argc, char **argv)
 {
 	struct cli cli = {0};
+	bool help = false, version = false;
 	struct timespec now;
+	const char *name;
 	int at, r;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	cli.start = now.tv_sec * 1000000000ll + now.tv_nsec;
-	if (argc >= 2 &&
-		(!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") ||
-			!strcmp(argv[1], "-h"))) {
-		print_help(stdout);
-		return 0;
-	}
-	at = parse_global(&cli, argc, argv);
+	cli.command = &program;
+	at = cli_parse_global(&cli, argc, argv, &help, &version);
 	if (at < 0) {
-		print_help(stderr);
+		log_error("%s", cli.error.message);
 		return CLI_STATUS_ERROR;
 	}
-	cli.command = find_command(argv[at]);
+	name = version ? "version" : at < argc ? argv[at] : NULL;
+	if (help || !name || !strcmp(name, "help")) {
+		print_help(help || name ? stdout : stderr);
+		return help || name ? 0 : CLI_STATUS_ERROR;
+	}
+	cli.command = find_command(name);
 	if (!cli.command) {
-		log_error("unknown command \"%s\"; see \"appc-vm help\"", argv[at]);
+		log_error("unknown command \"%s\"; see \"appc-vm help\"", name);
 		return CLI_STATUS_ERROR;
 	}
+	if (version)
+		at = argc - 1;
 	r = cli.command->run(&cli, argc - at, argv + at);
 	if (r == -ECANCELED)
 		return 0;

@@ -5,6 +5,7 @@
 #include "appc/manifest.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/insecure.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -29,6 +30,8 @@ int cli_usage(struct cli *cli, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
+	if (!*cli->command->name)
+		return error_set(&cli->error, -EINVAL, "%s (see \"appc-vm help\")", message);
 	return error_set(&cli->error, -EINVAL, "%s: %s (see \"appc-vm %s --help\")",
 		cli->command->name, message, cli->command->name);
 }
@@ -64,57 +67,104 @@ static int parse_flag(struct cli *cli, const struct cli_option *option, const ch
 	return 0;
 }
 
-int cli_parse(
-	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
+/* What every command takes, and what stands before its name. */
+struct everywhere {
+	const char *insecure, *ignored;
+	bool help, ignored_flag;
+};
+
+static int parse_options(struct cli *cli, struct everywhere *everywhere,
+	const struct cli_option *options, size_t count, const char *short_options, int argc,
+	char **argv)
 {
-	bool help = false;
-	const struct cli_option everywhere[] = {
-		{"dir", CLI_STRING, &cli->data_directory, "DIR", "data directory"},
-		{"debug", CLI_FLAG, &cli->debug, NULL, "more messages"},
-		{"help", CLI_FLAG, &help, NULL, "this text"},
-	};
-	struct cli_option all[OPTIONS_MAX];
 	struct option long_options[OPTIONS_MAX + 1] = {0};
-	size_t total = count + ARRAY_SIZE(everywhere);
 	int index, c, r;
 
-	if (total > OPTIONS_MAX)
-		return -E2BIG;
-	if (count > 0)
-		memcpy(all, options, count * sizeof(all[0]));
-	memcpy(all + count, everywhere, sizeof(everywhere));
-	for (size_t i = 0; i < total; i++) {
-		long_options[i].name = all[i].name;
-		long_options[i].has_arg = all[i].kind == CLI_STRING ? required_argument
-								    : optional_argument;
+	for (size_t i = 0; i < count; i++) {
+		long_options[i].name = options[i].name;
+		long_options[i].has_arg = options[i].kind == CLI_STRING ? required_argument
+									: optional_argument;
 		long_options[i].val = 1;
 	}
-	optind = 1;
+	optind = 0;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", long_options, &index)) != -1) {
+	while ((c = getopt_long(argc, argv, short_options, long_options, &index)) != -1) {
 		if (c == 'h') {
-			help = true;
+			everywhere->help = true;
 			continue;
 		}
 		if (c == ':')
 			return cli_usage(cli, "%s needs a value", argv[optind - 1]);
 		if (c != 1)
 			return cli_usage(cli, "unknown flag %s", argv[optind - 1]);
-		if (all[index].kind == CLI_FLAG) {
-			r = parse_flag(cli, &all[index], optarg);
+		if (options[index].kind == CLI_FLAG) {
+			r = parse_flag(cli, &options[index], optarg);
 			if (r < 0)
 				return r;
 		} else {
-			*(const char **)all[index].value = optarg ? optarg : "";
+			*(const char **)options[index].value = optarg ? optarg : "";
 		}
-	}
-	if (help) {
-		print_help(cli, all, total);
-		return -ECANCELED;
+		/* Each occurrence adds. */
+		r = everywhere->insecure
+			? cli_insecure_parse(everywhere->insecure, &cli->insecure, &cli->error)
+			: 0;
+		if (r < 0)
+			return r;
+		everywhere->insecure = NULL;
 	}
 	if (cli->debug)
 		log_set_level(LOG_LEVEL_DEBUG);
 	return optind;
+}
+
+static int parse_with_everywhere(struct cli *cli, const struct cli_option *options, size_t count,
+	const char *short_options, int argc, char **argv, bool *ret_help)
+{
+	struct everywhere values = {0};
+	const struct cli_option everywhere[] = {
+		{"dir", CLI_STRING, &cli->data_directory, "DIR", "data directory"},
+		{"debug", CLI_FLAG, &cli->debug, NULL, "more messages"},
+		{"insecure-options", CLI_STRING, &values.insecure, "LIST",
+			"checks to leave out: image, tls, http, pubkey, ondisk, capabilities, paths, "
+			"seccomp, all-fetch, all-run, all"},
+		{"system-config", CLI_STRING, &values.ignored, "DIR", "accepted, not read"},
+		{"local-config", CLI_STRING, &values.ignored, "DIR", "accepted, not read"},
+		{"user-config", CLI_STRING, &values.ignored, "DIR", "accepted, not read"},
+		{"trust-keys-from-https", CLI_FLAG, &values.ignored_flag, NULL,
+			"accepted: keys are not looked for"},
+		{"help", CLI_FLAG, &values.help, NULL, "this text"},
+	};
+	struct cli_option all[OPTIONS_MAX];
+	size_t total = count + ARRAY_SIZE(everywhere);
+	int at;
+
+	if (total > OPTIONS_MAX)
+		return -E2BIG;
+	if (count > 0)
+		memcpy(all, options, count * sizeof(all[0]));
+	memcpy(all + count, everywhere, sizeof(everywhere));
+	at = parse_options(cli, &values, all, total, short_options, argc, argv);
+	if (at >= 0 && values.help && ret_help)
+		*ret_help = true;
+	if (at >= 0 && values.help && !ret_help) {
+		print_help(cli, all, total);
+		return -ECANCELED;
+	}
+	return at;
+}
+
+int cli_parse(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
+{
+	return parse_with_everywhere(cli, options, count, ":h", argc, argv, NULL);
+}
+
+int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, bool *ret_version)
+{
+	const struct cli_option options[] = {{"version", CLI_FLAG, ret_version, NULL, NULL}};
+
+	return parse_with_everywhere(
+		cli, options, ARRAY_SIZE(options), "+:h", argc, argv, ret_help);
 }
 
 int cli_open_data(struct cli *cli)

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/* image_argument.c: the image that an argument names, fetched when it must be. */
+#include "cli/image_argument.h"
+
+#include "cli/insecure.h"
+#include "cli/progress.h"
+
+#include <string.h>
+
+int cli_parse_pull_policy(
+	struct cli *cli, const char *text, enum pull_policy default_policy, enum pull_policy *ret)
+{
+	if (!text)
+		*ret = default_policy;
+	else if (!strcmp(text, "new"))
+		*ret = PULL_NEW;
+	else if (!strcmp(text, "update"))
+		*ret = PULL_UPDATE;
+	else if (!strcmp(text, "never"))
+		*ret = PULL_NEVER;
+	else
+		return cli_usage(cli, "--pull-policy is new, update or never, not \"%s\"", text);
+	return 0;
+}
+
+int cli_find_image(struct cli *cli, struct store *store, const char *argument,
+	const struct image_argument_options *options, char *ret_id)
+{
+	struct cli_progress progress;
+	const struct store_fetch_options fetch = {
+		.policy = options->pull_policy,
+		.signature = options->signature,
+		.allow_unsigned = cli->insecure & CLI_INSECURE_IMAGE,
+		.any_certificate = cli->insecure & CLI_INSECURE_TLS,
+		.allow_http = cli->insecure & CLI_INSECURE_HTTP,
+		.progress = cli_progress_show,
+		.progress_context = &progress,
+	};
+	enum image_argument_kind kind = image_argument_guess(argument);
+	int r;
+
+	if (kind == IMAGE_ARGUMENT_ID || kind == IMAGE_ARGUMENT_NAME) {
+		r = store_find_image(store, argument, ret_id, &cli->error);
+		if (r == -ENOENT && kind == IMAGE_ARGUMENT_NAME)
+			return error_prefix(&cli->error, r,
+				"unable to fetch \"%s\": discovery of names (meta tags) is not supported, "
+				"give a URL or a file, or import the image",
+				argument);
+		return r;
+	}
+	cli_progress_begin(&progress, "fetching", argument);
+	r = kind == IMAGE_ARGUMENT_URL
+		? store_fetch_url(store, argument, &fetch, ret_id, &cli->error)
+		: store_fetch_path(store, argument, &fetch, ret_id, &cli->error);
+	cli_progress_end(&progress);
+	return r;
+}
