@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#define COPY_PIECE_SIZE (16u << 20)
+
 static int file_openat2(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
 	struct open_how how = {
@@ -169,6 +171,46 @@ int file_write_atomic(int dirfd, const char *path, const void *data, size_t leng
 		return r;
 	}
 	return fsync(parent) < 0 ? -errno : 0;
+}
+
+/* One piece, through memory where the kernel cannot copy between these two. Its length, 0 at the end. */
+static ssize_t copy_piece(int source_fd, int target_fd, size_t length, bool *in_kernel)
+{
+	char buffer[64 << 10];
+	ssize_t n;
+	int r;
+
+	if (*in_kernel) {
+		n = copy_file_range(source_fd, NULL, target_fd, NULL, length, 0);
+		if (n > 0)
+			return n;
+		/* Some file systems say 0 where there is something to read: the end is read()'s to tell. */
+		*in_kernel = false;
+	}
+	do
+		n = read(source_fd, buffer, length < sizeof(buffer) ? length : sizeof(buffer));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	r = file_write_all(target_fd, buffer, (size_t)n);
+	return r < 0 ? r : n;
+}
+
+int file_copy(int source_fd, int target_fd, uint64_t max)
+{
+	bool in_kernel = true;
+
+	for (;;) {
+		/* One byte more than allowed shows that there is more. */
+		size_t length = max < COPY_PIECE_SIZE ? (size_t)max + 1 : COPY_PIECE_SIZE;
+		ssize_t n = copy_piece(source_fd, target_fd, length, &in_kernel);
+
+		if (n <= 0)
+			return (int)n;
+		if ((uint64_t)n > max)
+			return -EFBIG;
+		max -= (uint64_t)n;
+	}
 }
 
 int directory_create_path(int dirfd, const char *path, mode_t mode)

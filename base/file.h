@@ -48,6 +48,12 @@ int file_write_atomic(int dirfd, const char *path, const void *data, size_t leng
 /* Writes all, over short writes and EINTR. */
 int file_write_all(int fd, const void *data, size_t length);
 
+/*
+ * Copies what follows the present position of source_fd to the present position of target_fd, in the
+ * kernel where that is possible. -EFBIG: there is more than max.
+ */
+int file_copy(int source_fd, int target_fd, uint64_t max);
+
 /* mkdir -p. Existing directories are kept as they are. */
 int directory_create_path(int dirfd, const char *path, mode_t mode);
 
@@ -64,8 +70,8 @@ int directory_remove(int dirfd, const char *name);
 int directory_sync(int dirfd, const char *path);
 
 /*
- * Renames within one file system without replacing the target (-EEXIST), then fsyncs both
- * directories.
+ * Renames a file or directory within one file system without replacing the target (-EEXIST), then
+ * fsyncs both directories.
  */
 int directory_rename_new(int old_dirfd, const char *old_name, int new_dirfd, const char *new_name);
 

@@ -92,13 +92,33 @@ int cli_parse_size(struct cli *cli, const char *flag, const char *text, uint64_t
 /* What the person adds to the guest kernel's command line, or NULL. */
 const char *cli_kernel_parameters(void);
 
-/* Prints a JSON value on standard output, and a newline. */
+/* Prints a JSON value on standard output, indented, and a newline. */
 int cli_print_json(struct cli *cli, json_t *json);
+
+/* --format: NULL, "json" or "json-pretty"; anything else is a usage error. */
+int cli_check_format(struct cli *cli, const char *format);
+
+/* Prints a JSON value in that format, which is not NULL. */
+int cli_print_formatted(struct cli *cli, const char *format, json_t *json);
+
+/* Durations as Go writes them, in seconds: "30m", "1h30m", "24h0m0s", "0". flag is for messages. */
+int cli_parse_duration(struct cli *cli, const char *flag, const char *text, int64_t *ret);
 
 /* "2026-11-22 10:00:00 +0000 UTC" from nanoseconds; "-" for 0. text has room for 40 bytes. */
 void cli_format_time(int64_t nanoseconds, char *text);
 
+/* "now", "1 minute ago", "3 weeks ago" from seconds since 1970. text has room for 40 bytes. */
+void cli_format_age(int64_t seconds, char *text);
+
+/*
+ * Runs the command that argv[1] names, of a command that has commands: their names begin with its own
+ * and a blank. Without one, or with --help, prints what there is.
+ */
+int cli_run_subcommand(
+	struct cli *cli, const struct cli_command *commands, size_t count, int argc, char **argv);
+
 int command_check(struct cli *cli, int argc, char **argv);
+int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);
 int command_image(struct cli *cli, int argc, char **argv);
 int command_list(struct cli *cli, int argc, char **argv);
@@ -106,6 +126,7 @@ int command_rm(struct cli *cli, int argc, char **argv);
 int command_run(struct cli *cli, int argc, char **argv);
 int command_status(struct cli *cli, int argc, char **argv);
 int command_template(struct cli *cli, int argc, char **argv);
+int command_trust(struct cli *cli, int argc, char **argv);
 int command_version(struct cli *cli, int argc, char **argv);
 
 #endif

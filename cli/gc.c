@@ -9,43 +9,6 @@
 
 #define GRACE_DEFAULT           (30ll * 60)
 #define EXPIRE_PREPARED_DEFAULT (24ll * 60 * 60)
-#define DURATION_MAX            (100ll * 365 * 24 * 60 * 60)
-
-/* Durations as Go writes them: "30m", "1h30m", "24h0m0s", "0". */
-static int parse_duration(struct cli *cli, const char *name, const char *text, int64_t *ret)
-{
-	static const struct {
-		const char *unit;
-		int64_t seconds;
-	} units[] = {{"h", 3600}, {"m", 60}, {"s", 1}};
-	const char *rest = text;
-	int64_t sum = 0;
-
-	if (!strcmp(text, "0")) {
-		*ret = 0;
-		return 0;
-	}
-	while (*rest) {
-		size_t digits = strspn(rest, "0123456789"), unit;
-		char number[16];
-		uint64_t value;
-
-		snprintf(number, sizeof(number), "%.*s", (int)digits, rest);
-		for (unit = 0; unit < ARRAY_SIZE(units); unit++)
-			if (rest[digits] == *units[unit].unit)
-				break;
-		if (digits >= sizeof(number) || !checked_parse_u64(number, DURATION_MAX, &value) ||
-			unit == ARRAY_SIZE(units))
-			return cli_usage(
-				cli, "--%s: \"%s\" is not a duration like \"1h30m\"", name, text);
-		sum += (int64_t)value * units[unit].seconds;
-		if (sum > DURATION_MAX)
-			sum = DURATION_MAX;
-		rest += digits + 1;
-	}
-	*ret = sum;
-	return *text ? 0 : cli_usage(cli, "--%s needs a duration like \"30m\"", name);
-}
 
 static int parse_template_bounds(struct cli *cli, const char *count, const char *size,
 	uint64_t *ret_count, uint64_t *ret_bytes)
@@ -89,9 +52,10 @@ int command_gc(struct cli *cli, int argc, char **argv)
 		return at;
 	if (at < argc)
 		return cli_usage(cli, "takes no arguments");
-	if (grace && (r = parse_duration(cli, "grace-period", grace, &gc.grace)) < 0)
+	if (grace && (r = cli_parse_duration(cli, "grace-period", grace, &gc.grace)) < 0)
 		return r;
-	if (expire && (r = parse_duration(cli, "expire-prepared", expire, &gc.expire_prepared)) < 0)
+	if (expire &&
+		(r = cli_parse_duration(cli, "expire-prepared", expire, &gc.expire_prepared)) < 0)
 		return r;
 	r = parse_template_bounds(cli, templates_max, templates_size, &keep_count, &keep_bytes);
 	if (r < 0)

@@ -39,6 +39,9 @@ int cli_find_image(struct cli *cli, struct store *store, const char *argument,
 	enum image_argument_kind kind = image_argument_guess(argument);
 	int r;
 
+	if (options->signature && kind != IMAGE_ARGUMENT_PATH && kind != IMAGE_ARGUMENT_URL)
+		return cli_usage(
+			cli, "--signature is for files and URLs, not for \"%s\"", argument);
 	if (kind == IMAGE_ARGUMENT_ID || kind == IMAGE_ARGUMENT_NAME) {
 		r = store_find_image(store, argument, ret_id, &cli->error);
 		if (r == -ENOENT && kind == IMAGE_ARGUMENT_NAME)

@@ -3,12 +3,14 @@
 #include "cli/cli.h"
 
 #include "appc/manifest.h"
+#include "base/checked.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/insecure.h"
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +19,7 @@
 #define DATA_DIRECTORY_ROOT "/var/lib/appc-vm"
 
 #define SIZE_BYTES_MIN (1 << 20)
+#define DURATION_MAX   (100ll * 365 * 24 * 60 * 60) /* seconds */
 
 /* rkt's name is honoured too, so that its users' scripts go on working. */
 #define ENV_KERNEL_PARAMS     "APPC_VM_EXTRA_KERNEL_PARAMS"
@@ -261,12 +264,64 @@ const char *cli_kernel_parameters(void)
 	return extra ? extra : getenv(ENV_KERNEL_PARAMS_RKT);
 }
 
-int cli_print_json(struct cli *cli, json_t *json)
+int cli_parse_duration(struct cli *cli, const char *name, const char *text, int64_t *ret)
 {
-	if (!json || json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) < 0 ||
+	static const struct {
+		const char *unit;
+		int64_t seconds;
+	} units[] = {{"h", 3600}, {"m", 60}, {"s", 1}};
+	const char *rest = text;
+	int64_t sum = 0;
+
+	if (!strcmp(text, "0")) {
+		*ret = 0;
+		return 0;
+	}
+	while (*rest) {
+		size_t digits = strspn(rest, "0123456789"), unit;
+		char number[16];
+		uint64_t value;
+
+		snprintf(number, sizeof(number), "%.*s", (int)digits, rest);
+		for (unit = 0; unit < ARRAY_SIZE(units); unit++)
+			if (rest[digits] == *units[unit].unit)
+				break;
+		if (digits >= sizeof(number) || !checked_parse_u64(number, DURATION_MAX, &value) ||
+			unit == ARRAY_SIZE(units))
+			return cli_usage(
+				cli, "--%s: \"%s\" is not a duration like \"1h30m\"", name, text);
+		sum += (int64_t)value * units[unit].seconds;
+		if (sum > DURATION_MAX)
+			sum = DURATION_MAX;
+		rest += digits + 1;
+	}
+	*ret = sum;
+	return *text ? 0 : cli_usage(cli, "--%s needs a duration like \"30m\"", name);
+}
+
+int cli_check_format(struct cli *cli, const char *format)
+{
+	if (!format || !strcmp(format, "json") || !strcmp(format, "json-pretty"))
+		return 0;
+	return cli_usage(cli, "--format is json or json-pretty, not \"%s\"", format);
+}
+
+static int print_json(struct cli *cli, json_t *json, size_t flags)
+{
+	if (!json || json_dumpf(json, stdout, flags | JSON_PRESERVE_ORDER) < 0 ||
 		putchar('\n') == EOF)
 		return error_set(&cli->error, -EIO, "cannot write the JSON output");
 	return 0;
+}
+
+int cli_print_formatted(struct cli *cli, const char *format, json_t *json)
+{
+	return print_json(cli, json, strcmp(format, "json") ? JSON_INDENT(2) : JSON_COMPACT);
+}
+
+int cli_print_json(struct cli *cli, json_t *json)
+{
+	return print_json(cli, json, JSON_INDENT(2));
 }
 
 void cli_format_time(int64_t nanoseconds, char *text)
@@ -277,4 +332,25 @@ void cli_format_time(int64_t nanoseconds, char *text)
 	if (nanoseconds == 0 || !gmtime_r(&seconds, &tm) ||
 		strftime(text, 40, "%Y-%m-%d %H:%M:%S +0000 UTC", &tm) == 0)
 		snprintf(text, 40, "-");
+}
+
+void cli_format_age(int64_t seconds, char *text)
+{
+	static const struct {
+		const char *name;
+		int64_t seconds;
+	} units[] = {{"year", 365 * 86400}, {"month", 30 * 86400}, {"week", 7 * 86400},
+		{"day", 86400}, {"hour", 3600}, {"minute", 60}, {"second", 1}};
+	int64_t age = time(NULL) - seconds;
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		int64_t count = age / units[i].seconds;
+
+		if (count <= 0)
+			continue;
+		snprintf(text, 40, "%" PRId64 " %s%s ago", count, units[i].name,
+			count == 1 ? "" : "s");
+		return;
+	}
+	snprintf(text, 40, "now");
 }

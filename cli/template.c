@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "cli/table.h"
 #include "pod/resolve.h"
 #include "pod/template.h"
 #include "pod/tree.h"
@@ -146,15 +147,30 @@ static json_t *list_json(const struct template_info *list, size_t count)
 	return array;
 }
 
-static void print_one(const struct template_info *info, bool full)
+static int print_table(
+	struct cli *cli, const struct template_info *list, size_t count, bool full, bool no_legend)
 {
-	char created[40], used[40];
+	static const char *const titles[] = {
+		"KEY", "VCPUS", "MEMORY", "KIND", "SIZE", "CREATED", "LAST USED"};
+	_cleanup_table_ struct cli_table table = {.columns = ARRAY_SIZE(titles)};
 
-	cli_format_time(info->created_at, created);
-	cli_format_time(info->used_at, used);
-	printf("%.*s\t%u\t%" PRIu64 "MiB\t%s\t%.1fMiB\t%s\t%s\n",
-		full ? TEMPLATE_KEY_SIZE : SHORT_KEY, info->key, info->vcpus, info->memory >> 20,
-		kind_of(info), (double)info->bytes / (1 << 20), created, used);
+	for (size_t i = 0; !no_legend && i < ARRAY_SIZE(titles); i++)
+		cli_table_add(&table, "%s", titles[i]);
+	for (size_t i = 0; i < count; i++) {
+		const struct template_info *info = &list[i];
+		char created[40], used[40];
+
+		cli_format_time(info->created_at, created);
+		cli_format_time(info->used_at, used);
+		cli_table_add(&table, "%.*s", full ? TEMPLATE_KEY_SIZE : SHORT_KEY, info->key);
+		cli_table_add(&table, "%u", info->vcpus);
+		cli_table_add(&table, "%" PRIu64 "MiB", info->memory >> 20);
+		cli_table_add(&table, "%s", kind_of(info));
+		cli_table_add(&table, "%.1fMiB", (double)info->bytes / (1 << 20));
+		cli_table_add(&table, "%s", created);
+		cli_table_add(&table, "%s", used);
+	}
+	return cli_table_print(cli, &table);
 }
 
 static int template_list(struct cli *cli, int argc, char **argv)
@@ -164,7 +180,7 @@ static int template_list(struct cli *cli, int argc, char **argv)
 	const struct cli_option options[] = {
 		{"full", CLI_FLAG, &full, NULL, "whole keys"},
 		{"no-legend", CLI_FLAG, &no_legend, NULL, "no line of column names"},
-		{"format", CLI_STRING, &format, "json", "JSON instead of a table"},
+		{"format", CLI_STRING, &format, "json|json-pretty", "JSON instead of a table"},
 	};
 	_cleanup_opened_ struct opened opened = {.data_fd = -1};
 	_cleanup_free_ struct template_info *list = NULL;
@@ -176,9 +192,9 @@ static int template_list(struct cli *cli, int argc, char **argv)
 		return at;
 	if (at < argc)
 		return cli_usage(cli, "takes no arguments");
-	if (format && strcmp(format, "json"))
-		return cli_usage(cli, "--format is json, not \"%s\"", format);
-	r = open_templates(cli, &opened);
+	r = cli_check_format(cli, format);
+	if (r == 0)
+		r = open_templates(cli, &opened);
 	if (r == 0)
 		r = templates_list(opened.templates, &list, &count, &cli->error);
 	if (r < 0)
@@ -186,13 +202,9 @@ static int template_list(struct cli *cli, int argc, char **argv)
 	if (format) {
 		_cleanup_json_ json_t *json = list_json(list, count);
 
-		return cli_print_json(cli, json);
+		return cli_print_formatted(cli, format, json);
 	}
-	if (!no_legend)
-		printf("KEY\tVCPUS\tMEMORY\tKIND\tSIZE\tCREATED\tLAST USED\n");
-	for (size_t i = 0; i < count; i++)
-		print_one(&list[i], full);
-	return 0;
+	return print_table(cli, list, count, full, no_legend);
 }
 
 /* ---- rm and verify */
@@ -287,17 +299,5 @@ int command_template(struct cli *cli, int argc, char **argv)
 			"Read templates from end to end and check them"},
 	};
 
-	for (size_t i = 0; argc >= 2 && i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(argv[1], commands[i].name + strlen("template ")))
-			continue;
-		cli->command = &commands[i];
-		return commands[i].run(cli, argc - 1, argv + 1);
-	}
-	if (argc >= 2 && strcmp(argv[1], "--help"))
-		return cli_usage(cli, "unknown command \"%s\"", argv[1]);
-	printf("%s.\n\nUsage: appc-vm template COMMAND [flags]\n\nCommands:\n",
-		cli->command->description);
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		printf("  %-16s %s\n", commands[i].name, commands[i].description);
-	return argc >= 2 ? 0 : CLI_STATUS_ERROR;
+	return cli_run_subcommand(cli, commands, ARRAY_SIZE(commands), argc, argv);
 }

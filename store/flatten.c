@@ -37,13 +37,10 @@ static const struct store_image *image_by_id(
 static const struct store_image *image_by_name(
 	const struct layers *layers, const struct appc_dependency *dependency)
 {
-	for (size_t i = layers->image_count; i-- > 0;) {
-		const struct appc_image_manifest *manifest = layers->images[i].manifest;
-
-		if (!strcmp(manifest->name, dependency->image_name) &&
-			labels_include(&manifest->labels, &dependency->labels))
+	for (size_t i = layers->image_count; i-- > 0;)
+		if (store_image_matches(
+			    &layers->images[i], dependency->image_name, &dependency->labels))
 			return &layers->images[i];
-	}
 	return NULL;
 }
 
@@ -102,8 +99,7 @@ static int resolve_dependency(struct store *store, const struct layers *layers,
 				ambiguous ? "several images have IDs that begin with"
 					  : "no image with ID",
 				dependency->image_id);
-		if (strcmp(image->manifest->name, name) ||
-			!labels_include(&image->manifest->labels, &dependency->labels))
+		if (!store_image_matches(image, name, &dependency->labels))
 			return error_set(err, -EINVAL,
 				"image \"%s\": dependency \"%s\": the image with ID \"%s\" is "
 				"\"%s\" or has other labels",
@@ -150,6 +146,31 @@ static int append_image(struct store *store, struct layers *layers, const struct
 	return 0;
 }
 
+int layers_single(struct store *store, const char *id, struct layers *ret, struct error *err)
+{
+	_cleanup_layers_ struct layers layers = {0};
+	int r;
+
+	layers.items = calloc(LAYERS_MAX, sizeof(*layers.items));
+	layers.images = calloc(1, sizeof(*layers.images));
+	if (!layers.items || !layers.images)
+		return error_set_errno(err, -ENOMEM, "cannot resolve dependencies");
+	r = store_image_manifest(store, id, &layers.images[0].manifest, err);
+	if (r < 0)
+		return r;
+	memcpy(layers.images[0].id, id, STORE_IMAGE_ID_SIZE);
+	layers.image_count = 1;
+	layers.items[0] = (struct layer){
+		.id = layers.images[0].id,
+		.manifest = layers.images[0].manifest,
+		.dependant = LAYER_NONE,
+	};
+	layers.count = 1;
+	*ret = layers;
+	layers = (struct layers){0};
+	return 0;
+}
+
 int layers_flatten(struct store *store, const char *id, struct layers *ret, struct error *err)
 {
 	_cleanup_layers_ struct layers layers = {0};
@@ -157,30 +178,25 @@ int layers_flatten(struct store *store, const char *id, struct layers *ret, stru
 	bool ambiguous;
 	int r;
 
-	layers.items = calloc(LAYERS_MAX, sizeof(*layers.items));
-	layers.images = calloc(1, sizeof(*layers.images));
-	if (!layers.items || !layers.images)
-		return error_set_errno(err, -ENOMEM, "cannot resolve dependencies");
 	/* Most images have no dependencies: then no other manifest need be read. */
-	r = store_image_manifest(store, id, &layers.images[0].manifest, err);
+	r = layers_single(store, id, &layers, err);
 	if (r < 0)
 		return r;
-	memcpy(layers.images[0].id, id, STORE_IMAGE_ID_SIZE);
-	layers.image_count = 1;
 	if (layers.images[0].manifest->dependency_count > 0) {
 		store_images_free(layers.images, layers.image_count);
 		layers.images = NULL;
 		layers.image_count = 0;
+		layers.count = 0;
 		r = store_list(store, &layers.images, &layers.image_count, err);
 		if (r < 0)
 			return r;
+		image = image_by_id(&layers, id, &ambiguous);
+		if (!image)
+			return error_set(err, -ENOENT, "image ID \"%s\" doesn't exist", id);
+		r = append_image(store, &layers, image, LAYER_NONE, err);
+		if (r < 0)
+			return r;
 	}
-	image = image_by_id(&layers, id, &ambiguous);
-	if (!image)
-		return error_set(err, -ENOENT, "image ID \"%s\" doesn't exist", id);
-	r = append_image(store, &layers, image, LAYER_NONE, err);
-	if (r < 0)
-		return r;
 	*ret = layers;
 	layers = (struct layers){0};
 	return 0;

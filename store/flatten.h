@@ -34,6 +34,10 @@ struct layers {
  * LAYERS_MAX; -EINVAL: a dependency is there but is not what was asked for.
  */
 int layers_flatten(struct store *store, const char *id, struct layers *ret, struct error *err);
+
+/* The image alone, as if it had no dependencies. */
+int layers_single(struct store *store, const char *id, struct layers *ret, struct error *err);
+
 void layers_free(struct layers *layers);
 #define _cleanup_layers_ _cleanup_(layers_free)
 

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 struct store {
+	int data;               /* borrowed */
 	int images, trees, tmp; /* directory fds */
 };
 
@@ -42,6 +43,13 @@ bool labels_include(const struct appc_pairs *labels, const struct appc_pairs *wa
 
 /* Opens a path below dirfd, following no symbolic link anywhere. Returns the fd or -errno. */
 int open_without_links(int dirfd, const char *path, int flags);
+
+/*
+ * Extracts an image into the empty directory fd, as store_extract() says; its manifest is left to the
+ * caller.
+ */
+int render_into(struct store *store, const char *id, const struct store_extract_options *options,
+	int directory, struct error *err);
 
 /* Opens trees/ID. -ENOENT with a message. Returns the fd. */
 int tree_open(struct store *store, const char *tree_id, struct error *err);

@@ -75,6 +75,7 @@ struct render {
 	struct name_tree names;
 	int rootfs;
 	bool privileged;
+	bool ignore_whitelists;
 	/* The directory that the last entry was made in. */
 	uint32_t directory_node;
 	int directory_fd;
@@ -115,17 +116,14 @@ static int layer_read(struct render *render, uint32_t layer, entry_fn *callback,
 {
 	const char *id = render->layers.items[layer].id;
 	_cleanup_aci_reader_ struct aci_reader *reader = NULL;
-	_cleanup_close_ int image = -1, archive = -1;
+	_cleanup_close_ int archive = -1;
 	struct aci_entry entry;
 	uint32_t ordinal = 0;
 	int r;
 
-	image = image_open(render->store, id, render->err);
-	if (image < 0)
-		return image;
-	archive = openat(image, IMAGE_ARCHIVE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	archive = store_open_archive(render->store, id, render->err);
 	if (archive < 0)
-		return error_set_errno(render->err, -errno, "cannot open image %s", id);
+		return archive;
 	r = aci_reader_open_file(archive, id, &reader, render->err);
 	if (r < 0)
 		return r;
@@ -319,8 +317,8 @@ static int plan_layer(struct render *render, uint32_t layer)
 
 	if (layer_is_repeated(&render->layers, layer))
 		return 0;
-	context.has_own = manifest->path_whitelist.count > 0;
-	context.has_governing = governor != LAYER_NONE;
+	context.has_own = manifest->path_whitelist.count > 0 && !render->ignore_whitelists;
+	context.has_governing = governor != LAYER_NONE && !render->ignore_whitelists;
 	if (context.has_own)
 		r = whitelist_init(&context.own, manifest);
 	if (r == 0 && context.has_governing)
@@ -657,17 +655,26 @@ static int finish_directories(struct render *render)
 
 /* ---- the tree directory */
 
-static int render_rootfs(struct render *render, int directory)
+/* Makes the rootfs of a tree. */
+static int make_rootfs(struct render *render, int directory)
+{
+	if (mkdirat(directory, TREE_ROOTFS, 0700) < 0)
+		return error_set_errno(render->err, -errno, "cannot create %s", TREE_ROOTFS);
+	render->rootfs = directory_open(directory, TREE_ROOTFS);
+	return render->rootfs < 0
+		? error_set_errno(render->err, render->rootfs, "cannot create %s", TREE_ROOTFS)
+		: 0;
+}
+
+/* Plans and extracts all layers into the empty directory render->rootfs. */
+static int render_layers(struct render *render)
 {
 	uint32_t root;
 	int r;
 
-	if (mkdirat(directory, TREE_ROOTFS, 0700) < 0)
-		return error_set_errno(render->err, -errno, "cannot create a tree in the store");
-	render->rootfs = directory_open(directory, TREE_ROOTFS);
-	if (render->rootfs < 0)
-		return error_set_errno(
-			render->err, render->rootfs, "cannot create a tree in the store");
+	render->plans = calloc(render->layers.count, sizeof(*render->plans));
+	if (!render->plans)
+		return out_of_memory(render);
 	r = name_tree_init(&render->names, NODES_MAX);
 	if (r < 0)
 		return error_set_errno(render->err, r, "cannot render");
@@ -700,7 +707,9 @@ static int render_tree(struct render *render, int directory)
 	json_t *images, *info;
 	int r;
 
-	r = render_rootfs(render, directory);
+	r = make_rootfs(render, directory);
+	if (r == 0)
+		r = render_layers(render);
 	if (r < 0)
 		return r;
 	r = tree_hash(render->rootfs, hash, render->err);
@@ -747,10 +756,7 @@ int store_render(struct store *store, const char *id, char *ret_tree_id, struct 
 		return r;
 	layers_tree_id(&render.layers, tree_id);
 	mark_used(store, &render.layers);
-	if (faccessat(store->trees, tree_id, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
-		render.plans = calloc(render.layers.count, sizeof(*render.plans));
-		if (!render.plans)
-			return out_of_memory(&render);
+	if (!store_has_tree(store, tree_id)) {
 		r = temporary_clean(store->tmp);
 		if (r == 0)
 			r = temporary_create(store->tmp, "render-", &directory);
@@ -767,6 +773,42 @@ int store_render(struct store *store, const char *id, char *ret_tree_id, struct 
 	}
 	memcpy(ret_tree_id, tree_id, sizeof(tree_id));
 	return 0;
+}
+
+int store_tree_id(struct store *store, const char *id, char *ret_tree_id, struct error *err)
+{
+	_cleanup_layers_ struct layers layers = {0};
+	int r = layers_flatten(store, id, &layers, err);
+
+	if (r == 0)
+		layers_tree_id(&layers, ret_tree_id);
+	return r;
+}
+
+int render_into(struct store *store, const char *id, const struct store_extract_options *options,
+	int directory, struct error *err)
+{
+	_cleanup_(cleanup_render) struct render render = {
+		.store = store,
+		.err = err,
+		.rootfs = -1,
+		.directory_fd = -1,
+		.privileged = geteuid() == 0,
+		.ignore_whitelists = !options->with_dependencies,
+	};
+	int r = options->with_dependencies ? layers_flatten(store, id, &render.layers, err)
+					   : layers_single(store, id, &render.layers, err);
+
+	if (r < 0)
+		return r;
+	mark_used(store, &render.layers);
+	if (options->rootfs_only) {
+		render.rootfs = directory_open(directory, ".");
+		r = render.rootfs < 0 ? error_set_errno(err, render.rootfs, "image %s", id) : 0;
+	} else {
+		r = make_rootfs(&render, directory);
+	}
+	return r < 0 ? r : render_layers(&render);
 }
 
 int store_verify_tree(struct store *store, const char *tree_id, struct error *err)

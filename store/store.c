@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/sha512.h"
 #include "store/temporary.h"
 
 #include <fcntl.h>
@@ -14,10 +15,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define IMAGE_ID_PREFIX "sha512-"
-#define IMAGE_ID_DIGITS 128
-#define TREE_ID_PREFIX  "deps-sha512-"
-#define TREE_ID_DIGITS  64
+#define IMAGE_ID_PREFIX    "sha512-"
+#define IMAGE_ID_DIGITS    128
+#define TREE_ID_PREFIX     "deps-sha512-"
+#define TREE_ID_DIGITS     64
+#define VERIFY_BUFFER_SIZE (256u << 10)
 
 /* ---- names */
 
@@ -103,7 +105,7 @@ int store_open(int data_dirfd, struct store **ret, struct error *err)
 
 	if (!store)
 		return error_set_errno(err, -ENOMEM, "cannot open the image store");
-	*store = (struct store){.images = -1, .trees = -1, .tmp = -1};
+	*store = (struct store){.data = data_dirfd, .images = -1, .trees = -1, .tmp = -1};
 	r = directory_make(data_dirfd, "images", &store->images, err);
 	if (r == 0)
 		r = directory_make(data_dirfd, "trees", &store->trees, err);
@@ -216,6 +218,46 @@ int store_image_manifest(
 	_cleanup_close_ int fd = image_open(store, id, err);
 
 	return fd < 0 ? fd : image_manifest_read(fd, id, ret, err);
+}
+
+int store_open_archive(struct store *store, const char *id, struct error *err)
+{
+	_cleanup_close_ int image = image_open(store, id, err);
+	int fd;
+
+	if (image < 0)
+		return image;
+	fd = openat(image, IMAGE_ARCHIVE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? error_set_errno(err, -errno, "cannot open the archive of image %s", id)
+		      : fd;
+}
+
+int store_verify_image(struct store *store, const char *id, struct error *err)
+{
+	_cleanup_close_ int fd = store_open_archive(store, id, err);
+	_cleanup_free_ uint8_t *buffer = malloc(VERIFY_BUFFER_SIZE);
+	char digest[SHA512_TEXT_SIZE];
+	struct sha512 sha;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	if (!buffer)
+		return error_set_errno(err, -ENOMEM, "cannot verify image %s", id);
+	sha512_init(&sha);
+	while ((n = read(fd, buffer, VERIFY_BUFFER_SIZE)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_set_errno(
+				err, -errno, "cannot read the archive of image %s", id);
+		sha512_update(&sha, buffer, (size_t)n);
+	}
+	sha512_final_text(&sha, digest);
+	if (strcmp(digest, id + strlen(IMAGE_ID_PREFIX)))
+		return error_set(err, -EBADMSG, "image %s was changed: its hash is %s%s", id,
+			IMAGE_ID_PREFIX, digest);
+	return 0;
 }
 
 static int image_load(
@@ -371,6 +413,13 @@ bool labels_include(const struct appc_pairs *labels, const struct appc_pairs *wa
 	return true;
 }
 
+bool store_image_matches(
+	const struct store_image *image, const char *name, const struct appc_pairs *labels)
+{
+	return !strcmp(image->manifest->name, name) &&
+		labels_include(&image->manifest->labels, labels);
+}
+
 /* "name=value,name=value"; cut where text ends. */
 static const char *labels_text(const struct appc_pairs *labels, char *text, size_t size)
 {
@@ -464,6 +513,24 @@ int store_open_tree(struct store *store, const char *tree_id, struct error *err)
 	return fd;
 }
 
+bool store_has_tree(struct store *store, const char *tree_id)
+{
+	return faccessat(store->trees, tree_id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int store_remove_tree(struct store *store, const char *tree_id, struct error *err)
+{
+	_cleanup_temporary_ struct temporary temporary = TEMPORARY_NONE;
+	int r;
+
+	if (!tree_id_is_valid(tree_id))
+		return error_set(err, -EINVAL, "\"%s\" is not a tree id", tree_id);
+	r = temporary_take(store->tmp, "remove-", store->trees, tree_id, &temporary);
+	if (r == 0)
+		r = temporary_discard(&temporary);
+	return r < 0 ? error_set_errno(err, r, "cannot remove tree %s", tree_id) : 0;
+}
+
 /* Whether the image that the tree was rendered for is still there. */
 static bool tree_has_image(struct store *store, const char *tree_id)
 {
@@ -480,6 +547,38 @@ static bool tree_has_image(struct store *store, const char *tree_id)
 	image = json_string_value(json_array_get(json_object_get(info, "images"), 0));
 	return image && image_id_is_valid(image) &&
 		faccessat(store->images, image, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int store_trees_images(struct store *store, char *const *tree_ids, size_t count,
+	struct appc_strings *ret, struct error *err)
+{
+	struct appc_strings ids = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_close_ int tree = -1;
+		_cleanup_json_ json_t *info = NULL;
+		struct error failure;
+		json_t *image;
+		size_t n;
+		int r;
+
+		tree = tree_open(store, tree_ids[i], &failure);
+		if (tree < 0 || tree_info_read(tree, tree_ids[i], &info, &failure) < 0) {
+			log_warning("%s", failure.message);
+			continue;
+		}
+		json_array_foreach (json_object_get(info, "images"), n, image) {
+			r = json_is_string(image)
+				? appc_strings_append(&ids, json_string_value(image))
+				: 0;
+			if (r < 0) {
+				appc_strings_clear(&ids);
+				return error_set_errno(err, r, "cannot list the images in use");
+			}
+		}
+	}
+	*ret = ids;
+	return 0;
 }
 
 static bool tree_is_in_use(const char *tree_id, char *const *in_use, size_t count)
@@ -505,19 +604,15 @@ int store_gc(struct store *store, char *const *tree_ids_in_use, size_t in_use_co
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the trees");
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
-		_cleanup_temporary_ struct temporary temporary = TEMPORARY_NONE;
-
 		if (!tree_id_is_valid(entry->d_name) ||
 			tree_is_in_use(entry->d_name, tree_ids_in_use, in_use_count) ||
 			tree_has_image(store, entry->d_name))
 			continue;
-		r = temporary_take(store->tmp, "remove-", store->trees, entry->d_name, &temporary);
+		r = store_remove_tree(store, entry->d_name, err);
 		if (r == -ENOENT)
 			continue;
-		if (r == 0)
-			r = temporary_discard(&temporary);
 		if (r < 0)
-			return error_set_errno(err, r, "cannot remove tree %s", entry->d_name);
+			return r;
 		removed++;
 	}
 	if (errno)

@@ -9,6 +9,8 @@
  *   images/ID/last-used    an empty file; its modification time is the last use
  *   trees/TREE-ID/rootfs   the rendered tree of an image with its dependencies, read-only by use
  *   trees/TREE-ID/info.json  the image ids it was rendered from, and the hash of the tree
+ *   remotes/               of each URL the image that came from it (store/fetch.h)
+ *   trusted-keys/          who may sign images (store/keyring.h)
  *   tmp/                   what is being written; anything there that no process holds locked is
  *                          rubbish of a killed process, removed by the next command that writes
  * A directory named images/ID or trees/ID exists only whole. Removal renames into tmp/ first.
@@ -27,8 +29,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORE_IMAGE_ID_SIZE (7 + 128 + 1)
-#define STORE_TREE_ID_SIZE  (12 + 64 + 1) /* "deps-sha512-" and 64 digits */
+#define STORE_IMAGE_ID_SIZE  (7 + 128 + 1)
+#define STORE_IMAGE_ID_SHORT 19 /* "sha512-" and 12 digits: how much of an id people are shown */
+#define STORE_TREE_ID_SIZE   (12 + 64 + 1) /* "deps-sha512-" and 64 digits */
 
 struct store;
 
@@ -55,10 +58,16 @@ struct store_limits {
 /* done and total are bytes of the (compressed) input; total is 0 when it is not known. */
 typedef void store_progress_fn(void *context, uint64_t done, uint64_t total);
 
+/* Whether an image of that manifest may appear in the store: 0, or -errno with the message set. */
+typedef int store_accept_fn(
+	void *context, const struct appc_image_manifest *manifest, struct error *err);
+
 struct store_import_options {
 	struct store_limits limits;
 	store_progress_fn *progress; /* may be NULL */
 	void *progress_context;
+	store_accept_fn *accept; /* asked when all else is valid; may be NULL */
+	void *accept_context;
 };
 
 /*
@@ -83,6 +92,10 @@ struct store_image {
 int store_list(struct store *store, struct store_image **ret, size_t *ret_count, struct error *err);
 void store_images_free(struct store_image *images, size_t count);
 
+/* Whether the image has that name and all those labels; labels may be NULL. */
+bool store_image_matches(
+	const struct store_image *image, const char *name, const struct appc_pairs *labels);
+
 /* Full id from a prefix. */
 int store_find_id(struct store *store, const char *prefix, char *ret_id, struct error *err);
 
@@ -96,6 +109,14 @@ int store_find_name(struct store *store, const char *name, const struct appc_pai
 /* The manifest of an image by full id; the caller frees it. */
 int store_image_manifest(
 	struct store *store, const char *id, struct appc_image_manifest **ret, struct error *err);
+
+/* Opens an image's uncompressed archive, by full id, for reading. Returns the fd or -errno. */
+int store_open_archive(struct store *store, const char *id, struct error *err);
+
+/*
+ * Reads the archive of an image, by full id, from end to end. -EBADMSG: its hash is not the image's id.
+ */
+int store_verify_image(struct store *store, const char *id, struct error *err);
 
 /*
  * Renders an image with its dependencies into the tree store, unless that tree is there already.
@@ -111,6 +132,39 @@ int store_verify_tree(struct store *store, const char *tree_id, struct error *er
 
 /* Opens the rootfs directory of a rendered tree. Returns an fd (O_PATH) or -errno. */
 int store_open_tree(struct store *store, const char *tree_id, struct error *err);
+
+/*
+ * The id of the tree that store_render() makes of the image; it need not be there. ret_tree_id has
+ * room for STORE_TREE_ID_SIZE.
+ */
+int store_tree_id(struct store *store, const char *id, char *ret_tree_id, struct error *err);
+
+/* Whether trees/TREE-ID is there. */
+bool store_has_tree(struct store *store, const char *tree_id);
+
+/* Removes a tree, whoever uses it. */
+int store_remove_tree(struct store *store, const char *tree_id, struct error *err);
+
+struct store_extract_options {
+	bool with_dependencies; /* as store_render() does; else the archive's own entries, all of them */
+	bool rootfs_only;       /* what is in rootfs, not "manifest" and "rootfs" */
+	bool overwrite;         /* an existing directory is replaced when the new one is whole */
+};
+
+/*
+ * Extracts an image, by full id, into the directory that path names. Nothing is written outside it,
+ * whatever the archive holds: extraction happens in a new directory beside it, which gets its name at
+ * the end. -EEXIST: it is there and overwrite is not set.
+ */
+int store_extract(struct store *store, const char *id, const struct store_extract_options *options,
+	const char *path, struct error *err);
+
+/*
+ * The ids of all images that the trees were rendered from; trees that are gone count for nothing. The
+ * caller clears *ret.
+ */
+int store_trees_images(struct store *store, char *const *tree_ids, size_t count,
+	struct appc_strings *ret, struct error *err);
 
 /* Removes an image by full id; trees rendered from it stay until store_gc(). */
 int store_remove(struct store *store, const char *id, struct error *err);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/* image_import.c: appc-vm image import */
+#include "cli/image.h"
+
+#include "cli/progress.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+static int import_one(struct cli *cli, struct store *store, const char *path)
+{
+	struct cli_progress progress;
+	struct store_import_options options = {
+		.limits = STORE_LIMITS_DEFAULT,
+		.progress = cli_progress_show,
+		.progress_context = &progress,
+	};
+	char id[STORE_IMAGE_ID_SIZE];
+	_cleanup_close_ int opened = -1;
+	int fd = STDIN_FILENO, r;
+
+	if (strcmp(path, "-")) {
+		opened = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		if (opened < 0)
+			return error_set_errno(&cli->error, -errno, "cannot open \"%s\"", path);
+		fd = opened;
+	}
+	cli_progress_begin(&progress, "importing", path);
+	r = store_import(store, fd, path, &options, id, &cli->error);
+	cli_progress_end(&progress);
+	if (r < 0)
+		return r;
+	printf("%s\n", id);
+	return 0;
+}
+
+int image_import(struct cli *cli, int argc, char **argv)
+{
+	_cleanup_image_store_ struct image_store opened = IMAGE_STORE_NONE;
+	int at, r;
+
+	at = cli_parse(cli, NULL, 0, argc, argv);
+	if (at < 0)
+		return at;
+	if (at == argc)
+		return cli_usage(cli, "needs an ACI file, or - for standard input");
+	r = image_store_open(cli, &opened);
+	for (; r == 0 && at < argc; at++)
+		r = import_one(cli, opened.store, argv[at]);
+	return r;
+}
