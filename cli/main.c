@@ -9,13 +9,16 @@
 
 static const struct cli_command commands[] = {
 	{"check", command_check, "", "Say what this host can and cannot do"},
+	{"fetch", command_fetch, "[flags] IMAGE...", "Fetch images from files and URLs"},
 	{"gc", command_gc, "[flags]", "Remove pods that ended a while ago, and what they used"},
-	{"image", command_image, "COMMAND [flags]", "Import and list images"},
+	{"image", command_image, "COMMAND [flags]",
+		"Images: import, list, export, extract and remove them"},
 	{"list", command_list, "[flags]", "List pods"},
 	{"rm", command_rm, "UUID...", "Remove pods that have ended"},
 	{"run", command_run, "[flags] POD.json", "Run a pod"},
 	{"status", command_status, "[flags] UUID", "Show the state of a pod and its apps"},
 	{"template", command_template, "COMMAND [flags]", "Make, list and remove templates"},
+	{"trust", command_trust, "[flags] PUBKEY...", "Trust keys to sign images"},
 	{"version", command_version, "", "Print the version"},
 };
 

@@ -43,4 +43,14 @@ int store_fetch_path(struct store *store, const char *path,
 int store_fetch_url(struct store *store, const char *url, const struct store_fetch_options *options,
 	char *ret_id, struct error *err);
 
+/* Forgets the URLs of images that are gone. */
+int store_fetch_clean(struct store *store, struct error *err);
+
+/*
+ * A public key from a file or an http(s) URL, as it is there: hostile. http:// needs allow_http. The
+ * caller frees *ret_data.
+ */
+int store_fetch_key(const char *place, bool any_certificate, bool allow_http, char **ret_data,
+	size_t *ret_length, struct error *err);
+
 #endif

@@ -362,6 +362,11 @@ static int check_manifest(struct import *import)
 			"%s: entry \"%s\": hard link to \"%s\", which is not in the archive before "
 			"it",
 			import->source, import->unresolved_link, import->unresolved_target);
+	if (import->options && import->options->accept) {
+		r = import->options->accept(import->options->accept_context, manifest, import->err);
+		if (r < 0)
+			return error_prefix(import->err, r, "%s", import->source);
+	}
 	return 0;
 }
 

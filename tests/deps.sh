@@ -17,6 +17,8 @@ packages=(
 	libjansson-dev   # JSON
 	libfdt-dev       # the device tree
 	libarchive-dev   # images
+	libcurl4-openssl-dev # images from http servers; loaded when it is needed
+	gpg gpgv          # their signatures
 	liburing-dev     # file requests
 	libseccomp-dev   # a test that takes io_uring away
 
@@ -30,7 +32,7 @@ packages=(
 	# images of the examples and the tests
 	jq          # manifests
 	debootstrap # the Debian image
-	debian-archive-keyring gpgv
+	debian-archive-keyring
 	bzip2
 
 	# tests

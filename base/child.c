@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+/* child.c: forks processes that may fall into wrong hands. */
+#include "base/child.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#define NOBODY 65534
+
+/* #syscalls: close_range */
+static bool place_fds(const int *fds, size_t count)
+{
+	int above = CHILD_FIRST_FD + (int)count, copies[CHILD_FDS_MAX], null;
+
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, above);
+		if (copies[i] < 0)
+			return false;
+	}
+	for (int fd = 0; fd < CHILD_FIRST_FD; fd++)
+		if (dup2(null, fd) < 0)
+			return false;
+	for (size_t i = 0; i < count; i++)
+		if (dup2(copies[i], CHILD_FIRST_FD + (int)i) < 0)
+			return false;
+	return close_range((unsigned int)above, ~0u, 0) == 0;
+}
+
+static bool drop_privileges(pid_t parent)
+{
+	if (geteuid() == 0 &&
+		(setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+			setresuid(NOBODY, NOBODY, NOBODY) < 0))
+		return false;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return false;
+	/* After the change of identity, which would take it back. The parent may be dead by now. */
+	return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == parent;
+}
+
+pid_t child_fork_unprivileged(const int *fds, size_t count)
+{
+	pid_t parent = getpid(), pid;
+
+	if (count > CHILD_FDS_MAX)
+		return -EINVAL;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0 && (!place_fds(fds, count) || !drop_privileges(parent)))
+		_exit(127);
+	return pid;
+}
+
+int child_wait(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Child processes that deal with what comes from strangers: no privileges, no file but those they are
+ * given, and an end with their parent.
+ *
+ * For a process with one thread: the child goes on as after fork().
+ */
+#ifndef APPC_BASE_CHILD_H
+#define APPC_BASE_CHILD_H
+
+#include "base/cleanup.h"
+
+#include <sys/types.h>
+
+#define CHILD_FIRST_FD 3
+#define CHILD_FDS_MAX  8
+
+/*
+ * As fork(): the child's pid, 0 in the child, or -errno. In the child fds[i] is CHILD_FIRST_FD + i, not
+ * close-on-exec; standard input, output and error are /dev/null; every other fd is closed. A child of
+ * root is nobody (65534), without groups or capabilities; none can gain privileges by execve(). A child
+ * that cannot be made so ends with status 127.
+ */
+pid_t child_fork_unprivileged(const int *fds, size_t count);
+
+/* Waits for its end. Its exit status, 128 + the signal that killed it, or -errno. */
+int child_wait(pid_t pid);
+
+#endif
