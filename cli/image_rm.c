@@ -45,22 +45,22 @@ static int remove_by_id(
 static int remove_by_name(
 	struct store *store, const char *text, struct counts *counts, struct error *err)
 {
-	_cleanup_free_ char *name = NULL;
+	struct appc_image_reference reference;
 	struct store_image *images = NULL;
-	struct appc_pairs labels = {0};
 	size_t count = 0, found = 0;
-	int r = image_name_parse(text, &name, &labels, err);
+	int r = image_reference_parse(text, &reference, err);
 
-	if (r == 0)
-		r = store_list(store, &images, &count, err);
+	if (r < 0)
+		return r;
+	r = store_list(store, &images, &count, err);
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		if (!store_image_matches(&images[i], name, &labels))
+		if (!store_image_matches(&images[i], reference.name, &reference.labels))
 			continue;
 		found++;
-		remove_one(store, images[i].id, name, counts);
+		remove_one(store, images[i].id, reference.name, counts);
 	}
 	store_images_free(images, count);
-	appc_pairs_clear(&labels);
+	appc_image_reference_clear(&reference);
 	return r < 0 || found > 0 ? r
 				  : error_set(err, -ENOENT, "image name \"%s\" not found", text);
 }

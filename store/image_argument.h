@@ -15,6 +15,7 @@
 #ifndef APPC_STORE_IMAGE_ARGUMENT_H
 #define APPC_STORE_IMAGE_ARGUMENT_H
 
+#include "appc/strings.h"
 #include "store/store.h"
 
 enum image_argument_kind {
@@ -27,13 +28,8 @@ enum image_argument_kind {
 /* Paths are relative to the working directory. */
 enum image_argument_kind image_argument_guess(const char *text);
 
-/*
- * NAME[:VERSION][,LABEL=VALUE...], as in the specification's discovery; VERSION is the label "version".
- * The caller frees *ret_name and clears *ret_labels. -EINVAL: not of that form, a label twice, the
- * name or a label's name not an AC Identifier; -ENOMEM.
- */
-int image_name_parse(
-	const char *text, char **ret_name, struct appc_pairs *ret_labels, struct error *err);
+/* A name with labels, as appc/strings.h says, with a message that names it. */
+int image_reference_parse(const char *text, struct appc_image_reference *ret, struct error *err);
 
 /*
  * The image of the store with that id, beginning of an id, or name with labels (of several the
