@@ -18,7 +18,7 @@ packages=(
 	libfdt-dev       # the device tree
 	libarchive-dev   # images
 	libcurl4-openssl-dev # images from http servers; loaded when it is needed
-	gpg gpgv          # their signatures
+	gpgv              # their signatures
 	liburing-dev     # file requests
 	libseccomp-dev   # a test that takes io_uring away
 
@@ -41,7 +41,9 @@ packages=(
 	clang             # fuzz harnesses
 	libclang-rt-14-dev # libFuzzer and sanitizers (clang)
 	llvm-14           # symbols in their reports
-	bats procps       # functional tests
+	bats procps bsdutils # functional tests
+	gpg gpg-agent     # keys and signatures in them
+	python3 openssl   # servers in them
 
 	# make lint
 	clang-format clang-tidy cppcheck shellcheck
