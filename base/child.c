@@ -34,6 +34,7 @@ static bool place_fds(const int *fds, size_t count)
 	return close_range((unsigned int)above, ~0u, 0) == 0;
 }
 
+/* #syscalls: setgroups setresgid setresuid */
 static bool drop_privileges(pid_t parent)
 {
 	if (geteuid() == 0 &&

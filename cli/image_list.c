@@ -26,9 +26,10 @@ struct field_list {
 	size_t count;
 };
 
-/* What the comparison function, which has no context, goes by. */
-static struct field_list sort_fields;
-static bool sort_descending;
+struct sort_order {
+	struct field_list fields;
+	bool descending;
+};
 
 static int parse_fields(struct cli *cli, const char *flag, const char *text, struct field_list *ret)
 {
@@ -80,13 +81,14 @@ static int compare_field(const struct store_image *a, const struct store_image *
 	return strcmp(a->id, b->id);
 }
 
-static int compare_images(const void *left, const void *right)
+static int compare_images(const void *left, const void *right, void *context)
 {
+	const struct sort_order *order = context;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < sort_fields.count; i++)
-		r = compare_field(left, right, sort_fields.items[i]);
-	return sort_descending ? -r : r;
+	for (size_t i = 0; r == 0 && i < order->fields.count; i++)
+		r = compare_field(left, right, order->fields.items[i]);
+	return order->descending ? -r : r;
 }
 
 /* "name:version". The caller frees it; NULL: out of memory. */
@@ -200,6 +202,7 @@ int image_list(struct cli *cli, int argc, char **argv)
 		{"format", CLI_STRING, &format, "json|json-pretty", "JSON instead of a table"},
 	};
 	_cleanup_image_store_ struct image_store opened = IMAGE_STORE_NONE;
+	struct sort_order sort_order = {0};
 	struct field_list columns = {0};
 	struct store_image *images = NULL;
 	size_t count = 0;
@@ -210,14 +213,14 @@ int image_list(struct cli *cli, int argc, char **argv)
 		return at;
 	if (at < argc)
 		return cli_usage(cli, "takes no arguments");
-	sort_descending = !strcmp(order, "desc");
-	if (!sort_descending && strcmp(order, "asc"))
+	sort_order.descending = !strcmp(order, "desc");
+	if (!sort_order.descending && strcmp(order, "asc"))
 		return cli_usage(cli, "--order is asc or desc, not \"%s\"", order);
 	r = cli_check_format(cli, format);
 	if (r == 0)
 		r = parse_fields(cli, "fields", fields_text, &columns);
 	if (r == 0)
-		r = parse_fields(cli, "sort", sort, &sort_fields);
+		r = parse_fields(cli, "sort", sort, &sort_order.fields);
 	if (r == 0)
 		r = image_store_open(cli, &opened);
 	if (r == 0)
@@ -225,7 +228,7 @@ int image_list(struct cli *cli, int argc, char **argv)
 	if (r < 0)
 		return r;
 	if (count > 0)
-		qsort(images, count, sizeof(*images), compare_images);
+		qsort_r(images, count, sizeof(*images), compare_images, &sort_order);
 	if (format) {
 		_cleanup_json_ json_t *list = list_json(images, count);
 

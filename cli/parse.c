@@ -339,7 +339,7 @@ void cli_format_age(int64_t seconds, char *text)
 	static const struct {
 		const char *name;
 		int64_t seconds;
-	} units[] = {{"year", 365 * 86400}, {"month", 30 * 86400}, {"week", 7 * 86400},
+	} units[] = {{"year", 365ll * 86400}, {"month", 30ll * 86400}, {"week", 7ll * 86400},
 		{"day", 86400}, {"hour", 3600}, {"minute", 60}, {"second", 1}};
 	int64_t age = time(NULL) - seconds;
 

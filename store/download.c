@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <strings.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #define LIBRARY           "libcurl.so.4"
@@ -259,8 +260,12 @@ static void transfer_perform(
 
 static void child_main(const char *url, const struct download_options *options)
 {
+	const struct rlimit size = {options->size_max, options->size_max};
 	struct report report = {0};
 
+	/* Holds even for what we do not mean to do. */
+	if (setrlimit(RLIMIT_FSIZE, &size) < 0)
+		_exit(127);
 	transfer_perform(url, options, &report);
 	_exit(file_write_all(FD_REPORT, &report, sizeof(report)) < 0);
 }

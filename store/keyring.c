@@ -119,7 +119,10 @@ static int add_keys(int parent, const char *path, int keyring, size_t *total)
 	return 0;
 }
 
-/* All trusted keys in one anonymous file. Its fd or -errno; -ENOKEY: there are none. */
+/*
+ * All trusted keys in one anonymous file. Its fd or -errno; -ENOKEY: there are none.
+ * #syscalls: memfd_create
+ */
 static int keyring_collect(int data_dirfd)
 {
 	_cleanup_close_ int keyring = memfd_create("keyring", MFD_CLOEXEC);
@@ -297,7 +300,7 @@ int keyring_verify(int data_dirfd, int file_fd, int signature_fd, const char *so
 	_cleanup_close_ int keyring = keyring_collect(data_dirfd);
 	_cleanup_free_ char *status = NULL;
 	char fingerprint[OPENPGP_FINGERPRINT_SIZE];
-	size_t length;
+	size_t length = 0;
 	int exit_status, r;
 
 	if (keyring == -ENOKEY)
