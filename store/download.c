@@ -267,7 +267,7 @@ static void child_main(const char *url, const struct download_options *options)
 	if (setrlimit(RLIMIT_FSIZE, &size) < 0)
 		_exit(127);
 	transfer_perform(url, options, &report);
-	_exit(file_write_all(FD_REPORT, &report, sizeof(report)) < 0);
+	_exit(file_write_all(FD_REPORT, &report, sizeof(report)) < 0 ? 1 : 0);
 }
 
 /* ---- the parent */

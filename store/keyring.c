@@ -315,7 +315,7 @@ int keyring_verify(int data_dirfd, int file_fd, int signature_fd, const char *so
 	if (lseek(file_fd, 0, SEEK_SET) < 0 || lseek(signature_fd, 0, SEEK_SET) < 0)
 		return error_set_errno(err, -errno, "%s", source);
 	exit_status = run_gpgv(keyring, signature_fd, file_fd, &status, &length);
-	if (exit_status < 0)
+	if (exit_status < 0 || !status)
 		return error_set_errno(err, exit_status, "%s: cannot check its signature", source);
 	r = keyring_parse_status(status, length, fingerprint, err);
 	if (r < 0)

@@ -43,7 +43,8 @@ static void a_child_has_the_files_it_is_given_and_no_other(void **state)
 
 		for (int fd = 6; fd < 256; fd++)
 			good = good && !fd_is_open(fd);
-		_exit(!good || write(3, "3", 1) != 1 || write(5, "5", 1) != 1);
+		good = good && write(3, "3", 1) == 1 && write(5, "5", 1) == 1;
+		_exit(good ? 0 : 1);
 	}
 	assert_int_equal(child_wait(pid), 0);
 	close(TAKE_FD(write_end));
@@ -59,10 +60,11 @@ static void a_child_has_no_privileges_and_gets_none(void **state)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		int death = 0;
+		bool good = getuid() != 0 && geteuid() != 0 && getegid() != 0 && setuid(0) < 0 &&
+			prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 &&
+			prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0) == 0 && death == SIGKILL;
 
-		_exit(getuid() == 0 || geteuid() == 0 || getegid() == 0 || setuid(0) == 0 ||
-			prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 ||
-			prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0) < 0 || death != SIGKILL);
+		_exit(good ? 0 : 1);
 	}
 	assert_int_equal(child_wait(pid), 0);
 }
@@ -108,7 +110,7 @@ static void a_copy_is_whole_and_bounded(void **state)
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	pid = child_fork_unprivileged(&fds[1], 1);
 	if (pid == 0)
-		_exit(file_write_all(3, content, sizeof(content)) < 0);
+		_exit(file_write_all(3, content, sizeof(content)) < 0 ? 1 : 0);
 	close(fds[1]);
 	assert_int_equal(file_copy(fds[0], target, UINT64_MAX), 0);
 	close(fds[0]);
