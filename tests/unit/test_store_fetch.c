@@ -103,10 +103,10 @@ static void write_record(struct fixture *fixture, const char *url, const char *t
 static void the_policy_never_takes_what_came_from_that_url_before(void **state)
 {
 	static const char url[] = "https://example.com/app.aci";
-	static const char *const damaged[] = {"", "{}", "[]",
-		"{\"url\": \"https://example.com/app.aci\", \"id\": \"../../etc\", \"etag\": \"\", "
-		"\"signed\": true}",
-		"{\"url\": \"https://example.com/app.aci\", \"id\": 7, \"etag\": \"\", \"signed\": true}"};
+#define RECORD(id)                                               \
+	"{\"url\": \"https://example.com/app.aci\", \"id\": " id \
+	", \"etag\": \"\", \"signed\": true}"
+	static const char *const damaged[] = {"", "{}", "[]", RECORD("\"../../etc\""), RECORD("7")};
 	const struct store_fetch_options never = {.policy = PULL_NEVER};
 	struct fixture *fixture = *state;
 	char path[128], id[STORE_IMAGE_ID_SIZE], found[STORE_IMAGE_ID_SIZE], text[512];
