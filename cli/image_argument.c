@@ -2,6 +2,7 @@
 /* image_argument.c: the image that an argument names, fetched when it must be. */
 #include "cli/image_argument.h"
 
+#include "base/log.h"
 #include "cli/insecure.h"
 #include "cli/progress.h"
 
@@ -46,9 +47,12 @@ int cli_find_image(struct cli *cli, struct store *store, const char *argument,
 		r = store_find_image(store, argument, ret_id, &cli->error);
 		if (r == -ENOENT && kind == IMAGE_ARGUMENT_NAME)
 			return error_prefix(&cli->error, r,
-				"unable to fetch \"%s\": discovery of names (meta tags) is not supported, "
-				"give a URL or a file, or import the image",
+				"unable to fetch image from name \"%s\": discovery of names (meta tags) is "
+				"not supported, give a URL or a file, or import the image",
 				argument);
+		if (r == 0)
+			log_debug("using image from local store for %s %s",
+				kind == IMAGE_ARGUMENT_ID ? "image ID" : "image name", argument);
 		return r;
 	}
 	cli_progress_begin(&progress, "fetching", argument);

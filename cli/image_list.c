@@ -119,17 +119,19 @@ static json_t *list_json(const struct store_image *images, size_t count)
 	return list;
 }
 
-static void add_size(struct cli_table *table, uint64_t size)
+static void add_size(struct cli_table *table, uint64_t size, bool full)
 {
 	static const char units[] = "BKMGT";
 	size_t unit = 0;
 	double value = (double)size;
 
-	while (value >= 1024 && unit < sizeof(units) - 2) {
+	while (!full && value >= 1024 && unit < sizeof(units) - 2) {
 		value /= 1024;
 		unit++;
 	}
-	if (unit == 0)
+	if (full)
+		cli_table_add(table, "%" PRIu64, size);
+	else if (unit == 0)
 		cli_table_add(table, "%.0fB", value);
 	else
 		cli_table_add(table, "%.1f%ciB", value, units[unit]);
@@ -153,7 +155,7 @@ static void add_cell(
 
 	switch (field) {
 	case FIELD_ID:
-		cli_table_add(table, "%.*s", full ? STORE_IMAGE_ID_SIZE : STORE_IMAGE_ID_SHORT,
+		cli_table_add(table, "%.*s", full ? STORE_IMAGE_ID_SIZE : STORE_IMAGE_ID_LISTED,
 			image->id);
 		break;
 	case FIELD_NAME:
@@ -161,7 +163,7 @@ static void add_cell(
 		cli_table_add(table, "%s", name ? name : "");
 		break;
 	case FIELD_SIZE:
-		add_size(table, image->size);
+		add_size(table, image->size, full);
 		break;
 	case FIELD_IMPORT_TIME:
 		add_time(table, image->import_time, full);
@@ -197,7 +199,8 @@ int image_list(struct cli *cli, int argc, char **argv)
 			"columns: id,name,size,importtime,lastused (the default)"},
 		{"sort", CLI_STRING, &sort, "LIST", "fields to sort by (default importtime)"},
 		{"order", CLI_STRING, &order, "asc|desc", "direction of sorting (default asc)"},
-		{"full", CLI_FLAG, &full, NULL, "whole image ids, times instead of ages"},
+		{"full", CLI_FLAG, &full, NULL,
+			"whole image ids, sizes in bytes, times instead of ages"},
 		{"no-legend", CLI_FLAG, &no_legend, NULL, "no line of column names"},
 		{"format", CLI_STRING, &format, "json|json-pretty", "JSON instead of a table"},
 	};

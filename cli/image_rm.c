@@ -6,26 +6,15 @@
 
 #include <string.h>
 
-struct counts {
-	size_t removed, failed;
+/* What the arguments stand for: an image that two of them name is removed once. */
+struct removal {
+	struct appc_pairs images; /* id and name */
+	size_t failed; /* arguments that stand for nothing, images that cannot be removed */
 };
 
-static void remove_one(struct store *store, const char *id, const char *name, struct counts *counts)
-{
-	struct error err;
-
-	if (store_remove(store, id, &err) < 0) {
-		log_error("%s", err.message);
-		counts->failed++;
-		return;
-	}
-	printf("successfully removed aci for image: \"%s\" (\"%s\")\n", id, name);
-	counts->removed++;
-}
-
 /* An id names one image; its manifest may be damaged. */
-static int remove_by_id(
-	struct store *store, const char *text, struct counts *counts, struct error *err)
+static int add_by_id(
+	struct store *store, const char *text, struct removal *removal, struct error *err)
 {
 	_cleanup_image_manifest_ struct appc_image_manifest *manifest = NULL;
 	char id[STORE_IMAGE_ID_SIZE];
@@ -37,13 +26,13 @@ static int remove_by_id(
 	if (r < 0)
 		return r;
 	store_image_manifest(store, id, &manifest, &unreadable);
-	remove_one(store, id, manifest ? manifest->name : "", counts);
-	return 0;
+	r = appc_pairs_set(&removal->images, id, manifest ? manifest->name : "", false);
+	return r < 0 ? error_set_errno(err, r, "%s", text) : 0;
 }
 
 /* A name stands for every image that has it, with the labels if it has some. */
-static int remove_by_name(
-	struct store *store, const char *text, struct counts *counts, struct error *err)
+static int add_by_name(
+	struct store *store, const char *text, struct removal *removal, struct error *err)
 {
 	struct appc_image_reference reference;
 	struct store_image *images = NULL;
@@ -57,7 +46,9 @@ static int remove_by_name(
 		if (!store_image_matches(&images[i], reference.name, &reference.labels))
 			continue;
 		found++;
-		remove_one(store, images[i].id, reference.name, counts);
+		r = appc_pairs_set(&removal->images, images[i].id, reference.name, false);
+		if (r < 0)
+			error_set_errno(err, r, "%s", text);
 	}
 	store_images_free(images, count);
 	appc_image_reference_clear(&reference);
@@ -65,10 +56,36 @@ static int remove_by_name(
 				  : error_set(err, -ENOENT, "image name \"%s\" not found", text);
 }
 
+/* One that cannot be removed does not save the others. */
+static int remove_all(struct cli *cli, struct store *store, struct removal *removal)
+{
+	size_t removed = 0;
+
+	for (size_t i = 0; i < removal->images.count; i++) {
+		const struct appc_pair *image = &removal->images.items[i];
+		struct error err;
+
+		if (store_remove(store, image->name, &err) < 0) {
+			log_error("%s", err.message);
+			removal->failed++;
+			continue;
+		}
+		printf("rm: successfully removed aci for image: \"%s\" (\"%s\")\n", image->name,
+			image->value);
+		removed++;
+	}
+	if (removed > 0)
+		printf("rm: %zu image(s) successfully removed\n", removed);
+	return removal->failed == 0
+		? 0
+		: error_set(&cli->error, -ENOENT, "rm: %zu image(s) cannot be removed",
+			  removal->failed);
+}
+
 int image_rm(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_image_store_ struct image_store opened = IMAGE_STORE_NONE;
-	struct counts counts = {0};
+	struct removal removal = {0};
 	int at, r;
 
 	at = cli_parse(cli, NULL, 0, argc, argv);
@@ -79,21 +96,18 @@ int image_rm(struct cli *cli, int argc, char **argv)
 	r = image_store_open(cli, &opened);
 	if (r < 0)
 		return r;
-	/* One that cannot be removed does not save the others. */
 	for (; at < argc; at++) {
 		struct error err;
 
 		r = image_argument_guess(argv[at]) == IMAGE_ARGUMENT_ID
-			? remove_by_id(opened.store, argv[at], &counts, &err)
-			: remove_by_name(opened.store, argv[at], &counts, &err);
+			? add_by_id(opened.store, argv[at], &removal, &err)
+			: add_by_name(opened.store, argv[at], &removal, &err);
 		if (r < 0) {
 			log_error("%s", err.message);
-			counts.failed++;
+			removal.failed++;
 		}
 	}
-	if (counts.removed > 0)
-		printf("%zu image(s) successfully removed\n", counts.removed);
-	return counts.failed == 0
-		? 0
-		: error_set(&cli->error, -ENOENT, "%zu image(s) cannot be removed", counts.failed);
+	r = remove_all(cli, opened.store, &removal);
+	appc_pairs_clear(&removal.images);
+	return r;
 }

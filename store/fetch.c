@@ -334,6 +334,7 @@ int store_fetch_path(struct store *store, const char *path,
 	file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (file < 0)
 		return error_set_errno(err, -errno, "cannot open \"%s\"", path);
+	log_debug("using image from file %s", path);
 	if (options->allow_unsigned)
 		return import_file(&work, file, -1, path, ret_id);
 	r = work_begin(&work);
@@ -357,6 +358,7 @@ static int fetch_http(struct work *work, const char *url, const char *etag, stru
 	struct download_result result;
 	int r = work_begin(work);
 
+	log_debug("remote fetching from URL \"%s\"", url);
 	if (r == 0)
 		r = signature_get(work, url, &signature);
 	if (r < 0)
@@ -395,7 +397,9 @@ int store_fetch_url(struct store *store, const char *url, const struct store_fet
 	}
 	if (!is_http(url))
 		return error_set(err, -EPROTONOSUPPORT,
-			"%s: images are fetched from http, https and file URLs only", url);
+			"unable to fetch image from URL \"%s\": images are fetched from http, https and "
+			"file URLs only",
+			url);
 	known = record_read(store, url, &record);
 	if (options->policy == PULL_NEVER && !known)
 		return error_set(err, -ENOENT,
@@ -412,6 +416,8 @@ int store_fetch_url(struct store *store, const char *url, const struct store_fet
 		if (!not_modified)
 			record_write(store, url, &record);
 	}
+	if (known && (not_modified || options->policy != PULL_UPDATE))
+		log_debug("using image from local store for URL %s", url);
 	memcpy(ret_id, record.id, sizeof(record.id));
 	return 0;
 }

@@ -26,7 +26,9 @@
 
 #define GPGV            "/usr/bin/gpgv"
 #define STATUS_SIZE_MAX (64u << 10)
-#define STATUS_PREFIX   "[GNUPG:] "
+/* In rkt's words. */
+#define UNKNOWN_ENTITY "openpgp: signature made by unknown entity"
+#define STATUS_PREFIX  "[GNUPG:] "
 
 /* gpgv's files. */
 enum { FD_STATUS = CHILD_FIRST_FD, FD_KEYRING, FD_SIGNATURE, FD_DATA };
@@ -182,8 +184,8 @@ static const struct {
 	const char *keyword, *reason;
 } refusals[] = {
 	{"BADSIG", "bad signature: the file was changed, or the signature is of another file"},
-	{"ERRSIG", "the signature cannot be checked: no trusted key made it"},
-	{"NO_PUBKEY", "the signature cannot be checked: no trusted key made it"},
+	{"ERRSIG", UNKNOWN_ENTITY ": no trusted key made it"},
+	{"NO_PUBKEY", UNKNOWN_ENTITY ": no trusted key made it"},
 	{"EXPSIG", "the signature has expired"},
 	{"EXPKEYSIG", "the key that made the signature has expired"},
 	{"REVKEYSIG", "the key that made the signature was revoked"},
@@ -305,7 +307,7 @@ int keyring_verify(int data_dirfd, int file_fd, int signature_fd, const char *so
 
 	if (keyring == -ENOKEY)
 		return error_set(err, -EKEYREJECTED,
-			"%s: its signature cannot be checked: no key is trusted (see \"appc-vm trust\")",
+			"%s: " UNKNOWN_ENTITY ": no key is trusted (see \"appc-vm trust\")",
 			source);
 	if (keyring < 0)
 		return error_set_errno(err, keyring, "cannot read the trusted keys");

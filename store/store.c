@@ -370,12 +370,15 @@ int store_find_id(struct store *store, const char *prefix, char *ret_id, struct 
 	size_t found = 0;
 	int r;
 
-	if (strncmp(prefix, IMAGE_ID_PREFIX, fixed) || length < fixed + 2 ||
-		length >= sizeof(wanted) ||
+	if (strncmp(prefix, IMAGE_ID_PREFIX, fixed) || length >= sizeof(wanted) ||
 		strspn(prefix + fixed, "0123456789abcdefABCDEF") != length - fixed)
 		return error_set(err, -EINVAL,
 			"\"%s\" is not a valid hash: expected \"sha512-\" and 2 to 128 hexadecimal "
 			"digits",
+			prefix);
+	if (length < fixed + 2)
+		return error_set(err, -EINVAL,
+			"could not resolve image \"%s\": image ID too short, it needs 2 digits",
 			prefix);
 	for (size_t i = 0; i < length; i++)
 		wanted[i] = prefix[i] >= 'A' && prefix[i] <= 'F' ? (char)(prefix[i] - 'A' + 'a')
@@ -391,13 +394,12 @@ int store_find_id(struct store *store, const char *prefix, char *ret_id, struct 
 	if (errno)
 		return error_set_errno(err, -errno, "cannot list the images");
 	if (found == 0)
-		return error_set(err, -ENOENT,
-			"could not resolve image \"%s\": no image in the store has that ID",
-			prefix);
+		return error_set(
+			err, -ENOENT, "could not resolve image \"%s\": no image IDs found", prefix);
 	if (found > 1)
 		return error_set(err, -ENOTUNIQ,
-			"could not resolve image \"%s\": %zu images in the store have IDs that "
-			"begin so",
+			"could not resolve image \"%s\": ambiguous image ID, %zu images have one that "
+			"begins so",
 			prefix, found);
 	return 0;
 }

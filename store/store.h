@@ -29,9 +29,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORE_IMAGE_ID_SIZE  (7 + 128 + 1)
-#define STORE_IMAGE_ID_SHORT 19 /* "sha512-" and 12 digits: how much of an id people are shown */
-#define STORE_TREE_ID_SIZE   (12 + 64 + 1) /* "deps-sha512-" and 64 digits */
+#define STORE_IMAGE_ID_SIZE (7 + 128 + 1)
+/* How much of an id people are shown, as by rkt: "sha512-" and 12 digits in a list, 32 alone. */
+#define STORE_IMAGE_ID_LISTED 19
+#define STORE_IMAGE_ID_SHORT  39
+#define STORE_TREE_ID_SIZE    (12 + 64 + 1) /* "deps-sha512-" and 64 digits */
 
 struct store;
 

@@ -83,7 +83,7 @@ fetch()
 
 id_of()
 {
-	echo "sha512-$(sha512sum <"$FILES/$1" | cut -c1-"${2:-12}")"
+	echo "sha512-$(sha512sum <"$FILES/$1" | cut -c1-"${2:-32}")"
 }
 
 fetched()
@@ -176,8 +176,14 @@ requests()
 	fetch --insecure-options=image --pull-policy=update "$HTTP/app.aci"
 	fetched app.aci
 	[ "$(requests)" = "$(printf '%s\n' '/app.aci 200' '/app.aci 304')" ]
-	fetch --pull-policy=sometimes "$HTTP/app.aci"
-	expect_status 254
+	fetch --insecure-options=image --store-only --debug "$HTTP/app.aci"
+	fetched app.aci
+	expect_error "using image from local store for URL $HTTP/app.aci"
+	for flags in --pull-policy=sometimes '--store-only --no-store'; do
+		# shellcheck disable=SC2086 # several words
+		fetch $flags "$HTTP/app.aci"
+		expect_status 254
+	done
 	# What came without a signature does not count where one is wanted.
 	: >"$LOG"
 	trust --root "$FILES/signer.asc"
@@ -231,7 +237,7 @@ requests()
 	fetch example.com/app:1.0
 	refused 'discovery of names .* is not supported'
 	fetch docker://busybox
-	refused 'http, https and file URLs only'
+	refused 'unable to fetch image from URL "docker://busybox".*http, https and file URLs only'
 	fetch
 	expect_status 254
 	expect_error 'at least one image'

@@ -58,6 +58,8 @@ quietly()
 		example.com/versioned:2.0 ]
 	[ "$(appc_vm image list --full --no-legend --fields=id | head -n 1)" = "$LOWER" ]
 	[ "$(appc_vm image list --no-legend --fields=id | head -n 1)" = "${LOWER:0:19}" ]
+	[ "$(appc_vm image list --full --no-legend --fields=size | head -n 1)" = \
+		"$(stat --format=%s "$BATS_FILE_TMPDIR/lower.aci")" ]
 	[ "$(appc_vm image list --fields=name,size | head -n 1)" = "$(printf 'NAME\tSIZE')" ]
 	[ "$(appc_vm image list | head -n 1)" = "$(printf 'ID\tNAME\tSIZE\tIMPORT TIME\tLAST USED')" ]
 	appc_vm image list --format=json >"$OUT"
@@ -181,19 +183,36 @@ quietly()
 @test "image rm: one error does not save the others, and what was done is said" {
 	quietly appc_vm image rm sha512-ff example.com/absent "${LOWER:0:30}" example.com/versioned:1.0
 	expect_status 254
-	expect_line "successfully removed aci for image: \"$LOWER\" (\"example.com/lower\")" \
-		"successfully removed aci for image: \"$ONE\" (\"example.com/versioned\")" \
-		'2 image(s) successfully removed'
+	expect_line "rm: successfully removed aci for image: \"$LOWER\" (\"example.com/lower\")" \
+		"rm: successfully removed aci for image: \"$ONE\" (\"example.com/versioned\")" \
+		'rm: 2 image(s) successfully removed'
 	expect_error 'image ID "sha512-ff" doesn.t exist'
 	expect_error 'image name "example.com/absent" not found'
-	expect_error '2 image\(s\) cannot be removed'
+	expect_error 'rm: 2 image\(s\) cannot be removed'
 	[ "$(appc_vm image list --no-legend | wc -l)" -eq 2 ]
+}
+
+@test "image rm removes an image once that two arguments name" {
+	quietly appc_vm image rm example.com/lower "$LOWER" example.com/lower
+	expect_status 0
+	expect_line 'rm: 1 image(s) successfully removed'
+}
+
+@test "an id is too short, ambiguous or unknown in rkt's words" {
+	quietly appc_vm image cat-manifest sha512-1
+	expect_error 'image ID too short'
+	quietly appc_vm image cat-manifest "sha512-$(printf '%0128d' 0)"
+	expect_error 'no image IDs found'
+	# Another image whose id begins as that of the first.
+	cp -r "$DATA/images/$LOWER" "$DATA/images/${LOWER:0:100}$(printf '%035d' 0)"
+	quietly appc_vm image cat-manifest "${LOWER:0:19}"
+	expect_error 'ambiguous image ID'
 }
 
 @test "image rm with a name removes every image of that name" {
 	quietly appc_vm image rm example.com/versioned
 	expect_status 0
-	expect_line '2 image(s) successfully removed'
+	expect_line 'rm: 2 image(s) successfully removed'
 	[ "$(appc_vm image list --no-legend | wc -l)" -eq 2 ]
 }
 
