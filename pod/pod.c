@@ -7,10 +7,15 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/cgroup.h"
+#include "pod/record.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 
 #define LOCK_NAME   "lock"
@@ -41,10 +46,14 @@ enum {
 };
 
 /*
- * An open file description lock: it lives as long as any process that inherited the fd, and, unlike
- * flock(2), others can ask for it without taking it.
+ * Bytes of the lock file, see pod.h. Open file description locks live as long as any process that inherited
+ * the fd, and, unlike those of flock(2), others can ask for them without taking them.
  */
+enum lock_byte { LOCK_LIFE, LOCK_READY, LOCK_END };
 static const struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+/* A waiter whose time is up is woken again and again, lest it missed the first time. */
+#define WAKE_AGAIN_US 10000
 
 struct pods {
 	int fds[ARRAY_SIZE(places)];
@@ -66,6 +75,41 @@ const char *pod_state_name(enum pod_state state)
 	};
 
 	return names[state];
+}
+
+bool pod_state_is_final(enum pod_state state)
+{
+	switch (state) {
+	case POD_EMBRYO:
+	case POD_PREPARING:
+	case POD_PREPARED:
+	case POD_RUNNING:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static struct flock lock_of(short type, enum lock_byte byte)
+{
+	return (struct flock){
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+}
+
+/* 0 or -errno; -EAGAIN: someone else has it. */
+static int lock_take(int fd, short type, enum lock_byte byte)
+{
+	const struct flock lock = lock_of(type, byte);
+
+	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+/* Whether another open file description holds the byte for writing. */
+static bool lock_is_held(int fd, enum lock_byte byte)
+{
+	struct flock lock = lock_of(F_RDLCK, byte);
+
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 int64_t pod_now(void)
@@ -169,7 +213,6 @@ int pod_start(struct pod *pod, struct error *err)
 static int pod_open_at(struct pods *pods, size_t place, const char *uuid, struct pod *ret)
 {
 	_cleanup_pod_ struct pod pod = POD_NONE;
-	struct flock holder = whole_file;
 	bool locked;
 
 	pod.pods = pods;
@@ -180,8 +223,7 @@ static int pod_open_at(struct pods *pods, size_t place, const char *uuid, struct
 		return pod.fd;
 	pod.lock_fd = openat(pod.fd, LOCK_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	/* No lock file: its creator died at once, or is about to create it. */
-	locked = pod.lock_fd >= 0 && fcntl(pod.lock_fd, F_OFD_GETLK, &holder) == 0 &&
-		holder.l_type != F_UNLCK;
+	locked = pod.lock_fd >= 0 && lock_is_held(pod.lock_fd, LOCK_LIFE);
 	pod.state = locked ? places[place].locked : places[place].unlocked;
 	*ret = pod;
 	pod = POD_NONE;
@@ -314,93 +356,320 @@ static int place_of(const struct pod *pod)
 	return -1;
 }
 
+/* ---- locks, once more */
+
+/* Why the pod cannot be locked, in rkt's words. */
+static int pod_busy(const struct pod *pod, struct error *err)
+{
+	const char *what = "is being read";
+
+	if (lock_is_held(pod->lock_fd, LOCK_LIFE))
+		switch (places[place_of(pod)].locked) {
+		case POD_EMBRYO:
+		case POD_PREPARING:
+			what = "is currently being prepared";
+			break;
+		case POD_PREPARED:
+		case POD_RUNNING:
+			what = "is currently running";
+			break;
+		default:
+			what = "is currently being deleted";
+		}
+	return error_set(err, -EBUSY, "pod \"%s\" %s", pod->uuid, what);
+}
+
+/* A pod without a lock file died before it had one: nobody contends for it. */
+static int pod_lock(struct pod *pod, short type, struct error *err)
+{
+	if (pod->lock_fd >= 0 && lock_take(pod->lock_fd, type, LOCK_LIFE) < 0)
+		return pod_busy(pod, err);
+	return 0;
+}
+
+int pod_share(struct pod *pod, struct error *err)
+{
+	return pod_lock(pod, F_RDLCK, err);
+}
+
+int pod_set_ready(const struct pod *pod)
+{
+	return lock_take(pod->lock_fd, F_UNLCK, LOCK_READY);
+}
+
+/* ---- waiting */
+
+static int64_t monotonic_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * NANOSECONDS + now.tv_nsec;
+}
+
+static void wake(int signal)
+{
+	(void)signal;
+}
+
+/* Interrupts system calls with SIGALRM from the deadline on. */
+static void alarm_set(int64_t deadline)
+{
+	int64_t left = deadline - monotonic_now();
+	struct itimerval timer = {.it_interval.tv_usec = WAKE_AGAIN_US};
+
+	if (left < 1000)
+		left = 1000;
+	timer.it_value.tv_sec = left / NANOSECONDS;
+	timer.it_value.tv_usec = left % NANOSECONDS / 1000;
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* Waits until nobody holds the byte for writing. deadline: of CLOCK_MONOTONIC; 0: none. */
+static int lock_wait(int fd, enum lock_byte byte, int64_t deadline)
+{
+	static const struct itimerval off = {0};
+	const struct sigaction action = {.sa_handler = wake};
+	const struct flock lock = lock_of(F_RDLCK, byte);
+	struct sigaction old;
+	int r;
+
+	if (deadline) {
+		sigaction(SIGALRM, &action, &old);
+		alarm_set(deadline);
+	}
+	do
+		r = fcntl(fd, F_OFD_SETLKW, &lock) < 0 ? -errno : 0;
+	while (r == -EINTR && !(deadline && monotonic_now() >= deadline));
+	if (deadline) {
+		setitimer(ITIMER_REAL, &off, NULL);
+		sigaction(SIGALRM, &old, NULL);
+	}
+	if (r == 0)
+		lock_take(fd, F_UNLCK, byte);
+	return r == -EINTR ? -ETIMEDOUT : r;
+}
+
+/* Nobody holds the lock of a prepared pod: it is its move to another place that shows. */
+static int move_wait(int inotify_fd, int64_t deadline)
+{
+	struct pollfd fd = {.fd = inotify_fd, .events = POLLIN};
+	struct timespec left = {0};
+	int64_t time = deadline - monotonic_now();
+	int n;
+
+	if (time > 0)
+		left = (struct timespec){time / NANOSECONDS, time % NANOSECONDS};
+	n = ppoll(&fd, 1, deadline ? &left : NULL, NULL);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	return n == 0 ? -ETIMEDOUT : 0;
+}
+
+static int watch_prepared(struct pods *pods)
+{
+	_cleanup_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", pods->fds[PLACE_PREPARED]);
+	if (fd < 0 || inotify_add_watch(fd, path, IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* Waits for whatever changes the pod next. 0; 1: what was waited for is there; -errno. */
+static int wait_once(struct pods *pods, const char *uuid, enum pod_event event, int64_t deadline,
+	struct error *err)
+{
+	enum lock_byte byte = event == POD_EVENT_READY ? LOCK_READY : LOCK_END;
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	_cleanup_close_ int prepared = watch_prepared(pods);
+	int r;
+
+	if (prepared < 0)
+		return error_set_errno(err, prepared, "cannot watch pods");
+	r = pod_open(pods, uuid, &pod, err);
+	if (r < 0)
+		return r;
+	if (pod_state_is_final(pod.state))
+		return 1;
+	if (pod.state == POD_PREPARED && !lock_is_held(pod.lock_fd, LOCK_LIFE))
+		r = move_wait(prepared, deadline);
+	else if (pod.state == POD_RUNNING && event == POD_EVENT_READY &&
+		!lock_is_held(pod.lock_fd, LOCK_READY))
+		return 1;
+	else
+		r = lock_wait(pod.lock_fd, byte, deadline);
+	return r < 0 ? error_set_errno(err, r, "pod %s", uuid) : 0;
+}
+
+int pod_wait(struct pods *pods, const char *uuid, enum pod_event event, int64_t timeout,
+	struct error *err)
+{
+	int64_t now = monotonic_now();
+	/* What 64 bits do not hold is as good as for ever. */
+	int64_t deadline = timeout < 0 || timeout > INT64_MAX - now ? 0 : now + timeout;
+	int r;
+
+	do
+		r = wait_once(pods, uuid, event, deadline, err);
+	while (r == 0);
+	return r < 0 ? r : 0;
+}
+
+/* ---- removal */
+
 int pod_remove(struct pod *pod, struct error *err)
 {
-	_cleanup_json_ json_t *run = NULL;
+	_cleanup_(pod_run_record_done) struct pod_run_record run = {0};
 	int place = place_of(pod), r;
 
-	/* Whoever gets the lock removes it; a pod without a lock file died before it had one. */
-	if (pod->lock_fd >= 0 && fcntl(pod->lock_fd, F_OFD_SETLK, &whole_file) < 0)
-		return error_set(err, -EBUSY, "pod %s is %s", pod->uuid,
-			pod_state_name(places[place].locked));
+	/* Whoever gets the lock removes it. */
+	r = pod_lock(pod, F_WRLCK, err);
+	if (r < 0)
+		return r;
 	if (place != PLACE_GARBAGE) {
 		r = pod_move(pod, place, PLACE_GARBAGE);
 		if (r < 0)
 			return error_set_errno(
 				err, r, "pod %s: cannot move it to garbage", pod->uuid);
 	}
-	if (pod_read_record(pod, "run.json", &run) == 0) {
-		const char *cgroup = json_string_value(json_object_get(run, "cgroup"));
-
-		if (cgroup)
-			pod_cgroup_remove(cgroup);
-	}
+	if (pod_run_record_read(pod, &run) == 0 && run.cgroup)
+		pod_cgroup_remove(run.cgroup);
 	r = directory_remove(pod->pods->fds[PLACE_GARBAGE], pod->uuid);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot remove it", pod->uuid);
 	return 0;
 }
 
-/* When the pod ended, as well as we know: its record, or the last change of its directory. */
-static int64_t pod_end_time(const struct pod *pod)
+/* ---- garbage collection */
+
+/* Nanoseconds since the pod's directory last changed. */
+static int64_t pod_age(const struct pod *pod)
 {
-	_cleanup_json_ json_t *record = NULL;
 	struct stat st;
 
-	if (pod_read_record(pod, "end.json", &record) == 0)
-		return json_integer_value(json_object_get(record, "finished_at"));
-	return fstat(pod->fd, &st) < 0 ? 0 : st.st_mtim.tv_sec * NANOSECONDS;
+	if (fstat(pod->fd, &st) < 0)
+		return 0;
+	return pod_now() - (st.st_mtim.tv_sec * NANOSECONDS + st.st_mtim.tv_nsec);
+}
+
+static void gc_report(
+	const struct pods_gc_options *options, const struct pod *pod, enum pods_gc_event event)
+{
+	if (options->report)
+		options->report(options->context, pod->uuid, event);
+}
+
+/* The pod's age counts from now on; killed between the two steps we have done no harm. */
+static int pod_mark(struct pod *pod)
+{
+	if (futimens(pod->fd, NULL) < 0)
+		return -errno;
+	return pod_move(pod, PLACE_RUN, PLACE_EXITED_GARBAGE);
+}
+
+/* The first pass. 0 or -errno; -ENOENT: another was quicker. */
+static int gc_mark(struct pod *pod, const struct pods_gc_options *options, struct error *err)
+{
+	enum pods_gc_event event;
+	int r;
+
+	switch (pod->state) {
+	case POD_EXITED:
+		event = PODS_GC_MARKED;
+		r = pod_mark(pod);
+		break;
+	case POD_ABORTED_PREPARE:
+		event = PODS_GC_ABORTED;
+		r = pod_move(pod, PLACE_PREPARE, PLACE_GARBAGE);
+		break;
+	case POD_PREPARED:
+		if (options->mark_only || pod_age(pod) < options->expire_prepared * NANOSECONDS ||
+			pod_lock(pod, F_WRLCK, NULL) < 0)
+			return 0;
+		event = PODS_GC_EXPIRED;
+		r = pod_move(pod, PLACE_PREPARED, PLACE_GARBAGE);
+		break;
+	default:
+		return 0;
+	}
+	if (r < 0)
+		return error_set_errno(err, r, "pod %s: cannot mark it as garbage", pod->uuid);
+	gc_report(options, pod, event);
+	return 0;
 }
 
 static bool pod_is_garbage(const struct pod *pod, const struct pods_gc_options *options)
 {
-	int64_t now = pod_now();
-
-	/* Its creator may be just about to lock it. */
-	if (!strcmp(pod->place, places[PLACE_EMBRYO].name) &&
-		now - pod_end_time(pod) < EMBRYO_AGE * NANOSECONDS)
-		return false;
 	switch (pod->state) {
-	case POD_ABORTED_PREPARE:
-	case POD_EXITED_GARBAGE:
 	case POD_GARBAGE:
-		return true;
-	case POD_PREPARED:
-		return now - pod_end_time(pod) >= options->expire_prepared * NANOSECONDS;
-	case POD_EXITED:
-		return now - pod_end_time(pod) >= options->grace * NANOSECONDS;
+		/* The creator of an embryo may be just about to lock it. */
+		return strcmp(pod->place, places[PLACE_EMBRYO].name) != 0 ||
+			pod_age(pod) >= EMBRYO_AGE * NANOSECONDS;
+	case POD_EXITED_GARBAGE:
+		return pod_age(pod) >= options->grace * NANOSECONDS;
 	default:
 		return false;
 	}
 }
 
-int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *ret_removed,
-	struct error *err)
+/* The second pass; -EBUSY: another is at it. */
+static int gc_remove(
+	struct pod *pod, const struct pods_gc_options *options, size_t *removed, struct error *err)
 {
-	_cleanup_(strings_done) struct strings strings = {0};
+	int r;
+
+	if (!pod_is_garbage(pod, options)) {
+		if (pod->state == POD_EXITED_GARBAGE)
+			gc_report(options, pod, PODS_GC_KEPT);
+		return 0;
+	}
+	r = pod_remove(pod, err);
+	if (r == 0) {
+		(*removed)++;
+		gc_report(options, pod, PODS_GC_REMOVED);
+	}
+	return r;
+}
+
+/* One pass over all pods; what fails for one is said and does not save the others. */
+static int gc_pass(struct pods *pods, const struct strings *uuids, bool marking,
+	const struct pods_gc_options *options, size_t *removed, struct error *err)
+{
 	int result = 0, r;
 
-	*ret_removed = 0;
-	r = pods_list(pods, &strings.items, &strings.count, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < strings.count; i++) {
+	for (size_t i = 0; i < uuids->count; i++) {
 		_cleanup_pod_ struct pod pod = POD_NONE;
 		struct error error;
 
 		/* Another gc may have been quicker. */
-		if (pod_open(pods, strings.items[i], &pod, NULL) < 0 ||
-			!pod_is_garbage(&pod, options))
+		if (pod_open(pods, uuids->items[i], &pod, NULL) < 0)
 			continue;
-		r = pod_remove(&pod, &error);
-		if (r == 0)
-			(*ret_removed)++;
-		else if (r != -EBUSY) {
-			log_warning("%s", error.message);
-			result = error_set(err, r, "%s", error.message);
-		}
+		r = marking ? gc_mark(&pod, options, &error)
+			    : gc_remove(&pod, options, removed, &error);
+		if (r == 0 || r == -ENOENT || r == -EBUSY)
+			continue;
+		log_warning("%s", error.message);
+		result = error_set(err, r, "%s", error.message);
 	}
 	return result;
+}
+
+int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *ret_removed,
+	struct error *err)
+{
+	_cleanup_(strings_done) struct strings uuids = {0};
+	int marked, removed = 0, r;
+
+	*ret_removed = 0;
+	r = pods_list(pods, &uuids.items, &uuids.count, err);
+	if (r < 0)
+		return r;
+	marked = gc_pass(pods, &uuids, true, options, ret_removed, err);
+	if (!options->mark_only)
+		removed = gc_pass(pods, &uuids, false, options, ret_removed, err);
+	return marked < 0 ? marked : removed;
 }
 
 int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err)
@@ -416,11 +685,11 @@ int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, str
 		_cleanup_free_ char *text = NULL;
 		char *rest;
 
-		/* One that has gone, or is only being made, uses none. */
+		/* One that has gone, is only being made, or is no directory at all uses none. */
 		r = pod_open(pods, uuids.items[i], &pod, NULL);
 		if (r == 0)
 			r = file_read(pod.fd, "trees", TREES_MAX, &text, NULL);
-		if (r == -ENOENT)
+		if (r == -ENOENT || r == -ENOTDIR)
 			continue;
 		if (r < 0)
 			return error_set_errno(

@@ -15,7 +15,7 @@
  *   garbage           deleting            garbage
  *
  * In the directory:
- *   lock              its write lock (F_OFD_SETLK) is the lock; the VMM holds it as well as we do
+ *   lock              its locks (F_OFD_SETLK) are the pod's: see below; never written
  *   pod               the resolved pod manifest
  *   trees             the ids of the rendered trees in use, one a line
  *   overlay/APP/      upper and work directories of the app's root filesystem
@@ -24,6 +24,13 @@
  *   run.json          what a run was started with
  *   apps/APP.json     what became of each app
  *   end.json          what became of the pod; absent in an exited pod: it was killed
+ *   requests          socket of the process that runs it (pod/request.h)
+ *
+ * Each byte of the lock file is a lock. Whoever makes or runs a pod holds all of them for writing, in one
+ * open file description that the VMM shares, so that they go with the last of its processes.
+ *   0   "locked" in the table above. Held for reading by who must not have the pod removed meanwhile
+ *   1   let go of when the pod is ready: those who wait for that wait for a read lock
+ *   2   held to the end, for those who wait for the end; nobody who removes a pod takes it
  *
  * All functions return 0 or -errno. A struct pod belongs to one thread.
  */
@@ -98,12 +105,44 @@ int pods_list(struct pods *pods, char ***ret_uuids, size_t *ret_count, struct er
 /* Removes a pod that is not running. -EBUSY: it is in use. */
 int pod_remove(struct pod *pod, struct error *err);
 
+/* Keeps others from removing the pod as long as it is open. -EBUSY: it is in use. */
+int pod_share(struct pod *pod, struct error *err);
+
+/* By the process that runs it: all its apps are there. 0 or -errno. */
+int pod_set_ready(const struct pod *pod);
+
 /*
- * Collects garbage: dead embryos and aborted prepares at once; prepared pods older than
- * expire_prepared seconds; exited pods whose end is longer ago than grace seconds.
+ * Waits until the pod with this whole UUID has come to its end, or is ready or has come to its end; without
+ * polling, for at most timeout nanoseconds (negative: for ever). -ETIMEDOUT; -ENOENT: it was removed.
+ * Takes SIGALRM for itself meanwhile.
  */
+enum pod_event { POD_EVENT_END, POD_EVENT_READY };
+int pod_wait(struct pods *pods, const char *uuid, enum pod_event event, int64_t timeout,
+	struct error *err);
+
+/* Whether a pod in this state can only be removed: it will never run, or not again. */
+bool pod_state_is_final(enum pod_state state);
+
+/*
+ * Collects garbage in two passes, as rkt does. The first marks: exited pods move to "exited-garbage", from
+ * where their grace counts; aborted prepares, and pods that have been prepared for longer than
+ * expire_prepared, move to "garbage". The second removes what is in "garbage", and what has been in
+ * "exited-garbage" for longer than grace. mark_only: pods that are exited or aborted are marked, no more.
+ */
+enum pods_gc_event {
+	PODS_GC_MARKED,  /* exited, now garbage */
+	PODS_GC_ABORTED, /* an aborted prepare, now garbage */
+	PODS_GC_EXPIRED, /* prepared too long ago, now garbage */
+	PODS_GC_REMOVED,
+	PODS_GC_KEPT, /* still within its grace */
+};
+
 struct pods_gc_options {
 	int64_t grace, expire_prepared; /* seconds */
+	bool mark_only;
+	/* What is done, pod by pod; may be NULL. */
+	void (*report)(void *context, const char *uuid, enum pods_gc_event event);
+	void *context;
 };
 int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *ret_removed,
 	struct error *err);

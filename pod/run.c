@@ -3,7 +3,7 @@
  * run.c: the supervisor of one pod.
  *
  * Theory of operation: one poll loop over the control socket, the stream socket, the report socket, the
- * child's pidfd and a signalfd. Output is copied frame by frame through one buffer: while standard
+ * child's pidfd, a signalfd and the socket of other processes' requests (pod/request.h). Output is copied frame by frame through one buffer: while standard
  * output cannot take it, the stream socket is not read, the guest's queue fills, and the app
  * waits, as it would on a terminal. The pod has ended when guest-init said so and the stream's end
  * marker has come; then the records are written, and only then is the guest released.
@@ -14,6 +14,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/cgroup.h"
+#include "pod/record.h"
+#include "pod/request.h"
 #include "pod/tree.h"
 #include "wire/wire.h"
 
@@ -83,6 +85,8 @@ struct supervisor {
 	bool output_closed[3]; /* by enum wire_stream: nobody reads it any more */
 
 	int signal_fd;
+	struct pod_requests requests;
+	bool is_killed; /* on request */
 	unsigned int stops, warnings;
 	char cgroup[PATH_MAX]; /* of a container; empty: none */
 	int64_t kill_at;       /* CLOCK_MONOTONIC; 0: no deadline */
@@ -114,46 +118,41 @@ static void supervisor_done(struct supervisor *s)
 	cleanup_close(&s->process.report_fd);
 	cleanup_close(&s->process.pid_fd);
 	cleanup_close(&s->signal_fd);
+	pod_requests_close(&s->requests);
 }
 
 /* ---- records */
 
-static json_t *time_json(int64_t time)
-{
-	return time ? json_integer(time) : json_null();
-}
-
 static void record_app(struct supervisor *s, size_t index)
 {
 	const struct app_run *app = &s->apps[index];
-	_cleanup_json_ json_t *record = json_object();
-	char path[PATH_MAX];
-	int r;
+	const struct pod_app_record record = {
+		.started_at = app->started_at,
+		.finished_at = app->finished_at,
+		.exit_code = app->state == APP_EXITED ? app->status : -1,
+		.out_of_memory = app->out_of_memory,
+		.message = app->message,
+	};
+	const char *name = s->resolved->apps[index].name;
+	int r = pod_app_record_write(s->pod, name, &record);
 
-	json_object_set_new(record, "started_at", time_json(app->started_at));
-	json_object_set_new(record, "finished_at", time_json(app->finished_at));
-	if (app->state == APP_EXITED) {
-		json_object_set_new(record, "exit_code", json_integer(app->status));
-		json_object_set_new(record, "out_of_memory", json_boolean(app->out_of_memory));
-	}
-	if (app->message)
-		json_object_set_new(record, "message", json_string(app->message));
-	snprintf(path, sizeof(path), "apps/%s.json", s->resolved->apps[index].name);
-	r = pod_write_record(s->pod, path, record);
 	if (r < 0)
-		log_warning("cannot record the state of app %s: %s", s->resolved->apps[index].name,
-			strerror(-r));
+		log_warning("cannot record the state of app %s: %s", name, strerror(-r));
 }
 
 static void record_run(struct supervisor *s)
 {
 	bool has_cgroup = s->options->flavour == FLAVOUR_CONTAINER &&
 		pod_cgroup_path(s->pod->uuid, s->cgroup, sizeof(s->cgroup)) == 0;
-	_cleanup_json_ json_t *record = json_pack("{s:s, s:s*, s:i, s:I, s:i, s:I}", "flavour",
-		flavour_name(s->options->flavour), "cgroup", has_cgroup ? s->cgroup : NULL, "pid",
-		(int)getpid(), "started_at", (json_int_t)pod_now(), "vcpus",
-		(int)s->resolved->vcpus, "memory", (json_int_t)s->resolved->memory);
-	int r = record ? pod_write_record(s->pod, "run.json", record) : -ENOMEM;
+	const struct pod_run_record record = {
+		.flavour = (char *)flavour_name(s->options->flavour),
+		.cgroup = has_cgroup ? s->cgroup : NULL,
+		.pid = getpid(),
+		.started_at = pod_now(),
+		.vcpus = s->resolved->vcpus,
+		.memory = (int64_t)s->resolved->memory,
+	};
+	int r = pod_run_record_write(s->pod, &record);
 
 	if (r < 0)
 		log_warning("cannot record the start of pod %s: %s", s->pod->uuid, strerror(-r));
@@ -161,9 +160,9 @@ static void record_run(struct supervisor *s)
 
 static void record_end(struct supervisor *s, int status, const char *reason)
 {
-	_cleanup_json_ json_t *record = json_pack("{s:i, s:I, s:s*}", "exit_code", status,
-		"finished_at", (json_int_t)pod_now(), "reason", reason);
-	int r = record ? pod_write_record(s->pod, "end.json", record) : -ENOMEM;
+	const struct pod_end_record record = {
+		.finished_at = pod_now(), .exit_code = status, .reason = (char *)reason};
+	int r = pod_end_record_write(s->pod, &record);
 
 	if (r < 0)
 		log_warning("cannot record the end of pod %s: %s", s->pod->uuid, strerror(-r));
@@ -236,6 +235,19 @@ static int message_status(json_t *message)
 	return json_is_integer(status) && value >= 0 && value <= 255 ? (int)value : -1;
 }
 
+/* A pod is ready when each of its apps has been executed. */
+static void ready_check(struct supervisor *s)
+{
+	int r;
+
+	for (size_t i = 0; i < s->resolved->app_count; i++)
+		if (!s->apps[i].started_at)
+			return;
+	r = pod_set_ready(s->pod);
+	if (r < 0)
+		log_warning("cannot tell that the pod is ready: %s", strerror(-r));
+}
+
 static int handle_started(struct supervisor *s, json_t *message)
 {
 	ssize_t index = message_app(s, message);
@@ -246,6 +258,7 @@ static int handle_started(struct supervisor *s, json_t *message)
 	s->apps[index].started_at = pod_now();
 	mark(s, MACHINE_EVENT_APP_EXEC);
 	record_app(s, (size_t)index);
+	ready_check(s);
 	return 0;
 }
 
@@ -472,6 +485,21 @@ static void signal_ready(struct supervisor *s)
 	}
 }
 
+static void requests_ready(struct supervisor *s)
+{
+	enum pod_request request;
+
+	while (pod_requests_take(&s->requests, &request) > 0) {
+		if (request == POD_REQUEST_KILL) {
+			s->is_killed = true;
+			s->kill_at = monotonic_now();
+		} else if (s->stops == 0) {
+			log_debug("stopping the pod on request");
+			request_stop(s);
+		}
+	}
+}
+
 static void report_ready(struct supervisor *s)
 {
 	struct flavour_report report;
@@ -493,10 +521,24 @@ static int timeout_ms(const struct supervisor *s)
 	return left <= 0 ? 0 : (int)(left / 1000000) + 1;
 }
 
+/* Why the guest is killed now. */
+static int kill_reason(struct supervisor *s)
+{
+	if (s->is_killed)
+		return error_set(&s->end_error, -ETIMEDOUT, "the pod was killed on request");
+	if (s->stops && !s->heard)
+		return error_set(
+			&s->end_error, -ETIMEDOUT, "the pod was stopped before its apps started");
+	if (s->stops || s->heard)
+		return error_set(&s->end_error, -ETIMEDOUT, "the pod did not stop and was killed");
+	return error_set(&s->end_error, -ETIMEDOUT,
+		"the guest did not start within %d s and was killed", BOOT_MS / 1000);
+}
+
 /* One turn. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
 static int supervise_once(struct supervisor *s)
 {
-	enum { CONTROL, STREAM, OUTPUT, REPORT, CHILD, SIGNAL, SOURCES };
+	enum { CONTROL, STREAM, OUTPUT, REPORT, CHILD, SIGNAL, LISTENER, CLIENT, SOURCES };
 	struct pollfd fds[SOURCES] = {
 		[CONTROL] = {.fd = s->ended ? -1 : s->process.control_fd,
 			.events = (short)(s->outgoing.length ? POLLIN | POLLOUT : POLLIN)},
@@ -506,6 +548,8 @@ static int supervise_once(struct supervisor *s)
 		[REPORT] = {.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
 		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
+		[LISTENER] = {.fd = s->requests.listen_fd, .events = POLLIN},
+		[CLIENT] = {.fd = s->requests.client_fd, .events = POLLIN},
 	};
 	int r = 0, n;
 
@@ -517,14 +561,11 @@ static int supervise_once(struct supervisor *s)
 	if (n == 0 && s->ended && !output_waits(s))
 		s->stream_ended = true;
 	if (s->kill_at && monotonic_now() >= s->kill_at)
-		return s->stops || s->heard
-			? error_set(
-				  &s->end_error, -ETIMEDOUT, "the pod did not stop and was killed")
-			: error_set(&s->end_error, -ETIMEDOUT,
-				  "the guest did not start within %d s and was killed",
-				  BOOT_MS / 1000);
+		return kill_reason(s);
 	if (fds[SIGNAL].revents)
 		signal_ready(s);
+	if (fds[LISTENER].revents || fds[CLIENT].revents)
+		requests_ready(s);
 	if (fds[REPORT].revents)
 		report_ready(s);
 	if (fds[OUTPUT].revents)
@@ -545,7 +586,7 @@ static int supervise_once(struct supervisor *s)
 /* Lets the process go, hears its report, and makes sure that it is gone. */
 static void release_process(struct supervisor *s)
 {
-	int64_t deadline = monotonic_now() + RELEASE_MS * 1000000ll;
+	int64_t deadline = monotonic_now() + (s->is_killed ? 0 : RELEASE_MS * 1000000ll);
 	siginfo_t info = {0};
 	bool was_gone = false;
 
@@ -672,7 +713,9 @@ static int supervise(struct supervisor *s, int *ret_status, struct error *err)
 	/* Nothing has happened yet: the caller starts from elsewhere. */
 	if (s->options->template && !s->heard && s->reported && !s->report.started)
 		return error_set(err, -ESTALE, "%s", s->report.message);
-	drain_output(s);
+	/* Who kills does not wait for a slow reader. */
+	if (!s->is_killed)
+		drain_output(s);
 	r = explain_end(s, r, err);
 	record_end(s, POD_STATUS_ERROR, err->message);
 	return r;
@@ -747,6 +790,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.options = options,
 		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
 		.signal_fd = -1,
+		.requests = POD_REQUESTS_NONE,
 	};
 	unsigned int etc_files[WIRE_APPS_MAX];
 	_cleanup_close_ int tree = -1;
@@ -759,6 +803,9 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	r = block_signals(&s.signal_fd);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot take over signals");
+	r = pod_requests_open(pod, &s.requests);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot listen to requests");
 	record_run(&s);
 	r = pod_tree_mount(
 		pod, resolved, store, options->flavour == FLAVOUR_VM, &tree, etc_files, err);

@@ -6,10 +6,12 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -335,40 +337,334 @@ static void pod_is_locked_while_it_is_removed(void **state)
 
 /* ---- garbage collection */
 
-static void write_end(int fd, int64_t finished_at)
+static int open_pod_at(struct pod_fixture *fixture, const char *place, const char *uuid)
 {
-	_cleanup_json_ json_t *record = json_pack("{s:I}", "finished_at", (json_int_t)finished_at);
-	struct pod pod = {.fd = fd};
+	char path[128];
+	int fd;
 
-	assert_int_equal(pod_write_record(&pod, "end.json", record), 0);
+	snprintf(path, sizeof(path), "pods/%s/%s", place, uuid);
+	fd = directory_open(fixture->dirfd, path);
+	assert_true(fd >= 0);
+	return fd;
 }
 
-static void exited_pods_are_kept_for_their_grace(void **state)
+/* However long ago a pod ended: its grace counts from its mark, as in rkt. */
+static void exited_pods_are_marked_and_then_kept_for_their_grace(void **state)
 {
 	struct pod_fixture *fixture = *state;
-	_cleanup_close_ int recent = make_pod(fixture, "run", first_uuid, true);
-	_cleanup_close_ int old = make_pod(fixture, "run", second_uuid, true);
+	_cleanup_close_ int marked = -1;
 
-	write_end(recent, pod_now() - 100 * NANOSECONDS);
-	write_end(old, pod_now() - 10000 * NANOSECONDS);
-	assert_int_equal(collect(fixture, 1000000, 0), 0);
+	marked = make_pod(fixture, "run", first_uuid, true);
+	set_age(marked, 100000);
+	assert_int_equal(collect(fixture, 1000, 0), 0);
+	assert_state(fixture, first_uuid, POD_EXITED_GARBAGE);
+	assert_int_equal(collect(fixture, 1000, 0), 0);
+	close(TAKE_FD(marked));
+	marked = open_pod_at(fixture, "exited-garbage", first_uuid);
+	set_age(marked, 1001);
+	assert_int_equal(collect(fixture, 100000, 0), 0);
 	assert_int_equal(collect(fixture, 1000, 0), 1);
-	assert_state(fixture, first_uuid, POD_EXITED);
+	assert_int_equal(count_pods(fixture), 0);
+}
+
+static void without_a_grace_one_collection_marks_and_removes(void **state)
+{
+	struct pod_fixture *fixture = *state;
+
+	close(make_pod(fixture, "run", first_uuid, true));
 	assert_int_equal(collect(fixture, 0, 0), 1);
 	assert_int_equal(count_pods(fixture), 0);
 }
 
-/* No record of its end: the directory says when it last changed. */
-static void killed_pods_are_kept_for_their_grace(void **state)
+static void count_report(void *context, const char *uuid, enum pods_gc_event event)
+{
+	unsigned int *counts = context;
+
+	assert_int_equal(strlen(uuid), 36);
+	counts[event]++;
+}
+
+static void marking_removes_nothing(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	unsigned int counts[PODS_GC_KEPT + 1] = {0};
+	const struct pods_gc_options options = {
+		.mark_only = true, .report = count_report, .context = counts};
+	size_t removed = 77;
+
+	close(make_pod(fixture, "run", first_uuid, true));
+	close(make_pod(fixture, "prepare", second_uuid, true));
+	close(make_pod(fixture, "prepared", third_uuid, true));
+	assert_int_equal(pods_gc(fixture->pods, &options, &removed, NULL), 0);
+	assert_int_equal(removed, 0);
+	assert_state(fixture, first_uuid, POD_EXITED_GARBAGE);
+	assert_state(fixture, second_uuid, POD_GARBAGE);
+	assert_state(fixture, third_uuid, POD_PREPARED);
+	assert_int_equal(counts[PODS_GC_MARKED], 1);
+	assert_int_equal(counts[PODS_GC_ABORTED], 1);
+	assert_int_equal(
+		counts[PODS_GC_EXPIRED] + counts[PODS_GC_REMOVED] + counts[PODS_GC_KEPT], 0);
+}
+
+static void collection_tells_what_it_does(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	unsigned int counts[PODS_GC_KEPT + 1] = {0};
+	const struct pods_gc_options options = {
+		.grace = 1000, .report = count_report, .context = counts};
+	size_t removed;
+
+	close(make_pod(fixture, "run", first_uuid, true));
+	close(make_pod(fixture, "prepare", second_uuid, true));
+	close(make_pod(fixture, "prepared", third_uuid, true));
+	assert_int_equal(pods_gc(fixture->pods, &options, &removed, NULL), 0);
+	assert_int_equal(removed, 2);
+	for (enum pods_gc_event event = PODS_GC_MARKED; event <= PODS_GC_EXPIRED; event++)
+		assert_int_equal(counts[event], 1);
+	assert_int_equal(counts[PODS_GC_REMOVED], 2);
+	assert_int_equal(counts[PODS_GC_KEPT], 1);
+}
+
+static void pod_that_is_read_is_not_removed(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_pod_ struct pod reader = POD_NONE, other = POD_NONE;
+	struct error err;
+
+	close(make_pod(fixture, "run", first_uuid, true));
+	assert_int_equal(pod_open(fixture->pods, first_uuid, &reader, &err), 0);
+	assert_int_equal(pod_share(&reader, &err), 0);
+	assert_state(fixture, first_uuid, POD_EXITED);
+	assert_int_equal(pod_open(fixture->pods, first_uuid, &other, &err), 0);
+	assert_int_equal(pod_remove(&other, &err), -EBUSY);
+	assert_non_null(strstr(err.message, "is being read"));
+	pod_close(&reader);
+	assert_int_equal(pod_remove(&other, &err), 0);
+}
+
+/* ---- what SIGKILL leaves, wherever it strikes */
+
+/* Steps of a pod's life, by a process that is killed after them. */
+static void step_create(struct pod_fixture *fixture, struct pod *pod)
+{
+	assert_int_equal(pod_create(fixture->pods, pod, NULL), 0);
+}
+
+static void step_write(struct pod_fixture *fixture, struct pod *pod)
+{
+	_cleanup_json_ json_t *record = json_pack("{s:i}", "version", 1);
+
+	step_create(fixture, pod);
+	assert_int_equal(pod_write_record(pod, "pod", record), 0);
+}
+
+static void step_start(struct pod_fixture *fixture, struct pod *pod)
+{
+	step_write(fixture, pod);
+	assert_int_equal(pod_start(pod, NULL), 0);
+}
+
+static void step_ready(struct pod_fixture *fixture, struct pod *pod)
+{
+	step_start(fixture, pod);
+	assert_int_equal(pod_set_ready(pod), 0);
+}
+
+/* The VMM, which inherits the lock, lives on for an instant. */
+static void step_orphan(struct pod_fixture *fixture, struct pod *pod)
+{
+	step_start(fixture, pod);
+	if (fork() > 0)
+		_exit(0);
+}
+
+static void kill_between(struct pod_fixture *fixture, const char *name,
+	void (*steps)(struct pod_fixture *, struct pod *), enum pod_state alive,
+	enum pod_state dead)
+{
+	struct pod pod = POD_NONE;
+	char uuid[POD_UUID_SIZE] = "";
+	int pipes[2];
+	pid_t pid;
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		steps(fixture, &pod);
+		pid = getpid();
+		if (write(pipes[1], pod.uuid, sizeof(uuid)) != sizeof(uuid) ||
+			write(pipes[1], &pid, sizeof(pid)) != sizeof(pid))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(pipes[0], uuid, sizeof(uuid)), sizeof(uuid));
+	assert_int_equal(read(pipes[0], &pid, sizeof(pid)), sizeof(pid));
+	close(pipes[1]);
+	print_message("%s\n", name);
+	assert_state(fixture, uuid, alive);
+	assert_int_equal(collect(fixture, 0, 0), 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	/* The pipe is closed after the lock, or before: what is waited for is the lock. */
+	assert_int_equal(pod_wait(fixture->pods, uuid, POD_EVENT_END, -1, NULL), 0);
+	assert_state(fixture, uuid, dead);
+	assert_int_equal(collect(fixture, 0, 0), 1);
+	assert_int_equal(count_pods(fixture), 0);
+	close(pipes[0]);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void killed_process_leaves_a_true_state_that_is_collected(void **state)
+{
+	static const struct {
+		const char *name;
+		void (*steps)(struct pod_fixture *, struct pod *);
+		enum pod_state alive, dead;
+	} cases[] = {
+		{"created", step_create, POD_PREPARING, POD_ABORTED_PREPARE},
+		{"written", step_write, POD_PREPARING, POD_ABORTED_PREPARE},
+		{"started", step_start, POD_RUNNING, POD_EXITED},
+		{"ready", step_ready, POD_RUNNING, POD_EXITED},
+		{"supervisor gone, VMM not yet", step_orphan, POD_RUNNING, POD_EXITED},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		kill_between(*state, cases[i].name, cases[i].steps, cases[i].alive, cases[i].dead);
+}
+
+/* What is on disk when the process that moves or removes a pod dies between two system calls. */
+static void interrupted_transitions_are_completed_by_the_next_collection(void **state)
+{
+	static const struct {
+		const char *name, *place;
+		bool lock, manifest;
+		enum pod_state found;
+	} cases[] = {
+		{"directory made", "embryo", false, false, POD_GARBAGE},
+		{"lock file made", "embryo", true, false, POD_GARBAGE},
+		{"preparing", "prepare", true, false, POD_ABORTED_PREPARE},
+		{"prepared, not run", "prepared", true, true, POD_PREPARED},
+		{"run", "run", true, true, POD_EXITED},
+		{"run, its lock file lost", "run", false, true, POD_EXITED},
+		{"marked", "exited-garbage", true, true, POD_EXITED_GARBAGE},
+		{"about to be removed", "garbage", true, true, POD_GARBAGE},
+		{"half removed", "garbage", false, true, POD_GARBAGE},
+		{"nearly removed", "garbage", false, false, POD_GARBAGE},
+	};
+	struct pod_fixture *fixture = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_close_ int fd =
+			make_pod(fixture, cases[i].place, first_uuid, cases[i].lock);
+
+		print_message("%s\n", cases[i].name);
+		if (cases[i].manifest)
+			assert_int_equal(file_write_atomic(fd, "pod", "{}", 2, 0640), 0);
+		assert_state(fixture, first_uuid, cases[i].found);
+		set_age(fd, 1000);
+		assert_int_equal(collect(fixture, 0, 0), 1);
+		assert_int_equal(count_pods(fixture), 0);
+	}
+}
+
+/* ---- waiting */
+
+/* pod_wait() in a process of its own, which must not hold the lock that it inherits. */
+static pid_t wait_elsewhere(
+	struct pod_fixture *fixture, const char *uuid, enum pod_event event, int inherited)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	if (inherited >= 0)
+		close(inherited);
+	_exit(-pod_wait(fixture->pods, uuid, event, -1, NULL));
+}
+
+static int waited(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void waits_last_until_the_pod_is_ready_and_until_its_end(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	struct pod pod = POD_NONE;
+	char uuid[POD_UUID_SIZE];
+	pid_t end, ready;
+
+	assert_int_equal(pod_create(fixture->pods, &pod, NULL), 0);
+	strcpy(uuid, pod.uuid);
+	end = wait_elsewhere(fixture, uuid, POD_EVENT_END, pod.lock_fd);
+	ready = wait_elsewhere(fixture, uuid, POD_EVENT_READY, pod.lock_fd);
+	assert_int_equal(pod_start(&pod, NULL), 0);
+	assert_int_equal(pod_wait(fixture->pods, uuid, POD_EVENT_READY, 1000000, NULL), -ETIMEDOUT);
+	assert_int_equal(pod_wait(fixture->pods, uuid, POD_EVENT_END, 0, NULL), -ETIMEDOUT);
+	assert_int_equal(waitpid(ready, NULL, WNOHANG), 0);
+	assert_int_equal(pod_set_ready(&pod), 0);
+	assert_int_equal(waited(ready), 0);
+	assert_state(fixture, uuid, POD_RUNNING);
+	assert_int_equal(pod_wait(fixture->pods, uuid, POD_EVENT_READY, 0, NULL), 0);
+	assert_int_equal(pod_wait(fixture->pods, uuid, POD_EVENT_END, 1000000, NULL), -ETIMEDOUT);
+	assert_int_equal(waitpid(end, NULL, WNOHANG), 0);
+	pod_close(&pod);
+	assert_int_equal(waited(end), 0);
+	assert_int_equal(pod_wait(fixture->pods, uuid, POD_EVENT_END, -1, NULL), 0);
+	assert_int_equal(pod_wait(fixture->pods, uuid, POD_EVENT_READY, -1, NULL), 0);
+}
+
+static void pod_that_dies_before_it_is_ready_ends_both_waits(void **state)
 {
 	struct pod_fixture *fixture = *state;
 	_cleanup_close_ int fd = make_pod(fixture, "run", first_uuid, true);
+	int lock = lock_pod(fd);
+	pid_t end = wait_elsewhere(fixture, first_uuid, POD_EVENT_END, lock);
+	pid_t ready = wait_elsewhere(fixture, first_uuid, POD_EVENT_READY, lock);
 
-	assert_int_equal(collect(fixture, 1000, 0), 0);
-	set_age(fd, 10000);
-	assert_int_equal(collect(fixture, 100000, 0), 0);
-	assert_int_equal(collect(fixture, 1000, 0), 1);
+	assert_int_equal(waitpid(end, NULL, WNOHANG), 0);
+	assert_int_equal(waitpid(ready, NULL, WNOHANG), 0);
+	close(lock);
+	assert_int_equal(waited(end), 0);
+	assert_int_equal(waited(ready), 0);
 }
+
+static void wait_for_a_prepared_pod_goes_on_when_it_runs(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int fd = make_pod(fixture, "prepared", first_uuid, true);
+	char from[128], to[128];
+	pid_t end;
+
+	assert_int_equal(
+		pod_wait(fixture->pods, first_uuid, POD_EVENT_END, 1000000, NULL), -ETIMEDOUT);
+	end = wait_elsewhere(fixture, first_uuid, POD_EVENT_END, -1);
+	snprintf(from, sizeof(from), "pods/prepared/%s", first_uuid);
+	snprintf(to, sizeof(to), "pods/run/%s", first_uuid);
+	assert_int_equal(renameat(fixture->dirfd, from, fixture->dirfd, to), 0);
+	assert_int_equal(waited(end), 0);
+}
+
+static void wait_for_a_pod_that_is_removed_says_so(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	char path[128];
+	pid_t end;
+
+	close(make_pod(fixture, "prepared", first_uuid, true));
+	end = wait_elsewhere(fixture, first_uuid, POD_EVENT_END, -1);
+	snprintf(path, sizeof(path), "pods/prepared/%s", first_uuid);
+	assert_int_equal(directory_remove(fixture->dirfd, path), 0);
+	assert_int_equal(waited(end), ENOENT);
+}
+
+/* ---- garbage collection, once more */
 
 static void running_pods_are_never_collected(void **state)
 {
@@ -410,14 +706,6 @@ static void young_embryos_are_left_alone(void **state)
 	assert_state(fixture, third_uuid, POD_EMBRYO);
 }
 
-static void exited_garbage_is_collected_at_once(void **state)
-{
-	struct pod_fixture *fixture = *state;
-
-	close(make_pod(fixture, "exited-garbage", first_uuid, true));
-	assert_int_equal(collect(fixture, 1000000, 1000000), 1);
-}
-
 static void pod_that_cannot_be_removed_does_not_stop_the_others(void **state)
 {
 	struct pod_fixture *fixture = *state;
@@ -427,7 +715,6 @@ static void pod_that_cannot_be_removed_does_not_stop_the_others(void **state)
 
 	/* Its place in garbage is taken by something else. */
 	close(make_pod(fixture, "exited-garbage", first_uuid, true));
-	assert_int_equal(directory_create_path(fixture->dirfd, "pods/garbage", 0755), 0);
 	close(make_pod(fixture, "garbage", first_uuid, true));
 	close(make_pod(fixture, "exited-garbage", second_uuid, true));
 	assert_true(pods_gc(fixture->pods, &options, &removed, &err) < 0);
@@ -479,6 +766,10 @@ static void trees_of_all_pods_are_in_use(void **state)
 	size_t count;
 
 	close(make_pod(fixture, "prepare", third_uuid, true)); /* has none yet */
+	/* A file where a pod should be. */
+	assert_int_equal(file_write_atomic(fixture->dirfd,
+				 "pods/run/99999999-2222-4333-8444-555555555555", "x", 1, 0644),
+		0);
 	assert_int_equal(file_write_atomic(first, "trees", "tree-a\ntree-b\n", 14, 0644), 0);
 	assert_int_equal(file_write_atomic(second, "trees", "tree-c", 6, 0644), 0);
 	assert_int_equal(pods_trees_in_use(fixture->pods, &ids, &count, NULL), 0);
@@ -514,12 +805,20 @@ int main(void)
 		POD_TEST(running_pod_is_not_removed),
 		POD_TEST(half_removed_pod_is_removed_by_the_next),
 		POD_TEST(pod_is_locked_while_it_is_removed),
-		POD_TEST(exited_pods_are_kept_for_their_grace),
-		POD_TEST(killed_pods_are_kept_for_their_grace),
+		POD_TEST(exited_pods_are_marked_and_then_kept_for_their_grace),
+		POD_TEST(without_a_grace_one_collection_marks_and_removes),
+		POD_TEST(marking_removes_nothing),
+		POD_TEST(collection_tells_what_it_does),
+		POD_TEST(pod_that_is_read_is_not_removed),
+		POD_TEST(killed_process_leaves_a_true_state_that_is_collected),
+		POD_TEST(interrupted_transitions_are_completed_by_the_next_collection),
+		POD_TEST(waits_last_until_the_pod_is_ready_and_until_its_end),
+		POD_TEST(pod_that_dies_before_it_is_ready_ends_both_waits),
+		POD_TEST(wait_for_a_prepared_pod_goes_on_when_it_runs),
+		POD_TEST(wait_for_a_pod_that_is_removed_says_so),
 		POD_TEST(running_pods_are_never_collected),
 		POD_TEST(prepared_pods_expire),
 		POD_TEST(young_embryos_are_left_alone),
-		POD_TEST(exited_garbage_is_collected_at_once),
 		POD_TEST(pod_that_cannot_be_removed_does_not_stop_the_others),
 		POD_TEST(records_are_read_back),
 		POD_TEST(broken_records_are_errors),

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * request.c: see request.h.
+ *
+ * Theory of operation: a process is signalled only as the last resort, when it does not answer, and never
+ * by a number that may be someone else's by now. The socket tells who called listen() (SO_PEERCRED); a
+ * pidfd is made of that; and since the connection still stands after that, so does the only holder of
+ * the listening socket: the pidfd is of that process.
+ */
+#include "pod/request.h"
+
+#include "base/json.h"
+#include "wire/wire.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define SOCKET_NAME "requests"
+#define MESSAGE_MAX 1024
+#define BACKLOG     16
+
+/* How long the process may take to answer: its loop never waits for anything. */
+#define ANSWER_MS 5000
+/* How long it may take to end the pod at once. */
+#define KILL_NS 5000000000ll
+/* A running pod that has no socket yet gets one within milliseconds. */
+#define CONNECT_TRIES    250
+#define CONNECT_PAUSE_NS 20000000
+
+static const struct {
+	const char *type;
+	enum pod_request request;
+} types[] = {
+	{"stop", POD_REQUEST_STOP},
+	{"kill", POD_REQUEST_KILL},
+};
+
+/* The pod's directory may be anywhere: its path is longer than an address has room for. */
+static struct sockaddr_un address_of(const struct pod *pod)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" SOCKET_NAME,
+		pod->fd);
+	return address;
+}
+
+/* ---- who runs the pod */
+
+int pod_requests_open(const struct pod *pod, struct pod_requests *ret)
+{
+	const struct sockaddr_un address = address_of(pod);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (unlinkat(pod->fd, SOCKET_NAME, 0) < 0 && errno != ENOENT)
+		return -errno;
+	/* bind() makes the socket with the mode of the descriptor, and nobody connects before listen(). */
+	if (fchmod(fd, 0600) < 0 ||
+		bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(fd, BACKLOG) < 0)
+		return -errno;
+	*ret = (struct pod_requests){.listen_fd = TAKE_FD(fd), .client_fd = -1};
+	return 0;
+}
+
+void pod_requests_close(struct pod_requests *requests)
+{
+	cleanup_close(&requests->listen_fd);
+	cleanup_close(&requests->client_fd);
+	*requests = POD_REQUESTS_NONE;
+}
+
+static int request_decode(const char *text, size_t length, enum pod_request *ret)
+{
+	_cleanup_json_ json_t *message = NULL;
+	int r = wire_message_decode(text, length, &message, NULL);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(types); i++) {
+		if (strcmp(wire_type(message), types[i].type))
+			continue;
+		*ret = types[i].request;
+		return 0;
+	}
+	return r < 0 ? r : -EBADMSG;
+}
+
+int pod_requests_take(struct pod_requests *requests, enum pod_request *ret)
+{
+	static const char answer[] = "{\"type\":\"ok\"}";
+	char text[MESSAGE_MAX];
+	int fd, r;
+	ssize_t n;
+
+	/* One that connected and said nothing yet makes room for the next. */
+	/* cppcheck-suppress nullPointer */
+	fd = accept4(requests->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 && requests->client_fd < 0)
+		return 0;
+	if (fd >= 0) {
+		cleanup_close(&requests->client_fd);
+		requests->client_fd = fd;
+	}
+	n = recv(requests->client_fd, text, sizeof(text), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	r = n > 0 ? request_decode(text, (size_t)n, ret) : -EPIPE;
+	if (r == 0)
+		send(requests->client_fd, answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(TAKE_FD(requests->client_fd));
+	return r == 0;
+}
+
+/* ---- who asks */
+
+static bool pod_still_runs(const struct pod *pod)
+{
+	_cleanup_pod_ struct pod now = POD_NONE;
+
+	return pod_open(pod->pods, pod->uuid, &now, NULL) == 0 && now.state == POD_RUNNING;
+}
+
+/* Returns the connection or -errno; -ESRCH: the pod has ended. */
+static int requests_connect(const struct pod *pod)
+{
+	const struct sockaddr_un address = address_of(pod);
+	const struct timespec pause = {.tv_nsec = CONNECT_PAUSE_NS};
+	int r = -ETIMEDOUT;
+
+	for (unsigned int i = 0; i < CONNECT_TRIES; i++) {
+		_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+		if (fd < 0)
+			return -errno;
+		if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+			return TAKE_FD(fd);
+		r = -errno;
+		if (r != -ENOENT && r != -ECONNREFUSED)
+			return r;
+		if (!pod_still_runs(pod))
+			return -ESRCH;
+		nanosleep(&pause, NULL);
+	}
+	return r;
+}
+
+/* 0: the request was taken. */
+static int request_send(int fd, enum pod_request request)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	char text[MESSAGE_MAX];
+	int n;
+
+	snprintf(text, sizeof(text), "{\"type\":\"%s\"}", types[request].type);
+	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
+		return -errno;
+	do
+		n = poll(&poll_fd, 1, ANSWER_MS);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : -ETIMEDOUT;
+	return recv(fd, text, sizeof(text), 0) > 0 ? 0 : -ECONNRESET;
+}
+
+/* A pidfd of who listens at the other end, and its number; see the theory above. -errno. */
+static int listener_open(int fd, pid_t *ret_pid)
+{
+	struct pollfd poll_fd = {.fd = fd};
+	socklen_t size = sizeof(struct ucred);
+	_cleanup_close_ int pid_fd = -1;
+	struct ucred peer;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return -errno;
+	pid_fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	if (pid_fd < 0)
+		return -errno;
+	if (poll(&poll_fd, 1, 0) < 0)
+		return -errno;
+	if (poll_fd.revents & (POLLHUP | POLLERR))
+		return -ESRCH;
+	*ret_pid = peer.pid;
+	return TAKE_FD(pid_fd);
+}
+
+static int wait_for_end(struct pod *pod, struct error *err)
+{
+	int r = pod_wait(pod->pods, pod->uuid, POD_EVENT_END, KILL_NS, err);
+
+	/* Another has removed it already. */
+	return r == -ENOENT ? 0 : r;
+}
+
+int pod_stop(struct pod *pod, bool force, struct error *err)
+{
+	_cleanup_close_ int fd = -1, pid_fd = -1;
+	pid_t pid = 0;
+	int r;
+
+	if (pod->state != POD_RUNNING)
+		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
+	fd = requests_connect(pod);
+	if (fd == -ESRCH)
+		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
+	if (fd < 0)
+		return error_set_errno(
+			err, fd, "pod %s: cannot reach the process that runs it", pod->uuid);
+	pid_fd = listener_open(fd, &pid);
+	r = request_send(fd, force ? POD_REQUEST_KILL : POD_REQUEST_STOP);
+	if (r < 0 && !pod_still_runs(pod))
+		return 0;
+	if (!force)
+		return r < 0 ? error_set_errno(err, r,
+				       "pod %s: the process that runs it (%d) does not answer; "
+				       "--force kills it",
+				       pod->uuid, pid)
+			     : 0;
+	if (r == 0 && wait_for_end(pod, err) == 0)
+		return 0;
+	if (pid_fd < 0)
+		return error_set_errno(
+			err, pid_fd, "pod %s: cannot kill the process that runs it", pod->uuid);
+	if (syscall(SYS_pidfd_send_signal, pid_fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return error_set_errno(
+			err, -errno, "pod %s: cannot kill process %d", pod->uuid, pid);
+	return wait_for_end(pod, err);
+}
