@@ -70,7 +70,8 @@ $(BUILD)/init/%.o: %.c VERSION Makefile
 
 # ---- unit tests: everything under address and undefined behaviour sanitizers
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-TEST_SOURCES := $(LIBRARY_SOURCES) $(filter-out guest-init/main.c,$(wildcard guest-init/*.c))
+TEST_SOURCES := $(LIBRARY_SOURCES) $(filter-out cli/main.c,$(CLI_SOURCES)) \
+		$(filter-out guest-init/main.c,$(wildcard guest-init/*.c))
 TEST_OBJECTS := $(patsubst %.c,$(BUILD)/sanitized/%.o,$(TEST_SOURCES))
 
 $(BUILD)/sanitized/%.o: %.c VERSION Makefile
@@ -150,11 +151,13 @@ format:
 	clang-format -i $$(find . -path ./$(BUILD) -prune -o -name '*.[ch]' -print)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/appc-vm $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/appc-vm $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/appc-vm $(DESTDIR)$(PREFIX)/bin/appc-vm
 	install -m 755 $(BUILD)/guest-init $(DESTDIR)$(PREFIX)/lib/appc-vm/guest-init
 	install -m 644 "$$(kernel-config/build.sh)" $(DESTDIR)$(PREFIX)/lib/appc-vm/vmlinux
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	$(BUILD)/appc-vm completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc-vm
 
 clean:
 	rm -rf $(BUILD)

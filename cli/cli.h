@@ -18,12 +18,26 @@
 
 #define CLI_STATUS_ERROR 254
 
+struct cli_command;
+struct cli_option;
+
+/*
+ * Who wants to know what a command takes instead of running it: every command begins with cli_parse() or
+ * cli_run_subcommand(), and these hand their table to the describer and return -ECANCELED.
+ */
+struct cli_describer {
+	void (*options)(void *context, const struct cli_option *options, size_t count);
+	void (*commands)(void *context, const struct cli_command *commands, size_t count);
+	void *context;
+};
+
 struct cli {
 	const char *data_directory; /* --dir */
 	bool debug;
 	unsigned int insecure; /* --insecure-options: enum cli_insecure */
 	int64_t start;         /* CLOCK_MONOTONIC at the beginning of main() */
 	const struct cli_command *command;
+	const struct cli_describer *describer; /* NULL: commands run */
 	struct error error;
 };
 
@@ -55,6 +69,9 @@ struct cli_option {
 int cli_parse(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);
 
+/* All commands, in the order in which help shows them. */
+const struct cli_command *cli_commands(size_t *ret_count);
+
 /*
  * Parses what stands before the command's name: --version, --help and the options of every command.
  * The index of the first other argument, or -EINVAL with the message set.
@@ -63,6 +80,9 @@ int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, boo
 
 /* A usage error. */
 int cli_usage(struct cli *cli, const char *format, ...) _printf_(2, 3);
+
+/* Where the data directory is; path has room for size bytes. */
+void cli_data_path(const struct cli *cli, char *path, size_t size);
 
 /* Opens the data directory, creating it. The fd, or -errno with the message set. */
 int cli_open_data(struct cli *cli);
@@ -89,6 +109,12 @@ int cli_open_program_file(struct cli *cli, const char *given, const char *flag, 
  */
 int cli_parse_size(struct cli *cli, const char *flag, const char *text, uint64_t *ret);
 
+/* Durations as Go writes them, in seconds: "30m", "1h30m", "24h0m0s", "0". flag is for messages. */
+int cli_parse_duration(struct cli *cli, const char *flag, const char *text, int64_t *ret);
+
+/* The same in nanoseconds. */
+int cli_parse_timeout(struct cli *cli, const char *flag, const char *text, int64_t *ret);
+
 /* What the person adds to the guest kernel's command line, or NULL. */
 const char *cli_kernel_parameters(void);
 
@@ -100,9 +126,6 @@ int cli_check_format(struct cli *cli, const char *format);
 
 /* Prints a JSON value in that format, which is not NULL. */
 int cli_print_formatted(struct cli *cli, const char *format, json_t *json);
-
-/* Durations as Go writes them, in seconds: "30m", "1h30m", "24h0m0s", "0". flag is for messages. */
-int cli_parse_duration(struct cli *cli, const char *flag, const char *text, int64_t *ret);
 
 /* "2026-11-22 10:00:00 +0000 UTC" from nanoseconds; "-" for 0. text has room for 40 bytes. */
 void cli_format_time(int64_t nanoseconds, char *text);
@@ -117,7 +140,33 @@ void cli_format_age(int64_t seconds, char *text);
 int cli_run_subcommand(
 	struct cli *cli, const struct cli_command *commands, size_t count, int argc, char **argv);
 
+/* ---- commands about pods */
+
+/* Opens the data directory and the pods in it. The caller closes both. */
+int cli_open_pods(struct cli *cli, int *ret_data_fd, struct pods **ret);
+
+/* For commands that take "--uuid-file=FILE | UUID...". */
+struct cli_uuids {
+	char **items; /* the arguments, or the one from the file; not to be freed */
+	size_t count;
+	char text[64], *from_file; /* the latter is items[0] then */
+};
+
+/* The arguments argv[at] to argv[argc - 1], or file's first line; neither or both is a usage error. */
+int cli_parse_uuids(
+	struct cli *cli, const char *file, int argc, char **argv, int at, struct cli_uuids *ret);
+
+/*
+ * Does something to each pod and prints its UUID; one that fails does not save the others. The exit
+ * status.
+ */
+int cli_each_pod(struct cli *cli, const struct cli_uuids *uuids,
+	int (*act)(struct pod *pod, void *context, struct error *err), void *context);
+
 int command_check(struct cli *cli, int argc, char **argv);
+int command_completion(struct cli *cli, int argc, char **argv);
+int command_config(struct cli *cli, int argc, char **argv);
+int command_export(struct cli *cli, int argc, char **argv);
 int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);
 int command_image(struct cli *cli, int argc, char **argv);
@@ -125,6 +174,7 @@ int command_list(struct cli *cli, int argc, char **argv);
 int command_rm(struct cli *cli, int argc, char **argv);
 int command_run(struct cli *cli, int argc, char **argv);
 int command_status(struct cli *cli, int argc, char **argv);
+int command_stop(struct cli *cli, int argc, char **argv);
 int command_template(struct cli *cli, int argc, char **argv);
 int command_trust(struct cli *cli, int argc, char **argv);
 int command_version(struct cli *cli, int argc, char **argv);

@@ -7,8 +7,46 @@
 
 #include <string.h>
 
-#define GRACE_DEFAULT           (30ll * 60)
-#define EXPIRE_PREPARED_DEFAULT (24ll * 60 * 60)
+/* In rkt's words. What was removed goes to standard output, the rest is for a person. */
+static void report(void *context, const char *uuid, enum pods_gc_event event)
+{
+	const char *grace = context;
+
+	switch (event) {
+	case PODS_GC_MARKED:
+		log_info("moving pod \"%s\" to garbage", uuid);
+		break;
+	case PODS_GC_ABORTED:
+		log_info("moving failed prepare \"%s\" to garbage", uuid);
+		break;
+	case PODS_GC_EXPIRED:
+		log_info("moving expired prepared pod \"%s\" to garbage", uuid);
+		break;
+	case PODS_GC_REMOVED:
+		printf("Garbage collecting pod \"%s\"\n", uuid);
+		break;
+	case PODS_GC_KEPT:
+		log_info("pod \"%s\" not removed: still within grace period (%s)", uuid, grace);
+		break;
+	}
+}
+
+/* What pods no longer use, and killed processes left. */
+static int collect_store(struct cli *cli, int data_fd, struct pods *pods, size_t *ret_trees)
+{
+	_cleanup_store_ struct store *store = NULL;
+	size_t count = 0;
+	char **ids = NULL;
+	int r;
+
+	r = store_open(data_fd, &store, &cli->error);
+	if (r == 0)
+		r = pods_trees_in_use(pods, &ids, &count, &cli->error);
+	if (r == 0)
+		r = store_gc(store, ids, count, ret_trees, &cli->error);
+	pods_strings_free(ids, count);
+	return r;
+}
 
 static int parse_template_bounds(struct cli *cli, const char *count, const char *size,
 	uint64_t *ret_count, uint64_t *ret_bytes)
@@ -26,25 +64,26 @@ static int parse_template_bounds(struct cli *cli, const char *count, const char 
 
 int command_gc(struct cli *cli, int argc, char **argv)
 {
-	const char *grace = NULL, *expire = NULL, *templates_max = NULL, *templates_size = NULL;
+	const char *grace = "30m0s", *expire = "24h0m0s", *templates_max = NULL,
+		   *templates_size = NULL;
+	struct pods_gc_options gc = {.report = report};
 	const struct cli_option options[] = {
 		{"grace-period", CLI_STRING, &grace, "TIME",
-			"keep pods that ended less than TIME ago (default 30m)"},
+			"keep pods that were marked as garbage less than TIME ago (default 30m0s)"},
 		{"expire-prepared", CLI_STRING, &expire, "TIME",
-			"keep prepared pods younger than TIME (default 24h)"},
+			"keep prepared pods younger than TIME (default 24h0m0s)"},
+		{"mark-only", CLI_FLAG, &gc.mark_only, NULL,
+			"mark pods that have ended as garbage, remove nothing"},
 		{"templates-max", CLI_STRING, &templates_max, "N",
 			"keep the N templates that were used last (default 16)"},
 		{"templates-max-size", CLI_STRING, &templates_size, "SIZE",
 			"keep SIZE of templates on disk (default 8Gi)"},
 	};
-	struct pods_gc_options gc = {GRACE_DEFAULT, EXPIRE_PREPARED_DEFAULT};
 	_cleanup_close_ int data = -1;
-	_cleanup_store_ struct store *store = NULL;
 	_cleanup_pods_ struct pods *pods = NULL;
 	struct templates *templates = NULL;
-	size_t removed = 0, trees = 0, tree_count = 0, template_count = 0;
+	size_t removed = 0, trees = 0, template_count = 0;
 	uint64_t keep_count, keep_bytes;
-	char **tree_ids = NULL;
 	int at, result, r;
 
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
@@ -52,27 +91,22 @@ int command_gc(struct cli *cli, int argc, char **argv)
 		return at;
 	if (at < argc)
 		return cli_usage(cli, "takes no arguments");
-	if (grace && (r = cli_parse_duration(cli, "grace-period", grace, &gc.grace)) < 0)
+	r = cli_parse_duration(cli, "grace-period", grace, &gc.grace);
+	if (r == 0)
+		r = cli_parse_duration(cli, "expire-prepared", expire, &gc.expire_prepared);
+	if (r < 0)
 		return r;
-	if (expire &&
-		(r = cli_parse_duration(cli, "expire-prepared", expire, &gc.expire_prepared)) < 0)
-		return r;
+	gc.context = (void *)grace;
 	r = parse_template_bounds(cli, templates_max, templates_size, &keep_count, &keep_bytes);
 	if (r < 0)
 		return r;
-	data = cli_open_data(cli);
-	if (data < 0)
-		return data;
-	r = pods_open(data, &pods, &cli->error);
-	if (r == 0)
-		r = store_open(data, &store, &cli->error);
+	r = cli_open_pods(cli, &data, &pods);
 	if (r < 0)
 		return r;
 	result = pods_gc(pods, &gc, &removed, &cli->error);
-	r = pods_trees_in_use(pods, &tree_ids, &tree_count, &cli->error);
-	if (r == 0)
-		r = store_gc(store, tree_ids, tree_count, &trees, &cli->error);
-	pods_strings_free(tree_ids, tree_count);
+	if (gc.mark_only)
+		return result;
+	r = collect_store(cli, data, pods, &trees);
 	if (r < 0)
 		return r;
 	r = cli_open_templates(cli, data, &templates);

@@ -9,14 +9,19 @@
 
 static const struct cli_command commands[] = {
 	{"check", command_check, "", "Say what this host can and cannot do"},
+	{"completion", command_completion, "bash", "Print a completion script for a shell"},
+	{"config", command_config, "[flags]", "Print the configuration"},
+	{"export", command_export, "[flags] UUID OUTPUT.aci",
+		"Write the root filesystem of an app that has exited to an image file"},
 	{"fetch", command_fetch, "[flags] IMAGE...", "Fetch images from files and URLs"},
 	{"gc", command_gc, "[flags]", "Remove pods that ended a while ago, and what they used"},
 	{"image", command_image, "COMMAND [flags]",
 		"Images: import, list, export, extract and remove them"},
 	{"list", command_list, "[flags]", "List pods"},
-	{"rm", command_rm, "UUID...", "Remove pods that have ended"},
+	{"rm", command_rm, "[flags] UUID...", "Remove pods that have ended"},
 	{"run", command_run, "[flags] POD.json", "Run a pod"},
 	{"status", command_status, "[flags] UUID", "Show the state of a pod and its apps"},
+	{"stop", command_stop, "[flags] UUID...", "Stop pods"},
 	{"template", command_template, "COMMAND [flags]", "Make, list and remove templates"},
 	{"trust", command_trust, "[flags] PUBKEY...", "Trust keys to sign images"},
 	{"version", command_version, "", "Print the version"},
@@ -24,6 +29,11 @@ static const struct cli_command commands[] = {
 
 /* Until the command is known. */
 static const struct cli_command program = {"", NULL, "", ""};
+const struct cli_command *cli_commands(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(commands);
+	return commands;
+}
 
 static void print_help(FILE *stream)
 {

@@ -3,7 +3,7 @@
 #include "cli/cli.h"
 
 #include "appc/manifest.h"
-#include "base/checked.h"
+#include "base/duration.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/insecure.h"
@@ -19,7 +19,6 @@
 #define DATA_DIRECTORY_ROOT "/var/lib/appc-vm"
 
 #define SIZE_BYTES_MIN (1 << 20)
-#define DURATION_MAX   (100ll * 365 * 24 * 60 * 60) /* seconds */
 
 /* rkt's name is honoured too, so that its users' scripts go on working. */
 #define ENV_KERNEL_PARAMS     "APPC_VM_EXTRA_KERNEL_PARAMS"
@@ -146,6 +145,10 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 	if (count > 0)
 		memcpy(all, options, count * sizeof(all[0]));
 	memcpy(all + count, everywhere, sizeof(everywhere));
+	if (cli->describer) {
+		cli->describer->options(cli->describer->context, all, total);
+		return -ECANCELED;
+	}
 	at = parse_options(cli, &values, all, total, short_options, argc, argv);
 	if (at >= 0 && values.help && ret_help)
 		*ret_help = true;
@@ -170,20 +173,26 @@ int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, boo
 		cli, options, ARRAY_SIZE(options), "+:h", argc, argv, ret_help);
 }
 
-int cli_open_data(struct cli *cli)
+void cli_data_path(const struct cli *cli, char *path, size_t size)
 {
 	const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+
+	if (cli->data_directory)
+		snprintf(path, size, "%s", cli->data_directory);
+	else if (geteuid() == 0)
+		snprintf(path, size, "%s", DATA_DIRECTORY_ROOT);
+	else if (xdg && *xdg)
+		snprintf(path, size, "%s/appc-vm", xdg);
+	else
+		snprintf(path, size, "%s/.local/share/appc-vm", home ? home : "");
+}
+
+int cli_open_data(struct cli *cli)
+{
 	char path[PATH_MAX];
 	int fd, r;
 
-	if (cli->data_directory)
-		snprintf(path, sizeof(path), "%s", cli->data_directory);
-	else if (geteuid() == 0)
-		snprintf(path, sizeof(path), "%s", DATA_DIRECTORY_ROOT);
-	else if (xdg && *xdg)
-		snprintf(path, sizeof(path), "%s/appc-vm", xdg);
-	else
-		snprintf(path, sizeof(path), "%s/.local/share/appc-vm", home ? home : "");
+	cli_data_path(cli, path, sizeof(path));
 	r = directory_create_path(AT_FDCWD, path, 0755);
 	if (r < 0)
 		return error_set_errno(
@@ -257,46 +266,26 @@ int cli_parse_size(struct cli *cli, const char *flag, const char *text, uint64_t
 	return 0;
 }
 
+int cli_parse_timeout(struct cli *cli, const char *flag, const char *text, int64_t *ret)
+{
+	if (duration_parse(text, ret) < 0 || *ret < 0)
+		return cli_usage(cli, "--%s: \"%s\" is not a duration like \"1h30m\"", flag, text);
+	return 0;
+}
+
+int cli_parse_duration(struct cli *cli, const char *flag, const char *text, int64_t *ret)
+{
+	int r = cli_parse_timeout(cli, flag, text, ret);
+
+	*ret = r == 0 ? *ret / 1000000000 : 0;
+	return r;
+}
+
 const char *cli_kernel_parameters(void)
 {
 	const char *extra = getenv(ENV_KERNEL_PARAMS);
 
 	return extra ? extra : getenv(ENV_KERNEL_PARAMS_RKT);
-}
-
-int cli_parse_duration(struct cli *cli, const char *name, const char *text, int64_t *ret)
-{
-	static const struct {
-		const char *unit;
-		int64_t seconds;
-	} units[] = {{"h", 3600}, {"m", 60}, {"s", 1}};
-	const char *rest = text;
-	int64_t sum = 0;
-
-	if (!strcmp(text, "0")) {
-		*ret = 0;
-		return 0;
-	}
-	while (*rest) {
-		size_t digits = strspn(rest, "0123456789"), unit;
-		char number[16];
-		uint64_t value;
-
-		snprintf(number, sizeof(number), "%.*s", (int)digits, rest);
-		for (unit = 0; unit < ARRAY_SIZE(units); unit++)
-			if (rest[digits] == *units[unit].unit)
-				break;
-		if (digits >= sizeof(number) || !checked_parse_u64(number, DURATION_MAX, &value) ||
-			unit == ARRAY_SIZE(units))
-			return cli_usage(
-				cli, "--%s: \"%s\" is not a duration like \"1h30m\"", name, text);
-		sum += (int64_t)value * units[unit].seconds;
-		if (sum > DURATION_MAX)
-			sum = DURATION_MAX;
-		rest += digits + 1;
-	}
-	*ret = sum;
-	return *text ? 0 : cli_usage(cli, "--%s needs a duration like \"30m\"", name);
 }
 
 int cli_check_format(struct cli *cli, const char *format)

@@ -6,11 +6,17 @@
 #include "pod/pod.h"
 
 /*
- * {"name": UUID, "state", "created_at", "started_at", "finished_at", "exit_code", "reason",
- * "app_names": [...], "apps": [{"name", "state", "image_id", "image_name", "started_at",
- * "finished_at", "exit_code", "message"}], "user_annotations", "user_labels"}. Times are seconds since
- * 1970, as rkt prints them; what is not known is left out. A pod whose manifest cannot be read has no
- * apps. NULL: out of memory.
+ * rkt's object: {"name": UUID, "state", "networks": [], "app_names": [...], "apps": [{"name", "state",
+ * "created_at", "started_at", "finished_at", "exit_code", "image_id", "mounts": [{"name",
+ * "container_path", "host_path", "read_only"}], "user_annotations", "user_labels"}], "created_at",
+ * "started_at", "user_annotations", "user_labels"}. As in rkt, times of the pod are seconds since 1970,
+ * those of apps nanoseconds. An app's state is unknown, created, running or exited.
+ *
+ * And ours: of the pod "finished_at", "exit_code", "reason", "flavour", "pid" (of who runs or ran it),
+ * "errors" (what of its directory cannot be read: an array of texts); of apps "image_name", "message", "out_of_memory".
+ *
+ * What is not known is left out, except for arrays. A damaged pod gives what can be read of it. NULL: out
+ * of memory.
  */
 json_t *pod_json(const struct pod *pod);
 

@@ -2,38 +2,24 @@
 /* rm.c: appc-vm rm */
 #include "cli/cli.h"
 
-#include "base/log.h"
+static int remove_one(struct pod *pod, void *context, struct error *err)
+{
+	(void)context;
+	return pod_remove(pod, err);
+}
 
 int command_rm(struct cli *cli, int argc, char **argv)
 {
-	_cleanup_pods_ struct pods *pods = NULL;
-	_cleanup_close_ int data = -1;
-	int at, result = 0, r;
+	const char *uuid_file = NULL;
+	const struct cli_option options[] = {
+		{"uuid-file", CLI_STRING, &uuid_file, "FILE", "read the UUID from FILE"},
+	};
+	struct cli_uuids uuids;
+	int at, r;
 
-	at = cli_parse(cli, NULL, 0, argc, argv);
+	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
-	if (at == argc)
-		return cli_usage(cli, "needs the UUID of a pod");
-	data = cli_open_data(cli);
-	if (data < 0)
-		return data;
-	r = pods_open(data, &pods, &cli->error);
-	if (r < 0)
-		return r;
-	/* One that cannot be removed does not save the others. */
-	for (; at < argc; at++) {
-		_cleanup_pod_ struct pod pod = POD_NONE;
-
-		r = pod_open(pods, argv[at], &pod, &cli->error);
-		if (r == 0)
-			r = pod_remove(&pod, &cli->error);
-		if (r == 0) {
-			printf("%s\n", pod.uuid);
-			continue;
-		}
-		log_error("%s", cli->error.message);
-		result = CLI_STATUS_ERROR;
-	}
-	return result;
+	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
+	return r < 0 ? r : cli_each_pod(cli, &uuids, remove_one, NULL);
 }

@@ -2,12 +2,19 @@
 /* status.c: appc-vm status */
 #include "cli/cli.h"
 
-#include "base/file.h"
+#include "appc/types.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "cli/pod_json.h"
 
-#include <fcntl.h>
 #include <string.h>
+
+struct waits {
+	const char *end, *ready; /* --wait, --wait-ready */
+	int64_t end_timeout, ready_timeout;
+};
+
+/* ---- printing */
 
 static void print_time(const json_t *pod, const char *key, const char *name)
 {
@@ -20,79 +27,158 @@ static void print_time(const json_t *pod, const char *key, const char *name)
 	printf("%s=%s\n", name, text);
 }
 
-static void print_status(const json_t *pod)
+static void print_value(const json_t *object, const char *key, const char *name)
 {
-	json_t *apps = json_object_get(pod, "apps"), *app, *value;
-	const char *state = json_string_value(json_object_get(pod, "state"));
-	bool exited = state && !strcmp(state, "exited");
+	const json_t *value = json_object_get(object, key);
+
+	if (json_is_integer(value))
+		printf("%s=%" JSON_INTEGER_FORMAT "\n", name, json_integer_value(value));
+	else if (json_is_string(value))
+		printf("%s=%s\n", name, json_string_value(value));
+}
+
+static void print_app(const json_t *app)
+{
+	const char *name = json_string_value(json_object_get(app, "name"));
+	char title[512];
+
+	snprintf(title, sizeof(title), "app-%s", name ? name : "");
+	print_value(app, json_object_get(app, "exit_code") ? "exit_code" : "state", title);
+}
+
+static void print_status(const json_t *pod, enum pod_state state)
+{
+	json_t *apps = json_object_get(pod, "apps"), *app;
+	bool exited = state == POD_EXITED || state == POD_EXITED_GARBAGE;
 	size_t i;
 
-	printf("state=%s\n", state);
+	printf("state=%s\n", pod_state_name(state));
 	print_time(pod, "created_at", "created");
 	print_time(pod, "started_at", "started");
 	print_time(pod, "finished_at", "finished");
-	value = json_object_get(pod, "pid");
-	if (value)
-		printf("pid=%" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+	if (state == POD_RUNNING || exited)
+		printf("networks=\n");
+	print_value(pod, "pid", "pid");
 	printf("exited=%s\n", exited ? "true" : "false");
-	value = json_object_get(pod, "exit_code");
-	if (value)
-		printf("exit_code=%" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
-	value = json_object_get(pod, "reason");
-	if (value)
-		printf("reason=%s\n", json_string_value(value));
-	json_array_foreach (apps, i, app) {
-		const char *name = json_string_value(json_object_get(app, "name"));
+	print_value(pod, "exit_code", "exit_code");
+	print_value(pod, "reason", "reason");
+	json_array_foreach (apps, i, app)
+		print_app(app);
+	json_array_foreach (json_object_get(pod, "errors"), i, app)
+		log_warning("%s", json_string_value(app));
+}
 
-		value = json_object_get(app, "exit_code");
-		if (value)
-			printf("app-%s=%" JSON_INTEGER_FORMAT "\n", name,
-				json_integer_value(value));
-		else
-			printf("app-%s=%s\n", name,
-				json_string_value(json_object_get(app, "state")));
+/* ---- waiting */
+
+/* --NAME=true waits for ever, false and absence not at all, a duration so long. */
+static int parse_wait(struct cli *cli, const char *flag, const char **text, int64_t *ret_timeout)
+{
+	bool wanted = true;
+
+	if (!*text)
+		return 0;
+	*ret_timeout = -1;
+	if (!**text || appc_bool_parse(*text, &wanted, NULL) == 0) {
+		if (!wanted)
+			*text = NULL;
+		return 0;
 	}
+	return cli_parse_timeout(cli, flag, *text, ret_timeout);
+}
+
+static int wait_for(struct cli *cli, struct pods *pods, const char *uuid, enum pod_event event,
+	const char *duration, int64_t timeout)
+{
+	int r = pod_wait(pods, uuid, event, timeout, &cli->error);
+
+	return r == -ETIMEDOUT
+		? error_set(&cli->error, r, "pod %s: %s after %s", uuid,
+			  event == POD_EVENT_END ? "not at its end" : "not ready", duration)
+		: r;
+}
+
+/* A pod that runs and need not be waited for is ready; one that has ended was, if each app was started. */
+static int check_ready(struct cli *cli, const struct pod *pod, const json_t *object)
+{
+	json_t *apps = json_object_get(object, "apps"), *app;
+	size_t i, started = 0;
+
+	if (pod->state == POD_RUNNING)
+		return 0;
+	json_array_foreach (apps, i, app)
+		started += json_object_get(app, "started_at") != NULL;
+	if (started > 0 && started == json_array_size(apps))
+		return 0;
+	return error_set(&cli->error, -ECHILD, "pod %s is %s and was never ready", pod->uuid,
+		pod_state_name(pod->state));
+}
+
+/* ---- the command */
+
+/* The state, the records and what was waited for belong to one look at the pod: the last. */
+static int look(struct cli *cli, struct pods *pods, const char *uuid, const struct waits *waits,
+	struct pod *ret_pod, json_t **ret)
+{
+	char whole[POD_UUID_SIZE];
+	int r;
+
+	r = pod_open(pods, uuid, ret_pod, &cli->error);
+	if (r < 0)
+		return r;
+	memcpy(whole, ret_pod->uuid, sizeof(whole));
+	if (waits->ready)
+		r = wait_for(cli, pods, whole, POD_EVENT_READY, waits->ready, waits->ready_timeout);
+	if (r == 0 && waits->end)
+		r = wait_for(cli, pods, whole, POD_EVENT_END, waits->end, waits->end_timeout);
+	if (r < 0)
+		return r;
+	pod_close(ret_pod);
+	r = pod_open(pods, whole, ret_pod, &cli->error);
+	if (r < 0)
+		return r;
+	*ret = pod_json(ret_pod);
+	return waits->ready ? check_ready(cli, ret_pod, *ret) : 0;
 }
 
 int command_status(struct cli *cli, int argc, char **argv)
 {
-	const char *format = NULL, *uuid_file = NULL, *uuid;
+	const char *format = NULL, *uuid_file = NULL;
+	struct waits waits = {0};
 	const struct cli_option options[] = {
-		{"format", CLI_STRING, &format, "json", "JSON instead of text"},
+		{"format", CLI_STRING, &format, "json|json-pretty", "JSON instead of text"},
 		{"uuid-file", CLI_STRING, &uuid_file, "FILE", "read the UUID from FILE"},
+		{"wait", CLI_OPTIONAL, &waits.end, "BOOL|TIME",
+			"wait until the pod has ended, or for TIME"},
+		{"wait-ready", CLI_OPTIONAL, &waits.ready, "BOOL|TIME",
+			"wait until all apps have been started, or for TIME"},
 	};
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	_cleanup_pods_ struct pods *pods = NULL;
 	_cleanup_json_ json_t *object = NULL;
-	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int data = -1;
+	struct cli_uuids uuids;
 	int at, r;
 
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
-	if (argc - at != (uuid_file ? 0 : 1))
+	if (argc - at > 1)
 		return cli_usage(cli, "needs the UUID of one pod");
-	if (format && strcmp(format, "json"))
-		return cli_usage(cli, "--format is json, not \"%s\"", format);
-	if (uuid_file) {
-		r = file_read(AT_FDCWD, uuid_file, 256, &text, NULL);
-		if (r < 0)
-			return error_set_errno(&cli->error, r, "--uuid-file=%s", uuid_file);
-		text[strcspn(text, "\n")] = '\0';
-	}
-	uuid = uuid_file ? text : argv[at];
-	data = cli_open_data(cli);
-	if (data < 0)
-		return data;
-	r = pods_open(data, &pods, &cli->error);
+	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
 	if (r == 0)
-		r = pod_open(pods, uuid, &pod, &cli->error);
+		r = cli_check_format(cli, format);
+	if (r == 0)
+		r = parse_wait(cli, "wait", &waits.end, &waits.end_timeout);
+	if (r == 0)
+		r = parse_wait(cli, "wait-ready", &waits.ready, &waits.ready_timeout);
+	if (r == 0)
+		r = cli_open_pods(cli, &data, &pods);
+	if (r == 0)
+		r = look(cli, pods, uuids.items[0], &waits, &pod, &object);
 	if (r < 0)
 		return r;
-	object = pod_json(&pod);
 	if (format)
-		return cli_print_json(cli, object);
-	print_status(object);
+		return cli_print_formatted(cli, format, object);
+	print_status(object, pod.state);
 	return 0;
 }

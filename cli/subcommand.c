@@ -10,6 +10,10 @@ int cli_run_subcommand(
 	const char *group = cli->command->name;
 	size_t prefix = strlen(group) + 1, width = 0;
 
+	if (cli->describer) {
+		cli->describer->commands(cli->describer->context, commands, count);
+		return -ECANCELED;
+	}
 	for (size_t i = 0; argc >= 2 && i < count; i++) {
 		if (strcmp(argv[1], commands[i].name + prefix))
 			continue;

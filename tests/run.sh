@@ -136,7 +136,7 @@ functional()
 
 container()
 {
-	functional container cli images fetch pod volumes debian
+	functional container cli images fetch pod lifecycle volumes debian
 }
 
 vm()

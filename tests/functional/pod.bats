@@ -105,6 +105,37 @@ setup()
 	expect_line stopping
 }
 
+@test "status waits until a pod is ready and until its end, and stop ends it" {
+	local uuid=$BATS_TEST_TMPDIR/uuid
+	pod '.apps = [app("polite"; ["until-stopped", "exit", "5"])]'
+	start_pod "--uuid-file-save=$uuid"
+	eventually "the pod has a UUID" test -s "$uuid"
+	run appc_vm status --wait-ready "--uuid-file=$uuid"
+	[ "$status" -eq 0 ]
+	[[ $output == state=running*app-polite=running* ]]
+	# It has been executed; now it also knows what to do with a signal.
+	eventually "the app is ready" said ready
+	appc_vm stop "--uuid-file=$uuid"
+	run appc_vm status --wait "--uuid-file=$uuid"
+	[ "$status" -eq 0 ]
+	[[ $output == state=exited*exit_code=5*app-polite=5* ]]
+	finish_pod
+	expect_status 5
+	expect_line stopping
+}
+
+@test "stop --force ends a pod at once" {
+	local uuid=$BATS_TEST_TMPDIR/uuid
+	pod '.apps = [app("lasting"; ["forever"])]'
+	start_pod "--uuid-file-save=$uuid"
+	eventually "the app is ready" said ready
+	appc_vm stop --force "--uuid-file=$uuid"
+	run appc_vm status "--uuid-file=$uuid"
+	[[ $output == state=exited*"killed on request"* ]]
+	finish_pod
+	expect_status 254
+}
+
 @test "a pod whose run is killed with SIGKILL is listed as exited, and gc removes it" {
 	pod '.apps = [app("orphan"; ["forever"])]'
 	start_pod

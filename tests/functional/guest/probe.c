@@ -140,6 +140,40 @@ static void map_behind(char **args)
 	close(ready[0]);
 }
 
+/* Removes one file, or a directory with all in it. */
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void remove_tree(char **args)
+{
+	printf("remove %s: %s\n", args[0],
+		nftw(args[0], remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 ? "ok"
+									 : strerrorname_np(errno));
+}
+
+static void move(char **args)
+{
+	printf("move %s: %s\n", args[0],
+		rename(args[0], args[1]) == 0 ? "ok" : strerrorname_np(errno));
+}
+
+static void make_directory(char **args)
+{
+	printf("directory %s: %s\n", args[0],
+		mkdir(args[0], 0755) == 0 ? "ok" : strerrorname_np(errno));
+}
+
+static void make_link(char **args)
+{
+	printf("link %s: %s\n", args[1],
+		link(args[0], args[1]) == 0 ? "ok" : strerrorname_np(errno));
+}
+
 static void read_file(char **args)
 {
 	char text[4096];
@@ -601,6 +635,10 @@ static const struct command {
 	{"write", 2, write_file},
 	{"map", 2, map_file},
 	{"map-behind", 2, map_behind},
+	{"remove", 1, remove_tree},
+	{"move", 2, move},
+	{"directory", 1, make_directory},
+	{"link", 2, make_link},
 	{"read", 1, read_file},
 	{"stat", 1, show_status},
 	{"lines", 2, lines},
