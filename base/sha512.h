@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SHA-512 (FIPS 180-4), for image ids and tree hashes. Plain memory: nothing to free, any thread.
- * Not for secrets: no care is taken to clear memory.
+ * It takes no care to clear memory: what hashes secrets clears its struct (hmac.h).
  */
 #ifndef APPC_BASE_SHA512_H
 #define APPC_BASE_SHA512_H
