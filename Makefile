@@ -116,8 +116,8 @@ fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
 fuzz: fuzzers
 	tests/fuzz/run.sh $(FUZZ_SECONDS)
 
-# ---- the app of the functional tests: static, runs in guests and on the host
-$(BUILD)/guest-probe: tests/functional/guest/probe.c Makefile
+# ---- the apps of the functional tests: static, run in guests and on the host
+$(BUILD)/guest-%: tests/functional/guest/%.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -static -s -o $@ $<
@@ -139,7 +139,7 @@ demo: deps
 	$(Q)examples/demo.sh
 
 check: deps
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe kernel
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe $(BUILD)/guest-metadata kernel
 	$(Q)tests/run.sh
 
 include tests/bench/bench.mk

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Characters that length bytes take, without a NUL. */
-#define BASE64_LENGTH(length) (((length) + 2) / 3 * 4)
+#define BASE64_LENGTH(length) (((size_t)(length) + 2) / 3 * 4)
 
 /* text has room for BASE64_LENGTH(length) + 1. */
 void base64_encode(const void *data, size_t length, char *text);

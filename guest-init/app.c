@@ -11,7 +11,6 @@
  */
 #include "guest-init/app.h"
 
-#include "base/sha512.h"
 #include "guest-init/cgroup.h"
 #include "guest-init/launch.h"
 #include "guest-init/port.h"
@@ -332,37 +331,17 @@ int guest_pod_park(struct guest_pod *pod, struct error *err)
 	return r;
 }
 
-/*
- * Random bytes for an app: derived from the message's entropy, which no other copy has, at no cost in
- * the kernel.
- */
-static void random_derive(const uint8_t entropy[WIRE_ENTROPY_SIZE], uint32_t app_index,
-	uint8_t random[GUEST_PARKED_RANDOM_SIZE])
-{
-	static const char purpose[] = "appc-vm AT_RANDOM";
-	uint8_t digest[SHA512_SIZE];
-	struct sha512 sha;
-
-	sha512_init(&sha);
-	sha512_update(&sha, purpose, sizeof(purpose));
-	sha512_update(&sha, entropy, WIRE_ENTROPY_SIZE);
-	sha512_update(&sha, &app_index, sizeof(app_index));
-	sha512_final(&sha, digest);
-	memcpy(random, digest, GUEST_PARKED_RANDOM_SIZE);
-	explicit_bzero(digest, sizeof(digest));
-	explicit_bzero(&sha, sizeof(sha));
-}
-
-int guest_pod_unpark(
-	struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_SIZE], struct error *err)
+int guest_pod_unpark(struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_SIZE],
+	const char *variable, struct error *err)
 {
 	for (size_t i = 0; i < pod->config.app_count; i++) {
 		struct guest_app *app = &pod->apps[i];
 		uint8_t random[GUEST_PARKED_RANDOM_SIZE];
 		int r;
 
-		random_derive(entropy, app->index, random);
-		r = guest_parked_renew(&app->parked, random);
+		guest_secret_derive(
+			entropy, "appc-vm AT_RANDOM", app->index, random, sizeof(random));
+		r = guest_parked_renew(&app->parked, random, variable);
 		explicit_bzero(random, sizeof(random));
 		if (r == 0)
 			r = guest_parked_release(&app->parked);

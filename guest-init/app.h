@@ -78,11 +78,11 @@ void guest_pod_start(struct guest_pod *pod);
 int guest_pod_park(struct guest_pod *pod, struct error *err);
 
 /*
- * Has the parked apps go on, in this copy of the machine, which nobody else has the entropy of. 0 or
- * -errno with a message.
+ * Has the parked apps go on, in this copy of the machine, which nobody else has the entropy of; variable is its
+ * AC_METADATA_URL. 0 or -errno with a message.
  */
-int guest_pod_unpark(
-	struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_SIZE], struct error *err);
+int guest_pod_unpark(struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_SIZE],
+	const char *variable, struct error *err);
 
 /* SIGTERM to all, SIGKILL after grace_ms; at once when the pod is stopping already. */
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms);

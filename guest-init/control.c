@@ -2,6 +2,7 @@
 /* control.c: the messages from the host into structs, and the messages to the host. */
 #include "guest-init/control.h"
 
+#include "base/base64.h"
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -21,6 +22,7 @@
 #define ID_MAX            (UINT32_MAX - 1) /* (uid_t)-1 means "no change" to the kernel */
 #define STOP_GRACE_MAX_MS 86400000
 #define OUTBOX_ROOM       1024u
+#define CONTENT_TYPE_MAX  64u
 
 /*
  * One JSON object being read. where names it in messages; the first error sticks, and the calls
@@ -503,6 +505,43 @@ int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *
 	return reader.r;
 }
 
+int guest_config_add_variable(struct guest_config *config, const char *variable)
+{
+	for (size_t i = 0; i < config->app_count; i++) {
+		struct guest_app_config *app = &config->apps[i];
+		size_t count = 0;
+		const char **environment;
+
+		while (app->environment[count])
+			count++;
+		environment = reallocarray(app->environment, count + 2, sizeof(*environment));
+		if (!environment)
+			return -ENOMEM;
+		environment[count] = variable;
+		environment[count + 1] = NULL;
+		app->environment = environment;
+	}
+	return 0;
+}
+
+int guest_metadata_parse(json_t *message, struct guest_metadata_answer *answer, struct error *err)
+{
+	static const char *const names[] = {"type", "status", "content_type", "body", NULL};
+	struct field_reader reader = {.object = message, .where = "metadata", .err = err};
+	json_int_t status = 0;
+
+	reader_integer(&reader, "status", REQUIRED, 200, 599, &status);
+	answer->status = (unsigned int)status;
+	answer->content_type = reader_string(&reader, "content_type", 1, CONTENT_TYPE_MAX);
+	for (const char *c = answer->content_type; *c; c++)
+		if (*c < ' ' || *c > '~')
+			reader_fail(&reader, "content_type", "printable characters");
+	answer->body = reader_string(&reader, "body", 0, WIRE_FRAME_MAX_TO_GUEST);
+	answer->body_length = reader.r < 0 ? 0 : strlen(answer->body);
+	reader_check_known(&reader, names);
+	return reader.r;
+}
+
 /*
  * A message as a JSON string. struct error may have cut a character in two, and a path in an image
  * is any bytes: what is not UTF-8 becomes '?'.
@@ -541,18 +580,21 @@ static int outbox_reserve(struct guest_outbox *outbox, size_t length)
 }
 
 /* Takes over the reference. */
-static void message_send(struct guest_outbox *outbox, json_t *message)
+static int message_send(struct guest_outbox *outbox, json_t *message)
 {
 	_cleanup_json_ json_t *owned = message;
 	_cleanup_free_ char *frame = NULL;
 	size_t length;
+	int r = message ? wire_frame_encode(message, WIRE_FRAME_MAX_FROM_GUEST, &frame, &length)
+			: -ENOMEM;
 
-	if (!message ||
-		wire_frame_encode(message, WIRE_FRAME_MAX_FROM_GUEST, &frame, &length) < 0 ||
-		outbox_reserve(outbox, length) < 0)
-		return;
+	if (r == 0)
+		r = outbox_reserve(outbox, length);
+	if (r < 0)
+		return r;
 	memcpy(outbox->frames + outbox->length, frame, length);
 	outbox->length += length;
+	return 0;
 }
 
 int guest_outbox_flush(struct guest_outbox *outbox)
@@ -607,4 +649,34 @@ void guest_send_failed(struct guest_outbox *outbox, const char *message)
 void guest_send_unparkable(struct guest_outbox *outbox, const char *message)
 {
 	text_send(outbox, "unparkable", message);
+}
+
+int guest_send_metadata_get(struct guest_outbox *outbox, const char *path)
+{
+	return message_send(outbox, json_pack("{s:s, s:s}", "type", "metadata", "get", path));
+}
+
+/* Bytes as a JSON string; NULL: no memory. */
+static json_t *bytes_json(const void *bytes, size_t length)
+{
+	_cleanup_free_ char *text = malloc(BASE64_LENGTH(length) + 1);
+
+	if (!text)
+		return NULL;
+	base64_encode(bytes, length, text);
+	return json_string_nocheck(text);
+}
+
+int guest_send_metadata_sign(struct guest_outbox *outbox, const void *content, size_t length)
+{
+	return message_send(outbox,
+		json_pack("{s:s, s:o}", "type", "metadata", "sign", bytes_json(content, length)));
+}
+
+int guest_send_metadata_verify(struct guest_outbox *outbox, const void *content, size_t length,
+	const char *uuid, const char *signature)
+{
+	return message_send(outbox,
+		json_pack("{s:s, s:o, s:s, s:s}", "type", "metadata", "verify",
+			bytes_json(content, length), "uuid", uuid, "signature", signature));
 }

@@ -75,8 +75,23 @@ void guest_config_done(struct guest_config *config);
 /* Parses a renew message, whose strings are borrowed from it. 0 or -EBADMSG with a message. */
 int guest_renew_parse(json_t *message, struct guest_instance *instance, struct error *err);
 
+/*
+ * Adds one variable, "NAME=VALUE", to the environment of every app. It is borrowed. 0 or -ENOMEM.
+ */
+int guest_config_add_variable(struct guest_config *config, const char *variable);
+
 /* Parses a stop message. 0 or -EBADMSG with a message. */
 int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *err);
+
+/* The answer to a metadata request. body may hold any character but NUL. */
+struct guest_metadata_answer {
+	unsigned int status; /* HTTP */
+	const char *content_type, *body;
+	size_t body_length;
+};
+
+/* Parses a metadata message, whose strings are borrowed from it. 0 or -EBADMSG with a message. */
+int guest_metadata_parse(json_t *message, struct guest_metadata_answer *answer, struct error *err);
 
 /*
  * The messages to the host. They are collected, because each write costs a lot, until
@@ -98,6 +113,11 @@ void guest_send_warning(struct guest_outbox *outbox, const char *message);
 void guest_send_ended(struct guest_outbox *outbox, int status);
 void guest_send_failed(struct guest_outbox *outbox, const char *message);
 void guest_send_unparkable(struct guest_outbox *outbox, const char *message);
+/* Requests to the metadata service, see wire/wire.h. 0, or -errno: it was not sent. content is any bytes. */
+int guest_send_metadata_get(struct guest_outbox *outbox, const char *path);
+int guest_send_metadata_sign(struct guest_outbox *outbox, const void *content, size_t length);
+int guest_send_metadata_verify(struct guest_outbox *outbox, const void *content, size_t length,
+	const char *uuid, const char *signature);
 
 /* Writes what was collected, whole. 0 or -errno; -EPIPE where the host has gone. */
 int guest_outbox_flush(struct guest_outbox *outbox);

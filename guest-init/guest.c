@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* guest.c: the clock, the event loop's registration and warnings, for all modules. */
+/* guest.c: the clock, the event loop's registration, secrets and warnings, for all modules. */
 #include "guest-init/guest.h"
 
+#include "base/sha512.h"
+
 #include <stdarg.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
 
@@ -28,6 +31,22 @@ int guest_watch(
 void guest_unwatch(const struct guest *guest, int fd)
 {
 	epoll_ctl(guest->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+void guest_secret_derive(const uint8_t entropy[WIRE_ENTROPY_SIZE], const char *purpose,
+	uint32_t index, void *secret, size_t size)
+{
+	uint8_t digest[SHA512_SIZE];
+	struct sha512 sha;
+
+	sha512_init(&sha);
+	sha512_update(&sha, purpose, strlen(purpose) + 1);
+	sha512_update(&sha, entropy, WIRE_ENTROPY_SIZE);
+	sha512_update(&sha, &index, sizeof(index));
+	sha512_final(&sha, digest);
+	memcpy(secret, digest, size);
+	explicit_bzero(digest, sizeof(digest));
+	explicit_bzero(&sha, sizeof(sha));
 }
 
 void guest_warn(struct guest *guest, enum guest_warning kind, const char *format, ...)

@@ -40,6 +40,7 @@ enum guest_event {
 	GUEST_EVENT_SIGNAL,
 	GUEST_EVENT_PIPE,
 	GUEST_EVENT_CGROUP,
+	GUEST_EVENT_METADATA,
 };
 
 /* Adds fd to the event loop. 0 or -errno. */
@@ -51,6 +52,13 @@ void guest_unwatch(const struct guest *guest, int fd);
 
 /* Monotonic time in milliseconds. */
 uint64_t guest_now_ms(void);
+
+/*
+ * Secrets of this pod, derived from its entropy at no cost in the kernel: at most SHA512_SIZE bytes, others
+ * for each purpose and index.
+ */
+void guest_secret_derive(const uint8_t entropy[WIRE_ENTROPY_SIZE], const char *purpose,
+	uint32_t index, void *secret, size_t size);
 
 /* Kinds of warning that are sent once per pod, however many apps they concern. */
 enum guest_warning {

@@ -10,12 +10,13 @@
  * stream.
  *
  * One thread, one epoll: control messages, the end of processes (signalfd), the apps' pipes, the
- * stream port, cgroups that become empty. Nothing else is waited for.
+ * stream port, cgroups that become empty, clients of the metadata service. Nothing else is waited for.
  */
 #include "guest-init/app.h"
 #include "guest-init/boot.h"
 #include "guest-init/cgroup.h"
 #include "guest-init/identity.h"
+#include "guest-init/metadata.h"
 #include "guest-init/port.h"
 
 #include "base/checked.h"
@@ -55,6 +56,7 @@ enum phase { PHASE_UNCONFIGURED, PHASE_RUNNING, PHASE_OVER };
 struct loop {
 	struct guest guest;
 	struct guest_pod pod;
+	struct guest_metadata metadata;
 	struct wire_reader reader;
 	int signal_fd;
 	enum phase phase;
@@ -179,8 +181,10 @@ static int loop_park_apps(struct loop *loop, struct error *err)
 	r = guest_renew_parse(message, &instance, err);
 	if (r == 0)
 		r = guest_boot_identify(&loop->guest, &instance, err);
+	guest_metadata_identify(&loop->metadata, &instance);
 	guest_port_mark(&loop->guest, WIRE_PHASE_CONFIGURED);
-	return r < 0 ? r : guest_pod_unpark(&loop->pod, instance.entropy, err);
+	return r < 0 ? r
+		     : guest_pod_unpark(&loop->pod, instance.entropy, loop->metadata.variable, err);
 }
 
 static int loop_configure(struct loop *loop, json_t *message, struct error *err)
@@ -193,6 +197,10 @@ static int loop_configure(struct loop *loop, json_t *message, struct error *err)
 	r = guest_config_parse(message, config, err);
 	if (r < 0)
 		return r;
+	guest_metadata_identify(&loop->metadata, &config->instance);
+	r = guest_config_add_variable(config, loop->metadata.variable);
+	if (r < 0)
+		return error_set_errno(err, r, "configure");
 	if (config->park && !loop->guest.is_vm)
 		return error_set(err, -EBADMSG, "configure: only a VM can be parked");
 	r = guest_boot_configure(&loop->guest, config, err);
@@ -216,6 +224,8 @@ static int loop_message(struct loop *loop, json_t *message, struct error *err)
 
 	if (!strcmp(type, "configure"))
 		return loop_configure(loop, message, err);
+	if (!strcmp(type, "metadata"))
+		return guest_metadata_answered(&loop->metadata, message, err);
 	if (strcmp(type, "stop"))
 		return error_set(err, -EBADMSG, "control message of unknown type \"%.64s\"", type);
 	r = guest_stop_parse(message, &grace_ms, err);
@@ -311,6 +321,10 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
 	case GUEST_EVENT_CGROUP:
 		guest_pod_cgroup_ready(&loop->pod, index);
 		break;
+	case GUEST_EVENT_METADATA:
+		if (loop->phase == PHASE_RUNNING)
+			guest_metadata_ready(&loop->metadata, index, event->events);
+		break;
 	}
 }
 
@@ -323,6 +337,12 @@ static void loop_wait(struct loop *loop, int timeout)
 		loop_event(loop, &events[i]);
 }
 
+/* The sooner of two timeouts, of which -1 is never. */
+static int timeout_min(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static _Noreturn void loop_run(struct loop *loop)
 {
 	for (;;) {
@@ -330,11 +350,13 @@ static _Noreturn void loop_run(struct loop *loop)
 
 		if (loop->phase == PHASE_RUNNING) {
 			guest_pod_proceed(&loop->pod);
+			guest_metadata_proceed(&loop->metadata);
 			if (guest_pod_has_ended(&loop->pod))
 				loop_ended(loop);
 		}
 		if (loop->phase == PHASE_RUNNING)
-			timeout = guest_pod_timeout_ms(&loop->pod);
+			timeout = timeout_min(guest_pod_timeout_ms(&loop->pod),
+				guest_metadata_timeout_ms(&loop->metadata));
 		guest_outbox_flush(&loop->guest.outbox);
 		loop_wait(loop, timeout);
 	}
@@ -419,6 +441,9 @@ static int loop_boot(struct loop *loop, struct error *err)
 	r = loop_prepare(loop);
 	if (r < 0)
 		return error_set_errno(err, r, "prepare the event loop");
+	r = guest_metadata_open(&loop->metadata, guest);
+	if (r < 0)
+		return error_set_errno(err, r, "listen for the metadata service");
 	if (guest->is_vm) {
 		guest_cgroup_prepare(guest, NULL);
 		r = memory_settle();

@@ -16,6 +16,7 @@
 #include "guest-init/park.h"
 
 #include "base/file.h"
+#include "guest-init/environment.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -416,6 +417,9 @@ static int program_park(int proc_fd, pid_t pid, struct guest_parked *parked, str
 		return r;
 	if (auxiliary.base)
 		canary_find(pid, registers.fs_base, parked);
+	r = guest_environment_find(proc_fd, pid, "AC_METADATA_URL=", &parked->url_address);
+	if (r < 0 && r != -ENOENT)
+		return error_set_errno(err, r, "find the program's environment");
 	parked->random_address = auxiliary.random;
 	parked->pid = pid;
 	return 0;
@@ -436,26 +440,33 @@ int guest_park(pid_t pid, struct guest_parked *parked, struct error *err)
 }
 
 /* #syscalls: process_vm_writev */
-int guest_parked_renew(
-	const struct guest_parked *parked, const uint8_t random[GUEST_PARKED_RANDOM_SIZE])
+int guest_parked_renew(const struct guest_parked *parked,
+	const uint8_t random[GUEST_PARKED_RANDOM_SIZE], const char *variable)
 {
 	uint64_t canary;
-	struct iovec local[] = {
-		{.iov_base = (void *)random, .iov_len = RANDOM_SIZE},
-		{.iov_base = &canary, .iov_len = sizeof(canary)},
+	struct iovec local[3], remote[3];
+	unsigned long count = 0;
+	ssize_t length = 0, n;
+	const struct {
+		uint64_t address;
+		const void *bytes;
+		size_t size;
+	} parts[] = {
+		{parked->random_address, random, RANDOM_SIZE},
+		{parked->canary_address, &canary, sizeof(canary)},
+		{parked->url_address, variable, strlen(variable)},
 	};
-	/* Addresses of another process. */
-	struct iovec remote[] = {
-		/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-		{.iov_base = (void *)parked->random_address, .iov_len = RANDOM_SIZE},
-		/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-		{.iov_base = (void *)parked->canary_address, .iov_len = sizeof(canary)},
-	};
-	unsigned long count = parked->canary_address ? 2 : 1;
-	ssize_t length = count == 2 ? RANDOM_SIZE + sizeof(canary) : RANDOM_SIZE, n;
 
 	memcpy(&canary, random + RANDOM_SIZE, sizeof(canary));
 	canary &= parked->canary_mask;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (parts[i].address == 0)
+			continue;
+		local[count] = (struct iovec){(void *)parts[i].bytes, parts[i].size};
+		/* An address of another process. NOLINTNEXTLINE(performance-no-int-to-ptr) */
+		remote[count++] = (struct iovec){(void *)parts[i].address, parts[i].size};
+		length += (ssize_t)parts[i].size;
+	}
 	n = process_vm_writev(parked->pid, local, count, remote, count, 0);
 	if (n < 0)
 		return -errno;

@@ -56,6 +56,7 @@ static const struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET}
 #define WAKE_AGAIN_US 10000
 
 struct pods {
+	int data_fd;
 	int fds[ARRAY_SIZE(places)];
 };
 
@@ -128,6 +129,13 @@ int pods_open(int data_dirfd, struct pods **ret, struct error *err)
 		return -ENOMEM;
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		pods->fds[i] = -1;
+	pods->data_fd = fcntl(data_dirfd, F_DUPFD_CLOEXEC, 0);
+	if (pods->data_fd < 0) {
+		int r = -errno;
+
+		pods_close(pods);
+		return error_set_errno(err, r, "data directory");
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		char path[64];
 		int r;
@@ -149,7 +157,13 @@ void pods_close(struct pods *pods)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		cleanup_close(&pods->fds[i]);
+	cleanup_close(&pods->data_fd);
 	free(pods);
+}
+
+int pods_data_fd(const struct pods *pods)
+{
+	return pods->data_fd;
 }
 
 void pod_close(struct pod *pod)

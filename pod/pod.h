@@ -66,6 +66,9 @@ struct pods; /* the pods directory of a data directory */
 int pods_open(int data_dirfd, struct pods **ret, struct error *err);
 void pods_close(struct pods *pods);
 
+/* The data directory that they are in; borrowed. */
+int pods_data_fd(const struct pods *pods);
+
 static inline void cleanup_pods(struct pods **pods)
 {
 	if (*pods)

@@ -40,6 +40,7 @@ void resolved_pod_free(struct resolved_pod *pod)
 			free(pod->apps[i].mounts[j].target);
 		}
 		free(pod->apps[i].mounts);
+		free(pod->apps[i].image_manifest);
 	}
 	for (size_t i = 0; i < pod->volume_count; i++) {
 		free(pod->volumes[i].name);
@@ -87,6 +88,9 @@ static int resolve_image(struct store *store, struct appc_runtime_app *app,
 	if (r < 0)
 		return r;
 	r = store_image_manifest(store, resolved->image_id, &image, err);
+	if (r == 0)
+		r = store_image_manifest_text(
+			store, resolved->image_id, &resolved->image_manifest, err);
 	if (r < 0)
 		return r;
 	r = check_platform(image, err);
@@ -586,8 +590,9 @@ static json_t *environment_json(const struct appc_app *app, const char *name)
 	for (size_t i = 0; i < environment->count; i++) {
 		const struct appc_pair *pair = &environment->items[i];
 
-		/* These two are the executor's to say. */
-		if (strcmp(pair->name, "AC_APP_NAME") && strcmp(pair->name, "container"))
+		/* These are the executor's to say; AC_METADATA_URL is guest-init's. */
+		if (strcmp(pair->name, "AC_APP_NAME") && strcmp(pair->name, "container") &&
+			strcmp(pair->name, "AC_METADATA_URL"))
 			json_array_append_new(
 				array, json_sprintf("%s=%s", pair->name, pair->value));
 	}

@@ -20,6 +20,7 @@ struct resolved_app {
 	const char *name; /* of the manifest */
 	char image_id[STORE_IMAGE_ID_SIZE];
 	char tree_id[STORE_TREE_ID_SIZE];
+	char *image_manifest; /* as it was imported: the image may be removed before the pod ends */
 	const struct appc_app *app; /* the manifest's */
 	bool read_only_rootfs;
 	struct resolved_mount *mounts; /* parents before children */

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/cgroup.h"
+#include "pod/metadata.h"
 #include "pod/record.h"
 #include "pod/request.h"
 #include "pod/tree.h"
@@ -70,6 +71,8 @@ struct supervisor {
 		char *data;
 		size_t length, sent;
 	} outgoing; /* frames for the guest; it may take its time to read them */
+	struct pod_metadata metadata;
+	size_t answer_end; /* of the metadata answer in outgoing; 0: none is there */
 	struct app_run *apps;
 	bool heard; /* a message of the guest */
 	bool ended, failed;
@@ -112,6 +115,7 @@ static void supervisor_done(struct supervisor *s)
 		free(s->apps[i].message);
 	free(s->apps);
 	wire_reader_done(&s->control);
+	pod_metadata_done(&s->metadata);
 	free(s->outgoing.data);
 	cleanup_close(&s->process.control_fd);
 	cleanup_close(&s->process.stream_fd);
@@ -223,7 +227,7 @@ static void control_writable(struct supervisor *s)
 	if (n > 0)
 		s->outgoing.sent += (size_t)n;
 	if (s->outgoing.sent == s->outgoing.length)
-		s->outgoing.sent = s->outgoing.length = 0;
+		s->outgoing.sent = s->outgoing.length = s->answer_end = 0;
 }
 
 /* An exit status from the guest; -1 when it is none. */
@@ -298,6 +302,25 @@ static int handle_ended(struct supervisor *s, json_t *message)
 	return 0;
 }
 
+/* One at a time: what waits for a guest that does not read its answers stays bounded. */
+static int handle_metadata(struct supervisor *s, json_t *message)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	int r;
+
+	if (s->answer_end > s->outgoing.sent)
+		return protocol_error(s, "a metadata request before the last one was answered");
+	answer = pod_metadata_answer(&s->metadata, message, monotonic_now());
+	if (!answer)
+		return protocol_error(s, "a malformed metadata request");
+	r = queue_message(s, answer);
+	if (r < 0)
+		return error_set_errno(&s->end_error, r, "metadata request");
+	s->answer_end = s->outgoing.length;
+	control_writable(s);
+	return 0;
+}
+
 static int handle_message(struct supervisor *s, json_t *message)
 {
 	const char *type = wire_type(message);
@@ -315,6 +338,8 @@ static int handle_message(struct supervisor *s, json_t *message)
 		return handle_exited(s, message);
 	if (!strcmp(type, "ended"))
 		return handle_ended(s, message);
+	if (!strcmp(type, "metadata"))
+		return handle_metadata(s, message);
 	text = message_text(message, "message");
 	if (!strcmp(type, "warning")) {
 		/* The guest must not fill the log. */
@@ -791,6 +816,12 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
 		.signal_fd = -1,
 		.requests = POD_REQUESTS_NONE,
+		.metadata =
+			{
+				.uuid = pod->uuid,
+				.resolved = resolved,
+				.data_fd = pods_data_fd(pod->pods),
+			},
 	};
 	unsigned int etc_files[WIRE_APPS_MAX];
 	_cleanup_close_ int tree = -1;

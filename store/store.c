@@ -260,6 +260,17 @@ int store_verify_image(struct store *store, const char *id, struct error *err)
 	return 0;
 }
 
+int store_image_manifest_text(struct store *store, const char *id, char **ret, struct error *err)
+{
+	_cleanup_close_ int fd = image_open(store, id, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = file_read(fd, IMAGE_MANIFEST, APPC_MANIFEST_SIZE_MAX, ret, NULL);
+	return r < 0 ? error_set_errno(err, r, "cannot read the manifest of image %s", id) : 0;
+}
+
 static int image_load(
 	struct store *store, const char *id, struct store_image *ret, struct error *err)
 {

@@ -112,6 +112,9 @@ int store_find_name(struct store *store, const char *name, const struct appc_pai
 int store_image_manifest(
 	struct store *store, const char *id, struct appc_image_manifest **ret, struct error *err);
 
+/* The same as it was imported: JSON text with a NUL at its end, which the caller frees. */
+int store_image_manifest_text(struct store *store, const char *id, char **ret, struct error *err);
+
 /* Opens an image's uncompressed archive, by full id, for reading. Returns the fd or -errno. */
 int store_open_archive(struct store *store, const char *id, struct error *err);
 

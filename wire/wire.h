@@ -16,6 +16,7 @@
  *   configure   once, first. See "The configure message" below.
  *   renew       once, to a guest that was parked with its apps: who this copy of it is. uuid,
  *               hostname, machine_id, entropy, as in configure. VM only.
+ *   metadata    the answer to a metadata message: "status" (HTTP's), "content_type", "body" (strings).
  *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL. Repeated: SIGKILL now.
  *
  * Guest to host
@@ -23,6 +24,9 @@
  *   exited      "app", "status" (0-255; 128 + n for signal n; 203 where it could not be executed),
  *               "oom" (true where its memory limit killed a process), "message" (optional string:
  *               why it could not be executed).
+ *   metadata    a request to the metadata service that guest-init cannot answer itself; the next one only
+ *               when this one has been answered. Either "get": path below $AC_METADATA_URL/acMetadata/v1/;
+ *               or "sign": content in base 64; or "verify": the same, "uuid", "signature" in base 64.
  *   warning     "message": something a person should know.
  *   ended       once, last: every app has exited and all file data is written. "status": the exit
  *               status of the first app that failed, 0 when none did.
@@ -43,7 +47,8 @@
  *     user, group        strings: name, number, or absolute path of a file in the rootfs
  *     supplementary_gids array of integers
  *     working_directory  absolute path
- *     environment        array of "NAME=VALUE" strings, complete
+ *     environment        array of "NAME=VALUE" strings, complete but for AC_METADATA_URL: its token is
+ *                        derived from the entropy
  *     pre_start, post_stop   arrays of strings (an exec line), empty when there is none
  *     read_only_rootfs   boolean
  *     mounts             array, parents before children: {"volume": NAME, "target": path inside the
@@ -70,7 +75,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 
 /* Numbers of the console ports: /dev/vport0pN in the guest. */
 #define WIRE_PORT_CONTROL 1
@@ -137,6 +142,12 @@ enum wire_phase {
  */
 #define WIRE_TRANSMIT_PORT 0xfc
 #define WIRE_TRANSMIT_MAX  (64u << 10)
+
+/*
+ * Where the metadata service listens, on 127.0.0.1 of the pod. It is below the ports that the kernel gives to
+ * clients, and no well-known service has it but rkt's metadata service.
+ */
+#define WIRE_METADATA_PORT 18112
 
 /* Files of an app's /etc that belong to the pod ("etc_files"), and their names. */
 enum wire_etc_file { WIRE_ETC_HOSTS, WIRE_ETC_HOSTNAME, WIRE_ETC_MACHINE_ID, WIRE_ETC_FILES };

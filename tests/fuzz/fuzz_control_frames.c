@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void message_read(json_t *message)
 {
+	struct guest_metadata_answer answer;
 	struct guest_instance instance;
 	struct guest_config config;
 	unsigned int grace_ms;
@@ -29,6 +30,10 @@ static void message_read(json_t *message)
 	guest_config_done(&config);
 	if (guest_renew_parse(message, &instance, &err) == 0 &&
 		(!instance.hostname[0] || strlen(instance.machine_id) != 32))
+		__builtin_trap();
+	if (guest_metadata_parse(message, &answer, &err) == 0 &&
+		(answer.status < 200 || strpbrk(answer.content_type, "\r\n") ||
+			strlen(answer.body) != answer.body_length))
 		__builtin_trap();
 	if (guest_stop_parse(message, &grace_ms, &err) == 0 && grace_ms > 24 * 3600 * 1000)
 		__builtin_trap();

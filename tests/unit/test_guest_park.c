@@ -86,7 +86,7 @@ static void program_waits_at_its_entry_and_goes_on_from_there(void **state)
 	struct guest_parked parked;
 	struct error err = {0};
 	char output[64];
-	pid_t pid = program_start("echo done; exit 4", "A=1");
+	pid_t pid = program_start("echo done $AC_METADATA_URL; exit 4", "AC_METADATA_URL=old");
 
 	(void)state;
 	assert_int_equal(guest_park(pid, &parked, &err), 0);
@@ -98,7 +98,7 @@ static void program_waits_at_its_entry_and_goes_on_from_there(void **state)
 
 	for (size_t i = 0; i < sizeof(random); i++)
 		random[i] = (uint8_t)(0xa0 + i);
-	assert_int_equal(guest_parked_renew(&parked, random), 0);
+	assert_int_equal(guest_parked_renew(&parked, random, "AC_METADATA_URL=new"), 0);
 	assert_int_equal(word_of(pid, parked.random_address), 0xa7a6a5a4a3a2a1a0);
 	assert_int_equal(word_of(pid, parked.random_address + 8), 0xafaeadacabaaa9a8);
 	assert_int_not_equal(parked.canary_address, 0);
@@ -108,7 +108,24 @@ static void program_waits_at_its_entry_and_goes_on_from_there(void **state)
 
 	assert_int_equal(guest_parked_release(&parked), 0);
 	assert_int_equal(program_end(pid, output, sizeof(output)), 4 << 8);
-	assert_string_equal(output, "done\n");
+	assert_string_equal(output, "done new\n");
+}
+
+static void program_without_the_url_keeps_its_environment(void **state)
+{
+	const uint8_t random[GUEST_PARKED_RANDOM_SIZE] = {0};
+	struct guest_parked parked;
+	struct error err = {0};
+	char output[64];
+	pid_t pid = program_start("echo $A $AC_METADATA_URL", "A=AC_METADATA_URL=1");
+
+	(void)state;
+	assert_int_equal(guest_park(pid, &parked, &err), 0);
+	assert_int_equal(parked.url_address, 0);
+	assert_int_equal(guest_parked_renew(&parked, random, "AC_METADATA_URL=2"), 0);
+	assert_int_equal(guest_parked_release(&parked), 0);
+	assert_int_equal(program_end(pid, output, sizeof(output)), 0);
+	assert_string_equal(output, "AC_METADATA_URL=1\n");
 }
 
 static void program_whose_linker_ends_it_cannot_be_parked(void **state)
@@ -172,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(program_waits_at_its_entry_and_goes_on_from_there),
+		cmocka_unit_test(program_without_the_url_keeps_its_environment),
 		cmocka_unit_test(program_whose_linker_ends_it_cannot_be_parked),
 		cmocka_unit_test(program_that_is_killed_meanwhile_cannot_be_parked),
 		cmocka_unit_test(program_that_got_a_signal_cannot_be_parked),
