@@ -7,13 +7,16 @@
 #include <fcntl.h>
 #include <string.h>
 
-static int import_one(struct cli *cli, struct store *store, const char *path)
+static int import_one(struct cli *cli, struct store *store, const char *path, const char *name,
+	const char *reference)
 {
 	struct cli_progress progress;
 	struct store_import_options options = {
 		.limits = STORE_LIMITS_DEFAULT,
 		.progress = cli_progress_show,
 		.progress_context = &progress,
+		.name = name,
+		.reference = reference,
 	};
 	char id[STORE_IMAGE_ID_SIZE];
 	_cleanup_close_ int opened = -1;
@@ -36,16 +39,26 @@ static int import_one(struct cli *cli, struct store *store, const char *path)
 
 int image_import(struct cli *cli, int argc, char **argv)
 {
+	const char *name = NULL, *reference = NULL;
+	const struct cli_option options[] = {
+		{"name", CLI_STRING, &name, "NAME[:VERSION]",
+			"what to call an OCI or Docker image"},
+		{"ref", CLI_STRING, &reference, "REF",
+			"which of several images of a file: a reference, a tag or a digest"},
+	};
 	_cleanup_image_store_ struct image_store opened = IMAGE_STORE_NONE;
 	int at, r;
 
-	at = cli_parse(cli, NULL, 0, argc, argv);
+	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
 	if (at == argc)
-		return cli_usage(cli, "needs an ACI file, or - for standard input");
+		return cli_usage(
+			cli, "needs a file, an OCI layout directory, or - for standard input");
+	if (name && at + 1 < argc)
+		return cli_usage(cli, "--name is for one file");
 	r = image_store_open(cli, &opened);
 	for (; r == 0 && at < argc; at++)
-		r = import_one(cli, opened.store, argv[at]);
+		r = import_one(cli, opened.store, argv[at], name, reference);
 	return r;
 }

@@ -15,6 +15,7 @@
 struct aci_reader {
 	struct archive *archive;
 	struct archive_entry *entry;
+	enum aci_reader_kind kind;
 	const char *source;
 	aci_read_fn *read;
 	void *context;
@@ -62,12 +63,14 @@ static int aci_failure(struct aci_reader *reader, struct error *err)
 		text ? text : "unknown error");
 }
 
-static int aci_reader_new(const char *source, struct aci_reader **ret, struct error *err)
+static int aci_reader_new(
+	enum aci_reader_kind kind, const char *source, struct aci_reader **ret, struct error *err)
 {
 	_cleanup_aci_reader_ struct aci_reader *reader = calloc(1, sizeof(*reader));
 
 	if (!reader)
 		return error_set_errno(err, -ENOMEM, "%s", source);
+	reader->kind = kind;
 	reader->source = source;
 	reader->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 	if (!reader->locale)
@@ -81,11 +84,11 @@ static int aci_reader_new(const char *source, struct aci_reader **ret, struct er
 	return 0;
 }
 
-int aci_reader_open(aci_read_fn *read, void *context, const char *source, struct aci_reader **ret,
-	struct error *err)
+int aci_reader_open(enum aci_reader_kind kind, aci_read_fn *read, void *context, const char *source,
+	struct aci_reader **ret, struct error *err)
 {
 	_cleanup_aci_reader_ struct aci_reader *reader = NULL;
-	int r = aci_reader_new(source, &reader, err);
+	int r = aci_reader_new(kind, source, &reader, err);
 
 	if (r < 0)
 		return r;
@@ -98,14 +101,15 @@ int aci_reader_open(aci_read_fn *read, void *context, const char *source, struct
 	return 0;
 }
 
-int aci_reader_open_file(int fd, const char *source, struct aci_reader **ret, struct error *err)
+int aci_reader_open_file(int fd, uint64_t offset, enum aci_reader_kind kind, const char *source,
+	struct aci_reader **ret, struct error *err)
 {
 	_cleanup_aci_reader_ struct aci_reader *reader = NULL;
-	int r = aci_reader_new(source, &reader, err);
+	int r = aci_reader_new(kind, source, &reader, err);
 
 	if (r < 0)
 		return r;
-	if (lseek(fd, 0, SEEK_SET) < 0)
+	if (lseek(fd, (off_t)offset, SEEK_SET) < 0)
 		return error_set_errno(err, -errno, "%s", source);
 	WITH_READER_LOCALE(reader);
 	if (archive_read_open_fd(reader->archive, fd, ARCHIVE_READ_SIZE) != ARCHIVE_OK)
@@ -125,14 +129,18 @@ void aci_reader_close(struct aci_reader *reader)
 
 /*
  * Canonical form of a path in an archive. ret has room for ACI_PATH_SIZE. The root ("./") becomes
- * the empty string.
+ * the empty string, that of a layer "rootfs". Absolute names in a layer begin at its root.
  */
-static int aci_path_clean(const char *path, char *ret)
+static int aci_path_clean(enum aci_reader_kind kind, const char *path, char *ret)
 {
 	size_t length = 0;
 
-	if (!*path || *path == '/')
+	if (!*path || (*path == '/' && kind != ACI_READER_LAYER))
 		return -EINVAL;
+	if (kind == ACI_READER_LAYER) {
+		length = strlen("rootfs");
+		memcpy(ret, "rootfs", length);
+	}
 	while (*path) {
 		size_t component = strcspn(path, "/");
 
@@ -172,11 +180,13 @@ static int aci_entry_type(struct aci_reader *reader, struct aci_entry *entry, st
 	const char *hardlink = archive_entry_hardlink(from);
 
 	if (hardlink) {
-		if (aci_path_clean(hardlink, reader->target) < 0 ||
-			!aci_path_is_below_rootfs(reader->target))
+		if (aci_path_clean(reader->kind, hardlink, reader->target) < 0 ||
+			(reader->kind != ACI_READER_FILES &&
+				!aci_path_is_below_rootfs(reader->target)))
 			return error_set(err, -EINVAL,
-				"%s: entry \"%s\": hard link to \"%s\", which is not inside rootfs",
-				reader->source, reader->path, hardlink);
+				"%s: entry \"%s\": hard link to \"%s\", which is not inside %s",
+				reader->source, reader->path, hardlink,
+				reader->kind == ACI_READER_IMAGE ? "rootfs" : "the archive");
 		entry->type = ACI_HARDLINK;
 		entry->target = reader->target;
 		return 0;
@@ -220,6 +230,8 @@ static int aci_entry_type(struct aci_reader *reader, struct aci_entry *entry, st
 
 static int aci_entry_layout(struct aci_reader *reader, struct aci_entry *entry, struct error *err)
 {
+	if (reader->kind == ACI_READER_FILES)
+		return 0;
 	if (!strcmp(reader->path, "manifest"))
 		return entry->type == ACI_FILE
 			? 0
@@ -273,7 +285,7 @@ int aci_reader_next(struct aci_reader *reader, struct aci_entry *ret, struct err
 		path = archive_entry_pathname(reader->entry);
 		if (!path)
 			return error_set(err, -EBADMSG, "%s: an entry has no name", reader->source);
-		r = aci_path_clean(path, reader->path);
+		r = aci_path_clean(reader->kind, path, reader->path);
 		if (r < 0)
 			return aci_entry_refuse(reader, path,
 				r == -ENAMETOOLONG ? "name too long"
@@ -340,7 +352,7 @@ bool aci_reader_xattr(
 	return false;
 }
 
-uint64_t aci_reader_end_offset(struct aci_reader *reader)
+uint64_t aci_reader_offset(struct aci_reader *reader)
 {
 	la_int64_t offset = archive_read_header_position(reader->archive);
 

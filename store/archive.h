@@ -47,6 +47,13 @@ struct aci_entry {
 
 struct aci_reader;
 
+/* What an archive is, and therefore which paths it may have. */
+enum aci_reader_kind {
+	ACI_READER_IMAGE, /* "manifest" and what lies in "rootfs" */
+	ACI_READER_LAYER, /* of an OCI or Docker image: a root; its paths get "rootfs/" in front */
+	ACI_READER_FILES, /* any names */
+};
+
 /* Gives the next piece of the uncompressed archive: its length, 0 at the end, or -errno. */
 typedef ssize_t aci_read_fn(void *context, const void **ret_data);
 
@@ -54,11 +61,15 @@ typedef ssize_t aci_read_fn(void *context, const void **ret_data);
  * source names the archive in messages and must live as long as the reader. When read fails, the
  * reader's functions return its -errno and leave err to it.
  */
-int aci_reader_open(aci_read_fn *read, void *context, const char *source, struct aci_reader **ret,
-	struct error *err);
+int aci_reader_open(enum aci_reader_kind kind, aci_read_fn *read, void *context, const char *source,
+	struct aci_reader **ret, struct error *err);
 
-/* Reads an uncompressed archive from the beginning of a file, skipping what nobody asks for. */
-int aci_reader_open_file(int fd, const char *source, struct aci_reader **ret, struct error *err);
+/*
+ * Reads an uncompressed archive of any kind in a file, from the offset to its end, skipping what nobody
+ * asks for. The offset may be any entry's.
+ */
+int aci_reader_open_file(int fd, uint64_t offset, enum aci_reader_kind kind, const char *source,
+	struct aci_reader **ret, struct error *err);
 
 void aci_reader_close(struct aci_reader *reader);
 
@@ -89,7 +100,10 @@ bool aci_xattr_is_allowed(const char *name);
 bool aci_reader_xattr(
 	struct aci_reader *reader, const char **ret_name, const void **ret_value, size_t *ret_size);
 
-/* After the end: the offset of the end-of-archive mark. */
-uint64_t aci_reader_end_offset(struct aci_reader *reader);
+/*
+ * Where the present entry begins, with all its headers, from where the reader began; after the end, where
+ * the end-of-archive mark does.
+ */
+uint64_t aci_reader_offset(struct aci_reader *reader);
 
 #endif

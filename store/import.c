@@ -2,8 +2,7 @@
 /*
  * import.c: takes an image archive from a hostile world into the store.
  *
- * Theory of operation. One pass: a libarchive reader without a format undoes the compression; each
- * piece that it gives is counted, hashed, written to tmp/import-*\/image.tar and handed to a second
+ * Theory of operation. One pass: the compression is undone; each piece that comes out is counted, hashed, written to tmp/import-*\/image.tar and handed to a second
  * reader, which parses it as tar. What that one finds is checked entry by entry against all names
  * before it. When both readers are at their end and nothing was wrong, the directory gets its other
  * files, is synced, and is renamed to images/ID. Until then any failure, or our death, leaves the
@@ -18,13 +17,11 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "store/archive.h"
-#include "store/gzip.h"
+#include "store/decompress.h"
 #include "store/name-tree.h"
 #include "base/sha512.h"
 #include "store/temporary.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -46,15 +43,15 @@ struct import {
 
 	/* The file as it comes. */
 	int input_fd;
+	const uint8_t *head; /* what was read of it already */
+	size_t head_length;
 	uint8_t *input_buffer;
 	uint64_t input_done, input_total;
-	struct archive *decompressor;
-	int input_error; /* -errno of read(), its message composed */
-	bool is_gzip;
-	struct gzip_check gzip;
+	struct decompressor decompressor;
 
 	/* The archive inside. */
 	int output_fd;
+	bool is_written; /* the input is the output: nothing is left to write */
 	uint64_t output_done;
 	bool output_ended;
 	struct sha512 sha;
@@ -70,8 +67,7 @@ struct import {
 
 static void cleanup_import(struct import *import)
 {
-	if (import->decompressor)
-		archive_read_free(import->decompressor);
+	decompressor_close(&import->decompressor);
 	cleanup_close(&import->output_fd);
 	name_tree_free(&import->names);
 	free(import->input_buffer);
@@ -81,105 +77,58 @@ static void cleanup_import(struct import *import)
 }
 #define _cleanup_import_ _cleanup_(cleanup_import)
 
-/* ---- decompression */
+/* ---- the bytes */
 
-static la_ssize_t input_read(struct archive *archive, void *context, const void **ret_data)
+static ssize_t input_next(void *context, const void **ret_data)
 {
 	struct import *import = context;
 	ssize_t n;
 
-	do
-		n = read(import->input_fd, import->input_buffer, INPUT_READ_SIZE);
-	while (n < 0 && errno == EINTR);
-	if (n < 0) {
-		import->input_error =
-			error_set_errno(import->err, -errno, "cannot read %s", import->source);
-		archive_set_error(archive, -import->input_error, "read failed");
-		return ARCHIVE_FATAL;
+	if (import->head_length > 0) {
+		n = (ssize_t)import->head_length;
+		*ret_data = import->head;
+		import->head_length = 0;
+	} else {
+		do
+			n = read(import->input_fd, import->input_buffer, INPUT_READ_SIZE);
+		while (n < 0 && errno == EINTR);
+		if (n < 0)
+			return error_set_errno(
+				import->err, -errno, "cannot read %s", import->source);
+		*ret_data = import->input_buffer;
 	}
-	gzip_check_input(&import->gzip, import->input_buffer, (size_t)n);
 	import->input_done += (uint64_t)n;
 	if (import->options && import->options->progress && n > 0)
 		import->options->progress(
 			import->options->progress_context, import->input_done, import->input_total);
-	*ret_data = import->input_buffer;
 	return n;
-}
-
-static int decompressor_failure(struct import *import)
-{
-	const char *text = archive_error_string(import->decompressor);
-
-	if (import->input_error < 0)
-		return import->input_error;
-	if (archive_errno(import->decompressor) == ENOMEM)
-		return error_set_errno(import->err, -ENOMEM, "%s", import->source);
-	return error_set(import->err, -EBADMSG, "%s: damaged compression: %s", import->source,
-		text ? text : "unknown error");
-}
-
-static int decompressor_open(struct import *import)
-{
-	struct archive_entry *entry;
-	struct archive *archive = archive_read_new();
-	int r;
-
-	if (!archive)
-		return error_set_errno(import->err, -ENOMEM, "%s", import->source);
-	import->decompressor = archive;
-	if (archive_read_support_format_raw(archive) != ARCHIVE_OK ||
-		archive_read_support_filter_gzip(archive) != ARCHIVE_OK ||
-		archive_read_support_filter_bzip2(archive) != ARCHIVE_OK ||
-		archive_read_support_filter_xz(archive) != ARCHIVE_OK)
-		return decompressor_failure(import);
-	r = archive_read_open(archive, import, NULL, input_read, NULL);
-	if (r == ARCHIVE_OK)
-		r = archive_read_next_header(archive, &entry);
-	if (import->input_error == 0 && (r == ARCHIVE_EOF || import->input_done == 0))
-		return error_set(import->err, -EBADMSG, "%s is empty", import->source);
-	if (r != ARCHIVE_OK)
-		return decompressor_failure(import);
-	/* The filters count the file itself. Only bombs are compressed twice. */
-	if (archive_filter_count(archive) > 2)
-		return error_set(
-			import->err, -EINVAL, "%s: compressed more than once", import->source);
-	import->is_gzip = archive_filter_code(archive, 0) == ARCHIVE_FILTER_GZIP;
-	return 0;
 }
 
 /* The next piece of the uncompressed archive, after it was written and hashed. */
 static ssize_t output_next(void *context, const void **ret_data)
 {
 	struct import *import = context;
-	size_t length = 0;
+	ssize_t length;
 	int r;
 
 	if (import->output_ended)
 		return 0;
-	do {
-		la_int64_t offset;
-
-		r = archive_read_data_block(import->decompressor, ret_data, &length, &offset);
-		if (r == ARCHIVE_EOF) {
-			import->output_ended = true;
-			return 0;
-		}
-		if (r != ARCHIVE_OK)
-			return decompressor_failure(import);
-	} while (length == 0);
-	if (!checked_add_u64(import->output_done, length, &import->output_done) ||
+	length = decompressor_next(&import->decompressor, ret_data, import->err);
+	if (length <= 0) {
+		import->output_ended = length == 0;
+		return length;
+	}
+	if (!checked_add_u64(import->output_done, (uint64_t)length, &import->output_done) ||
 		import->output_done > import->limits.archive_bytes)
 		return error_set(import->err, -EFBIG,
 			"%s: larger than %" PRIu64 " bytes when uncompressed", import->source,
 			import->limits.archive_bytes);
-	sha512_update(&import->sha, *ret_data, length);
-	if (import->is_gzip)
-		gzip_check_output(&import->gzip, *ret_data, length);
-	r = file_write_all(import->output_fd, *ret_data, length);
+	sha512_update(&import->sha, *ret_data, (size_t)length);
+	r = import->is_written ? 0 : file_write_all(import->output_fd, *ret_data, (size_t)length);
 	if (r < 0)
 		return error_set_errno(
 			import->err, r, "cannot write %s to the store", import->source);
-	return (ssize_t)length;
+	return length;
 }
 
 /* ---- validation */
@@ -285,7 +234,7 @@ static int read_manifest(
 /* A tar archive ends with blocks of zeros. Without one it was cut off between two entries. */
 static int check_end(struct import *import, struct aci_reader *reader)
 {
-	uint64_t offset = aci_reader_end_offset(reader);
+	uint64_t offset = aci_reader_offset(reader);
 	char block[TAR_BLOCK], zeros[TAR_BLOCK] = {0};
 	ssize_t n;
 
@@ -312,7 +261,8 @@ static int read_entries(struct import *import)
 	ssize_t n;
 	int r;
 
-	r = aci_reader_open(output_next, import, import->source, &reader, import->err);
+	r = aci_reader_open(
+		ACI_READER_IMAGE, output_next, import, import->source, &reader, import->err);
 	if (r < 0)
 		return r;
 	while ((r = aci_reader_next(reader, &entry, import->err)) > 0) {
@@ -333,15 +283,9 @@ static int read_entries(struct import *import)
 		;
 	if (n < 0)
 		return (int)n;
-	if (import->is_gzip) {
-		r = gzip_check_end(&import->gzip, import->output_fd);
-		if (r == -EBADMSG)
-			return error_set(import->err, r,
-				"%s: damaged compression: the gzip checksum does not match",
-				import->source);
-		if (r < 0)
-			return error_set_errno(import->err, r, "%s", import->source);
-	}
+	r = decompressor_check(&import->decompressor, import->output_fd, import->err);
+	if (r < 0)
+		return r;
 	return check_end(import, reader);
 }
 
@@ -393,71 +337,117 @@ static int write_image(struct import *import, struct temporary *directory)
 	return r;
 }
 
-int store_import(struct store *store, int fd, const char *source,
-	const struct store_import_options *options, char *ret_id, struct error *err)
+static int import_run(
+	struct store *store, struct import *import, struct temporary *directory, char *ret_id)
 {
-	_cleanup_temporary_ struct temporary directory = TEMPORARY_NONE;
-	_cleanup_import_ struct import import = {
-		.source = source,
-		.limits = STORE_LIMITS_DEFAULT,
-		.options = options,
-		.err = err,
-		.input_fd = fd,
-		.output_fd = -1,
-	};
 	char digest[SHA512_TEXT_SIZE], id[STORE_IMAGE_ID_SIZE];
 	struct stat st;
 	off_t position;
 	int r;
 
-	if (options && options->limits.archive_bytes)
-		import.limits.archive_bytes = options->limits.archive_bytes;
-	if (options && options->limits.entries)
-		import.limits.entries = options->limits.entries;
-	if (fstat(fd, &st) < 0)
-		return error_set_errno(err, -errno, "cannot read %s", source);
-	position = S_ISREG(st.st_mode) ? lseek(fd, 0, SEEK_CUR) : 0;
+	import->limits = store_limits_of(import->options);
+	if (fstat(import->input_fd, &st) < 0)
+		return error_set_errno(import->err, -errno, "cannot read %s", import->source);
+	position = S_ISREG(st.st_mode) ? lseek(import->input_fd, 0, SEEK_CUR) : 0;
 	if (S_ISREG(st.st_mode) && position >= 0 && position < st.st_size)
-		import.input_total = (uint64_t)(st.st_size - position);
-
-	r = temporary_clean(store->tmp);
-	if (r == 0)
-		r = temporary_create(store->tmp, "import-", &directory);
+		import->input_total = (uint64_t)(st.st_size - position);
+	import->input_buffer = malloc(INPUT_READ_SIZE);
+	if (!import->input_buffer)
+		return error_set_errno(import->err, -ENOMEM, "%s", import->source);
+	r = name_tree_init(&import->names,
+		import->limits.entries < UINT32_MAX / NODES_PER_ENTRY - 16
+			? (size_t)import->limits.entries * NODES_PER_ENTRY + 16
+			: UINT32_MAX);
 	if (r < 0)
-		return error_set_errno(err, r, "cannot make a temporary directory in the store");
+		return error_set_errno(import->err, r, "%s", import->source);
+	sha512_init(&import->sha);
+
+	r = decompressor_open(&import->decompressor,
+		DECOMPRESS_GZIP | DECOMPRESS_BZIP2 | DECOMPRESS_XZ, input_next, import,
+		import->source, import->err);
+	if (r == 0)
+		r = read_entries(import);
+	if (r == 0)
+		r = check_manifest(import);
+	if (r < 0)
+		return r == -ENODATA ? -EBADMSG : r;
+	sha512_final_text(&import->sha, digest);
+	snprintf(id, sizeof(id), "sha512-%s", digest);
+
+	if (faccessat(store->images, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+		r = write_image(import, directory);
+		if (r == 0)
+			r = temporary_publish(directory, store->images, id);
+		/* Another process may have imported it meanwhile. */
+		if (r < 0 && r != -EEXIST)
+			return error_set_errno(
+				import->err, r, "cannot write %s to the store", import->source);
+	}
+	memcpy(ret_id, id, sizeof(id));
+	return 0;
+}
+
+struct store_limits store_limits_of(const struct store_import_options *options)
+{
+	struct store_limits limits = STORE_LIMITS_DEFAULT;
+
+	if (options && options->limits.archive_bytes)
+		limits.archive_bytes = options->limits.archive_bytes;
+	if (options && options->limits.entries)
+		limits.entries = options->limits.entries;
+	return limits;
+}
+
+int import_directory_create(struct store *store, struct temporary *ret, struct error *err)
+{
+	int r = temporary_clean(store->tmp);
+
+	if (r == 0)
+		r = temporary_create(store->tmp, "import-", ret);
+	return r < 0 ? error_set_errno(err, r, "cannot make a temporary directory in the store")
+		     : 0;
+}
+
+int import_stream(struct store *store, int fd, const void *head, size_t head_length,
+	const char *source, const struct store_import_options *options, char *ret_id,
+	struct error *err)
+{
+	_cleanup_temporary_ struct temporary directory = TEMPORARY_NONE;
+	_cleanup_import_ struct import import = {
+		.source = source,
+		.options = options,
+		.err = err,
+		.input_fd = fd,
+		.head = head,
+		.head_length = head_length,
+		.output_fd = -1,
+	};
+	int r = import_directory_create(store, &directory, err);
+
+	if (r < 0)
+		return r;
 	import.output_fd = openat(directory.fd, IMAGE_ARCHIVE,
 		O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (import.output_fd < 0)
 		return error_set_errno(err, -errno, "cannot write %s to the store", source);
-	import.input_buffer = malloc(INPUT_READ_SIZE);
-	if (!import.input_buffer)
-		return error_set_errno(err, -ENOMEM, "%s", source);
-	r = name_tree_init(&import.names,
-		import.limits.entries < UINT32_MAX / NODES_PER_ENTRY - 16
-			? (size_t)import.limits.entries * NODES_PER_ENTRY + 16
-			: UINT32_MAX);
-	if (r < 0)
-		return error_set_errno(err, r, "%s", source);
-	sha512_init(&import.sha);
+	return import_run(store, &import, &directory, ret_id);
+}
 
-	r = decompressor_open(&import);
-	if (r == 0)
-		r = read_entries(&import);
-	if (r == 0)
-		r = check_manifest(&import);
-	if (r < 0)
-		return r;
-	sha512_final_text(&import.sha, digest);
-	snprintf(id, sizeof(id), "sha512-%s", digest);
+int import_written(struct store *store, struct temporary *directory, const char *source,
+	const struct store_import_options *options, char *ret_id, struct error *err)
+{
+	_cleanup_close_ int input =
+		openat(directory->fd, IMAGE_ARCHIVE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_import_ struct import import = {
+		.source = source,
+		.options = options,
+		.err = err,
+		.input_fd = input,
+		.output_fd = openat(directory->fd, IMAGE_ARCHIVE, O_RDWR | O_NOFOLLOW | O_CLOEXEC),
+		.is_written = true,
+	};
 
-	if (faccessat(store->images, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
-		r = write_image(&import, &directory);
-		if (r == 0)
-			r = temporary_publish(&directory, store->images, id);
-		/* Another process may have imported it meanwhile. */
-		if (r < 0 && r != -EEXIST)
-			return error_set_errno(err, r, "cannot write %s to the store", source);
-	}
-	memcpy(ret_id, id, sizeof(id));
-	return 0;
+	if (input < 0 || import.output_fd < 0)
+		return error_set_errno(err, -errno, "cannot read back %s", source);
+	return import_run(store, &import, directory, ret_id);
 }

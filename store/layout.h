@@ -4,6 +4,7 @@
 #define APPC_STORE_LAYOUT_H
 
 #include "store/store.h"
+#include "store/temporary.h"
 
 #include <jansson.h>
 
@@ -37,6 +38,26 @@ bool tree_id_is_valid(const char *name);
 int image_open(struct store *store, const char *id, struct error *err);
 
 int image_info_read(int image_fd, const char *id, struct image_info *ret, struct error *err);
+
+/* The limits that hold: the options', or the default. options may be NULL. */
+struct store_limits store_limits_of(const struct store_import_options *options);
+
+/* A directory to build an image in, after the rubbish in tmp/ was removed. */
+int import_directory_create(struct store *store, struct temporary *ret, struct error *err);
+
+/*
+ * Imports an ACI, as store_import() does, and nothing else. head is what was read of fd already.
+ */
+int import_stream(struct store *store, int fd, const void *head, size_t head_length,
+	const char *source, const struct store_import_options *options, char *ret_id,
+	struct error *err);
+
+/*
+ * The same for an uncompressed ACI that was written to IMAGE_ARCHIVE in a directory of
+ * import_directory_create(), where nothing else may be. It becomes the image's.
+ */
+int import_written(struct store *store, struct temporary *directory, const char *source,
+	const struct store_import_options *options, char *ret_id, struct error *err);
 
 /* Whether labels has all that wanted has; wanted may be NULL. */
 bool labels_include(const struct appc_pairs *labels, const struct appc_pairs *wanted);

@@ -124,7 +124,7 @@ static int layer_read(struct render *render, uint32_t layer, entry_fn *callback,
 	archive = store_open_archive(render->store, id, render->err);
 	if (archive < 0)
 		return archive;
-	r = aci_reader_open_file(archive, id, &reader, render->err);
+	r = aci_reader_open_file(archive, 0, ACI_READER_IMAGE, id, &reader, render->err);
 	if (r < 0)
 		return r;
 	while ((r = aci_reader_next(reader, &entry, render->err)) > 0) {

@@ -70,13 +70,24 @@ struct store_import_options {
 	void *progress_context;
 	store_accept_fn *accept; /* asked when all else is valid; may be NULL */
 	void *accept_context;
+	/*
+	 * For OCI and Docker images, NULL as a rule: the image's name, "NAME[:VERSION]" (as on the
+	 * command line), in place of the one that the file gives; and which one of several to take: a
+	 * reference, a tag, or a digest.
+	 */
+	const char *name, *reference;
 };
 
 /*
- * Imports an ACI (tar: plain, gzip, bzip2 or xz, recognised by content) from fd, read from its
- * present position to its end; a pipe will do. source names it in messages. The archive is
- * validated whole (layout, names, links, manifest) before the image appears. options may be NULL.
- * Importing an image again is success and leaves it as it was. ret_id has room for
+ * Imports one image from fd, read from its present position to its end; a pipe will do. What it is is
+ * told from its content:
+ *   an ACI (tar: plain, gzip, bzip2 or xz)
+ *   an OCI image layout: a directory, or a tar (plain or compressed)
+ *   the tar of "docker save" or "podman save" (plain or compressed)
+ * The latter two are converted to an ACI: docs/images.md has the rules. Equal images give equal ACIs.
+ * source names the file in messages; images without a name are called after it. The archive is
+ * validated whole (layout, names, links, digests, manifest) before the image appears. options may be
+ * NULL. Importing an image again is success and leaves it as it was. ret_id has room for
  * STORE_IMAGE_ID_SIZE.
  */
 int store_import(struct store *store, int fd, const char *source,
