@@ -32,6 +32,7 @@
 
 /* As much of a file as is needed to know it: whole blocks of every compression. */
 #define HEAD_SIZE  (1u << 20)
+#define READ_SIZE  (64u << 10)
 #define SPOOL_NAME "spool"
 
 /* Layers are read, then written into the ACI, then imported: a third of the progress each. */
@@ -104,15 +105,38 @@ static int too_large(struct convert *convert)
 /* ---- what a file is */
 
 struct head {
-	uint8_t *data;
-	size_t length;
-	size_t next; /* given to the decompressor */
-	int fd;      /* what follows is read from here; -1: nothing */
 	const char *source;
 	struct error *err;
+	int fd;
+	off_t position; /* of a regular file, which is not moved in; -1: of a pipe, which is */
+	uint8_t *data;  /* the first bytes of the file */
+	size_t length;
+	size_t next; /* given again */
 };
 
-/* The head, then the rest of the file. */
+/* The next bytes of the file, which are kept. */
+static ssize_t head_read(void *context, const void **ret_data)
+{
+	struct head *head = context;
+	uint8_t *to = head->data + head->length;
+	size_t room = HEAD_SIZE - head->length;
+	ssize_t n;
+
+	if (room > READ_SIZE)
+		room = READ_SIZE;
+	do
+		n = head->position >= 0
+			? pread(head->fd, to, room, head->position + (off_t)head->length)
+			: read(head->fd, to, room);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return error_set_errno(head->err, -errno, "cannot read %s", head->source);
+	head->length += (size_t)n;
+	*ret_data = to;
+	return n;
+}
+
+/* The whole file: of a pipe what was kept first. */
 static ssize_t head_next(void *context, const void **ret_data)
 {
 	struct head *head = context;
@@ -124,8 +148,6 @@ static ssize_t head_next(void *context, const void **ret_data)
 		head->next = head->length;
 		return n;
 	}
-	if (head->fd < 0)
-		return 0;
 	do
 		n = read(head->fd, head->data, HEAD_SIZE);
 	while (n < 0 && errno == EINTR);
@@ -133,29 +155,6 @@ static ssize_t head_next(void *context, const void **ret_data)
 		return error_set_errno(head->err, -errno, "cannot read %s", head->source);
 	*ret_data = head->data;
 	return n;
-}
-
-/* Reads the first bytes; of a regular file without moving in it. */
-static int head_read(struct head *head, int fd, bool is_regular, off_t position)
-{
-	head->data = malloc(HEAD_SIZE);
-	if (!head->data)
-		return error_set_errno(head->err, -ENOMEM, "%s", head->source);
-	while (head->length < HEAD_SIZE) {
-		uint8_t *to = head->data + head->length;
-		size_t room = HEAD_SIZE - head->length;
-		ssize_t n = is_regular ? pread(fd, to, room, position + (off_t)head->length)
-				       : read(fd, to, room);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_set_errno(head->err, -errno, "cannot read %s", head->source);
-		if (n == 0)
-			break;
-		head->length += (size_t)n;
-	}
-	return 0;
 }
 
 struct peek {
@@ -181,19 +180,25 @@ static ssize_t peek_next(void *context, const void **ret_data)
  * Whether the file begins like an archive that is not an ACI. What is damaged counts as an ACI, whose
  * import says what is wrong with it.
  */
-static bool head_is_foreign(const struct head *from, bool *ret_is_compressed)
+static bool head_is_foreign(struct head *head, bool *ret_is_compressed)
 {
 	_cleanup_(cleanup_peek) struct peek peek = {0};
 	_cleanup_aci_reader_ struct aci_reader *reader = NULL;
-	struct head head = {.data = from->data, .length = from->length, .fd = -1};
+	struct error *err = head->err;
 	struct aci_entry entry;
 	size_t length;
+	int r;
 
-	if (decompressor_open(&peek.decompressor, DECOMPRESS_ALL, head_next, &head, from->source,
-		    &peek.err) < 0 ||
-		aci_reader_open(
-			ACI_READER_FILES, peek_next, &peek, from->source, &reader, &peek.err) < 0 ||
-		aci_reader_next(reader, &entry, &peek.err) <= 0)
+	head->err = &peek.err;
+	r = decompressor_open(
+		&peek.decompressor, DECOMPRESS_ALL, head_read, head, head->source, &peek.err);
+	if (r == 0)
+		r = aci_reader_open(
+			ACI_READER_FILES, peek_next, &peek, head->source, &reader, &peek.err);
+	if (r == 0)
+		r = aci_reader_next(reader, &entry, &peek.err);
+	head->err = err;
+	if (r <= 0)
 		return false;
 	*ret_is_compressed = peek.decompressor.is_compressed;
 	length = strcspn(entry.path, "/");
@@ -575,9 +580,13 @@ int store_import(struct store *store, int fd, const char *source,
 		.err = err,
 		.directory = TEMPORARY_NONE,
 	};
-	_cleanup_(cleanup_head) struct head head = {.source = source, .fd = fd, .err = err};
+	_cleanup_(cleanup_head) struct head head = {
+		.source = source,
+		.err = err,
+		.fd = fd,
+		.position = -1,
+	};
 	bool is_regular, is_compressed = false;
-	off_t position = 0;
 	struct stat st;
 	int r;
 
@@ -596,12 +605,12 @@ int store_import(struct store *store, int fd, const char *source,
 	}
 	is_regular = S_ISREG(st.st_mode);
 	if (is_regular)
-		position = lseek(fd, 0, SEEK_CUR);
-	if (position < 0)
+		head.position = lseek(fd, 0, SEEK_CUR);
+	if (is_regular && head.position < 0)
 		return error_set_errno(err, -errno, "cannot read %s", source);
-	r = head_read(&head, fd, is_regular, position);
-	if (r < 0)
-		return r;
+	head.data = malloc(HEAD_SIZE);
+	if (!head.data)
+		return error_set_errno(err, -ENOMEM, "%s", source);
 	if (!head_is_foreign(&head, &is_compressed))
 		return import_aci(
 			store, fd, is_regular ? NULL : &head, source, options, ret_id, err);
@@ -615,15 +624,16 @@ int store_import(struct store *store, int fd, const char *source,
 		spool = archive_spool(&convert, &head);
 		if (spool < 0)
 			return spool;
+		fd = spool;
+		head.position = 0;
 	}
-	r = blob_source_open_archive(spool >= 0 ? spool : fd, spool >= 0 ? 0 : (uint64_t)position,
-		source, &convert.blobs, err);
+	r = blob_source_open_archive(fd, (uint64_t)head.position, source, &convert.blobs, err);
 	if (r < 0)
 		return r;
 	if (docker_save_exists(convert.blobs) || oci_layout_exists(convert.blobs))
 		return convert_image(&convert, ret_id);
 	/* Not one of these either. As an ACI it is refused, with the message that its makers know. */
-	if (lseek(spool >= 0 ? spool : fd, spool >= 0 ? 0 : position, SEEK_SET) < 0)
+	if (lseek(fd, head.position, SEEK_SET) < 0)
 		return error_set_errno(err, -errno, "cannot read %s", source);
-	return import_aci(store, spool >= 0 ? spool : fd, NULL, source, options, ret_id, err);
+	return import_aci(store, fd, NULL, source, options, ret_id, err);
 }
