@@ -48,6 +48,8 @@ int decompressor_open(struct decompressor *decompressor, unsigned int formats, a
 	if (!archive)
 		return error_set_errno(err, -ENOMEM, "%s", source);
 	r = archive_read_support_format_raw(archive);
+	if (r == ARCHIVE_OK)
+		r = archive_read_support_format_empty(archive);
 	if (r == ARCHIVE_OK && formats & DECOMPRESS_GZIP)
 		r = archive_read_support_filter_gzip(archive);
 	if (r == ARCHIVE_OK && formats & DECOMPRESS_BZIP2)
