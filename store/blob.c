@@ -159,7 +159,7 @@ int blob_source_open_archive(
 	if (r < 0)
 		return r;
 	blobs->archive_offset = offset;
-	r = name_tree_init(&blobs->names, 4 * BLOB_FILES_MAX);
+	r = name_tree_init(&blobs->names, (size_t)4 * BLOB_FILES_MAX);
 	if (r < 0)
 		return error_set_errno(err, r, "%s", source);
 	r = aci_reader_open_file(fd, offset, ACI_READER_FILES, source, &reader, err);
@@ -280,7 +280,7 @@ bool blob_exists(struct blob_source *blobs, const char *path)
 int blob_open(struct blob_source *blobs, const char *path, uint64_t *ret_size, struct error *err)
 {
 	const struct blob_entry *entry;
-	struct aci_entry found;
+	struct aci_entry found = {0};
 	struct stat st;
 	int r;
 
@@ -382,7 +382,7 @@ static int blob_read_open(struct blob_source *blobs, struct digest *digest, size
 {
 	_cleanup_free_ char *data = NULL;
 	size_t length = 0;
-	const void *piece;
+	const void *piece = NULL;
 	ssize_t n;
 
 	if (blobs->size > max)
@@ -393,7 +393,7 @@ static int blob_read_open(struct blob_source *blobs, struct digest *digest, size
 		return error_set_errno(blobs->err, -ENOMEM, "%s", blobs->name);
 	while ((n = blob_next(blobs, &piece)) > 0) {
 		/* A file in a directory may grow. */
-		if ((size_t)n > blobs->size - length)
+		if (!piece || (size_t)n > blobs->size - length)
 			return blob_refuse(blobs, -EFBIG, blobs->path, "changed while it was read",
 				blobs->err);
 		memcpy(data + length, piece, (size_t)n);

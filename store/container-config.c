@@ -328,8 +328,8 @@ static int read_platform(const struct field *root, struct appc_image_manifest *m
 	if (!os || strcmp(os, CONTAINER_HOST_OS))
 		return field_error(&os_field, "the image is for \"%s\", expected \"%s\"",
 			os ? os : "", CONTAINER_HOST_OS);
-	name = architecture_name(architecture ? architecture : "", variant);
-	if (!name)
+	name = architecture ? architecture_name(architecture, variant) : NULL;
+	if (!architecture || !name)
 		return field_error(&architecture_field, "unknown architecture \"%s\"",
 			architecture ? architecture : "");
 	if (strcmp(architecture, CONTAINER_HOST_ARCHITECTURE))

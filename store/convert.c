@@ -185,7 +185,7 @@ static bool head_is_foreign(struct head *head, bool *ret_is_compressed)
 	_cleanup_(cleanup_peek) struct peek peek = {0};
 	_cleanup_aci_reader_ struct aci_reader *reader = NULL;
 	struct error *err = head->err;
-	struct aci_entry entry;
+	struct aci_entry entry = {.path = ""};
 	size_t length;
 	int r;
 
@@ -431,7 +431,7 @@ static int layer_spool(struct convert *convert, const struct container_part *par
 		return error_set(convert->err, -EBADMSG,
 			"%s has %" PRIu64 " bytes, its descriptor says %" PRIu64, name, size,
 			part->size);
-	if (input.has_digest)
+	if (part->digest)
 		digest_init(&input.digest, part->digest);
 	digest_init(&diff, diff_id);
 	r = layer_uncompress(convert, &input, name, fd, &diff);
@@ -441,7 +441,7 @@ static int layer_spool(struct convert *convert, const struct container_part *par
 	 * A decompressor need not read to the end. And that the blob is not the one that was asked for says
 	 * more than how it is damaged.
 	 */
-	if (input.has_digest) {
+	if (part->digest) {
 		struct error *err = convert->err, other = {0};
 
 		if (r < 0)

@@ -97,6 +97,8 @@ static char *config_digest(const char *path)
 	const size_t digits = SHA256_TEXT_SIZE - 1;
 	char *digest;
 
+	if (!path)
+		return NULL;
 	if (strlen(path) != digits + strlen(".json") || strcmp(path + digits, ".json"))
 		return container_path_digest(path);
 	if (asprintf(&digest, "sha256:%.*s", (int)digits, path) < 0)
@@ -182,7 +184,7 @@ int docker_save_image_find(struct blob_source *blobs, const char *wanted,
 		r = saved_image_choose(blobs, &images, wanted, &chosen, &tag, err);
 	if (r == 0 && tag)
 		r = docker_reference_parse(tag, &image.identity.reference, err);
-	if (r < 0)
+	if (r < 0 || !chosen || !chosen->config)
 		return r;
 	image.config = (struct container_part){
 		.path = strdup(chosen->config),

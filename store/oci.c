@@ -528,7 +528,7 @@ int oci_image_find(struct blob_source *blobs, const char *wanted, struct contain
 		r = read_index(blobs, json, INDEX_FILE, &index, err);
 	if (r == 0)
 		r = choose_image(blobs, &index, wanted, &chosen, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	reference = descriptor_reference(chosen);
 	if (reference && docker_reference_has_repository(reference)) {

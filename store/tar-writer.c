@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#define TAR_BLOCK   512
+#define TAR_BLOCK   512u
 #define BUFFER_SIZE (1u << 20)
 
 #define OCTAL_7_MAX  07777777ull     /* uid, gid, device numbers: seven digits */
@@ -325,6 +325,6 @@ int tar_writer_end(struct tar_writer *writer)
 
 	if (writer->left > 0)
 		return -EINVAL;
-	r = writer_put(writer, NULL, 2 * TAR_BLOCK);
+	r = writer_put(writer, NULL, 2ull * TAR_BLOCK);
 	return r < 0 ? r : writer_flush(writer);
 }

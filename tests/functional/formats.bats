@@ -143,7 +143,7 @@ expect_probe()
 	[ "$(appc_vm image import - <"$BATS_TEST_TMPDIR/oci.tar")" = "$id" ]
 	gzip "$BATS_TEST_TMPDIR/oci.tar"
 	[ "$(appc_vm image import "$BATS_TEST_TMPDIR/oci.tar.gz")" = "$id" ]
-	[ "$(cat "$BATS_TEST_TMPDIR/oci.tar.gz" | appc_vm image import -)" = "$id" ]
+	[ "$(dd if="$BATS_TEST_TMPDIR/oci.tar.gz" status=none | appc_vm image import -)" = "$id" ]
 }
 
 @test "an archive of docker save with links in it is imported and runs" {

@@ -129,13 +129,16 @@ static void tar_add(struct archive *tar, const char *name, const void *data, siz
 static bool part_header(const uint8_t **data, size_t *size, char kind[8], size_t *ret_length)
 {
 	const uint8_t *line_end = memchr(*data, '\n', *size < 32 ? *size : 32);
-	char line[33];
+	char line[33], *space;
 
 	if (!line_end)
 		return false;
 	snprintf(line, sizeof(line), "%.*s", (int)(line_end - *data), (const char *)*data);
-	if (sscanf(line, "%7[a-z] %zu", kind, ret_length) != 2)
+	space = strchr(line, ' ');
+	if (!space || space - line > 7)
 		return false;
+	snprintf(kind, 8, "%.*s", (int)(space - line), line);
+	*ret_length = strtoul(space + 1, NULL, 10);
 	*size -= (size_t)(line_end + 1 - *data);
 	*data = line_end + 1;
 	if (*ret_length > *size)

@@ -4,7 +4,10 @@
 
 #include "store/docker-reference.h"
 
+#include <sched.h>
+#include <signal.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 /* A layout of one image under a reference. */
@@ -1263,6 +1266,43 @@ static void outer_archives_that_are_ambiguous_or_cut_off_are_refused(void **stat
 	assert_int_equal(fixture_count(fixture, "images"), 0);
 }
 
+static void what_a_killed_conversion_left_is_removed(void **state)
+{
+	struct fixture *fixture = *state;
+	char id[STORE_IMAGE_ID_SIZE];
+	struct container container;
+	int pipe_fds[2], status;
+	struct aci tar;
+	pid_t child;
+
+	container_begin(&container);
+	one_layer(&container, "file", "content");
+	container_name(&container, "example.com/killed:1");
+	container_tar(&container, &tar);
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		/* The pipe never ends: its writing end is open here too. */
+		store_import(fixture->store, pipe_fds[0], "pipe", NULL, id, NULL);
+		_exit(1);
+	}
+	assert_int_equal(file_write_all(pipe_fds[1], tar.data, 2048), 0);
+	while (fixture_count(fixture, "tmp") == 0)
+		sched_yield();
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(fixture_count(fixture, "tmp"), 1);
+	assert_int_equal(fixture_count(fixture, "images"), 0);
+	must_import(fixture, &container, id);
+	assert_int_equal(fixture_count(fixture, "images"), 1);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+	aci_free(&tar);
+	container_free(&container);
+}
+
 /* ---- docker save */
 
 /* The files of an archive: CONFIG.json, manifest.json, and layers by the names given. */
@@ -1425,6 +1465,7 @@ int main(void)
 		store_test(an_index_that_never_ends_is_refused),
 		store_test(huge_and_deep_documents_are_refused),
 		store_test(outer_archives_that_are_ambiguous_or_cut_off_are_refused),
+		store_test(what_a_killed_conversion_left_is_removed),
 		store_test(layers_of_docker_save_may_be_links),
 		store_test(links_of_docker_save_stay_inside_the_archive),
 		store_test(the_blobs_of_docker_save_are_checked),
