@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* sha256.c: SHA-256 as FIPS 180-4 section 6.2 describes it. */
+/*
+ * sha256.c: SHA-256 as FIPS 180-4 section 6.2 describes it, and with the processor's instructions for it
+ * where there are some (Intel SDM, SHA256RNDS2 and its kin).
+ */
 #include "base/sha256.h"
 
+#include <cpuid.h>
+#include <immintrin.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Section 4.2.2. */
@@ -124,7 +131,7 @@ static inline void store_be32(uint8_t *bytes, uint32_t value)
 
 #define LOADED_WORD(w, t) ((w)[t])
 
-static void sha256_blocks(uint32_t state[8], const uint8_t *data, size_t blocks)
+static void sha256_blocks_portable(uint32_t state[8], const uint8_t *data, size_t blocks)
 {
 	for (; blocks > 0; blocks--, data += SHA256_BLOCK) {
 		uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
@@ -148,6 +155,71 @@ static void sha256_blocks(uint32_t state[8], const uint8_t *data, size_t blocks)
 		state[6] += g;
 		state[7] += h;
 	}
+}
+
+/* The instructions keep the state as the words ABEF and CDGH, the highest first. */
+__attribute__((target("sha,sse4.1"))) static void sha256_blocks_instructions(
+	uint32_t state[8], const uint8_t *data, size_t blocks)
+{
+	const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+	__m128i cdab = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)state), 0xb1);
+	__m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(state + 4)), 0x1b);
+	__m128i abef = _mm_alignr_epi8(cdab, efgh, 8);
+	__m128i cdgh = _mm_blend_epi16(efgh, cdab, 0xf0);
+	__m128i feba, dchg;
+
+	for (; blocks > 0; blocks--, data += SHA256_BLOCK) {
+		__m128i abef_before = abef, cdgh_before = cdgh;
+		__m128i w[4]; /* four words each, of the last sixteen */
+
+		for (size_t i = 0; i < 4; i++)
+			w[i] = _mm_shuffle_epi8(
+				_mm_loadu_si128((const __m128i *)(data + 16 * i)), big_endian);
+#pragma GCC unroll 16
+		for (size_t t = 0; t < 16; t++) {
+			__m128i k = _mm_loadu_si128((const __m128i *)(sha256_k + 4 * t));
+			__m128i sum = _mm_add_epi32(w[t % 4], k);
+
+			cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+			abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
+			if (t >= 12)
+				continue;
+			w[t % 4] = _mm_sha256msg2_epu32(
+				_mm_add_epi32(_mm_sha256msg1_epu32(w[t % 4], w[(t + 1) % 4]),
+					_mm_alignr_epi8(w[(t + 3) % 4], w[(t + 2) % 4], 4)),
+				w[(t + 3) % 4]);
+		}
+		abef = _mm_add_epi32(abef, abef_before);
+		cdgh = _mm_add_epi32(cdgh, cdgh_before);
+	}
+	feba = _mm_shuffle_epi32(abef, 0x1b);
+	dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+	_mm_storeu_si128((__m128i *)state, _mm_blend_epi16(feba, dchg, 0xf0));
+	_mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+static void (*sha256_chosen)(uint32_t state[8], const uint8_t *data, size_t blocks);
+
+static bool has_instructions(void)
+{
+	unsigned int a, b, c, d;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_1) || !(c & bit_SSSE3))
+		return false;
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_SHA;
+}
+
+static void sha256_choose(void)
+{
+	sha256_chosen = has_instructions() ? sha256_blocks_instructions : sha256_blocks_portable;
+}
+
+static void sha256_blocks(uint32_t state[8], const uint8_t *data, size_t blocks)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, sha256_choose);
+	sha256_chosen(state, data, blocks);
 }
 
 void sha256_init(struct sha256 *sha)
