@@ -524,13 +524,14 @@ static void show_last_phase(void *context, uint64_t done, uint64_t total)
 static int convert_image(struct convert *convert, char *ret_id)
 {
 	const char *wanted = convert->options ? convert->options->reference : NULL;
-	struct store_import_options last = {
-		.limits = convert->limits,
-		.progress = show_last_phase,
-		.progress_context = convert,
-	};
+	struct store_import_options last = {0};
 	int r;
 
+	/* Who asks for a signature asks for that of a converted image too. */
+	if (convert->options)
+		last = *convert->options;
+	last.progress = show_last_phase;
+	last.progress_context = convert;
 	r = docker_save_exists(convert->blobs)
 		? docker_save_image_find(convert->blobs, wanted, &convert->image, convert->err)
 		: oci_image_find(convert->blobs, wanted, &convert->image, convert->err);

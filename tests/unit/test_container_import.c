@@ -877,6 +877,27 @@ static void an_image_is_called_by_its_reference_its_file_or_as_told(void **state
 	container_free(&container);
 }
 
+static int refuse_by_name(
+	void *context, const struct appc_image_manifest *manifest, struct error *err)
+{
+	(void)context;
+	return error_set(err, -EKEYREJECTED, "nobody vouches for %s", manifest->name);
+}
+
+static void who_is_asked_for_an_aci_is_asked_for_a_converted_image(void **state)
+{
+	const struct store_import_options options = {.accept = refuse_by_name};
+	struct fixture *fixture = *state;
+	struct container container;
+
+	container_begin(&container);
+	one_layer(&container, "file", "x");
+	container_name(&container, "example.com/signed:1");
+	REFUSE(fixture, &container, &options, -EKEYREJECTED,
+		"nobody vouches for example.com/signed");
+	container_free(&container);
+}
+
 static void an_aci_has_its_own_name(void **state)
 {
 	struct store_import_options options = {.name = "example.com/told"};
@@ -1454,6 +1475,7 @@ int main(void)
 		store_test(bad_configurations_are_refused_by_field),
 		store_test(references_are_completed_as_docker_does),
 		store_test(an_image_is_called_by_its_reference_its_file_or_as_told),
+		store_test(who_is_asked_for_an_aci_is_asked_for_a_converted_image),
 		store_test(an_aci_has_its_own_name),
 		store_test(the_order_and_the_wrapping_of_a_layout_do_not_change_the_image),
 		store_test(blobs_of_a_directory_stay_inside_it),
