@@ -136,7 +136,7 @@ functional()
 
 container()
 {
-	functional container cli images fetch pod lifecycle volumes debian
+	functional container cli images fetch formats pod lifecycle volumes debian
 }
 
 vm()
