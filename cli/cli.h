@@ -52,6 +52,9 @@ enum cli_option_kind {
 	CLI_FLAG,     /* bool *: --name or --name=true|false */
 	CLI_STRING,   /* const char **: --name=VALUE or --name VALUE */
 	CLI_OPTIONAL, /* const char **: --name or --name=VALUE; "" when without */
+	/* struct cli_call *, called for each: flags that may stand several times, or whose place matters */
+	CLI_CALL,      /* as CLI_STRING */
+	CLI_CALL_FLAG, /* as CLI_FLAG; the text is "true" or "false" */
 };
 
 struct cli_option {
@@ -62,6 +65,14 @@ struct cli_option {
 	const char *help;
 };
 
+struct cli_call {
+	/* 0, or -errno with the message set. text is of argv, or lives for ever. */
+	int (*call)(struct cli *cli, const char *name, const char *text, void *context);
+	void *context;
+};
+
+#define CLI_OPTIONS_MAX 80
+
 /*
  * Parses the command's options and those of every command. Returns the index of the first
  * positional argument; -EINVAL: wrong usage, message set; -ECANCELED: --help was asked for and printed.
@@ -71,6 +82,20 @@ int cli_parse(
 
 /* All commands, in the order in which help shows them. */
 const struct cli_command *cli_commands(size_t *ret_count);
+
+/*
+ * The same for a command line that is read from left to right, as rkt's run and prepare do (its flags are
+ * about the image before them): operand() is called for each word that is no flag; arguments() for the
+ * words between "--" and "---", or the end. A "---" that ends nothing is passed over. Returns 0, or -errno as
+ * cli_parse(), or as one of the functions.
+ */
+struct cli_sequence {
+	int (*operand)(struct cli *cli, void *context, const char *text);
+	int (*arguments)(struct cli *cli, void *context, char *const *words, size_t count);
+	void *context;
+};
+int cli_parse_sequence(struct cli *cli, const struct cli_option *options, size_t count,
+	const struct cli_sequence *sequence, int argc, char **argv);
 
 /*
  * Parses what stands before the command's name: --version, --help and the options of every command.
@@ -163,6 +188,7 @@ int cli_parse_uuids(
 int cli_each_pod(struct cli *cli, const struct cli_uuids *uuids,
 	int (*act)(struct pod *pod, void *context, struct error *err), void *context);
 
+int command_cat_manifest(struct cli *cli, int argc, char **argv);
 int command_check(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 int command_config(struct cli *cli, int argc, char **argv);
@@ -171,8 +197,10 @@ int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);
 int command_image(struct cli *cli, int argc, char **argv);
 int command_list(struct cli *cli, int argc, char **argv);
+int command_prepare(struct cli *cli, int argc, char **argv);
 int command_rm(struct cli *cli, int argc, char **argv);
 int command_run(struct cli *cli, int argc, char **argv);
+int command_run_prepared(struct cli *cli, int argc, char **argv);
 int command_status(struct cli *cli, int argc, char **argv);
 int command_stop(struct cli *cli, int argc, char **argv);
 int command_template(struct cli *cli, int argc, char **argv);

@@ -3,22 +3,24 @@
 #include "cli/cli.h"
 
 #include "appc/manifest.h"
+#include "appc/types.h"
 #include "base/duration.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/insecure.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
 
-#define OPTIONS_MAX         64
 #define DATA_DIRECTORY_ROOT "/var/lib/appc-vm"
 
 #define SIZE_BYTES_MIN (1 << 20)
+
+/* Of the flags in the help text, characters. */
+#define HELP_COLUMN 28
 
 /* rkt's name is honoured too, so that its users' scripts go on working. */
 #define ENV_KERNEL_PARAMS     "APPC_VM_EXTRA_KERNEL_PARAMS"
@@ -44,29 +46,21 @@ static void print_help(const struct cli *cli, const struct cli_option *options, 
 		cli->command->name, cli->command->arguments);
 	for (size_t i = 0; i < count; i++) {
 		const struct cli_option *option = &options[i];
-		char left[64];
+		char left[80];
 
-		if (option->kind == CLI_FLAG)
+		if (option->kind == CLI_FLAG || option->kind == CLI_CALL_FLAG)
 			snprintf(left, sizeof(left), "--%s", option->name);
 		else if (option->kind == CLI_OPTIONAL)
 			snprintf(left, sizeof(left), "--%s[=%s]", option->name, option->argument);
 		else
 			snprintf(left, sizeof(left), "--%s=%s", option->name, option->argument);
-		printf("  %-28s %s\n", left, option->help);
+		/* What is too long for its column has the explanation on the next line. */
+		if (strlen(left) > HELP_COLUMN) {
+			printf("  %s\n", left);
+			left[0] = '\0';
+		}
+		printf("  %-*s %s\n", HELP_COLUMN, left, option->help);
 	}
-}
-
-static int parse_flag(struct cli *cli, const struct cli_option *option, const char *text)
-{
-	bool *value = option->value;
-
-	if (!text || !strcmp(text, "true") || !strcmp(text, "1"))
-		*value = true;
-	else if (!strcmp(text, "false") || !strcmp(text, "0"))
-		*value = false;
-	else
-		return cli_usage(cli, "--%s is true or false, not \"%s\"", option->name, text);
-	return 0;
 }
 
 /* What every command takes, and what stands before its name. */
@@ -75,52 +69,144 @@ struct everywhere {
 	bool help, ignored_flag;
 };
 
-static int parse_options(struct cli *cli, struct everywhere *everywhere,
-	const struct cli_option *options, size_t count, const char *short_options, int argc,
-	char **argv)
-{
-	struct option long_options[OPTIONS_MAX + 1] = {0};
-	int index, c, r;
+struct parser {
+	struct cli *cli;
+	struct everywhere *everywhere;
+	const struct cli_option *options;
+	size_t count;
+	int argc;
+	char **argv;
+};
 
-	for (size_t i = 0; i < count; i++) {
-		long_options[i].name = options[i].name;
-		long_options[i].has_arg = options[i].kind == CLI_STRING ? required_argument
-									: optional_argument;
-		long_options[i].val = 1;
+static int call_option(
+	const struct parser *parser, const struct cli_option *option, const char *text)
+{
+	const struct cli_call *call = option->value;
+
+	return call->call(parser->cli, option->name, text, call->context);
+}
+
+static int parse_flag(
+	const struct parser *parser, const struct cli_option *option, const char *text)
+{
+	bool value = true;
+
+	if (text && appc_bool_parse(text, &value, NULL) < 0)
+		return cli_usage(
+			parser->cli, "--%s is true or false, not \"%s\"", option->name, text);
+	if (option->kind == CLI_CALL_FLAG)
+		return call_option(parser, option, value ? "true" : "false");
+	*(bool *)option->value = value;
+	return 0;
+}
+
+/* Whether a word is a flag: "-" stands for standard input, "--" and "---" end something. */
+static bool is_flag(const char *word)
+{
+	return word[0] == '-' && word[1] != '\0' && strcmp(word, "--") != 0 &&
+		strcmp(word, "---") != 0;
+}
+
+/* Takes the flag at argv[*index], with its value; *index is then at the last word of it. */
+static int parse_one(const struct parser *parser, int *index)
+{
+	const char *word = parser->argv[*index], *text = strchr(word, '=');
+	size_t length = text ? (size_t)(text++ - word) : strlen(word);
+	const struct cli_option *option = NULL;
+
+	if (!strcmp(word, "-h")) {
+		parser->everywhere->help = true;
+		return 0;
 	}
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, short_options, long_options, &index)) != -1) {
-		if (c == 'h') {
-			everywhere->help = true;
-			continue;
-		}
-		if (c == ':')
-			return cli_usage(cli, "%s needs a value", argv[optind - 1]);
-		if (c != 1)
-			return cli_usage(cli, "unknown flag %s", argv[optind - 1]);
-		if (options[index].kind == CLI_FLAG) {
-			r = parse_flag(cli, &options[index], optarg);
+	for (size_t i = 0; i < parser->count && !option && word[1] == '-'; i++)
+		if (strlen(parser->options[i].name) == length - 2 &&
+			!strncmp(parser->options[i].name, word + 2, length - 2))
+			option = &parser->options[i];
+	if (!option)
+		return cli_usage(parser->cli, "unknown flag %.*s", (int)length, word);
+	if (option->kind == CLI_FLAG || option->kind == CLI_CALL_FLAG)
+		return parse_flag(parser, option, text);
+	if (!text && option->kind != CLI_OPTIONAL) {
+		if (*index + 1 >= parser->argc)
+			return cli_usage(parser->cli, "--%s needs a value", option->name);
+		text = parser->argv[++*index];
+	}
+	if (option->kind == CLI_CALL)
+		return call_option(parser, option, text);
+	*(const char **)option->value = text ? text : "";
+	if (option->value != &parser->everywhere->insecure)
+		return 0;
+	/* Each occurrence adds. */
+	return cli_insecure_parse(
+		parser->everywhere->insecure, &parser->cli->insecure, &parser->cli->error);
+}
+
+/* Flags may stand behind operands: those come last then, and the index of the first is returned. */
+static int parse_permuted(const struct parser *parser)
+{
+	_cleanup_free_ char **operands = calloc((size_t)parser->argc + 1, sizeof(*operands));
+	int count = 0;
+
+	if (!operands)
+		return -ENOMEM;
+	for (int i = 1; i < parser->argc; i++) {
+		if (is_flag(parser->argv[i])) {
+			int r = parse_one(parser, &i);
+
 			if (r < 0)
 				return r;
-		} else {
-			*(const char **)options[index].value = optarg ? optarg : "";
+			continue;
 		}
-		/* Each occurrence adds. */
-		r = everywhere->insecure
-			? cli_insecure_parse(everywhere->insecure, &cli->insecure, &cli->error)
-			: 0;
+		if (strcmp(parser->argv[i], "--") != 0)
+			operands[count++] = parser->argv[i];
+		else
+			while (++i < parser->argc)
+				operands[count++] = parser->argv[i];
+	}
+	memcpy(parser->argv + parser->argc - count, operands, (size_t)count * sizeof(*operands));
+	return parser->argc - count;
+}
+
+/* Up to the first operand. */
+static int parse_leading(const struct parser *parser)
+{
+	int i = 1;
+
+	for (; i < parser->argc && is_flag(parser->argv[i]); i++) {
+		int r = parse_one(parser, &i);
+
 		if (r < 0)
 			return r;
-		everywhere->insecure = NULL;
 	}
-	if (cli->debug)
-		log_set_level(LOG_LEVEL_DEBUG);
-	return optind;
+	return i;
+}
+
+/* From left to right; who asks for help gets it whatever comes after. */
+static int parse_sequence(const struct parser *parser, const struct cli_sequence *sequence)
+{
+	struct cli *cli = parser->cli;
+	char **argv = parser->argv;
+	int r = 0;
+
+	for (int i = 1; r == 0 && i < parser->argc && !parser->everywhere->help; i++) {
+		if (is_flag(argv[i])) {
+			r = parse_one(parser, &i);
+		} else if (!strcmp(argv[i], "--")) {
+			int first = i + 1;
+
+			while (++i < parser->argc && strcmp(argv[i], "---") != 0)
+				;
+			r = sequence->arguments(
+				cli, sequence->context, argv + first, (size_t)(i - first));
+		} else if (strcmp(argv[i], "---") != 0) {
+			r = sequence->operand(cli, sequence->context, argv[i]);
+		}
+	}
+	return r;
 }
 
 static int parse_with_everywhere(struct cli *cli, const struct cli_option *options, size_t count,
-	const char *short_options, int argc, char **argv, bool *ret_help)
+	const struct cli_sequence *sequence, int argc, char **argv, bool *ret_help)
 {
 	struct everywhere values = {0};
 	const struct cli_option everywhere[] = {
@@ -136,11 +222,19 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 			"accepted: keys are not looked for"},
 		{"help", CLI_FLAG, &values.help, NULL, "this text"},
 	};
-	struct cli_option all[OPTIONS_MAX];
+	struct cli_option all[CLI_OPTIONS_MAX];
 	size_t total = count + ARRAY_SIZE(everywhere);
+	const struct parser parser = {
+		.cli = cli,
+		.everywhere = &values,
+		.options = all,
+		.count = total,
+		.argc = argc,
+		.argv = argv,
+	};
 	int at;
 
-	if (total > OPTIONS_MAX)
+	if (total > CLI_OPTIONS_MAX)
 		return -E2BIG;
 	if (count > 0)
 		memcpy(all, options, count * sizeof(all[0]));
@@ -149,7 +243,11 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 		cli->describer->options(cli->describer->context, all, total);
 		return -ECANCELED;
 	}
-	at = parse_options(cli, &values, all, total, short_options, argc, argv);
+	at = sequence      ? parse_sequence(&parser, sequence)
+		: ret_help ? parse_leading(&parser)
+			   : parse_permuted(&parser);
+	if (cli->debug)
+		log_set_level(LOG_LEVEL_DEBUG);
 	if (at >= 0 && values.help && ret_help)
 		*ret_help = true;
 	if (at >= 0 && values.help && !ret_help) {
@@ -162,15 +260,20 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 int cli_parse(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
 {
-	return parse_with_everywhere(cli, options, count, ":h", argc, argv, NULL);
+	return parse_with_everywhere(cli, options, count, NULL, argc, argv, NULL);
+}
+
+int cli_parse_sequence(struct cli *cli, const struct cli_option *options, size_t count,
+	const struct cli_sequence *sequence, int argc, char **argv)
+{
+	return parse_with_everywhere(cli, options, count, sequence, argc, argv, NULL);
 }
 
 int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, bool *ret_version)
 {
 	const struct cli_option options[] = {{"version", CLI_FLAG, ret_version, NULL, NULL}};
 
-	return parse_with_everywhere(
-		cli, options, ARRAY_SIZE(options), "+:h", argc, argv, ret_help);
+	return parse_with_everywhere(cli, options, ARRAY_SIZE(options), NULL, argc, argv, ret_help);
 }
 
 void cli_data_path(const struct cli *cli, char *path, size_t size)
