@@ -48,6 +48,30 @@ bool file_name_is_safe(const char *name)
 		!memchr(name, '/', length);
 }
 
+char *file_path_clean(const char *path)
+{
+	char *clean = malloc(strlen(path) + 2), *end = clean;
+
+	if (!clean)
+		return NULL;
+	while (*path) {
+		size_t length;
+
+		path += strspn(path, "/");
+		length = strcspn(path, "/");
+		if (length > 0 && !(length == 1 && *path == '.')) {
+			*end++ = '/';
+			memcpy(end, path, length);
+			end += length;
+		}
+		path += length;
+	}
+	if (end == clean)
+		*end++ = '/';
+	*end = '\0';
+	return clean;
+}
+
 int file_read_fd(int fd, size_t max, char **ret_data, size_t *ret_length)
 {
 	_cleanup_free_ char *data = NULL;

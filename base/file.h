@@ -31,6 +31,12 @@ int file_open_in_root(int dirfd, const char *path, int flags, mode_t mode);
 bool file_name_is_safe(const char *name);
 
 /*
+ * The absolute path that "a//b/./" and "/a/b" both mean, "/a/b"; ".." stays. The caller frees it; NULL: out of
+ * memory.
+ */
+char *file_path_clean(const char *path);
+
+/*
  * Reads a whole regular file of at most max bytes into memory that the caller frees; a terminating
  * NUL follows the data and is not counted. -EFBIG: longer than max. -EISDIR, -EINVAL: not regular.
  */
