@@ -213,13 +213,41 @@ int pod_create(struct pods *pods, struct pod *ret, struct error *err)
 
 int pod_start(struct pod *pod, struct error *err)
 {
-	int r;
+	bool was_prepared = pod->state == POD_PREPARED;
+	int r = pod_move(pod, was_prepared ? PLACE_PREPARED : PLACE_PREPARE, PLACE_RUN);
 
-	/* Every file of the preparation is on disk already: file_write_atomic(). */
-	r = pod_move(pod, PLACE_PREPARE, PLACE_RUN);
+	if (r == -ENOENT && was_prepared)
+		return error_set(err, r, "pod \"%s\" is not prepared any more", pod->uuid);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s", pod->uuid);
 	pod->state = POD_RUNNING;
+	return 0;
+}
+
+int pod_finish_prepare(struct pod *pod, struct error *err)
+{
+	int r;
+
+	/* From now on the pod is a promise: one sync for all of its files. */
+	if (syncfs(pod->fd) < 0)
+		return error_set_errno(err, -errno, "pod %s: cannot write it to disk", pod->uuid);
+	r = pod_move(pod, PLACE_PREPARE, PLACE_PREPARED);
+	if (r < 0)
+		return error_set_errno(err, r, "pod %s", pod->uuid);
+	pod->state = POD_PREPARED;
+	cleanup_close(&pod->lock_fd);
+	pod->lock_fd = -1;
+	return 0;
+}
+
+int pod_take_prepared(struct pod *pod, struct error *err)
+{
+	if (pod->state != POD_PREPARED)
+		return error_set(err, -EINVAL, "pod \"%s\" is not prepared, it is %s", pod->uuid,
+			pod_state_name(pod->state));
+	/* One that has moved on meanwhile fails to start. */
+	if (pod->lock_fd < 0 || fcntl(pod->lock_fd, F_OFD_SETLK, &whole_file) < 0)
+		return error_set(err, -EBUSY, "pod \"%s\" is in use by another process", pod->uuid);
 	return 0;
 }
 

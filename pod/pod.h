@@ -16,7 +16,10 @@
  *
  * In the directory:
  *   lock              its locks (F_OFD_SETLK) are the pod's: see below; never written
- *   pod               the resolved pod manifest
+ *   manifest          the pod manifest, byte by byte as it was given or generated
+ *   pod               the resolved pod manifest: with each app's section and image id
+ *   appsinfo/APP/manifest   the manifest of the app's image
+ *   prepared.json     what `run-prepared` has to know of `prepare`
  *   trees             the ids of the rendered trees in use, one a line
  *   overlay/APP/      upper and work directories of the app's root filesystem
  *   volumes/NAME      empty volumes
@@ -93,8 +96,17 @@ void pod_close(struct pod *pod);
 /* A new pod with a new UUID, in state preparing and locked. */
 int pod_create(struct pods *pods, struct pod *ret, struct error *err);
 
-/* preparing (locked) to running: everything written so far is on disk. */
+/*
+ * preparing or prepared (locked) to running. What was written with file_write_atomic() is on disk.
+ * -ENOENT: a prepared pod that somebody else has run or removed.
+ */
 int pod_start(struct pod *pod, struct error *err);
+
+/* preparing (locked) to prepared, and lets go of it: everything written so far is on disk. */
+int pod_finish_prepare(struct pod *pod, struct error *err);
+
+/* Locks a prepared pod, to run it. -EBUSY: somebody else has it; -EINVAL: it is not prepared. */
+int pod_take_prepared(struct pod *pod, struct error *err);
 
 /*
  * Opens the pod whose UUID is uuid, or the only one whose UUID begins with it.

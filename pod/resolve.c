@@ -3,8 +3,10 @@
 #include "pod/resolve.h"
 
 #include "base/checked.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "pod/pod.h"
+#include "pod/prepare.h"
 #include "vmm/machine.h"
 #include "wire/wire.h"
 
@@ -70,27 +72,69 @@ static int check_platform(const struct appc_image_manifest *image, struct error 
 	return 0;
 }
 
-static int find_image(
-	struct store *store, const struct appc_runtime_app *app, char *ret_id, struct error *err)
+static int prepared_image(const struct resolve_prepared *prepared,
+	const struct appc_runtime_app *app, struct resolved_app *resolved,
+	struct appc_image_manifest **ret, struct error *err)
 {
-	if (app->image_id)
-		return store_find_id(store, app->image_id, ret_id, err);
-	return store_find_name(store, app->image_name, &app->image_labels, ret_id, err);
+	char path[PATH_MAX];
+	size_t length;
+	int r;
+
+	if (!app->image_id || strlen(app->image_id) >= sizeof(resolved->image_id))
+		return error_set(err, -EBADMSG, "no image was recorded when the pod was prepared");
+	snprintf(resolved->image_id, sizeof(resolved->image_id), "%s", app->image_id);
+	snprintf(path, sizeof(path), POD_IMAGE_MANIFEST, app->name);
+	r = file_read(
+		prepared->pod_fd, path, APPC_MANIFEST_SIZE_MAX, &resolved->image_manifest, &length);
+	if (r < 0)
+		return error_set_errno(err, r, "the manifest of its image");
+	return appc_image_manifest_parse(resolved->image_manifest, length, ret, err);
 }
 
-static int resolve_image(struct store *store, struct appc_runtime_app *app,
+static int stored_image(struct store *store, const struct appc_runtime_app *app,
+	struct resolved_app *resolved, struct appc_image_manifest **ret, struct error *err)
+{
+	int r;
+
+	if (app->image_id)
+		r = store_find_id(store, app->image_id, resolved->image_id, err);
+	else
+		r = store_find_name(
+			store, app->image_name, &app->image_labels, resolved->image_id, err);
+	if (r < 0)
+		return r;
+	r = store_image_manifest(store, resolved->image_id, ret, err);
+	if (r == 0)
+		r = store_image_manifest_text(
+			store, resolved->image_id, &resolved->image_manifest, err);
+	return r < 0 ? error_prefix(err, r, "error getting the image manifest from store") : 0;
+}
+
+static int find_tree(struct store *store, size_t index, const struct resolve_options *options,
 	struct resolved_app *resolved, struct error *err)
+{
+	const struct resolve_prepared *prepared = options->prepared;
+
+	if (!prepared)
+		return store_render(store, resolved->image_id, resolved->tree_id, err);
+	if (index >= prepared->tree_count ||
+		strlen(prepared->tree_ids[index]) >= sizeof(resolved->tree_id))
+		return error_set(err, -EBADMSG, "no tree was recorded when the pod was prepared");
+	snprintf(resolved->tree_id, sizeof(resolved->tree_id), "%s", prepared->tree_ids[index]);
+	return 0;
+}
+
+static int resolve_image(struct store *store, struct appc_runtime_app *app, size_t index,
+	const struct resolve_options *options, struct resolved_app *resolved, struct error *err)
 {
 	_cleanup_image_manifest_ struct appc_image_manifest *image = NULL;
 	int r;
 
-	r = find_image(store, app, resolved->image_id, err);
-	if (r < 0)
-		return r;
-	r = store_image_manifest(store, resolved->image_id, &image, err);
-	if (r == 0)
-		r = store_image_manifest_text(
-			store, resolved->image_id, &resolved->image_manifest, err);
+	/* From the store, or what prepare had found there. */
+	if (options->prepared)
+		r = prepared_image(options->prepared, app, resolved, &image, err);
+	else
+		r = stored_image(store, app, resolved, &image, err);
 	if (r < 0)
 		return r;
 	r = check_platform(image, err);
@@ -109,7 +153,7 @@ static int resolve_image(struct store *store, struct appc_runtime_app *app,
 		app->image_name = strdup(image->name);
 	if (!app->image_id || !app->image_name)
 		return -ENOMEM;
-	return store_render(store, resolved->image_id, resolved->tree_id, err);
+	return find_tree(store, index, options, resolved, err);
 }
 
 /* ---- volumes and mounts */
@@ -177,35 +221,10 @@ static bool mount_is_read_only(const struct appc_volume *volume, const struct ap
 	return false;
 }
 
-/* "/a//b/./" to "/a/b"; ".." stays, the guest resolves it inside the root filesystem. */
-static char *clean_path(const char *path)
-{
-	char *clean = malloc(strlen(path) + 2), *end = clean;
-
-	if (!clean)
-		return NULL;
-	while (*path) {
-		size_t length;
-
-		path += strspn(path, "/");
-		length = strcspn(path, "/");
-		if (length > 0 && !(length == 1 && *path == '.')) {
-			*end++ = '/';
-			memcpy(end, path, length);
-			end += length;
-		}
-		path += length;
-	}
-	if (end == clean)
-		*end++ = '/';
-	*end = '\0';
-	return clean;
-}
-
 static int add_mount(struct resolved_app *app, const char *volume, const char *path, bool read_only)
 {
 	struct resolved_mount *mounts, *added;
-	_cleanup_free_ char *target = clean_path(path);
+	_cleanup_free_ char *target = file_path_clean(path);
 
 	if (!target)
 		return -ENOMEM;
@@ -232,10 +251,10 @@ static int add_mount(struct resolved_app *app, const char *volume, const char *p
 
 static bool mounts_contain(const struct appc_runtime_app *app, const char *path)
 {
-	_cleanup_free_ char *wanted = clean_path(path);
+	_cleanup_free_ char *wanted = file_path_clean(path);
 
 	for (size_t i = 0; wanted && i < app->mount_count; i++) {
-		_cleanup_free_ char *there = clean_path(app->mounts[i].path);
+		_cleanup_free_ char *there = file_path_clean(app->mounts[i].path);
 
 		if (there && !strcmp(there, wanted))
 			return true;
@@ -336,6 +355,55 @@ static void resolve_volume_access(struct resolved_pod *pod)
 	}
 }
 
+/* Gives the volume the source that its links led to. */
+static int record_source(const struct resolved_pod *pod, const char *name,
+	struct appc_volume *volume, const struct resolve_options *options, struct error *err)
+{
+	const struct resolved_volume *resolved = find_volume(pod, name);
+	char *source;
+
+	if (volume->kind != APPC_VOLUME_HOST || !resolved ||
+		!strcmp(volume->source, resolved->source))
+		return 0;
+	/* What was found when the pod was prepared is what it gets. */
+	if (options->prepared)
+		return error_set(err, -ESTALE,
+			"volume \"%s\": source \"%s\" has become a link to \"%s\" since the pod was "
+			"prepared",
+			volume->name, volume->source, resolved->source);
+	source = strdup(resolved->source);
+	if (!source)
+		return -ENOMEM;
+	free(volume->source);
+	volume->source = source;
+	return 0;
+}
+
+static int record_sources(
+	struct resolved_pod *pod, const struct resolve_options *options, struct error *err)
+{
+	struct appc_pod_manifest *manifest = pod->manifest;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < manifest->volume_count; i++)
+		r = record_source(
+			pod, manifest->volumes[i].name, &manifest->volumes[i], options, err);
+	for (size_t i = 0; r == 0 && i < manifest->app_count; i++) {
+		const struct appc_runtime_app *app = &manifest->apps[i];
+
+		for (size_t j = 0; r == 0 && j < app->mount_count; j++) {
+			struct appc_volume *volume = app->mounts[j].app_volume;
+			_cleanup_free_ char *name = NULL;
+
+			if (volume && asprintf(&name, "%s.%s", app->name, volume->name) < 0)
+				return -ENOMEM;
+			if (volume)
+				r = record_source(pod, name, volume, options, err);
+		}
+	}
+	return r;
+}
+
 /* ---- isolators */
 
 /* Whether a pod, or an app, with that isolator gets what it asks for. */
@@ -385,7 +453,9 @@ static int resolve_isolators(
 		app->memory_max = isolator->limit;
 		app->memory_low = isolator->request;
 		if (app->memory_max >= 0 && app->memory_max < 4096)
-			return error_set(err, -EINVAL, "memory limit of %" PRId64 " bytes too low",
+			return error_set(err, -EINVAL,
+				"memory limit of %" PRId64
+				" bytes too low. Try a reasonable value, such as --memory=16M",
 				app->memory_max);
 	}
 	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_CPU);
@@ -491,7 +561,7 @@ static int resolve_app(struct store *store, struct resolved_pod *pod, struct app
 
 	resolved->name = app->name;
 	resolved->read_only_rootfs = app->read_only_rootfs;
-	r = resolve_image(store, app, resolved, err);
+	r = resolve_image(store, app, (size_t)(resolved - pod->apps), options, resolved, err);
 	if (r < 0)
 		return r;
 	resolved->app = app->app;
@@ -550,6 +620,11 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 		if (r < 0)
 			return error_prefix(err, r, "app \"%s\"", manifest->apps[i].name);
 	}
+	r = record_sources(pod, options, err);
+	if (r == 0)
+		r = appc_pod_ports_check(manifest, err);
+	if (r < 0)
+		return r;
 	resolve_volume_access(pod);
 	r = resolve_machine(pod, options, err);
 	if (r < 0)

@@ -53,14 +53,31 @@ struct resolved_pod {
 	uint64_t memory; /* bytes of the machine */
 };
 
+/* What was decided when the pod was prepared (pod/prepare.h); the store is not asked again. */
+struct resolve_prepared {
+	int pod_fd;
+	char *const *tree_ids; /* of the apps, in their order */
+	size_t tree_count;
+};
+
 struct resolve_options {
-	unsigned int vcpus; /* 0: from the isolators */
-	uint64_t memory;    /* 0: from the isolators */
+	const struct resolve_prepared *prepared; /* NULL: a new pod */
+	unsigned int vcpus;                      /* 0: from the isolators */
+	uint64_t memory;                         /* 0: from the isolators */
 	bool strict_isolators;
+	bool is_container; /* the flavour */
+	/* --insecure-options: walls that are left out. */
+	bool insecure_seccomp, insecure_capabilities, insecure_paths;
+	/*
+	 * Lines for the pod's /etc/hosts, each ended by a newline, and its whole /etc/resolv.conf. Where they are
+	 * given they cover what the images have. NULL: none. Borrowed.
+	 */
+	const char *hosts_entries, *resolv_conf;
 };
 
 /*
- * Takes the manifest (also on failure). Warnings go to the log. Renders the images' trees.
+ * Takes the manifest (also on failure), and writes into it what it finds: image ids and names, app sections,
+ * sources of volumes with their links followed. Warnings go to the log. Renders the images' trees.
  * Errors name the app and the field.
  */
 int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
