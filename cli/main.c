@@ -8,6 +8,7 @@
 #include <time.h>
 
 static const struct cli_command commands[] = {
+	{"cat-manifest", command_cat_manifest, "[flags] UUID...", "Print the manifest of a pod"},
 	{"check", command_check, "", "Say what this host can and cannot do"},
 	{"completion", command_completion, "bash", "Print a completion script for a shell"},
 	{"config", command_config, "[flags]", "Print the configuration"},
@@ -18,8 +19,12 @@ static const struct cli_command commands[] = {
 	{"image", command_image, "COMMAND [flags]",
 		"Images: import, list, export, extract and remove them"},
 	{"list", command_list, "[flags]", "List pods"},
+	{"prepare", command_prepare, "[flags] IMAGE [flags] [-- arguments [---]]... | POD.json",
+		"Prepare a pod, to be run later"},
 	{"rm", command_rm, "[flags] UUID...", "Remove pods that have ended"},
-	{"run", command_run, "[flags] POD.json", "Run a pod"},
+	{"run", command_run, "[flags] IMAGE [flags] [-- arguments [---]]... | POD.json",
+		"Run a pod"},
+	{"run-prepared", command_run_prepared, "[flags] UUID", "Run a prepared pod"},
 	{"status", command_status, "[flags] UUID", "Show the state of a pod and its apps"},
 	{"stop", command_stop, "[flags] UUID...", "Stop pods"},
 	{"template", command_template, "COMMAND [flags]", "Make, list and remove templates"},
@@ -41,7 +46,7 @@ static void print_help(FILE *stream)
 		"appc-vm runs pods of app containers, each in a virtual machine of its own.\n\n"
 		"Usage: appc-vm [--dir=DIR] [--debug] COMMAND [flags] [arguments]\n\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].description);
+		fprintf(stream, "  %-12s %s\n", commands[i].name, commands[i].description);
 	fprintf(stream, "\n\"appc-vm COMMAND --help\" describes a command.\n");
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* template.c: appc-vm template build|list|rm|verify */
-#include "cli/cli.h"
+#include "cli/launch.h"
 
 #include "base/checked.h"
 #include "base/json.h"
@@ -46,18 +46,10 @@ static int parse_machine(
 	struct cli *cli, const struct build_flags *flags, struct template_subject *subject)
 {
 	struct resolve_options size = {0};
-	uint64_t cpus = 0;
-	int r;
+	int r = launch_parse_machine(cli, flags->cpus, flags->memory, &size);
 
-	if (flags->cpus && (!checked_parse_u64(flags->cpus, MACHINE_VCPUS_MAX, &cpus) || cpus == 0))
-		return cli_usage(
-			cli, "--cpus is 1 to %d, not \"%s\"", MACHINE_VCPUS_MAX, flags->cpus);
-	size.vcpus = (unsigned int)cpus;
-	if (flags->memory) {
-		r = cli_parse_size(cli, "memory", flags->memory, &size.memory);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	return resolve_default_machine(&size, &subject->vcpus, &subject->memory, &cli->error);
 }
 

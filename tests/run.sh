@@ -136,12 +136,12 @@ functional()
 
 container()
 {
-	functional container cli images fetch formats pod lifecycle volumes debian
+	functional container cli cmdline images fetch formats pod prepared lifecycle volumes debian
 }
 
 vm()
 {
-	functional vm template pod volumes debian clones warm machine failure
+	functional vm template pod prepared volumes debian clones warm machine failure
 }
 
 started=$SECONDS

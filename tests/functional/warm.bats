@@ -82,3 +82,17 @@ timing()
 	expect_status 203
 	expect_error 'Unable to open "/bin/not-there"'
 }
+
+@test "prepare --warm parks the apps of the pod, run-prepared goes on from there" {
+	local uuid
+	uuid=$(appc_vm prepare --quiet --warm example.com/probe --exec=/bin/probe \
+		-- say "goes on" hostname write /tmp/file text read /tmp/file exit 4)
+	OUT=$BATS_TEST_TMPDIR/out
+	ERR=$BATS_TEST_TMPDIR/err
+	status=0
+	timeout --kill-after=20 "$LIMIT" "$APPC_VM" "--dir=$DATA" run-prepared --timing=json \
+		--hostname=later "$uuid" >"$OUT" 2>"$ERR" </dev/null 3>&- || status=$?
+	expect_status 4
+	expect_line "goes on" "hostname: later" "read /tmp/file: text"
+	timing '.warm and (.template_built | not)'
+}

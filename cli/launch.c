@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+/* launch.c: from a pod that is written to disk to its exit status. */
+#include "cli/launch.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "cli/insecure.h"
+#include "cli/timing.h"
+#include "pod/park.h"
+#include "pod/run.h"
+#include "pod/tree.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define HOSTNAME_MAX 63
+
+#define HOST_RESOLV_CONF "/etc/resolv.conf"
+#define HOST_HOSTS       "/etc/hosts"
+
+/* ---- flags */
+
+static const struct {
+	const char *name;
+	size_t offset; /* of the list in struct launch_flags */
+	const char *argument, *help;
+} lists[] = {
+	{"dns", offsetof(struct launch_flags, names.servers), "IP",
+		"name server for the apps' resolv.conf; host is the host's file, none is none"},
+	{"dns-search", offsetof(struct launch_flags, names.searches), "DOMAIN",
+		"search domain for the apps' resolv.conf"},
+	{"dns-opt", offsetof(struct launch_flags, names.options), "OPTION",
+		"option for the apps' resolv.conf"},
+	{"hosts-entry", offsetof(struct launch_flags, names.hosts), "IP=NAME",
+		"line for the apps' hosts file; host is the host's file"},
+};
+
+static int add_to_list(struct cli *cli, const char *name, const char *text, void *context)
+{
+	size_t i = 0;
+
+	while (strcmp(lists[i].name, name) != 0)
+		i++;
+	if (appc_strings_append((struct appc_strings *)((char *)context + lists[i].offset), text) <
+		0)
+		return error_set(&cli->error, -ENOMEM, "out of memory");
+	return 0;
+}
+
+size_t launch_machine_options(struct launch_flags *flags, struct cli_option *options, size_t count)
+{
+	const struct cli_option own[] = {
+		{"cpus", CLI_STRING, &flags->cpus, "N",
+			"vCPUs of the pod's machine (default: from the isolators)"},
+		{"strict-isolators", CLI_FLAG, &flags->strict_isolators, NULL,
+			"refuse a pod with an isolator that cannot be enforced"},
+		{"warm", CLI_FLAG, &flags->warm, NULL,
+			"start from the pod's own apps, parked at their first instruction by an earlier run "
+			"(what such runs share: see the manual)"},
+		{"kernel-messages", CLI_FLAG, &flags->kernel_messages, NULL,
+			"show what the guest kernel prints"},
+		{"kernel", CLI_STRING, &flags->kernel, "FILE",
+			"another guest kernel (an ELF vmlinux)"},
+		{"init", CLI_STRING, &flags->init, "FILE", "another guest-init"},
+	};
+
+	memcpy(options + count, own, sizeof(own));
+	return count + ARRAY_SIZE(own);
+}
+
+size_t launch_run_options(struct launch_flags *flags, struct cli_option *options, size_t count)
+{
+	const struct cli_option own[] = {
+		{"flavour", CLI_STRING, &flags->flavour, "vm|container",
+			"the wall around the pod: a virtual machine (default) or namespaces"},
+		{"hostname", CLI_STRING, &flags->hostname, "NAME",
+			"hostname of the pod (default appc-UUID)"},
+		{"net", CLI_OPTIONAL, &flags->net, "none",
+			"network of the pod: none, which is the default; there are no others yet"},
+		{"dns-domain", CLI_STRING, &flags->names.domain, "DOMAIN",
+			"domain for the apps' resolv.conf"},
+		{"interactive", CLI_FLAG, &flags->interactive, NULL,
+			"the app reads this command's standard input (a single app only)"},
+		{"ipc", CLI_STRING, &flags->ipc, "auto|private",
+			"IPC namespace of the pod: always its own"},
+		{"mds-register", CLI_FLAG, &flags->mds_register, NULL,
+			"accepted: the metadata service is always there"},
+		{"timing", CLI_OPTIONAL, &flags->timing, "json",
+			"at the end, say on standard error where the time went"},
+		{"no-template", CLI_FLAG, &flags->no_template, NULL,
+			"boot the machine instead of starting it from a template"},
+	};
+
+	flags->call = (struct cli_call){add_to_list, flags};
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		options[count++] = (struct cli_option){
+			lists[i].name, CLI_CALL, &flags->call, lists[i].argument, lists[i].help};
+	memcpy(options + count, own, sizeof(own));
+	return launch_machine_options(flags, options, count + ARRAY_SIZE(own));
+}
+
+void launch_flags_done(struct launch_flags *flags)
+{
+	name_service_flags_clear(&flags->names);
+	name_service_clear(&flags->name_service);
+	cleanup_close(&flags->kernel_fd);
+	cleanup_close(&flags->init_fd);
+}
+
+/* One label of hostname(7), or several with dots. */
+static int check_hostname(struct cli *cli, const char *name)
+{
+	size_t length = strlen(name);
+
+	if (length == 0 || length > HOSTNAME_MAX ||
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") !=
+			length ||
+		name[0] == '-' || name[0] == '.')
+		return cli_usage(cli,
+			"--hostname: \"%s\" is not a hostname of at most %d characters", name,
+			HOSTNAME_MAX);
+	return 0;
+}
+
+static int check_net(struct cli *cli, const struct launch_flags *flags)
+{
+	const char *net = flags->net;
+
+	if (!net || !strcmp(net, "none"))
+		return 0;
+	if (!strcmp(net, "host") && flags->flavour_kind == FLAVOUR_VM)
+		return error_set(&cli->error, -ENOTSUP,
+			"flavor kvm requires private network configuration (try --net): a virtual machine "
+			"cannot share the host's network");
+	return error_set(&cli->error, -ENOTSUP,
+		"--net=%s: this version has no networks yet; a pod has a loopback interface of its own "
+		"(--net=none)",
+		*net ? net : "default");
+}
+
+static int check_ipc(struct cli *cli, const char *ipc)
+{
+	if (!ipc || !*ipc || !strcmp(ipc, "auto") || !strcmp(ipc, "private"))
+		return 0;
+	if (!strcmp(ipc, "parent"))
+		return error_set(&cli->error, -ENOTSUP,
+			"--ipc=parent: a pod cannot share the host's IPC namespace, it has its own");
+	return cli_usage(cli, "--ipc is auto or private, not \"%s\"", ipc);
+}
+
+int launch_parse_machine(
+	struct cli *cli, const char *cpus, const char *memory, struct resolve_options *ret)
+{
+	uint64_t number = 0;
+
+	if (cpus && (!checked_parse_u64(cpus, MACHINE_VCPUS_MAX, &number) || number == 0))
+		return cli_usage(cli, "--cpus is 1 to %d, not \"%s\"", MACHINE_VCPUS_MAX, cpus);
+	ret->vcpus = (unsigned int)number;
+	ret->memory = 0;
+	return memory ? cli_parse_size(cli, "memory", memory, &ret->memory) : 0;
+}
+
+int launch_flags_check(struct cli *cli, struct launch_flags *flags)
+{
+	struct resolve_options *resolve = &flags->resolve;
+	int r;
+
+	if (flags->timing && *flags->timing && strcmp(flags->timing, "json") != 0)
+		return cli_usage(cli, "--timing is json or nothing, not \"%s\"", flags->timing);
+	if (flags->flavour && flavour_from_name(flags->flavour, &flags->flavour_kind) < 0)
+		return cli_usage(cli, "--flavour is vm or container, not \"%s\"", flags->flavour);
+	if (flags->warm && (flags->no_template || flags->flavour_kind != FLAVOUR_VM))
+		return cli_usage(cli, "--warm needs a virtual machine that starts from a template");
+	r = flags->hostname ? check_hostname(cli, flags->hostname) : 0;
+	if (r == 0)
+		r = check_net(cli, flags);
+	if (r == 0)
+		r = check_ipc(cli, flags->ipc);
+	if (r == 0)
+		r = launch_parse_machine(cli, flags->cpus, flags->memory, resolve);
+	if (r == 0)
+		r = name_service_resolve(&flags->names, HOST_RESOLV_CONF, HOST_HOSTS,
+			&flags->name_service, &cli->error);
+	if (r < 0)
+		return r;
+	resolve->strict_isolators = flags->strict_isolators;
+	resolve->is_container = flags->flavour_kind == FLAVOUR_CONTAINER;
+	resolve->insecure_seccomp = cli->insecure & CLI_INSECURE_SECCOMP;
+	resolve->insecure_capabilities = cli->insecure & CLI_INSECURE_CAPABILITIES;
+	resolve->insecure_paths = cli->insecure & CLI_INSECURE_PATHS;
+	resolve->resolv_conf = flags->name_service.resolv_conf;
+	resolve->hosts_entries = flags->name_service.hosts_entries;
+	return 0;
+}
+
+/* ---- what is open */
+
+/*
+ * Before a mount namespace of our own is entered: the executable stays in the old one, and below a
+ * chroot its path there means nothing in the new.
+ */
+static int open_program_files(struct cli *cli, struct launch_flags *flags)
+{
+	if (flags->flavour_kind == FLAVOUR_VM) {
+		flags->kernel_fd = cli_open_program_file(cli, flags->kernel, "kernel", "vmlinux");
+		if (flags->kernel_fd < 0)
+			return flags->kernel_fd;
+	}
+	flags->init_fd = cli_open_program_file(cli, flags->init, "init", "guest-init");
+	return flags->init_fd < 0 ? flags->init_fd : 0;
+}
+
+void launch_stores_close(struct launch_stores *stores)
+{
+	templates_close(stores->templates);
+	cleanup_pods(&stores->pods);
+	cleanup_store(&stores->store);
+	cleanup_close(&stores->data_fd);
+}
+
+int launch_open_stores(struct cli *cli, struct launch_stores *ret)
+{
+	int r;
+
+	ret->data_fd = cli_open_data(cli);
+	if (ret->data_fd < 0)
+		return ret->data_fd;
+	r = store_open(ret->data_fd, &ret->store, &cli->error);
+	return r < 0 ? r : pods_open(ret->data_fd, &ret->pods, &cli->error);
+}
+
+int launch_open(struct cli *cli, struct launch_flags *flags, struct launch_stores *ret)
+{
+	int r = open_program_files(cli, flags);
+
+	if (r == 0)
+		r = pod_tree_enter_namespace(&cli->error);
+	if (r == 0)
+		r = launch_open_stores(cli, ret);
+	if (r == 0 && flags->flavour_kind == FLAVOUR_VM && !flags->no_template)
+		r = cli_open_templates(cli, ret->data_fd, &ret->templates);
+	return r;
+}
+
+/* ---- running */
+
+int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
+	struct launch_stores *stores, const struct resolved_pod *resolved, struct pod_origin *ret)
+{
+	const struct pod_origin_options options = {
+		.templates = stores->templates,
+		.kernel_fd = flags->kernel_fd,
+		.init_fd = flags->init_fd,
+		.warm = flags->warm,
+		.kernel_messages = flags->kernel_messages,
+		.extra_command_line = cli_kernel_parameters(),
+	};
+
+	(void)cli;
+	if (stores->templates)
+		pod_origin_find(&options, stores->pods, resolved, stores->store, ret);
+	return 0;
+}
+
+/* Runs, and if the machine cannot go on from its template, boots instead. */
+static int run_from(struct cli *cli, struct launch_stores *stores, struct pod *pod,
+	const struct resolved_pod *resolved, struct pod_run_options *options,
+	struct pod_origin *origin, int *ret_status, struct pod_timing *timing)
+{
+	struct error ignored;
+	int r;
+
+	options->template = *origin->key ? &origin->template : NULL;
+	options->apps_are_parked = origin->is_warm;
+	r = pod_run(pod, resolved, stores->store, options, ret_status, timing, &cli->error);
+	if (r != -ESTALE)
+		return r;
+	log_warning("the machine boots, since its template is of no use: %s", cli->error.message);
+	templates_remove(stores->templates, origin->key, &ignored);
+	pod_origin_done(origin);
+	options->template = NULL;
+	options->apps_are_parked = false;
+	return pod_run(pod, resolved, stores->store, options, ret_status, timing, &cli->error);
+}
+
+int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
+	struct pod *pod, const struct resolved_pod *resolved, struct pod_origin *origin)
+{
+	struct pod_run_options options = {
+		.flavour = flags->flavour_kind,
+		.hostname = flags->hostname,
+		.kernel_messages = flags->kernel_messages,
+		.extra_command_line = cli_kernel_parameters(),
+		.kernel_fd = flags->kernel_fd,
+		.init_fd = flags->init_fd,
+		.process_start = cli->start,
+	};
+	struct pod_timing timing = {.resident_kib = -1};
+	int status, r;
+
+	/* A prepared pod whose start fails stays as it is; one that has begun to start is spent. */
+	r = pod_start(pod, &cli->error);
+	if (r == 0 && origin->is_warm)
+		r = pod_park_restore_tree(pod, resolved, &origin->template, &cli->error);
+	if (r < 0)
+		return r;
+	log_debug("pod %s: %u vCPUs, %" PRIu64 " MiB", pod->uuid, resolved->vcpus,
+		resolved->memory >> 20);
+	r = run_from(cli, stores, pod, resolved, &options, origin, &status, &timing);
+	if (flags->timing && timing.at[MACHINE_EVENT_NOW] > 0)
+		cli_print_timing(&timing, origin, !strcmp(flags->timing, "json"));
+	return r < 0 ? r : status;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What run, run-prepared and prepare share: the flags that say what a pod runs on and how it meets the
+ * world, and the way from a pod to its end.
+ */
+#ifndef APPC_CLI_LAUNCH_H
+#define APPC_CLI_LAUNCH_H
+
+#include "cli/cli.h"
+#include "pod/flavour.h"
+#include "pod/name_service.h"
+#include "pod/origin.h"
+#include "pod/resolve.h"
+
+struct launch_flags {
+	/* The machine: all three commands. */
+	const char *memory, *cpus, *kernel, *init;
+	bool warm, kernel_messages, strict_isolators;
+	/* How the pod runs: run and run-prepared. */
+	const char *flavour, *hostname, *timing, *net, *ipc;
+	struct name_service_flags names;
+	bool no_template, interactive, mds_register;
+
+	/* After launch_flags_check(). */
+	enum flavour flavour_kind;
+	struct name_service name_service;
+	struct resolve_options resolve;
+	int kernel_fd, init_fd; /* after launch_open(); -1: not needed */
+	struct cli_call call;   /* launch.c's own */
+};
+#define LAUNCH_FLAGS_NONE ((struct launch_flags){.kernel_fd = -1, .init_fd = -1})
+
+void launch_flags_done(struct launch_flags *flags);
+
+/*
+ * Add the flags to options, which has room for CLI_OPTIONS_MAX, after count others; return the new count.
+ * --memory is not among them: where images can be meant its place matters (cli/pod_flags.h).
+ */
+size_t launch_machine_options(struct launch_flags *flags, struct cli_option *options, size_t count);
+size_t launch_run_options(struct launch_flags *flags, struct cli_option *options, size_t count);
+
+/* After parsing. -errno with the message set. */
+int launch_flags_check(struct cli *cli, struct launch_flags *flags);
+
+/* What a run has open of the data directory. */
+struct launch_stores {
+	int data_fd;
+	struct store *store;
+	struct pods *pods;
+	struct templates *templates; /* when the machine may start from one */
+};
+#define LAUNCH_STORES_NONE ((struct launch_stores){.data_fd = -1})
+
+void launch_stores_close(struct launch_stores *stores);
+
+/*
+ * Opens them, and the program's files; in a mount namespace of its own, where the flavour can be started.
+ * Only the stores, where the pod is not to be run now (with neither machine nor container).
+ */
+int launch_open(struct cli *cli, struct launch_flags *flags, struct launch_stores *ret);
+int launch_open_stores(struct cli *cli, struct launch_stores *ret);
+
+/* Where the machine of a pod starts from; makes it when it is not there. */
+int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
+	struct launch_stores *stores, const struct resolved_pod *resolved, struct pod_origin *ret);
+
+/*
+ * Starts a pod that is prepared and locked, in whichever state, and runs it to its end. The exit status, or
+ * -errno with the message set.
+ */
+int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
+	struct pod *pod, const struct resolved_pod *resolved, struct pod_origin *origin);
+
+/* vCPUs and memory as flags say them (NULL: not), 0 for none. */
+int launch_parse_machine(
+	struct cli *cli, const char *cpus, const char *memory, struct resolve_options *ret);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flags of run and prepare that say what the pod is: images and what is changed of each, or a manifest.
+ *
+ * A flag is about the image before it; before the first image, --mount, --annotation, --user-annotation and
+ * --user-label are about the pod as a whole. A word that ends in ".json", or "-", is a manifest, as
+ * --pod-manifest is.
+ */
+#ifndef APPC_CLI_POD_FLAGS_H
+#define APPC_CLI_POD_FLAGS_H
+
+#include "cli/cli.h"
+#include "cli/image_argument.h"
+#include "pod/blueprint.h"
+
+struct pod_flags {
+	struct pod_blueprint request;
+	const char *manifest_path; /* NULL: made from the images */
+	const char *pull_policy;
+	enum pull_policy policy;
+	bool inherit_env, no_overlay, private_users;
+
+	/* After pod_flags_read() or pod_flags_generate(). */
+	struct appc_pod_manifest *manifest; /* owned until it is taken */
+	char *text;                         /* its bytes */
+	size_t length;
+
+	struct cli_call call; /* pod_flags.c's own */
+};
+
+void pod_flags_done(struct pod_flags *flags);
+
+/* Adds them to options, which has room for CLI_OPTIONS_MAX, after count others. Returns the new count. */
+size_t pod_flags_options(struct pod_flags *flags, struct cli_option *options, size_t count);
+
+/* Parses the whole command line; 0, or as cli_parse_sequence(). Conflicts between these flags are found. */
+int pod_flags_parse(struct cli *cli, struct pod_flags *flags, const struct cli_option *options,
+	size_t count, int argc, char **argv);
+
+/* Reads the manifest, when it is given by one. -errno with the message set. */
+int pod_flags_read(struct cli *cli, struct pod_flags *flags);
+
+/* Finds the images and makes the manifest, when it is not given. -errno with the message set. */
+int pod_flags_generate(struct cli *cli, struct pod_flags *flags, struct store *store);
+
+#endif
