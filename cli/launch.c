@@ -244,6 +244,16 @@ int launch_open(struct cli *cli, struct launch_flags *flags, struct launch_store
 
 /* ---- running */
 
+int launch_set_interactive(
+	struct cli *cli, const struct launch_flags *flags, struct resolved_pod *resolved)
+{
+	if (flags->interactive && resolved->app_count > 1)
+		return error_set(
+			&cli->error, -EINVAL, "interactive option only supports pods with one app");
+	resolved->interactive = flags->interactive;
+	return 0;
+}
+
 int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
 	struct launch_stores *stores, const struct resolved_pod *resolved, struct pod_origin *ret)
 {

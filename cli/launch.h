@@ -60,6 +60,10 @@ void launch_stores_close(struct launch_stores *stores);
 int launch_open(struct cli *cli, struct launch_flags *flags, struct launch_stores *ret);
 int launch_open_stores(struct cli *cli, struct launch_stores *ret);
 
+/* --interactive, for a pod that was resolved: its one app gets our standard input. */
+int launch_set_interactive(
+	struct cli *cli, const struct launch_flags *flags, struct resolved_pod *resolved);
+
 /* Where the machine of a pod starts from; makes it when it is not there. */
 int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
 	struct launch_stores *stores, const struct resolved_pod *resolved, struct pod_origin *ret);

@@ -106,5 +106,7 @@ int command_run(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = pod_resolve(stores.store, TAKE_PTR(flags.pod.manifest), &flags.launch.resolve,
 			&resolved, &cli->error);
+	if (r == 0)
+		r = launch_set_interactive(cli, &flags.launch, resolved);
 	return r < 0 ? r : run_pod(cli, &flags, &stores, resolved);
 }

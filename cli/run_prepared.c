@@ -41,9 +41,8 @@ static int run_prepared(struct cli *cli, struct launch_flags *flags, const char 
 	if (r == 0)
 		r = pod_prepared_resolve(
 			&pod, stores.store, &flags->resolve, &resolved, &cli->error);
-	if (r == 0 && flags->interactive && resolved->app_count > 1)
-		return error_set(
-			&cli->error, -EINVAL, "interactive option only supports pods with one app");
+	if (r == 0)
+		r = launch_set_interactive(cli, flags, resolved);
 	if (r == 0)
 		r = launch_find_origin(cli, flags, &stores, resolved, &origin);
 	return r < 0 ? r : launch_run(cli, flags, &stores, &pod, resolved, &origin);

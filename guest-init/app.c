@@ -51,6 +51,7 @@ static void app_drain(struct guest_pod *pod, struct guest_app *app)
 	if (pod->guest->is_vm && pod->exited_count + 1 == pod->config.app_count)
 		pod->output.is_leaving = true;
 	if (!pod->output.is_leaving) {
+		app_close(&app->stdin_fd);
 		app_close(&app->stdout_fd);
 		app_close(&app->stderr_fd);
 	}
@@ -86,6 +87,7 @@ static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *
 		.oom_score_adj = config->oom_score_adj,
 		.namespace_fd = app->rootfs.namespace_fd,
 		.root_fd = app->rootfs.root_fd,
+		.stdin_fd = is_handler ? -1 : app->stdin_fd,
 		.stdout_fd = app->stdout_fd,
 		.stderr_fd = app->stderr_fd,
 	};
@@ -116,6 +118,8 @@ static void app_run(struct guest_pod *pod, struct guest_app *app)
 		app_fail(pod, app, WIRE_STATUS_EXEC_FAILED);
 		return;
 	}
+	/* With the last reader the pipe breaks. */
+	app_close(&app->stdin_fd);
 	app->state = GUEST_APP_RUNNING;
 	if (!pod->config.park)
 		guest_send_started(&pod->guest->outbox, app->config->name, app->pid);
@@ -239,9 +243,14 @@ static int app_prepare(struct guest_pod *pod, struct guest_app *app)
 		r = guest_group_resolve(app->rootfs.root_fd, config->group, &app->gid, err);
 	if (r < 0)
 		return r;
+	if (pod->config.interactive)
+		r = app->stdin_fd = guest_input_open(&pod->input, pod->guest);
+	if (r < 0)
+		return error_set_errno(err, r, "make a pipe for its input");
 	/* So that an app without privileges can open /dev/stdout. */
 	if (app->uid != 0 &&
-		(fchown(app->stdout_fd, app->uid, app->gid) < 0 ||
+		((app->stdin_fd >= 0 && fchown(app->stdin_fd, app->uid, app->gid) < 0) ||
+			fchown(app->stdout_fd, app->uid, app->gid) < 0 ||
 			fchown(app->stderr_fd, app->uid, app->gid) < 0))
 		return error_set_errno(err, -errno, "give the app its pipes");
 	if (app->cgroup_fd >= 0)
@@ -277,13 +286,14 @@ int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *e
 	pod->apps = calloc(WIRE_APPS_MAX, sizeof(*pod->apps));
 	if (!pod->apps)
 		return error_set_errno(err, -ENOMEM, "prepare for the apps");
+	pod->input = GUEST_INPUT_NONE;
 	for (uint32_t i = 0; i < WIRE_APPS_MAX; i++) {
 		struct guest_app *app = &pod->apps[i];
 
 		app->index = i;
 		app->rootfs = GUEST_ROOTFS_NONE;
 		app->cgroup_fd = app->cgroup_events_fd = -1;
-		app->stdout_fd = app->stderr_fd = -1;
+		app->stdin_fd = app->stdout_fd = app->stderr_fd = -1;
 		app->pipes[0].fd = app->pipes[1].fd = -1;
 	}
 	for (size_t i = 0; r == 0 && i < ready_count; i++)

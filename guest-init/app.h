@@ -10,6 +10,7 @@
 
 #include "guest-init/control.h"
 #include "guest-init/guest.h"
+#include "guest-init/input.h"
 #include "guest-init/launcher.h"
 #include "guest-init/output.h"
 #include "guest-init/park.h"
@@ -41,6 +42,7 @@ struct guest_app {
 	struct guest_rootfs rootfs;
 	int cgroup_fd, cgroup_events_fd;
 	struct guest_parked parked;
+	int stdin_fd;             /* what its main process reads; -1: none, or it has it */
 	int stdout_fd, stderr_fd; /* ends of the pipes that its processes write to */
 	struct guest_output_pipe pipes[2];
 	bool is_clearing;    /* what its cgroup still holds has been killed */
@@ -54,6 +56,7 @@ struct guest_pod {
 	struct guest *guest;
 	struct guest_config config;
 	struct guest_output output;
+	struct guest_input input;
 	struct guest_app *apps; /* WIRE_APPS_MAX; config.app_count are in use */
 	size_t exited_count;
 	bool is_stopping, is_hurried;

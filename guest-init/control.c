@@ -448,7 +448,7 @@ static void instance_parse(struct field_reader *reader, struct guest_instance *i
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
 {
 	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
-		"entropy", "park", "apps", "sysctls", NULL};
+		"entropy", "park", "apps", "sysctls", "interactive", NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
 	json_int_t version;
 
@@ -458,6 +458,10 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 	config->park = reader_boolean(&reader, "park");
 	apps_parse(&reader, config);
 	sysctls_parse(&reader, config);
+	config->interactive = reader_take(&reader, "interactive", OPTIONAL, JSON_TRUE, "true") !=
+		NULL;
+	if (config->interactive && config->app_count != 1)
+		reader_fail(&reader, "apps", "one app, of an interactive pod,");
 	reader_check_known(&reader, names);
 	return reader.r;
 }

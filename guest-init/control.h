@@ -58,7 +58,8 @@ struct guest_instance {
 struct guest_config {
 	json_t *message;
 	struct guest_instance instance;
-	bool park; /* start the apps up to their first instruction */
+	bool park;        /* start the apps up to their first instruction */
+	bool interactive; /* the one app reads what the stream port carries */
 	struct guest_app_config *apps;
 	size_t app_count;
 	struct guest_sysctl *sysctls;

@@ -20,7 +20,7 @@ struct guest {
 	int control_fd, stream_fd, epoll_fd;
 	struct guest_outbox outbox;
 	int devices_fd; /* devtmpfs, VM only */
-	int null_fd;    /* /dev/null, standard input of the apps */
+	int null_fd;    /* /dev/null, standard input of apps that have no other */
 	bool has_mqueue;
 	int proc_fd;                 /* proc without the mounts that protect it from apps */
 	int tree_fd;                 /* O_PATH, WIRE_TREE */
@@ -41,6 +41,7 @@ enum guest_event {
 	GUEST_EVENT_PIPE,
 	GUEST_EVENT_CGROUP,
 	GUEST_EVENT_METADATA,
+	GUEST_EVENT_INPUT,
 };
 
 /* Adds fd to the event loop. 0 or -errno. */

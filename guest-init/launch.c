@@ -85,6 +85,7 @@ static int child_main(void *argument)
 	const struct guest_launch *launch = child->launch;
 	const struct guest *guest = child->guest;
 	struct rlimit files = {.rlim_cur = FILES_SOFT_MAX, .rlim_max = guest->files_max};
+	int stdin_fd = launch->stdin_fd > 0 ? launch->stdin_fd : guest->null_fd;
 	sigset_t none;
 
 	if (launch->has_oom_score_adj)
@@ -92,7 +93,7 @@ static int child_main(void *argument)
 	if (launch->namespace_fd >= 0 && setns(launch->namespace_fd, CLONE_NEWNS) < 0)
 		return child_fail(child, CHILD_STEP_NAMESPACE);
 	/* From here on our fds are not PID 1's any more. */
-	if (unshare(CLONE_FILES) < 0 || dup3(guest->null_fd, STDIN_FILENO, 0) < 0 ||
+	if (unshare(CLONE_FILES) < 0 || dup3(stdin_fd, STDIN_FILENO, 0) < 0 ||
 		dup3(launch->stdout_fd, STDOUT_FILENO, 0) < 0 ||
 		dup3(launch->stderr_fd, STDERR_FILENO, 0) < 0)
 		return child_fail(child, CHILD_STEP_STREAMS);

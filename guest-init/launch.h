@@ -16,6 +16,7 @@ struct guest_launch {
 	int oom_score_adj;
 	int namespace_fd; /* the mount namespace to enter; -1: the launcher is in it, at its root */
 	int root_fd;
+	int stdin_fd; /* not a positive number: empty */
 	int stdout_fd, stderr_fd;
 	bool mark_phase; /* this is the first app of the pod */
 	bool trace;      /* to be stopped by guest_park() */

@@ -311,6 +311,7 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
 		break;
 	case GUEST_EVENT_STREAM:
 		guest_output_port_ready(&loop->pod.output);
+		guest_input_port_ready(&loop->pod.input);
 		break;
 	case GUEST_EVENT_SIGNAL:
 		loop_signal_ready(loop);
@@ -324,6 +325,9 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
 	case GUEST_EVENT_METADATA:
 		if (loop->phase == PHASE_RUNNING)
 			guest_metadata_ready(&loop->metadata, index, event->events);
+		break;
+	case GUEST_EVENT_INPUT:
+		guest_input_pipe_ready(&loop->pod.input);
 		break;
 	}
 }
@@ -351,6 +355,10 @@ static _Noreturn void loop_run(struct loop *loop)
 		if (loop->phase == PHASE_RUNNING) {
 			guest_pod_proceed(&loop->pod);
 			guest_metadata_proceed(&loop->metadata);
+			if (guest_input_pump(&loop->pod.input, loop->guest.stream_fd) < 0)
+				loop_failed(loop, "a malformed frame of input");
+		}
+		if (loop->phase == PHASE_RUNNING) {
 			if (guest_pod_has_ended(&loop->pod))
 				loop_ended(loop);
 		}
@@ -390,7 +398,8 @@ static int loop_prepare(struct loop *loop)
 	wire_reader_init(&loop->reader, WIRE_FRAME_MAX_TO_GUEST);
 	r = guest_watch(guest, guest->control_fd, EPOLLIN, GUEST_EVENT_CONTROL, 0);
 	if (r == 0)
-		r = guest_watch(guest, guest->stream_fd, EPOLLOUT | EPOLLET, GUEST_EVENT_STREAM, 0);
+		r = guest_watch(guest, guest->stream_fd, EPOLLIN | EPOLLOUT | EPOLLET,
+			GUEST_EVENT_STREAM, 0);
 	if (r == 0)
 		r = guest_watch(guest, loop->signal_fd, EPOLLIN, GUEST_EVENT_SIGNAL, 0);
 	return r;

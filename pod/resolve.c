@@ -771,6 +771,8 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
 		json_object_set_new(sysctls, sysctl->sysctls.items[i].name,
 			json_string(sysctl->sysctls.items[i].value));
+	if (pod->interactive)
+		json_object_set_new(message, "interactive", json_true());
 	if (json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
 		json_object_set_new(message, "park", json_boolean(park)) < 0 ||
 		json_object_set_new(message, "apps", apps) < 0 ||

@@ -50,7 +50,8 @@ struct resolved_pod {
 	struct resolved_volume *volumes;
 	size_t volume_count;
 	unsigned int vcpus;
-	uint64_t memory; /* bytes of the machine */
+	uint64_t memory;  /* bytes of the machine */
+	bool interactive; /* its one app reads our standard input */
 };
 
 /* What was decided when the pod was prepared (pod/prepare.h); the store is not asked again. */

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/cgroup.h"
+#include "pod/input.h"
 #include "pod/metadata.h"
 #include "pod/record.h"
 #include "pod/request.h"
@@ -86,6 +87,7 @@ struct supervisor {
 	size_t payload_length, payload_written;
 	bool stream_ended;
 	bool output_closed[3]; /* by enum wire_stream: nobody reads it any more */
+	struct pod_input input;
 
 	int signal_fd;
 	struct pod_requests requests;
@@ -560,10 +562,22 @@ static int kill_reason(struct supervisor *s)
 		"the guest did not start within %d s and was killed", BOOT_MS / 1000);
 }
 
+/* Input comes in, or goes out; until the pod has ended. */
+static struct pollfd input_source(const struct supervisor *s)
+{
+	if (s->ended || s->stream_ended)
+		return (struct pollfd){.fd = -1};
+	if (pod_input_can_read(&s->input))
+		return (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+	if (pod_input_can_send(&s->input))
+		return (struct pollfd){.fd = s->process.stream_fd, .events = POLLOUT};
+	return (struct pollfd){.fd = -1};
+}
+
 /* One turn. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
 static int supervise_once(struct supervisor *s)
 {
-	enum { CONTROL, STREAM, OUTPUT, REPORT, CHILD, SIGNAL, LISTENER, CLIENT, SOURCES };
+	enum { CONTROL, STREAM, OUTPUT, REPORT, CHILD, SIGNAL, LISTENER, CLIENT, INPUT, SOURCES };
 	struct pollfd fds[SOURCES] = {
 		[CONTROL] = {.fd = s->ended ? -1 : s->process.control_fd,
 			.events = (short)(s->outgoing.length ? POLLIN | POLLOUT : POLLIN)},
@@ -575,6 +589,7 @@ static int supervise_once(struct supervisor *s)
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
 		[LISTENER] = {.fd = s->requests.listen_fd, .events = POLLIN},
 		[CLIENT] = {.fd = s->requests.client_fd, .events = POLLIN},
+		[INPUT] = input_source(s),
 	};
 	int r = 0, n;
 
@@ -595,6 +610,10 @@ static int supervise_once(struct supervisor *s)
 		report_ready(s);
 	if (fds[OUTPUT].revents)
 		output_ready(s);
+	if (fds[INPUT].revents && fds[INPUT].fd == STDIN_FILENO)
+		pod_input_read(&s->input, STDIN_FILENO);
+	else if (fds[INPUT].revents)
+		pod_input_send(&s->input, s->process.stream_fd);
 	if (fds[STREAM].revents)
 		r = stream_ready(s);
 	if (fds[CONTROL].revents & POLLOUT)
@@ -827,6 +846,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	_cleanup_close_ int tree = -1;
 	int r;
 
+	s.input.is_open = resolved->interactive;
 	wire_reader_init(&s.control, WIRE_FRAME_MAX_FROM_GUEST);
 	s.apps = calloc(resolved->app_count, sizeof(s.apps[0]));
 	if (!s.apps)

@@ -8,7 +8,8 @@
  *
  * The control stream (port WIRE_PORT_CONTROL) carries frames: a 4-byte little-endian length, then
  * that many bytes, a JSON object whose "type" names the message. The stream port
- * (WIRE_PORT_STREAM) carries the apps' output: struct wire_stream_header, then its payload.
+ * (WIRE_PORT_STREAM) carries the apps' output, and towards the guest the input of an app that has it:
+ * struct wire_stream_header, then its payload.
  * Both ends treat the other as hostile: a length over the limit, a JSON error, a message of unknown
  * type or one that the state does not allow ends the pod.
  *
@@ -64,6 +65,7 @@
  *                        could make them
  *     oom_score_adj      -1000 to 1000, absent for the default
  *   sysctls      object of strings, may be empty
+ *   interactive  true: the pod's one app reads what the stream carries; absent: its input is empty
  */
 #ifndef APPC_WIRE_WIRE_H
 #define APPC_WIRE_WIRE_H
@@ -153,12 +155,12 @@ enum wire_phase {
 enum wire_etc_file { WIRE_ETC_HOSTS, WIRE_ETC_HOSTNAME, WIRE_ETC_MACHINE_ID, WIRE_ETC_FILES };
 extern const char *const wire_etc_names[WIRE_ETC_FILES];
 
-enum wire_stream { WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2 };
+enum wire_stream { WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2, WIRE_STREAM_STDIN = 3 };
 
 /*
  * Followed by length bytes of output of app number app (its index in the configure message). A
  * header of zeros ends the stream: guest-init writes it when all output has been forwarded, before
- * it sends "ended".
+ * it sends "ended"; the host when its input has ended.
  */
 struct wire_stream_header {
 	uint32_t length;  /* little-endian, at most WIRE_STREAM_MAX */

@@ -83,3 +83,22 @@ state_of()
 	expect_status 0
 	expect_line default
 }
+
+@test "an interactive app reads our standard input to its end, others have none" {
+	local uuid
+	seq 1 100000 >"$BATS_TEST_TMPDIR/numbers"
+	OUT=$BATS_TEST_TMPDIR/out
+	ERR=$BATS_TEST_TMPDIR/err
+	timeout --kill-after=20 "$LIMIT" "$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" --interactive \
+		example.com/probe --exec=/bin/probe --user=alice -- digest /dev/stdin \
+		<"$BATS_TEST_TMPDIR/numbers" >"$OUT" 2>"$ERR" 3>&-
+	diff <("$PROBE" digest "$BATS_TEST_TMPDIR/numbers" | sed 's/.*: //') <(sed 's/.*: //' "$OUT")
+
+	uuid=$(appc_vm prepare --quiet example.com/probe --exec=/bin/probe -- read /dev/stdin)
+	echo typed | timeout --kill-after=20 "$LIMIT" "$APPC_VM" "--dir=$DATA" run-prepared \
+		"--flavour=$FLAVOUR" --interactive "$uuid" >"$OUT" 2>"$ERR" 3>&-
+	expect_line 'read /dev/stdin: typed'
+	echo unread | timeout --kill-after=20 "$LIMIT" "$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" \
+		example.com/probe --exec=/bin/probe -- read /dev/stdin >"$OUT" 2>"$ERR" 3>&-
+	[ "$(cat "$OUT")" = 'read /dev/stdin: ' ]
+}
