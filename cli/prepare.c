@@ -4,6 +4,7 @@
 #include "cli/pod_flags.h"
 
 #include "base/log.h"
+#include "cli/insecure.h"
 #include "pod/prepare.h"
 
 struct prepare_flags {
@@ -94,6 +95,8 @@ int command_prepare(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = pod_resolve(stores.store, TAKE_PTR(flags.pod.manifest), &flags.launch.resolve,
 			&resolved, &cli->error);
+	if (r == 0 && !(cli->insecure & CLI_INSECURE_ONDISK))
+		r = pod_verify_trees(stores.store, resolved, &cli->error);
 	if (r == 0)
 		r = park(cli, &flags, &stores, resolved);
 	return r < 0 ? r : prepare(cli, &flags, &stores, resolved);

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "pod/tree.h"
 #include "vmm/machine.h"
 #include "wire/wire.h"
@@ -17,6 +18,36 @@
 
 /* Ids with their newlines of as many apps as a pod can have. */
 #define TREES_MAX ((size_t)WIRE_APPS_MAX * STORE_TREE_ID_SIZE)
+
+/* ---- trees */
+
+static int verify_tree(struct store *store, const struct resolved_app *app, struct error *err)
+{
+	char tree_id[STORE_TREE_ID_SIZE];
+	struct error damage;
+	int r = store_verify_tree(store, app->tree_id, &damage);
+
+	if (r != -EBADMSG)
+		return r < 0 ? error_set(err, r, "%s", damage.message) : 0;
+	log_warning("tree cache is in a bad state: %s. Rebuilding...", damage.message);
+	r = store_remove_tree(store, app->tree_id, err);
+	return r < 0 ? r : store_render(store, app->image_id, tree_id, err);
+}
+
+int pod_verify_trees(struct store *store, const struct resolved_pod *resolved, struct error *err)
+{
+	for (size_t i = 0; i < resolved->app_count; i++) {
+		bool is_verified = false;
+		int r;
+
+		for (size_t j = 0; j < i && !is_verified; j++)
+			is_verified = !strcmp(resolved->apps[j].tree_id, resolved->apps[i].tree_id);
+		r = is_verified ? 0 : verify_tree(store, &resolved->apps[i], err);
+		if (r < 0)
+			return error_prefix(err, r, "app \"%s\"", resolved->apps[i].name);
+	}
+	return 0;
+}
 
 /* ---- writing */
 

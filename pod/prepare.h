@@ -26,6 +26,12 @@ struct pod_prepared {
 };
 
 /*
+ * Compares the apps' rendered trees with what was rendered, which reads all of them, and renders those anew
+ * that were changed since, with a warning.
+ */
+int pod_verify_trees(struct store *store, const struct resolved_pod *resolved, struct error *err);
+
+/*
  * Writes the directory of a new pod (preparing, locked): its manifest, which are length bytes of text, what
  * it was resolved to, the tree (pod_tree_prepare()). prepared is NULL for a pod that is run at once.
  */

@@ -234,6 +234,24 @@ manifest()
 	[ "$status" -eq 254 ]
 }
 
+@test "prepare renders a tree again that was changed on disk" {
+	local uuid file
+	appc_vm prepare --quiet example.com/probe
+	file=$(find "$DATA"/trees/*/rootfs/etc/passwd)
+	[ -f "$file" ]
+	echo 'intruder:x:0:0::/:/bin/sh' >>"$file"
+	run --separate-stderr appc_vm --insecure-options=ondisk prepare --quiet example.com/probe
+	[ "$status" -eq 0 ]
+	[ -z "$stderr" ]
+	run --separate-stderr appc_vm prepare --quiet example.com/probe --exec=/bin/probe -- read /etc/passwd
+	[ "$status" -eq 0 ]
+	[[ $stderr == *"tree cache is in a bad state"*"Rebuilding"* ]]
+	uuid=$output
+	run appc_vm run-prepared --flavour=container "$uuid"
+	[ "$status" -eq 0 ]
+	[[ $output == *alice* && $output != *intruder* ]]
+}
+
 @test "a prepare that is killed at any moment leaves what gc removes" {
 	local i prepared uuid
 	for i in $(seq -w 1 5 60); do
