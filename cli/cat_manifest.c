@@ -8,9 +8,6 @@
 #include "base/log.h"
 #include "pod/prepare.h"
 
-#include <fcntl.h>
-#include <string.h>
-
 /* The manifest with all that is in it, whether this version knows it or not. */
 static int print_manifest(const struct pod *pod, bool pretty, struct error *err)
 {
@@ -39,21 +36,6 @@ static int print_pod(struct pods *pods, const char *uuid, bool pretty, struct er
 	return r < 0 ? r : print_manifest(&pod, pretty, err);
 }
 
-/* The first word of the file. */
-static int read_uuid_file(struct cli *cli, const char *path, char *uuid, size_t size)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t length;
-	int r = file_read(AT_FDCWD, path, size - 1, &text, NULL);
-
-	if (r < 0)
-		return error_set_errno(&cli->error, r, "--uuid-file=%s", path);
-	length = strcspn(text, " \t\r\n");
-	memcpy(uuid, text, length);
-	uuid[length] = '\0';
-	return 0;
-}
-
 int command_cat_manifest(struct cli *cli, int argc, char **argv)
 {
 	const char *uuid_file = NULL;
@@ -63,7 +45,7 @@ int command_cat_manifest(struct cli *cli, int argc, char **argv)
 			"indent it (default); --pretty-print=false: one line"},
 		{"uuid-file", CLI_STRING, &uuid_file, "FILE", "read the UUID from FILE"},
 	};
-	char from_file[64], *one[] = {from_file};
+	struct cli_uuids uuids;
 	_cleanup_pods_ struct pods *pods = NULL;
 	_cleanup_close_ int data = -1;
 	int at, r, result = 0;
@@ -71,24 +53,13 @@ int command_cat_manifest(struct cli *cli, int argc, char **argv)
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
-	if (!uuid_file == (at == argc))
-		return cli_usage(cli, "needs the UUID of a pod, or --uuid-file=FILE");
-	if (uuid_file) {
-		r = read_uuid_file(cli, uuid_file, from_file, sizeof(from_file));
-		if (r < 0)
-			return r;
-		argv = one;
-		argc = 1;
-		at = 0;
-	}
-	data = cli_open_data(cli);
-	if (data < 0)
-		return data;
-	r = pods_open(data, &pods, &cli->error);
-	for (; r == 0 && at < argc; at++) {
+	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
+	if (r == 0)
+		r = cli_open_pods(cli, &data, &pods);
+	for (size_t i = 0; r == 0 && i < uuids.count; i++) {
 		struct error err;
 
-		if (print_pod(pods, argv[at], pretty, &err) == 0)
+		if (print_pod(pods, uuids.items[i], pretty, &err) == 0)
 			continue;
 		log_error("%s", err.message);
 		result = CLI_STATUS_ERROR;

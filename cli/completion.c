@@ -38,7 +38,8 @@ static void print_words(const char *text)
 {
 	for (size_t length; *text; text += length + (text[length] == '|')) {
 		length = strcspn(text, "|");
-		if (length > 0 && islower((unsigned char)*text))
+		if (length > 0 && islower((unsigned char)*text) &&
+			strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") >= length)
 			printf(" %.*s", (int)length, text);
 		else if (length == 4 && !strncmp(text, "BOOL", 4))
 			printf(" true false");
@@ -59,22 +60,27 @@ static void print_kinds(const char *text)
 
 /* ---- the data */
 
+static bool takes_value(const struct cli_option *option)
+{
+	return option->kind != CLI_FLAG && option->kind != CLI_CALL_FLAG;
+}
+
 static void print_options(void *context, const struct cli_option *options, size_t count)
 {
 	const struct script *script = context;
 
 	printf("\t'%s')\n\t\toptions='", script->command);
 	for (size_t i = 0; i < count; i++) {
-		if (options[i].kind != CLI_STRING)
+		if (options[i].kind != CLI_STRING && options[i].kind != CLI_CALL)
 			printf(" --%s", options[i].name);
-		if (options[i].kind != CLI_FLAG)
+		if (takes_value(&options[i]))
 			printf(" --%s=", options[i].name);
 	}
 	printf("'\n\t\t");
 	print_kinds(script->cli.command->arguments);
 	printf("\n\t\tcase $option in\n");
 	for (size_t i = 0; i < count; i++) {
-		if (options[i].kind == CLI_FLAG)
+		if (!takes_value(&options[i]))
 			continue;
 		printf("\t\t--%s) ", options[i].name);
 		print_kinds(options[i].argument);
