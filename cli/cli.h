@@ -140,6 +140,9 @@ int cli_parse_duration(struct cli *cli, const char *flag, const char *text, int6
 /* The same in nanoseconds. */
 int cli_parse_timeout(struct cli *cli, const char *flag, const char *text, int64_t *ret);
 
+/* --dax; text may be NULL. */
+int cli_parse_dax(struct cli *cli, const char *text, enum virtio_fs_dax *ret);
+
 /* What the person adds to the guest kernel's command line, or NULL. */
 const char *cli_kernel_parameters(void);
 

@@ -384,6 +384,23 @@ int cli_parse_duration(struct cli *cli, const char *flag, const char *text, int6
 	return r;
 }
 
+int cli_parse_dax(struct cli *cli, const char *text, enum virtio_fs_dax *ret)
+{
+	static const char *const names[] = {
+		[VIRTIO_FS_DAX_AUTO] = "auto",
+		[VIRTIO_FS_DAX_NEVER] = "never",
+		[VIRTIO_FS_DAX_ALWAYS] = "always",
+	};
+
+	*ret = VIRTIO_FS_DAX_AUTO;
+	for (size_t i = 0; text && i < ARRAY_SIZE(names); i++)
+		if (!strcmp(text, names[i])) {
+			*ret = (enum virtio_fs_dax)i;
+			return 0;
+		}
+	return text ? cli_usage(cli, "--dax is auto, never or always, not \"%s\"", text) : 0;
+}
+
 const char *cli_kernel_parameters(void)
 {
 	const char *extra = getenv(ENV_KERNEL_PARAMS);

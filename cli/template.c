@@ -38,7 +38,7 @@ static int open_templates(struct cli *cli, struct opened *ret)
 /* ---- build */
 
 struct build_flags {
-	const char *cpus, *memory, *kernel, *init;
+	const char *cpus, *memory, *kernel, *init, *dax;
 	bool shared, kernel_messages, force;
 };
 
@@ -81,6 +81,7 @@ static int template_build(struct cli *cli, int argc, char **argv)
 			"memory of the machine: 256M, or 256 (default: that of a pod with one app and no "
 			"isolators)"},
 		{"shared", CLI_FLAG, &flags.shared, NULL, "for pods with volumes of the host"},
+		{"dax", CLI_STRING, &flags.dax, "auto|never|always", "for runs with --dax"},
 		{"kernel-messages", CLI_FLAG, &flags.kernel_messages, NULL,
 			"for runs with --kernel-messages"},
 		{"kernel", CLI_STRING, &flags.kernel, "FILE",
@@ -99,6 +100,8 @@ static int template_build(struct cli *cli, int argc, char **argv)
 	if (at < argc)
 		return cli_usage(cli, "takes no arguments");
 	r = parse_machine(cli, &flags, &subject);
+	if (r == 0)
+		r = cli_parse_dax(cli, flags.dax, &subject.dax);
 	if (r < 0)
 		return r;
 	kernel = cli_open_program_file(cli, flags.kernel, "kernel", "vmlinux");

@@ -105,6 +105,7 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.message_count = options->message_count,
 		.exports = options->exports,
 		.export_count = options->export_count,
+		.dax = options->dax,
 		.control_fd = control_fd,
 		.stream_fd = stream_fd,
 		.kernel_messages = options->kernel_messages,

@@ -49,6 +49,7 @@ struct flavour_options {
 	const struct template_builder *park;
 	const struct virtio_fs_export *exports;
 	size_t export_count;
+	enum virtio_fs_dax dax;
 	bool kernel_messages;
 	const char *extra_command_line;
 };

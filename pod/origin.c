@@ -75,6 +75,7 @@ static struct template_subject subject_of(
 		.vcpus = resolved->vcpus,
 		.memory = resolved->memory,
 		.shared = pod_is_shared(resolved),
+		.dax = options->dax,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
 	};

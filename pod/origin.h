@@ -14,6 +14,7 @@ struct pod_origin_options {
 	struct templates *templates;
 	int kernel_fd, init_fd; /* borrowed */
 	bool warm;
+	enum virtio_fs_dax dax;
 	bool kernel_messages;
 	const char *extra_command_line;
 };

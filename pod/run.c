@@ -805,6 +805,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.messages = &message,
 		.message_count = 1,
 		.template = options->template,
+		.dax = options->dax,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
 	};

@@ -24,6 +24,7 @@ struct pod_run_options {
 	/* Where the machine starts from; NULL: it boots. Borrowed. */
 	const struct template *template;
 	bool apps_are_parked; /* in the template: this pod's */
+	enum virtio_fs_dax dax;
 	bool kernel_messages;
 	const char *extra_command_line;
 	int64_t process_start; /* CLOCK_MONOTONIC when this command began, for the timing */

@@ -69,6 +69,7 @@ static int boot_and_park(const struct template_builder *builder,
 		.park = builder,
 		.exports = &shared,
 		.export_count = subject->shared ? 1 : 0,
+		.dax = subject->dax,
 		.kernel_messages = subject->kernel_messages,
 		.extra_command_line = subject->extra_command_line,
 	};

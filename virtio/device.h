@@ -68,6 +68,8 @@ struct virtio_device {
 	size_t config_size;
 	const struct virtio_operations *operations;
 	const struct guest_memory *memory;
+	/* Shared memory region 0, in guest physical addresses (section 2.10); size 0: none. */
+	uint64_t shared_start, shared_size;
 
 	/* Set by the transport when it attaches the device; constant. */
 	void (*interrupt)(struct virtio_device *device, uint32_t cause);

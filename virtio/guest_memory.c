@@ -7,16 +7,32 @@
 #include <errno.h>
 #include <string.h>
 
+static void *region_span(const struct guest_region *region, uint64_t address, uint64_t length)
+{
+	if (address < region->start ||
+		!checked_range(address - region->start, length, region->size))
+		return NULL;
+	return region->host + (address - region->start);
+}
+
 void *guest_memory_span(const struct guest_memory *memory, uint64_t address, uint64_t length)
 {
 	for (size_t i = 0; i < memory->count; i++) {
-		const struct guest_region *region = &memory->regions[i];
+		void *span = region_span(&memory->regions[i], address, length);
 
-		if (address >= region->start &&
-			checked_range(address - region->start, length, region->size))
-			return region->host + (address - region->start);
+		if (span)
+			return span;
 	}
 	return NULL;
+}
+
+void *guest_memory_payload(
+	const struct guest_memory *memory, uint64_t address, uint64_t length, bool *ret_window)
+{
+	void *span = guest_memory_span(memory, address, length);
+
+	*ret_window = !span && memory->window.size > 0;
+	return *ret_window ? region_span(&memory->window, address, length) : span;
 }
 
 int guest_memory_read(

@@ -7,10 +7,16 @@
  * at any time: whoever decides on a value copies it out first (guest_memory_read()) and never reads
  * it from the guest again.
  * The region table is written before the first vCPU runs and constant afterwards: any thread.
+ *
+ * The window is no RAM: a range of guest physical addresses where a device shows files of the host
+ * (virtio/fs/dax.h). Its pages can be missing at any time, which would end whoever touches them here
+ * (SIGBUS, SIGSEGV), and a system call that is to copy them fails with EFAULT. Programs of the guest
+ * may all the same have it as a buffer: guest_memory_payload().
  */
 #ifndef APPC_VIRTIO_GUEST_MEMORY_H
 #define APPC_VIRTIO_GUEST_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,10 +28,18 @@ struct guest_region {
 struct guest_memory {
 	struct guest_region regions[2]; /* below and above the hole under 4 GiB */
 	size_t count;
+	struct guest_region window; /* size 0: there is none */
 };
 
 /* The host address of [address, address + length), or NULL when not all of it is in one region. */
 void *guest_memory_span(const struct guest_memory *memory, uint64_t address, uint64_t length);
+
+/*
+ * As guest_memory_span(), but the range may be in the window instead: then *ret_window is true, and the
+ * span is for system calls to copy from or to.
+ */
+void *guest_memory_payload(
+	const struct guest_memory *memory, uint64_t address, uint64_t length, bool *ret_window);
 
 /* Copies between guest and host memory. 0, or -EFAULT when the range is not RAM. */
 int guest_memory_read(

@@ -53,7 +53,8 @@ static void mmio_reset(struct virtio_mmio *mmio)
 	device->driver_features = 0;
 	mmio->status = 0;
 	mmio->interrupt_status = 0;
-	mmio->device_features_select = mmio->driver_features_select = mmio->queue_select = 0;
+	mmio->device_features_select = mmio->driver_features_select = 0;
+	mmio->queue_select = mmio->shared_select = 0;
 }
 
 static void mmio_set_status(struct virtio_mmio *mmio, uint32_t value)
@@ -184,6 +185,9 @@ static void mmio_write_register(struct virtio_mmio *mmio, uint64_t offset, uint3
 	case VIRTIO_MMIO_QUEUE_SEL:
 		mmio->queue_select = value;
 		break;
+	case VIRTIO_MMIO_SHM_SEL:
+		mmio->shared_select = value;
+		break;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		mmio_notify(mmio, value);
 		break;
@@ -196,6 +200,25 @@ static void mmio_write_register(struct virtio_mmio *mmio, uint64_t offset, uint3
 	default:
 		mmio_write_queue(mmio, offset, value);
 		break;
+	}
+}
+
+static uint32_t mmio_read_shared(const struct virtio_mmio *mmio, uint64_t offset)
+{
+	const struct virtio_device *device = mmio->device;
+
+	/* A region that is not there has length and base -1 (section 4.2.2). */
+	if (mmio->shared_select != 0 || device->shared_size == 0)
+		return UINT32_MAX;
+	switch (offset) {
+	case VIRTIO_MMIO_SHM_LEN_LOW:
+		return (uint32_t)device->shared_size;
+	case VIRTIO_MMIO_SHM_LEN_HIGH:
+		return (uint32_t)(device->shared_size >> 32);
+	case VIRTIO_MMIO_SHM_BASE_LOW:
+		return (uint32_t)device->shared_start;
+	default:
+		return (uint32_t)(device->shared_start >> 32);
 	}
 }
 
@@ -229,12 +252,11 @@ static uint32_t mmio_read_register(struct virtio_mmio *mmio, uint64_t offset)
 		return mmio->status;
 	case VIRTIO_MMIO_CONFIG_GENERATION:
 		return mmio->generation;
-	/* No shared memory region: length -1 (section 4.2.2). */
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:
 	case VIRTIO_MMIO_SHM_BASE_HIGH:
-		return UINT32_MAX;
+		return mmio_read_shared(mmio, offset);
 	default:
 		return 0;
 	}
@@ -279,7 +301,7 @@ void virtio_mmio_write(struct virtio_mmio *mmio, uint64_t offset, const void *da
 /* ---- parking */
 
 #define MMIO_STATE_TAG     STATE_TAG('V', 'D', 'E', 'V')
-#define MMIO_STATE_VERSION 1
+#define MMIO_STATE_VERSION 2
 
 static void mmio_put(
 	const struct virtio_mmio *mmio, const struct state_writer *own, struct state_writer *writer)
@@ -295,6 +317,7 @@ static void mmio_put(
 	state_put_u32(writer, mmio->device_features_select);
 	state_put_u32(writer, mmio->driver_features_select);
 	state_put_u32(writer, mmio->queue_select);
+	state_put_u32(writer, mmio->shared_select);
 	state_put_u64(writer, device->driver_features);
 	for (unsigned int i = 0; i < device->queue_count; i++)
 		virtqueue_save(&device->queues[i], writer);
@@ -373,6 +396,7 @@ static int mmio_get(struct virtio_mmio *mmio, struct state_reader *reader, struc
 	mmio->device_features_select = state_get_u32(reader);
 	mmio->driver_features_select = state_get_u32(reader);
 	mmio->queue_select = state_get_u32(reader);
+	mmio->shared_select = state_get_u32(reader);
 	device->driver_features = state_get_u64(reader);
 	if (!mmio_registers_are_possible(mmio) || mmio_get_queues(mmio, reader) < 0)
 		return error_set(err, -EBADMSG,

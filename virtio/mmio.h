@@ -20,7 +20,7 @@ struct virtio_mmio {
 	void *context;
 	/* Under the device's lock. */
 	uint32_t status, interrupt_status, generation;
-	uint32_t device_features_select, driver_features_select, queue_select;
+	uint32_t device_features_select, driver_features_select, queue_select, shared_select;
 };
 
 /* Joins device and transport. Neither is owned. Before the first vCPU runs. */

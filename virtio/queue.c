@@ -118,7 +118,7 @@ int virtqueue_restore(struct virtqueue *queue, struct state_reader *reader)
 
 void virtqueue_reset(struct virtqueue *queue)
 {
-	*queue = (struct virtqueue){.memory = queue->memory};
+	*queue = (struct virtqueue){.memory = queue->memory, .window = queue->window};
 }
 
 int virtqueue_pending(struct virtqueue *queue)
@@ -137,6 +137,7 @@ static int chain_add(const struct virtqueue *queue, struct virtqueue_chain *chai
 	bool writable = descriptor->flags & DESCRIPTOR_WRITE;
 	size_t count = chain->readable_count + chain->writable_count;
 	uint32_t *bytes = writable ? &chain->writable_bytes : &chain->readable_bytes;
+	bool in_window;
 	void *host;
 
 	if (count == VIRTQUEUE_SPANS_MAX)
@@ -146,9 +147,12 @@ static int chain_add(const struct virtqueue *queue, struct virtqueue_chain *chai
 		return -EBADMSG;
 	if (__builtin_add_overflow(*bytes, descriptor->length, bytes))
 		return -EBADMSG;
-	host = guest_memory_span(queue->memory, descriptor->address, descriptor->length);
-	if (!host)
+	host = guest_memory_payload(
+		queue->memory, descriptor->address, descriptor->length, &in_window);
+	if (!host || (in_window && !queue->window))
 		return -EBADMSG;
+	if (in_window)
+		chain->window = &queue->memory->window;
 	chain->spans[count] = (struct iovec){.iov_base = host, .iov_len = descriptor->length};
 	if (writable)
 		chain->writable_count++;
@@ -204,6 +208,7 @@ int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain)
 	chain->head = index;
 	chain->readable_count = chain->writable_count = 0;
 	chain->readable_bytes = chain->writable_bytes = 0;
+	chain->window = NULL;
 	for (uint32_t left = queue->size; left > 0; left--) {
 		struct descriptor descriptor;
 		int r;
@@ -293,6 +298,15 @@ size_t virtqueue_chain_slice(const struct virtqueue_chain *chain, bool writable,
 	return made;
 }
 
+/* The window's pages may be missing. */
+static bool span_is_in_window(const struct virtqueue_chain *chain, const struct iovec *span)
+{
+	const uint8_t *start = span->iov_base;
+
+	return chain->window && start >= chain->window->host &&
+		(size_t)(start - chain->window->host) < chain->window->size;
+}
+
 size_t virtqueue_chain_read(
 	const struct virtqueue_chain *chain, size_t offset, void *data, size_t length)
 {
@@ -309,6 +323,8 @@ size_t virtqueue_chain_read(
 		n = span->iov_len - offset;
 		if (n > length - done)
 			n = length - done;
+		if (span_is_in_window(chain, span))
+			break;
 		memcpy((uint8_t *)data + done, (uint8_t *)span->iov_base + offset, n);
 		done += n;
 		offset = 0;
@@ -332,6 +348,8 @@ size_t virtqueue_chain_write(
 		n = span->iov_len - offset;
 		if (n > length - done)
 			n = length - done;
+		if (span_is_in_window(chain, span))
+			break;
 		memcpy((uint8_t *)span->iov_base + offset, (const uint8_t *)data + done, n);
 		done += n;
 		offset = 0;

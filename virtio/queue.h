@@ -32,6 +32,8 @@ struct virtqueue {
 	bool ready;
 	bool event_index; /* VIRTIO_F_EVENT_IDX was negotiated */
 	bool indirect;    /* VIRTIO_F_INDIRECT_DESC was negotiated */
+	/* Set by the device: its chains may have spans in the window (virtio/guest_memory.h). */
+	bool window;
 	/* Ring spans, translated when the queue became ready; the memory they lie in stays mapped. */
 	void *descriptor_ring, *available_ring, *used_ring;
 	uint16_t next_available; /* the next entry of the available ring to look at */
@@ -44,6 +46,8 @@ struct virtqueue_chain {
 	uint16_t head;
 	size_t readable_count, writable_count;
 	uint32_t readable_bytes, writable_bytes;
+	/* Spans that lie here are for system calls only; NULL: there are none such. */
+	const struct guest_region *window;
 	struct iovec spans[VIRTQUEUE_SPANS_MAX]; /* readable ones first */
 };
 
@@ -60,7 +64,7 @@ int virtqueue_start(struct virtqueue *queue);
 void virtqueue_save(const struct virtqueue *queue, struct state_writer *writer);
 int virtqueue_restore(struct virtqueue *queue, struct state_reader *reader);
 
-/* Forgets all state but the memory pointer, as after a device reset. */
+/* Forgets all state but what the device has set, as after a device reset. */
 void virtqueue_reset(struct virtqueue *queue);
 
 /*
@@ -89,11 +93,14 @@ bool virtqueue_needs_interrupt(struct virtqueue *queue);
  */
 void virtqueue_enable_notification(struct virtqueue *queue);
 
-/* Copies out of the readable spans from offset on; returns the number of bytes copied. */
+/*
+ * Copies out of the readable spans from offset on; returns the number of bytes copied. A span in the
+ * window ends it.
+ */
 size_t virtqueue_chain_read(
 	const struct virtqueue_chain *chain, size_t offset, void *data, size_t length);
 
-/* Copies into the writable spans from offset on; returns the number of bytes copied. */
+/* Copies into the writable spans from offset on; returns the number of bytes copied. The same holds. */
 size_t virtqueue_chain_write(
 	const struct virtqueue_chain *chain, size_t offset, const void *data, size_t length);
 

@@ -42,6 +42,12 @@
 	(1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_VMEXIT | \
 		1u << KVM_FEATURE_ASYNC_PF_INT)
 
+/* KVM_EXIT_MEMORY_FAULT of Linux 6.8; the distribution's header may be older. */
+#define EXIT_MEMORY_FAULT 39
+
+/* Segment not present (SDM, volume 3, 6.15). */
+#define EXCEPTION_NOT_PRESENT 11
+
 struct cpuid {
 	struct kvm_cpuid2 header;
 	struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
@@ -351,6 +357,35 @@ void vcpu_destroy(struct vcpu *vcpu)
 	vcpu->statistics_fd = -1;
 	cleanup_close(&vcpu->fd);
 	vcpu->fd = -1;
+}
+
+bool vcpu_fault_address(const struct vcpu *vcpu, uint64_t *ret)
+{
+	struct {
+		uint64_t flags, address, size;
+	} fault;
+
+	if (vcpu->run->exit_reason != EXIT_MEMORY_FAULT)
+		return false;
+	/* The first member of the union of what exits tell. */
+	memcpy(&fault, &vcpu->run->hw, sizeof(fault));
+	*ret = fault.address;
+	return true;
+}
+
+int vcpu_raise_bus_error(const struct vcpu *vcpu)
+{
+	struct kvm_vcpu_events events;
+
+	if (ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events) < 0)
+		return -errno;
+	events.exception.injected = 1;
+	events.exception.pending = 0;
+	events.exception.nr = EXCEPTION_NOT_PRESENT;
+	events.exception.has_error_code = 1;
+	events.exception.error_code = 0;
+	events.flags = 0;
+	return ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events) < 0 ? -errno : 0;
 }
 
 int kvm_probe(struct kvm_facts *ret, struct error *err)

@@ -65,6 +65,18 @@ int vcpu_create(struct vm *vm, unsigned int id, struct vcpu *ret, struct error *
 void vcpu_destroy(struct vcpu *vcpu);
 
 /*
+ * After KVM_RUN failed with EFAULT: whether KVM says at which guest physical address (Linux 6.8 and later).
+ */
+bool vcpu_fault_address(const struct vcpu *vcpu, uint64_t *ret);
+
+/*
+ * Makes the guest take an exception at the instruction that the vCPU stopped at: "segment not present", which
+ * 64-bit code never causes itself. Linux answers it with SIGBUS where a program runs, and its kernel
+ * with the fixup of that instruction, as in copies from user memory. -errno.
+ */
+int vcpu_raise_bus_error(const struct vcpu *vcpu);
+
+/*
  * Guest kernel instructions that KVM emulated for this vCPU so far, or -1 where there is no such
  * counter. It counts every ring 0 instruction on software KVM and next to nothing on hardware.
  */

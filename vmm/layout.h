@@ -19,6 +19,12 @@
 #define LAYOUT_RAM_HOLE 0xc0000000ull
 #define LAYOUT_RAM_HIGH 0x100000000ull
 
+/*
+ * The window for files (virtio/fs/dax.h) follows RAM, both above 4 GiB, at the next address whose
+ * struct pages Linux makes by themselves (a section of its memory map).
+ */
+#define LAYOUT_WINDOW_ALIGNMENT (128ull << 20)
+
 /* Devices: one page each, interrupt lines from LAYOUT_FIRST_LINE up; the IOAPIC has 24. */
 #define LAYOUT_DEVICES    0xd0000000ull
 #define LAYOUT_FIRST_LINE 5u

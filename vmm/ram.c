@@ -19,7 +19,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define PAGE_SIZE 4096u
+#define PAGE_SIZE      4096u
+#define HUGE_PAGE_SIZE (2ul << 20)
 /* Pages looked at in one go. */
 #define CHUNK_PAGES 512u
 
@@ -59,8 +60,40 @@ int ram_map(uint64_t size, int fd, struct guest_memory *ret, struct error *err)
 	return 0;
 }
 
+int ram_add_window(struct guest_memory *memory, uint64_t size, struct error *err)
+{
+	const struct guest_region *last = &memory->regions[memory->count - 1];
+	uint64_t start = last->start + last->size;
+	uint8_t *host;
+	size_t before;
+
+	/* Of 2 MiB more what is before and behind the aligned part goes back. */
+	host = mmap(NULL, size + HUGE_PAGE_SIZE, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (host == MAP_FAILED)
+		return error_set_errno(err, -errno,
+			"cannot reserve %" PRIu64 " MiB of addresses for files", size >> 20);
+	before = HUGE_PAGE_SIZE - (uintptr_t)host % HUGE_PAGE_SIZE;
+	munmap(host, before);
+	host += before;
+	if (before < HUGE_PAGE_SIZE)
+		munmap(host + size, HUGE_PAGE_SIZE - before);
+	if (start < LAYOUT_RAM_HIGH)
+		start = LAYOUT_RAM_HIGH;
+	start += LAYOUT_WINDOW_ALIGNMENT - 1;
+	memory->window = (struct guest_region){
+		.start = start - start % LAYOUT_WINDOW_ALIGNMENT,
+		.size = size,
+		.host = host,
+	};
+	return 0;
+}
+
 void ram_unmap(struct guest_memory *memory)
 {
+	if (memory->window.size > 0)
+		munmap(memory->window.host, memory->window.size);
+	memory->window = (struct guest_region){0};
 	for (size_t i = 0; i < memory->count; i++)
 		munmap(memory->regions[i].host, memory->regions[i].size);
 	memory->count = 0;

@@ -22,6 +22,12 @@ int ram_map(uint64_t size, int fd, struct guest_memory *ret, struct error *err);
 void ram_unmap(struct guest_memory *memory);
 
 /*
+ * Adds the window for files, of size bytes (a multiple of 2 MiB): addresses without access, of the
+ * alignment that large pages need. It goes with ram_unmap().
+ */
+int ram_add_window(struct guest_memory *memory, uint64_t size, struct error *err);
+
+/*
  * Writes the RAM into fd, an empty file. source_fd is the file it was mapped from (-1: none), pagemap_fd
  * an open /proc/self/pagemap, or -1: then every page is read, also those that were never used.
  * No vCPU runs. -errno with a message.

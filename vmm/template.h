@@ -23,6 +23,7 @@
 #define APPC_VMM_TEMPLATE_H
 
 #include "base/error.h"
+#include "virtio/fs/fs.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +42,7 @@ struct template_subject {
 	unsigned int vcpus;
 	uint64_t memory; /* bytes */
 	bool shared;     /* the tree has subtrees that others change too: another FUSE session */
+	enum virtio_fs_dax dax;
 	bool kernel_messages;
 	const char *extra_command_line; /* may be NULL */
 	const char *pod;                /* digest of the pod whose apps are parked; NULL: none */

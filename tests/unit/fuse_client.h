@@ -32,6 +32,8 @@ struct world {
 	int top, tree;
 	bool alone;         /* no subtree is shared: a session without OPEN */
 	uint32_t readahead; /* 0: the device's own bound */
+	const struct guest_memory *memory; /* with a window; NULL: without any memory */
+	enum virtio_fs_dax dax;
 	struct virtio_fs *fs;
 };
 
@@ -90,12 +92,15 @@ static inline void world_serve(struct world *world, size_t inodes_max, size_t ha
 		.exports = exports,
 		.export_count = world->alone ? 0 : ARRAY_SIZE(exports),
 		.readahead = world->readahead,
+		.dax = world->dax,
 		.inodes_max = inodes_max,
 		.handles_max = handles_max,
 	};
 	struct error err;
 
-	assert_int_equal(virtio_fs_create(&no_memory, &options, &world->fs, &err), 0);
+	assert_int_equal(virtio_fs_create(world->memory ? world->memory : &no_memory, &options,
+				 &world->fs, &err),
+		0);
 }
 
 static inline int world_end(void **state)

@@ -222,10 +222,15 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 		return error_set_errno(err, -errno, "cannot open /proc/self/fd");
 	fs_bound_descriptors(&inodes_max, &handles_max);
 	fs->shared = options_shared(options);
+	r = fs_dax_init(&fs->dax, memory->window.host, memory->window.size, options->dax);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot use the window for files");
 	r = fs_inode_table_init(
 		&fs->inodes, options->tree_fd, proc_fd, options, inodes_max, &fs->data, err);
-	if (r < 0)
+	if (r < 0) {
+		fs_dax_free(&fs->dax);
 		return r;
+	}
 	/* Either the guest holds open files, or directories only and the server has the files. */
 	fs_data_table_init(&fs->data, (handles_max + 1) / 2);
 	fs_handle_table_init(
@@ -237,6 +242,13 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 	fs->device.queue_count = FS_QUEUES;
 	fs->device.config_size = sizeof(struct fs_config);
 	fs->device.operations = &fs_operations;
+	if (fs->dax.host) {
+		fs->device.shared_start = memory->window.start;
+		fs->device.shared_size = memory->window.size;
+		/* Payload is copied by the kernel, the rest by virtqueue_chain_read() and _write(). */
+		for (unsigned int i = 0; i < FS_QUEUES; i++)
+			fs->device.queues[i].window = true;
+	}
 	memcpy(fs->tag, options->tag, tag_length);
 	fs->proc_fd = TAKE_FD(proc_fd);
 	fs->readahead = options->readahead ? options->readahead : VIRTIO_FS_READAHEAD_MAX;
@@ -260,6 +272,7 @@ void virtio_fs_free(struct virtio_fs *fs)
 	fs_handle_table_free(&fs->handles);
 	fs_inode_table_free(&fs->inodes);
 	fs_data_table_free(&fs->data);
+	fs_dax_free(&fs->dax);
 	close(fs->proc_fd);
 	pthread_cond_destroy(&fs->idle);
 	pthread_mutex_destroy(&fs->device.lock);
@@ -288,6 +301,11 @@ void virtio_fs_complete(struct virtio_fs *fs)
 	fs_queue_reap(fs->queue);
 }
 
+bool virtio_fs_window_was_cut(struct virtio_fs *fs)
+{
+	return fs_dax_was_cut(&fs->dax);
+}
+
 bool virtio_fs_shared_was_read(struct virtio_fs *fs)
 {
 	return fs->shared_read;
@@ -302,6 +320,7 @@ void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret
 		.inodes = fs_inode_table_count(&fs->inodes),
 		.handles = fs_handle_table_count(&fs->handles),
 		.data = fs_data_table_count(&fs->data),
+		.mappings = fs_dax_count(&fs->dax),
 	};
 }
 

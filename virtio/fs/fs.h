@@ -55,6 +55,13 @@ struct virtio_fs_export {
 	enum virtio_fs_policy policy;
 };
 
+/* Which files the guest reads and executes in place, through the DAX window (dax.h). */
+enum virtio_fs_dax {
+	VIRTIO_FS_DAX_AUTO,  /* of EXCLUSIVE subtrees: those that gain by it */
+	VIRTIO_FS_DAX_NEVER, /* there is no window */
+	VIRTIO_FS_DAX_ALWAYS, /* of EXCLUSIVE subtrees: all, for measurements */
+};
+
 #define VIRTIO_FS_READAHEAD_MAX (1u << 20)
 
 struct virtio_fs_options {
@@ -72,6 +79,8 @@ struct virtio_fs_options {
 	/* Lets the guest read ahead asynchronously: deeper queues, but an interrupt per request
 	   where the guest would otherwise find the answer when its notification returns. */
 	bool asynchronous_reads;
+	/* The window is that of the guest's memory, mapped without access; without one it is NEVER. */
+	enum virtio_fs_dax dax;
 };
 
 struct virtio_fs;
@@ -100,11 +109,18 @@ void virtio_fs_complete(struct virtio_fs *fs);
  */
 bool virtio_fs_shared_was_read(struct virtio_fs *fs);
 
+/*
+ * Whether a file was made shorter on the host than what the guest has of it in the window: an access
+ * there cannot be served.
+ */
+bool virtio_fs_window_was_cut(struct virtio_fs *fs);
+
 /* Counters for tests, statistics and bounds. */
 struct virtio_fs_statistics {
 	uint64_t requests, inline_requests, queued_requests;
 	size_t inodes, handles; /* now */
 	size_t data;            /* files that are open without a handle, now */
+	size_t mappings;        /* ranges of the window that show a file, now */
 };
 void virtio_fs_statistics(struct virtio_fs *fs, struct virtio_fs_statistics *ret);
 

@@ -532,7 +532,7 @@ int fs_inode_table_resume(
 }
 
 int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t type,
-	enum virtio_fs_policy policy, uint64_t lookups)
+	enum virtio_fs_policy policy, uint64_t lookups, int dax)
 {
 	_cleanup_close_ int owned = fd;
 	uint32_t index = (uint32_t)id;
@@ -562,6 +562,7 @@ int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t ty
 		r = inode ? 0 : -ENOMEM;
 	}
 	if (r == 0) {
+		inode->dax = dax;
 		table_place(table, inode, index);
 		TAKE_FD(owned);
 	}

@@ -24,6 +24,9 @@ struct fs_key {
 	uint32_t major, minor;
 };
 
+/* Whether the guest has a file in the window, see dax.h. */
+enum { FS_DAX_UNDECIDED, FS_DAX_NO, FS_DAX_YES };
+
 struct fs_inode {
 	/* Constant. */
 	uint64_t id;
@@ -33,6 +36,8 @@ struct fs_inode {
 	_Atomic int policy; /* enum virtio_fs_policy; only ever becomes stricter */
 	/* A directory: the name looked up last was known already, as the next will be. A guess. */
 	atomic_bool known;
+	atomic_int dax;      /* FS_DAX_...; decided once */
+	atomic_bool written; /* dax: it was opened for writing */
 
 	/* Under the table lock. */
 	uint64_t lookups; /* what the guest has to forget */
@@ -149,7 +154,7 @@ int fs_inode_table_resume(
  * -EINVAL: the id is not that of a free slot. -ENFILE, -ENOMEM, -errno of statx().
  */
 int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t type,
-	enum virtio_fs_policy policy, uint64_t lookups);
+	enum virtio_fs_policy policy, uint64_t lookups, int dax);
 /* After the last: what is free can be given out. */
 void fs_inode_table_resumed(struct fs_inode_table *table);
 

@@ -88,11 +88,18 @@ ssize_t fs_op_readdirplus(struct fs_request *request);
 ssize_t fs_op_releasedir(struct fs_request *request);
 ssize_t fs_op_fsyncdir(struct fs_request *request);
 
+/* ops_dax.c: the window */
+ssize_t fs_op_setupmapping(struct fs_request *request);
+ssize_t fs_op_removemapping(struct fs_request *request);
+
 /* Parts that several operations share. */
 
 /* Looks name up in parent, counts the lookup and fills the entry. -ENOENT, -ENFILE, ... */
 int fs_entry_lookup(struct virtio_fs *fs, struct fs_inode *parent, const char *name,
 	struct fuse_entry_out *ret);
+
+/* FUSE_ATTR_DAX where the inode, of this size, is one of the window; else 0. */
+uint32_t fs_attribute_dax(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size);
 
 /* Fills in attributes and, for fs_entry_lookup() and attribute replies, how long they hold. */
 void fs_attributes_fill(struct fuse_attr *attr, const struct statx *status);
@@ -103,7 +110,7 @@ uint64_t fs_policy_timeout(enum virtio_fs_policy policy); /* seconds */
  * guest; what is not on the list of known ones is dropped. Returns the fd, -errno; -EINVAL for
  * other types.
  */
-int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint32_t flags);
+int fs_inode_open(struct virtio_fs *fs, struct fs_inode *inode, uint32_t flags);
 
 /* What an open file keeps of the guest's flags; O_DIRECT is for the guest's own cache to honour. */
 #define FS_OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC)

@@ -55,6 +55,14 @@ void fs_attributes_fill(struct fuse_attr *attr, const struct statx *status)
 	};
 }
 
+uint32_t fs_attribute_dax(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
+{
+	if (!fs_dax_decide(fs, inode, size))
+		return 0;
+	fs_dax_restrict(fs, inode);
+	return FUSE_ATTR_DAX;
+}
+
 static ssize_t reply_attributes(struct fs_request *request)
 {
 	struct fuse_attr_out out = {
@@ -66,6 +74,7 @@ static ssize_t reply_attributes(struct fs_request *request)
 	if (r < 0)
 		return r;
 	fs_attributes_fill(&out.attr, &status);
+	out.attr.flags |= fs_attribute_dax(request->fs, request->inode, status.stx_size);
 	return fs_request_reply(request, &out, sizeof(out));
 }
 

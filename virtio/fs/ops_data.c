@@ -33,10 +33,10 @@
 /* Bounds the time one request takes; the caller gets a short copy and goes on. */
 #define COPY_MAX (16ull << 20)
 
-int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint32_t flags)
+int fs_inode_open(struct virtio_fs *fs, struct fs_inode *inode, uint32_t flags)
 {
 	char path[16];
-	int fd;
+	int fd, r = 0;
 
 	if (inode->type == S_IFDIR)
 		flags = O_RDONLY | O_DIRECTORY;
@@ -48,7 +48,15 @@ int fs_inode_open(const struct virtio_fs *fs, const struct fs_inode *inode, uint
 		return -EINVAL;
 	snprintf(path, sizeof(path), "%d", inode->fd);
 	fd = openat(fs->proc_fd, path, (int)flags | O_CLOEXEC | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		r = fs_dax_opened_for_writing(fs, inode);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
 }
 
 int fs_inode_data(struct virtio_fs *fs, struct fs_inode *inode, bool writable, struct fs_data **ret)

@@ -43,8 +43,8 @@ static int name_open(const struct fs_inode *parent, const char *name, uint64_t f
 	return fd < 0 ? -errno : (int)fd;
 }
 
-static void entry_fill(const struct virtio_fs *fs, const struct fs_inode *parent,
-	const struct fs_inode *inode, const struct statx *status, struct fuse_entry_out *ret)
+static void entry_fill(struct virtio_fs *fs, const struct fs_inode *parent, struct fs_inode *inode,
+	 const struct statx *status, struct fuse_entry_out *ret)
 {
 	*ret = (struct fuse_entry_out){
 		.nodeid = inode->id,
@@ -52,6 +52,7 @@ static void entry_fill(const struct virtio_fs *fs, const struct fs_inode *parent
 		.attr_valid = fs_policy_timeout(fs_inode_policy(inode)),
 	};
 	fs_attributes_fill(&ret->attr, status);
+	ret->attr.flags |= fs_attribute_dax(fs, inode, status->stx_size);
 	/* Linux makes a file system of its own out of a directory only. */
 	if (fs->features & FUSE_SUBMOUNTS && inode->type == S_IFDIR &&
 		inode->key.mount != parent->key.mount)

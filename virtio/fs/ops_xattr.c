@@ -53,7 +53,7 @@ static int name_check(const char *name)
 /* The inode opened for the older calls; -EOPNOTSUPP where it cannot be opened for data. */
 static int attribute_open(const struct fs_request *request)
 {
-	const struct fs_inode *inode = request->inode;
+	struct fs_inode *inode = request->inode;
 
 	if (inode->type != S_IFREG && inode->type != S_IFDIR)
 		return -EOPNOTSUPP;

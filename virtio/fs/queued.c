@@ -145,6 +145,7 @@ static void chain_copy(struct virtqueue_chain *to, const struct virtqueue_chain 
 	to->writable_count = from->writable_count;
 	to->readable_bytes = from->readable_bytes;
 	to->writable_bytes = from->writable_bytes;
+	to->window = from->window;
 	memcpy(to->spans, from->spans,
 		(from->readable_count + from->writable_count) * sizeof(from->spans[0]));
 }

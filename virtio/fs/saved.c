@@ -10,7 +10,7 @@
  * remember what: a file that has come under a stricter policy than it had is refused.
  *
  * The layout, after the version: what must be equal in both devices; the negotiated features; the
- * generations of all inode slots; the inodes; the same for handles.
+ * generations of all inode slots; the inodes; the same for handles; what is mapped.
  *
  * #syscalls: readlinkat openat2 openat statx close
  */
@@ -22,7 +22,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define STATE_LAYOUT 1
+#define STATE_LAYOUT 2
 
 /* ---- saving */
 
@@ -43,6 +43,7 @@ static int save_inode(const struct virtio_fs *fs, const struct fs_inode *inode,
 	state_put_u64(writer, inode->lookups);
 	state_put_u32(writer, inode->type);
 	state_put_u32(writer, fs_inode_policy(inode));
+	state_put_u32(writer, (uint32_t)inode->dax);
 	state_put_bytes(writer, path, strlen(path));
 	return 0;
 }
@@ -110,7 +111,9 @@ int fs_session_save(struct virtio_fs *fs, struct state_writer *writer, struct er
 	state_put_u32(writer, fs->initialised);
 	state_put_u64(writer, fs->features);
 	r = save_inodes(fs, writer, err);
-	return r < 0 ? r : save_handles(fs, writer, err);
+	if (r == 0)
+		r = save_handles(fs, writer, err);
+	return r < 0 ? r : fs_dax_save(fs, writer, err);
 }
 
 /* ---- restoring */
@@ -142,6 +145,7 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 {
 	uint64_t id = state_get_u64(reader), lookups = state_get_u64(reader);
 	uint32_t type = state_get_u32(reader), policy = state_get_u32(reader), now;
+	uint32_t dax = state_get_u32(reader);
 	char path[FS_PATH_ROOM];
 	const void *bytes;
 	size_t length = state_get_bytes(reader, sizeof(path) - 1, &bytes);
@@ -149,7 +153,8 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 	int fd, r;
 
 	if (reader->error || length == 0 || memchr(bytes, '\0', length) || lookups == 0 ||
-		policy > VIRTIO_FS_READ_ONLY_SHARED)
+		policy > VIRTIO_FS_READ_ONLY_SHARED || dax > FS_DAX_YES ||
+		(dax == FS_DAX_YES && (type != S_IFREG || !(fs->features & FUSE_HAS_INODE_DAX))))
 		return damaged(err);
 	memcpy(path, bytes, length);
 	path[length] = '\0';
@@ -166,7 +171,7 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 		return error_set(err, -EBADMSG,
 			"%s is not the kind of file that the parked guest knows", path);
 	}
-	r = fs_inode_resume(&fs->inodes, id, fd, type, policy, lookups);
+	r = fs_inode_resume(&fs->inodes, id, fd, type, policy, lookups, (int)dax);
 	if (r == -EEXIST)
 		return error_set(err, -EBADMSG,
 			"%s is a file that the parked guest knows by another name too", path);
@@ -265,5 +270,7 @@ int fs_session_restore(struct virtio_fs *fs, struct state_reader *reader, struct
 	fs->features = features;
 	fs->initialised = initialised;
 	r = restore_inodes(fs, reader, err);
-	return r < 0 ? r : restore_handles(fs, reader, err);
+	if (r == 0)
+		r = restore_handles(fs, reader, err);
+	return r < 0 ? r : fs_dax_restore(fs, reader, err);
 }

@@ -86,6 +86,9 @@ static const struct fs_operation operations[] = {
 	[FUSE_COPY_FILE_RANGE] = {fs_op_copy_file_range, sizeof(struct fuse_copy_file_range_in),
 		sizeof(struct fuse_write_out), FS_REVEALS},
 	[FUSE_SYNCFS] = {fs_op_syncfs, sizeof(struct fuse_syncfs_in), 0, 0},
+	[FUSE_SETUPMAPPING] = {fs_op_setupmapping, sizeof(struct fuse_setupmapping_in), 0,
+		FS_REVEALS},
+	[FUSE_REMOVEMAPPING] = {fs_op_removemapping, sizeof(struct fuse_removemapping_in), 0, 0},
 	[FS_OPCODE_STATX] = {fs_op_statx, sizeof(struct fs_statx_in), sizeof(struct fs_statx_out),
 		0},
 };
@@ -101,6 +104,7 @@ void fs_session_reset(struct virtio_fs *fs)
 {
 	fs->initialised = false;
 	fs->features = 0;
+	fs_dax_clear(fs);
 	fs_handle_table_clear(&fs->handles);
 	fs_inode_table_clear(&fs->inodes);
 }
@@ -121,6 +125,8 @@ uint64_t fs_session_features(const struct virtio_fs *fs, uint64_t offered)
 								: FUSE_ATOMIC_O_TRUNC;
 	if (fs->asynchronous_reads)
 		wanted |= FUSE_ASYNC_READ | FUSE_ASYNC_DIO;
+	if (fs->dax.host)
+		wanted |= FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
 	return offered & wanted;
 }
 
@@ -157,6 +163,7 @@ static ssize_t op_init(struct fs_request *request)
 	out.max_write = FS_DATA_MAX;
 	out.max_pages = FS_DATA_MAX / 4096;
 	out.time_gran = 1;
+	out.map_alignment = fs->features & FUSE_MAP_ALIGNMENT ? FS_DAX_RANGE_SHIFT : 0;
 	fs->initialised = true;
 	return fs_request_reply(request, &out, sizeof(out));
 }

@@ -8,6 +8,7 @@
 #ifndef APPC_VIRTIO_FS_SESSION_H
 #define APPC_VIRTIO_FS_SESSION_H
 
+#include "virtio/fs/dax.h"
 #include "virtio/fs/fs.h"
 #include "virtio/fs/handle.h"
 #include "virtio/fs/inode.h"
@@ -28,6 +29,7 @@ struct virtio_fs {
 	struct fs_inode_table inodes;
 	struct fs_handle_table handles;
 	struct fs_data_table data;
+	struct fs_dax dax;
 
 	atomic_bool initialised;        /* FUSE_INIT was answered */
 	atomic_uint_least64_t features; /* FUSE_INIT flags in force */

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The DAX window: which files it is for, what is mapped where, and what a hostile driver is refused. */
+#include "fuse_client.h"
+
+#include <elf.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RANGE   (2ull << 20)
+#define RANGES  4
+#define WINDOW  (RANGES * RANGE)
+#define READ    FUSE_SETUPMAPPING_FLAG_READ
+#define WRITE   (READ | FUSE_SETUPMAPPING_FLAG_WRITE)
+#define INODES  256
+#define HANDLES 64
+#define TAG     STATE_TAG('t', 'e', 's', 't')
+
+static struct guest_memory memory;
+
+static uint8_t *window(uint64_t offset)
+{
+	return memory.window.host + offset;
+}
+
+/* A file of size bytes that ends with text and begins with it too. */
+static void make_file(struct world *world, const char *path, uint64_t size, const char *text)
+{
+	int fd = openat(world->tree, path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	assert_int_equal(pwrite(fd, text, strlen(text), 0), strlen(text));
+	assert_int_equal(
+		pwrite(fd, text, strlen(text), (off_t)(size - strlen(text))), strlen(text));
+	close(fd);
+}
+
+static int cut_file(struct world *world, const char *path, uint64_t size)
+{
+	_cleanup_close_ int fd = openat(world->tree, path, O_WRONLY | O_CLOEXEC);
+
+	return ftruncate(fd, (off_t)size);
+}
+
+static int serve(struct world *world)
+{
+	struct fuse_init_in in = {
+		.major = FUSE_KERNEL_VERSION,
+		.minor = 41,
+		.flags = UINT32_MAX,
+		.flags2 = UINT32_MAX,
+	};
+
+	world_serve(world, INODES, HANDLES);
+	return call(world->fs, FUSE_INIT, 0, PART(in), NOTHING, NOTHING);
+}
+
+static int begin_with(void **state, bool alone, enum virtio_fs_dax dax)
+{
+	struct world *world = calloc(1, sizeof(*world));
+	void *host =
+		mmap(NULL, WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_true(host != MAP_FAILED);
+	memory = (struct guest_memory){
+		.window = {.start = 4ull << 30, .size = WINDOW, .host = host},
+	};
+	world_make(world);
+	world->alone = alone;
+	world->memory = &memory;
+	world->dax = dax;
+	make_file(world, "large", 5 * RANGE - 100, "large");
+	make_file(world, "volumes/shared/large", 2 * RANGE, "shared");
+	make_file(world, "volumes/fixed/large", 2 * RANGE, "fixed");
+	caller_uid = geteuid();
+	caller_gid = getegid();
+	*state = world;
+	return serve(world);
+}
+
+static int begin(void **state)
+{
+	return begin_with(state, true, VIRTIO_FS_DAX_AUTO);
+}
+
+static int begin_shared(void **state)
+{
+	return begin_with(state, false, VIRTIO_FS_DAX_AUTO);
+}
+
+static int begin_always(void **state)
+{
+	return begin_with(state, true, VIRTIO_FS_DAX_ALWAYS);
+}
+
+static int begin_never(void **state)
+{
+	return begin_with(state, true, VIRTIO_FS_DAX_NEVER);
+}
+
+static int end(void **state)
+{
+	int r = world_end(state);
+
+	munmap(memory.window.host, WINDOW);
+	return r;
+}
+
+static int map_length(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t at,
+	uint64_t length, uint64_t flags)
+{
+	struct fuse_setupmapping_in in = {
+		.fh = UINT64_MAX,
+		.foffset = offset,
+		.len = length,
+		.flags = flags,
+		.moffset = at,
+	};
+
+	return call(fs, FUSE_SETUPMAPPING, node, PART(in), NOTHING, NOTHING);
+}
+
+static int map(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t at, uint64_t flags)
+{
+	return map_length(fs, node, offset, at, RANGE, flags);
+}
+
+static int unmap_count(struct virtio_fs *fs, uint32_t count, uint64_t at, uint64_t length)
+{
+	struct fuse_removemapping_in in = {.count = count};
+	struct fuse_removemapping_one one = {.moffset = at, .len = length};
+
+	return call(fs, FUSE_REMOVEMAPPING, ROOT, PART(in), PART(one), NOTHING);
+}
+
+static int unmap(struct virtio_fs *fs, uint64_t at)
+{
+	return unmap_count(fs, 1, at, RANGE);
+}
+
+static bool is_for_window(struct virtio_fs *fs, const char *path)
+{
+	struct fuse_attr attr;
+	uint64_t node = node_of(fs, path);
+	bool told = entry_out()->attr.flags & FUSE_ATTR_DAX;
+
+	/* Later answers say the same, else the guest drops the inode. */
+	assert_int_equal(getattr(fs, node, &attr), 0);
+	assert_int_equal(!!(attr.flags & FUSE_ATTR_DAX), told);
+	return told;
+}
+
+/* Whether an access to a byte of the window ends the process that makes it. */
+static int access_signal(volatile uint8_t *byte, bool write)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		/* The sanitizer would report what is asked for here. */
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
+		if (write)
+			*byte = 1;
+		else
+			(void)*byte;
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void expect_text(uint64_t at, const char *text)
+{
+	assert_memory_equal(window(at), text, strlen(text));
+}
+
+/* ---- which files */
+
+struct elf_file {
+	Elf64_Ehdr header;
+	Elf64_Phdr segments[2];
+	Elf64_Dyn dynamic[3];
+};
+
+static void make_elf(struct world *world, const char *name, uint16_t type, uint32_t segment,
+	uint64_t dynamic_flags)
+{
+	struct elf_file file = {
+		.header = {.e_ident = ELFMAG,
+			.e_type = type,
+			.e_phoff = offsetof(struct elf_file, segments),
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = 2},
+		.segments = {{.p_type = PT_LOAD},
+			{.p_type = segment,
+				.p_offset = offsetof(struct elf_file, dynamic),
+				.p_filesz = sizeof(file.dynamic)}},
+		.dynamic = {{.d_tag = DT_DEBUG},
+			{.d_tag = DT_FLAGS_1, .d_un = {.d_val = dynamic_flags}},
+			{.d_tag = DT_NULL}},
+	};
+	int fd;
+
+	file.header.e_ident[EI_CLASS] = ELFCLASS64;
+	make_file(world, name, 300000, "x");
+	fd = openat(world->tree, name, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &file, sizeof(file), 0), sizeof(file));
+	close(fd);
+}
+
+static void static_programs_and_large_files_are_for_the_window(void **state)
+{
+	struct world *world = *state;
+
+	make_elf(world, "static", ET_EXEC, PT_NOTE, 0);
+	make_elf(world, "static-pie", ET_DYN, PT_DYNAMIC, DF_1_PIE | DF_1_NOW);
+	make_elf(world, "dynamic", ET_EXEC, PT_INTERP, 0);
+	make_elf(world, "pie", ET_DYN, PT_INTERP, 0);
+	make_elf(world, "library", ET_DYN, PT_DYNAMIC, DF_1_NOW);
+	make_elf(world, "object", ET_REL, PT_NOTE, 0);
+	make_file(world, "medium", 100000, "data");
+	assert_true(is_for_window(world->fs, "static"));
+	assert_true(is_for_window(world->fs, "static-pie"));
+	assert_true(is_for_window(world->fs, "large"));
+	assert_false(is_for_window(world->fs, "dynamic"));
+	assert_false(is_for_window(world->fs, "pie"));
+	assert_false(is_for_window(world->fs, "library"));
+	assert_false(is_for_window(world->fs, "object"));
+	assert_false(is_for_window(world->fs, "medium"));
+	assert_false(is_for_window(world->fs, "file"));
+	assert_false(is_for_window(world->fs, "directory"));
+}
+
+static void headers_that_lie_are_no_static_program(void **state)
+{
+	struct world *world = *state;
+	struct elf_file file;
+	int fd;
+
+	make_elf(world, "lies", ET_DYN, PT_DYNAMIC, DF_1_PIE);
+	fd = openat(world->tree, "lies", O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, &file, sizeof(file), 0), sizeof(file));
+	file.segments[1].p_offset = UINT64_MAX - 3;
+	file.segments[1].p_filesz = UINT64_MAX;
+	assert_int_equal(pwrite(fd, &file, sizeof(file), 0), sizeof(file));
+	assert_false(is_for_window(world->fs, "lies"));
+	forget(world->fs, node_of(world->fs, "lies"), 2);
+	file.header.e_phoff = INT64_MAX;
+	file.header.e_phnum = UINT16_MAX;
+	assert_int_equal(pwrite(fd, &file, sizeof(file), 0), sizeof(file));
+	assert_false(is_for_window(world->fs, "lies"));
+	close(fd);
+}
+
+static void what_others_change_is_not_for_the_window(void **state)
+{
+	struct world *world = *state;
+
+	assert_true(is_for_window(world->fs, "large"));
+	assert_false(is_for_window(world->fs, "volumes/shared/large"));
+	assert_false(is_for_window(world->fs, "volumes/fixed/large"));
+	assert_int_equal(
+		map(world->fs, node_of(world->fs, "volumes/fixed/large"), 0, 0, READ), -EINVAL);
+	assert_int_equal(statistics(world->fs).mappings, 0);
+}
+
+static void a_file_stays_what_it_was_when_it_was_found(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "file"), handle;
+
+	assert_int_equal(cut_file(world, "file", 3 * RANGE), 0);
+	assert_false(is_for_window(world->fs, "file"));
+	assert_int_equal(map(world->fs, node, 0, 0, READ), -EINVAL);
+	assert_int_equal(create(world->fs, ROOT, "new", O_RDWR, 0644, &node, &handle), 0);
+	assert_int_equal(setattr(world->fs, node,
+				 (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 3 * RANGE}),
+		0);
+	assert_false(is_for_window(world->fs, "new"));
+}
+
+static void always_means_all_files_but_empty_ones(void **state)
+{
+	struct world *world = *state;
+
+	write_file(world->tree, "empty", "");
+	assert_true(is_for_window(world->fs, "file"));
+	assert_false(is_for_window(world->fs, "empty"));
+	assert_false(is_for_window(world->fs, "directory"));
+	assert_int_equal(map(world->fs, node_of(world->fs, "file"), 0, RANGE, READ), 0);
+	expect_text(RANGE, "hello");
+}
+
+static void without_a_window_nothing_is_for_it(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(virtio_fs_device(world->fs)->shared_size, 0);
+	assert_false(is_for_window(world->fs, "large"));
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, READ), -EINVAL);
+	assert_int_equal(unmap(world->fs, 0), -EINVAL);
+}
+
+static void a_driver_that_knows_no_window_is_told_of_none(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(virtio_fs_device(world->fs)->shared_size, WINDOW);
+	assert_int_equal(virtio_fs_device(world->fs)->shared_start, memory.window.start);
+	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41, 0), 0);
+	assert_int_equal(init_out()->map_alignment, 0);
+	assert_false(is_for_window(world->fs, "large"));
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, READ), -EINVAL);
+}
+
+/* ---- mappings */
+
+static void a_mapping_shows_the_file(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	assert_int_equal(map(world->fs, node, 0, RANGE, READ), 0);
+	assert_int_equal(map(world->fs, node, 4 * RANGE, 3 * RANGE, READ), 0);
+	assert_int_equal(statistics(world->fs).mappings, 2);
+	expect_text(RANGE, "large");
+	expect_text(4 * RANGE - 105, "large");
+	/* What is mapped for reading cannot be written, nor what is not mapped be read. */
+	assert_int_equal(access_signal(window(RANGE), true), SIGSEGV);
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+	assert_int_equal(access_signal(window(2 * RANGE), false), SIGSEGV);
+	assert_int_equal(unmap(world->fs, RANGE), 0);
+	assert_int_equal(access_signal(window(RANGE), false), SIGSEGV);
+	assert_int_equal(statistics(world->fs).mappings, 1);
+	/* What is free may be freed again. */
+	assert_int_equal(unmap(world->fs, RANGE), 0);
+	assert_int_equal(unmap_count(world->fs, 1, 0, WINDOW), 0);
+	assert_int_equal(statistics(world->fs).mappings, 0);
+}
+
+static void several_ranges_can_be_mapped_at_once(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	assert_int_equal(map_length(world->fs, node, RANGE, 0, WINDOW, READ), 0);
+	assert_int_equal(statistics(world->fs).mappings, RANGES);
+	expect_text(WINDOW - 105, "large");
+	assert_int_equal(unmap(world->fs, RANGE), 0);
+	assert_int_equal(statistics(world->fs).mappings, RANGES - 1);
+}
+
+static void writes_reach_the_file_and_its_readers(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	assert_int_equal(map(world->fs, node, 0, 0, READ), 0);
+	assert_int_equal(map(world->fs, node, RANGE, RANGE, READ), 0);
+	/* The guest asks for more of a range that it has. */
+	assert_int_equal(map(world->fs, node, 0, 0, WRITE), 0);
+	memcpy(window(0), "LARGE", 5);
+	assert_int_equal(read_node(world->fs, node, 0, 0, 5), 0);
+	assert_memory_equal(reply.data, "LARGE", 5);
+	assert_int_equal(write_node(world->fs, node, 0, RANGE, "written", 0), 0);
+	expect_text(RANGE, "written");
+	assert_int_equal(access_signal(window(RANGE), true), SIGSEGV);
+	assert_int_equal(statistics(world->fs).mappings, 2);
+}
+
+static void what_is_mapped_outlives_the_last_lookup(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	assert_int_equal(map(world->fs, node, 0, 0, READ), 0);
+	assert_int_equal(call(world->fs, FUSE_UNLINK, ROOT, TEXT("large"), NOTHING, NOTHING), 0);
+	forget(world->fs, node, 1);
+	expect_text(0, "large");
+	assert_int_equal(map(world->fs, node, 0, RANGE, READ), -ESTALE);
+	assert_int_equal(unmap(world->fs, 0), 0);
+	assert_int_equal(statistics(world->fs).mappings, 0);
+}
+
+static void a_new_session_has_an_empty_window(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, WRITE), 0);
+	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX), 0);
+	assert_int_equal(statistics(world->fs).mappings, 0);
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+}
+
+static void a_file_that_is_cut_is_found(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 4 * RANGE, 0, READ), 0);
+	assert_false(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(cut_file(world, "large", 4 * RANGE + 4096), 0);
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(access_signal(window(0), false), 0);
+	assert_int_equal(access_signal(window(8192), false), SIGBUS);
+	assert_int_equal(unmap(world->fs, 0), 0);
+	assert_false(virtio_fs_window_was_cut(world->fs));
+}
+
+/* ---- hostile drivers */
+
+static void fields_out_of_bounds_are_refused(void **state)
+{
+	static const uint64_t odd[] = {1, 4096, RANGE - 1, RANGE + 1, RANGE / 2};
+	static const uint64_t far[] = {WINDOW, WINDOW + RANGE, 1ull << 63, UINT64_MAX - RANGE + 1};
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		assert_int_equal(map(world->fs, node, odd[i], 0, READ), -EINVAL);
+		assert_int_equal(map(world->fs, node, 0, odd[i], READ), -EINVAL);
+		assert_int_equal(map_length(world->fs, node, 0, 0, odd[i], READ), -EINVAL);
+		assert_int_equal(unmap_count(world->fs, 1, odd[i], RANGE), -EINVAL);
+		assert_int_equal(unmap_count(world->fs, 1, 0, odd[i]), -EINVAL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(far); i++) {
+		assert_int_equal(map(world->fs, node, 0, far[i], READ), -EINVAL);
+		assert_int_equal(map_length(world->fs, node, 0, RANGE, far[i], READ), -EINVAL);
+		assert_int_equal(unmap(world->fs, far[i]), -EINVAL);
+		assert_int_equal(unmap_count(world->fs, 1, RANGE, far[i]), -EINVAL);
+	}
+	/* Behind the end of the file: the last range only begins before it. */
+	assert_int_equal(map(world->fs, node, 5 * RANGE, 0, READ), -EINVAL);
+	assert_int_equal(map_length(world->fs, node, 4 * RANGE, 0, 2 * RANGE, READ), -EINVAL);
+	assert_int_equal(map(world->fs, node, 1ull << 62, 0, READ), -EINVAL);
+	assert_int_equal(map(world->fs, node, UINT64_MAX - RANGE + 1, 0, READ), -EINVAL);
+	assert_int_equal(map_length(world->fs, node, 0, 0, 0, READ), -EINVAL);
+	assert_int_equal(map(world->fs, node, 0, 0, 1ull << 40 | READ), -EINVAL);
+	assert_int_equal(map(world->fs, ROOT, 0, 0, READ), -EINVAL);
+	assert_int_equal(map(world->fs, 12345, 0, 0, READ), -ESTALE);
+	assert_int_equal(statistics(world->fs).mappings, 0);
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+}
+
+static void counts_that_lie_are_refused(void **state)
+{
+	struct world *world = *state;
+	struct fuse_removemapping_in in = {.count = 2};
+	struct fuse_removemapping_one two[2] = {{0, RANGE}, {WINDOW, RANGE}};
+
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, READ), 0);
+	assert_int_equal(unmap_count(world->fs, 0, 0, RANGE), -EINVAL);
+	assert_int_equal(unmap_count(world->fs, 2, 0, RANGE), -EINVAL);
+	assert_int_equal(unmap_count(world->fs, RANGES + 1, 0, RANGE), -EINVAL);
+	assert_int_equal(unmap_count(world->fs, UINT32_MAX, 0, RANGE), -EINVAL);
+	/* One that is wrong undoes nothing of the others. */
+	assert_int_equal(
+		call(world->fs, FUSE_REMOVEMAPPING, ROOT, PART(in), PART(two), NOTHING), -EINVAL);
+	assert_int_equal(statistics(world->fs).mappings, 1);
+	two[1].moffset = RANGE;
+	assert_int_equal(
+		call(world->fs, FUSE_REMOVEMAPPING, ROOT, PART(in), PART(two), NOTHING), 0);
+	assert_int_equal(statistics(world->fs).mappings, 0);
+}
+
+static void a_range_in_use_is_not_given_to_another_file(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large"), other;
+
+	make_file(world, "other", 2 * RANGE, "other");
+	other = node_of(world->fs, "other");
+	assert_int_equal(map(world->fs, node, 0, RANGE, READ), 0);
+	assert_int_equal(map(world->fs, other, 0, RANGE, READ), -EINVAL);
+	assert_int_equal(map(world->fs, node, RANGE, RANGE, READ), -EINVAL);
+	assert_int_equal(map_length(world->fs, other, 0, 0, 2 * RANGE, READ), -EINVAL);
+	assert_int_equal(statistics(world->fs).mappings, 1);
+	expect_text(RANGE, "large");
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+}
+
+/* ---- parking */
+
+struct saved {
+	uint8_t *data;
+	size_t length;
+};
+
+static struct saved save(struct virtio_fs *fs)
+{
+	struct virtio_device *device = virtio_fs_device(fs);
+	struct state_writer writer = {0};
+	struct error err;
+
+	pthread_mutex_lock(&device->lock);
+	state_begin(&writer, TAG, 1);
+	assert_int_equal(device->operations->save(device, &writer, &err), 0);
+	state_end(&writer);
+	pthread_mutex_unlock(&device->lock);
+	assert_int_equal(writer.error, 0);
+	return (struct saved){writer.data, writer.length};
+}
+
+static int restore(struct virtio_fs *fs, struct saved saved, struct error *err)
+{
+	struct virtio_device *device = virtio_fs_device(fs);
+	struct state_reader reader;
+	int r;
+
+	state_reader_init(&reader, saved.data, saved.length);
+	pthread_mutex_lock(&device->lock);
+	r = state_open(&reader, TAG, 1, err);
+	if (r == 0)
+		r = device->operations->restore(device, &reader, err);
+	pthread_mutex_unlock(&device->lock);
+	return r < 0 ? r : state_close(&reader, err);
+}
+
+static void mappings_are_made_again(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+	struct saved saved;
+	struct error err;
+
+	assert_int_equal(map(world->fs, node, 4 * RANGE, 0, READ), 0);
+	assert_int_equal(map(world->fs, node, 0, 2 * RANGE, WRITE), 0);
+	saved = save(world->fs);
+	virtio_fs_free(world->fs);
+	assert_int_equal(access_signal(window(2 * RANGE), false), SIGSEGV);
+	world_serve(world, INODES, HANDLES);
+	if (restore(world->fs, saved, &err) < 0)
+		fail_msg("%s", err.message);
+	free(saved.data);
+	assert_int_equal(statistics(world->fs).mappings, 2);
+	expect_text(RANGE - 105, "large");
+	assert_int_equal(access_signal(window(0), true), SIGSEGV);
+	memcpy(window(2 * RANGE), "LARGE", 5);
+	assert_int_equal(read_node(world->fs, node, 0, 0, 5), 0);
+	assert_memory_equal(reply.data, "LARGE", 5);
+	assert_true(is_for_window(world->fs, "large"));
+}
+
+static void a_file_that_became_too_short_is_not_taken_up(void **state)
+{
+	struct world *world = *state;
+	struct saved saved;
+	struct error err;
+
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 4 * RANGE, 0, READ), 0);
+	saved = save(world->fs);
+	virtio_fs_free(world->fs);
+	assert_int_equal(cut_file(world, "large", RANGE), 0);
+	world_serve(world, INODES, HANDLES);
+	assert_int_equal(restore(world->fs, saved, &err), -EINVAL);
+	free(saved.data);
+}
+
+static void damage_of_the_state_is_found_or_harmless(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+	struct saved saved;
+
+	assert_int_equal(map(world->fs, node, 0, RANGE, WRITE), 0);
+	saved = save(world->fs);
+	/* The mapping is what comes last: count, range, writable, inode, offset, and what ends it. */
+	for (size_t i = 0; i < 32 && i < saved.length; i++) {
+		uint8_t *byte = &saved.data[saved.length - 1 - i], before = *byte;
+
+		for (unsigned int bit = 0; bit < 8; bit++) {
+			struct error err;
+
+			*byte = before ^ (uint8_t)(1u << bit);
+			virtio_fs_free(world->fs);
+			world_serve(world, INODES, HANDLES);
+			if (restore(world->fs, saved, &err) == 0)
+				assert_true(statistics(world->fs).mappings <= RANGES);
+		}
+		*byte = before;
+	}
+	free(saved.data);
+}
+
+int main(void)
+{
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, end)
+	const struct CMUnitTest tests[] = {
+		TEST(static_programs_and_large_files_are_for_the_window, begin),
+		TEST(headers_that_lie_are_no_static_program, begin),
+		TEST(what_others_change_is_not_for_the_window, begin_shared),
+		TEST(a_file_stays_what_it_was_when_it_was_found, begin),
+		TEST(always_means_all_files_but_empty_ones, begin_always),
+		TEST(without_a_window_nothing_is_for_it, begin_never),
+		TEST(a_driver_that_knows_no_window_is_told_of_none, begin),
+		TEST(a_mapping_shows_the_file, begin),
+		TEST(several_ranges_can_be_mapped_at_once, begin),
+		TEST(writes_reach_the_file_and_its_readers, begin),
+		TEST(what_is_mapped_outlives_the_last_lookup, begin),
+		TEST(a_new_session_has_an_empty_window, begin),
+		TEST(a_file_that_is_cut_is_found, begin),
+		TEST(fields_out_of_bounds_are_refused, begin),
+		TEST(counts_that_lie_are_refused, begin),
+		TEST(a_range_in_use_is_not_given_to_another_file, begin),
+		TEST(mappings_are_made_again, begin),
+		TEST(a_file_that_became_too_short_is_not_taken_up, begin),
+		TEST(damage_of_the_state_is_found_or_harmless, begin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * dax.c: which files are shown in the window, and what is mapped where.
+ *
+ * Theory of operation: a file that is read through the window costs the guest one request per 2 MiB
+ * and a page fault per page it touches; one that is copied costs it a request per read-ahead and the
+ * copy of each page, and later page faults are few because its kernel maps neighbours too. So what is
+ * read by read() or of which little is touched belongs into the window when it is large, and static
+ * executables do (their start touches a few pages here and there); what many processes map again and
+ * again, shared libraries and programs that need them, does not (numbers: docs/performance.md).
+ *
+ * The memory behind a mapping can vanish: others may cut a file that we took for the guest's own. Nothing
+ * in this process touches the window (virtio/guest_memory.h); a vCPU that does leaves KVM_RUN, and
+ * the machine has the guest's process killed (vmm/machine.c).
+ *
+ * An overlay shows a file of the lower layer until it is opened for writing, and its copy from then on; what
+ * was mapped before stays the lower file. Therefore the first open for writing maps it all anew.
+ * Opening for reading happens under the lock, so that no mapping of the lower file can be made
+ * after that.
+ *
+ * #syscalls: mmap munmap mprotect fstat pread64 close
+ */
+#include "virtio/fs/dax.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "virtio/fs/operations.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Smaller executables fit into a few requests; smaller files are read at once. */
+#define EXECUTABLE_MIN (64u << 10)
+#define FILE_MIN       (2u << 20)
+
+#define PROGRAM_HEADERS_MAX 64
+#define DYNAMIC_MAX         128
+
+int fs_dax_init(struct fs_dax *dax, uint8_t *host, size_t size, enum virtio_fs_dax choice)
+{
+	*dax = (struct fs_dax){.choice = choice};
+	pthread_mutex_init(&dax->lock, NULL);
+	if (!host || choice == VIRTIO_FS_DAX_NEVER)
+		return 0;
+	if (size == 0 || size % FS_DAX_RANGE)
+		return -EINVAL;
+	dax->mappings = calloc(size / FS_DAX_RANGE, sizeof(*dax->mappings));
+	if (!dax->mappings)
+		return -ENOMEM;
+	dax->host = host;
+	dax->range_count = size / FS_DAX_RANGE;
+	return 0;
+}
+
+void fs_dax_free(struct fs_dax *dax)
+{
+	free(dax->mappings);
+	pthread_mutex_destroy(&dax->lock);
+}
+
+/* ---- which files */
+
+static bool read_exactly(int fd, void *data, size_t length, uint64_t offset)
+{
+	return offset <= INT64_MAX && pread(fd, data, length, (off_t)offset) == (ssize_t)length;
+}
+
+/* Whether a dynamic section, which shared libraries and static-pie programs have, is a program's. */
+static bool is_position_independent_program(int fd, const Elf64_Phdr *segment)
+{
+	Elf64_Dyn entries[DYNAMIC_MAX];
+	size_t count = segment->p_filesz / sizeof(entries[0]);
+
+	if (count > DYNAMIC_MAX)
+		count = DYNAMIC_MAX;
+	if (!read_exactly(fd, entries, count * sizeof(entries[0]), segment->p_offset))
+		return false;
+	for (size_t i = 0; i < count && entries[i].d_tag != DT_NULL; i++)
+		if (entries[i].d_tag == DT_FLAGS_1)
+			return entries[i].d_un.d_val & DF_1_PIE;
+	return false;
+}
+
+enum elf_kind { ELF_NONE, ELF_STATIC, ELF_OTHER };
+
+/* The file is whatever somebody put into an image: a wrong answer only costs time. */
+static enum elf_kind elf_kind_of(int fd)
+{
+	Elf64_Phdr segments[PROGRAM_HEADERS_MAX];
+	const Elf64_Phdr *dynamic = NULL;
+	Elf64_Ehdr header;
+
+	if (!read_exactly(fd, &header, sizeof(header), 0) ||
+		memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+		return ELF_NONE;
+	if (header.e_ident[EI_CLASS] != ELFCLASS64 ||
+		(header.e_type != ET_EXEC && header.e_type != ET_DYN) ||
+		header.e_phentsize != sizeof(segments[0]) || header.e_phnum > PROGRAM_HEADERS_MAX ||
+		!read_exactly(fd, segments, header.e_phnum * sizeof(segments[0]), header.e_phoff))
+		return ELF_OTHER;
+	for (unsigned int i = 0; i < header.e_phnum; i++) {
+		if (segments[i].p_type == PT_INTERP)
+			return ELF_OTHER;
+		if (segments[i].p_type == PT_DYNAMIC)
+			dynamic = &segments[i];
+	}
+	if (header.e_type == ET_EXEC)
+		return ELF_STATIC;
+	return dynamic && is_position_independent_program(fd, dynamic) ? ELF_STATIC : ELF_OTHER;
+}
+
+/* Some file systems cannot map a file for all to see. */
+static bool can_be_mapped(int fd)
+{
+	void *page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (page == MAP_FAILED)
+		return false;
+	munmap(page, 4096);
+	return true;
+}
+
+static bool is_worth_it(int fd, uint64_t size, enum virtio_fs_dax choice)
+{
+	if (choice == VIRTIO_FS_DAX_ALWAYS)
+		return true;
+	switch (elf_kind_of(fd)) {
+	case ELF_STATIC:
+		return true;
+	case ELF_NONE:
+		return size >= FILE_MIN;
+	default:
+		return false;
+	}
+}
+
+bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
+{
+	enum virtio_fs_dax choice = fs->dax.choice;
+	_cleanup_close_ int fd = -1;
+	int decided = atomic_load(&inode->dax), wanted = FS_DAX_NO;
+
+	if (!(fs->features & FUSE_HAS_INODE_DAX))
+		return false;
+	if (decided != FS_DAX_UNDECIDED)
+		return decided == FS_DAX_YES;
+	if (inode->type == S_IFREG && fs_inode_policy(inode) == VIRTIO_FS_EXCLUSIVE && size > 0 &&
+		(choice == VIRTIO_FS_DAX_ALWAYS || size >= EXECUTABLE_MIN)) {
+		fd = fs_inode_open(fs, inode, O_RDONLY);
+		if (fd >= 0 && is_worth_it(fd, size, choice) && can_be_mapped(fd))
+			wanted = FS_DAX_YES;
+	}
+	/* Whoever was first is right. */
+	decided = FS_DAX_UNDECIDED;
+	return (atomic_compare_exchange_strong(&inode->dax, &decided, wanted) ? wanted : decided) ==
+		FS_DAX_YES;
+}
+
+/* ---- mappings */
+
+static int memory_release(const struct fs_dax *dax, size_t first, size_t count)
+{
+	void *at = dax->host + first * FS_DAX_RANGE;
+
+	/* In one step: nothing else can get the addresses in between. */
+	return mmap(at, count * FS_DAX_RANGE, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED
+		? -errno
+		: 0;
+}
+
+static int memory_map(const struct fs_dax *dax, size_t first, size_t count, int fd, uint64_t offset,
+	bool writable)
+{
+	void *at = dax->host + first * FS_DAX_RANGE;
+
+	return mmap(at, count * FS_DAX_RANGE, writable ? PROT_READ | PROT_WRITE : PROT_READ,
+		       MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED
+		? -errno
+		: 0;
+}
+
+int fs_dax_check_unmap(const struct fs_dax *dax, uint64_t window_offset, uint64_t length)
+{
+	return length == 0 || window_offset % FS_DAX_RANGE || length % FS_DAX_RANGE ||
+			!checked_range(window_offset, length, dax->range_count * FS_DAX_RANGE)
+		? -EINVAL
+		: 0;
+}
+
+/*
+ * Frees a range. Where the kernel cannot take the file away it stays as it is: the guest could do no more
+ * with it than before.
+ */
+static int range_free(struct virtio_fs *fs, size_t index)
+{
+	struct fs_dax *dax = &fs->dax;
+	struct fs_inode *inode = NULL;
+	int r = 0;
+
+	pthread_mutex_lock(&dax->lock);
+	if (dax->mappings[index].inode)
+		r = memory_release(dax, index, 1);
+	if (r == 0) {
+		inode = dax->mappings[index].inode;
+		dax->mappings[index] = (struct fs_mapping){0};
+	}
+	pthread_mutex_unlock(&dax->lock);
+	fs_inode_put(&fs->inodes, inode);
+	return r;
+}
+
+int fs_dax_unmap(struct virtio_fs *fs, uint64_t window_offset, uint64_t length)
+{
+	size_t first = window_offset / FS_DAX_RANGE;
+	int r = fs_dax_check_unmap(&fs->dax, window_offset, length);
+
+	for (size_t i = 0; r == 0 && i < length / FS_DAX_RANGE; i++)
+		r = range_free(fs, first + i);
+	return r;
+}
+
+void fs_dax_clear(struct virtio_fs *fs)
+{
+	for (size_t i = 0; i < fs->dax.range_count; i++)
+		range_free(fs, i);
+}
+
+/* Under the lock: whether the ranges are free, or show this part of the file already. */
+static bool ranges_are_for(const struct fs_dax *dax, size_t first, size_t count,
+	const struct fs_inode *inode, uint64_t offset)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct fs_mapping *mapping = &dax->mappings[first + i];
+
+		if (mapping->inode &&
+			(mapping->inode != inode || mapping->offset != offset + i * FS_DAX_RANGE))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Under the lock. References that ranges had before are counted, for the caller to give back.
+ */
+static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size_t first,
+	size_t count, uint64_t offset, bool writable, size_t *ret_spare)
+{
+	struct fs_dax *dax = &fs->dax;
+	struct stat status;
+	uint64_t size;
+	int r;
+
+	*ret_spare = 0;
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	size = (uint64_t)status.st_size;
+	/* The last range may reach beyond the end of the file, but none may lie there. */
+	if (offset + (count - 1) * FS_DAX_RANGE >= size ||
+		!ranges_are_for(dax, first, count, inode, offset))
+		return -EINVAL;
+	r = memory_map(dax, first, count, fd, offset, writable);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t start = offset + i * FS_DAX_RANGE;
+
+		if (dax->mappings[first + i].inode)
+			(*ret_spare)++;
+		dax->mappings[first + i] = (struct fs_mapping){
+			.inode = fs_inode_reference(&fs->inodes, inode),
+			.offset = start,
+			.end = size - start < FS_DAX_RANGE ? size : start + FS_DAX_RANGE,
+			.writable = writable,
+		};
+	}
+	return 0;
+}
+
+/* Maps what the fd (-1: opened here, for reading) has open. */
+static int map_open(struct virtio_fs *fs, struct fs_inode *inode, int fd, size_t first,
+	size_t count, uint64_t offset, bool writable)
+{
+	_cleanup_close_ int own_fd = -1;
+	size_t spare = 0;
+	int r = 0;
+
+	pthread_mutex_lock(&fs->dax.lock);
+	if (fd < 0)
+		fd = own_fd = fs_inode_open(fs, inode, O_RDONLY);
+	r = fd < 0 ? fd : ranges_map(fs, inode, fd, first, count, offset, writable, &spare);
+	pthread_mutex_unlock(&fs->dax.lock);
+	while (spare-- > 0)
+		fs_inode_put(&fs->inodes, inode);
+	return r;
+}
+
+static int map_writable(
+	struct virtio_fs *fs, struct fs_inode *inode, size_t first, size_t count, uint64_t offset)
+{
+	struct fs_data *data;
+	int fd, r;
+
+	/* In a session without OPEN the inode's fd is to be that of the file written to. */
+	if (fs_session_opens_nothing(fs)) {
+		r = fs_inode_data(fs, inode, true, &data);
+		if (r == 0) {
+			r = map_open(fs, inode, data->fd, first, count, offset, true);
+			fs_data_put(&fs->data, data);
+		}
+		return r;
+	}
+	fd = fs_inode_open(fs, inode, O_RDWR);
+	if (fd < 0)
+		return fd;
+	r = map_open(fs, inode, fd, first, count, offset, true);
+	close(fd);
+	return r;
+}
+
+int fs_dax_map(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset,
+	uint64_t window_offset, uint64_t length, bool writable)
+{
+	size_t first = window_offset / FS_DAX_RANGE, count = length / FS_DAX_RANGE;
+	int r = fs_dax_check_unmap(&fs->dax, window_offset, length);
+
+	if (r < 0 || offset % FS_DAX_RANGE || !checked_range(offset, length, INT64_MAX) ||
+		atomic_load(&inode->dax) != FS_DAX_YES)
+		return -EINVAL;
+	if (!writable)
+		return map_open(fs, inode, -1, first, count, offset, false);
+	r = fs_inode_writable(inode);
+	if (r == 0)
+		r = map_writable(fs, inode, first, count, offset);
+	/* Its policy may have changed meanwhile. */
+	if (r == 0 && fs_inode_writable(inode) < 0) {
+		fs_dax_restrict(fs, inode);
+		r = -EROFS;
+	}
+	return r;
+}
+
+int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode)
+{
+	struct fs_dax *dax = &fs->dax;
+	_cleanup_close_ int fd = -1;
+	size_t lost = 0;
+	int r = 0;
+
+	if (atomic_load(&inode->dax) != FS_DAX_YES || atomic_exchange(&inode->written, true))
+		return 0;
+	pthread_mutex_lock(&dax->lock);
+	for (size_t i = 0; i < dax->range_count; i++) {
+		struct fs_mapping *mapping = &dax->mappings[i];
+		int mapped;
+
+		if (mapping->inode != inode || mapping->writable)
+			continue;
+		if (fd < 0)
+			fd = fs_inode_open(fs, inode, O_RDONLY);
+		mapped = fd < 0 ? fd : memory_map(dax, i, 1, fd, mapping->offset, false);
+		if (mapped == 0 || memory_release(dax, i, 1) < 0)
+			continue;
+		*mapping = (struct fs_mapping){0};
+		lost++;
+		r = mapped;
+	}
+	pthread_mutex_unlock(&dax->lock);
+	while (lost-- > 0)
+		fs_inode_put(&fs->inodes, inode);
+	return r;
+}
+
+void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)
+{
+	struct fs_dax *dax = &fs->dax;
+
+	if (fs_inode_writable(inode) == 0)
+		return;
+	pthread_mutex_lock(&dax->lock);
+	for (size_t i = 0; i < dax->range_count; i++) {
+		struct fs_mapping *mapping = &dax->mappings[i];
+
+		if (mapping->inode == inode && mapping->writable &&
+			mprotect(dax->host + i * FS_DAX_RANGE, FS_DAX_RANGE, PROT_READ) == 0)
+			mapping->writable = false;
+	}
+	pthread_mutex_unlock(&dax->lock);
+}
+
+size_t fs_dax_count(struct fs_dax *dax)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&dax->lock);
+	for (size_t i = 0; i < dax->range_count; i++)
+		count += dax->mappings[i].inode != NULL;
+	pthread_mutex_unlock(&dax->lock);
+	return count;
+}
+
+bool fs_dax_was_cut(struct fs_dax *dax)
+{
+	bool cut = false;
+
+	pthread_mutex_lock(&dax->lock);
+	for (size_t i = 0; i < dax->range_count && !cut; i++) {
+		const struct fs_mapping *mapping = &dax->mappings[i];
+		struct statx status;
+
+		cut = mapping->inode && fs_inode_status(mapping->inode, &status) == 0 &&
+			status.stx_size < mapping->end;
+	}
+	pthread_mutex_unlock(&dax->lock);
+	return cut;
+}
+
+/* ---- parking */
+
+int fs_dax_save(struct virtio_fs *fs, struct state_writer *writer, struct error *err)
+{
+	const struct fs_dax *dax = &fs->dax;
+
+	state_put_u32(writer, (uint32_t)dax->range_count);
+	state_put_u32(writer, (uint32_t)fs_dax_count(&fs->dax));
+	for (size_t i = 0; i < dax->range_count; i++) {
+		const struct fs_mapping *mapping = &dax->mappings[i];
+
+		if (!mapping->inode)
+			continue;
+		if (fs->inodes.slots[(uint32_t)mapping->inode->id].inode != mapping->inode)
+			return error_set(err, -EBUSY,
+				"the guest has a file mapped that it does not know any more");
+		state_put_u32(writer, (uint32_t)i);
+		state_put_u32(writer, mapping->writable);
+		state_put_u64(writer, mapping->inode->id);
+		state_put_u64(writer, mapping->offset);
+	}
+	return 0;
+}
+
+int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct error *err)
+{
+	uint32_t range_count = state_get_u32(reader), count = state_get_u32(reader);
+	int r = 0;
+
+	if (reader->error || range_count != fs->dax.range_count || count > range_count)
+		return error_set(err, -EBADMSG, "saved state: its window for files is another one");
+	for (uint32_t i = 0; r == 0 && i < count; i++) {
+		uint32_t range = state_get_u32(reader), writable = state_get_u32(reader);
+		uint64_t inode_id = state_get_u64(reader), offset = state_get_u64(reader);
+		struct fs_inode *inode = reader->error || writable > 1
+			? NULL
+			: fs_inode_get(&fs->inodes, inode_id);
+
+		r = inode ? fs_dax_map(fs, inode, offset, range * FS_DAX_RANGE, FS_DAX_RANGE,
+				    writable)
+			  : -EINVAL;
+		fs_inode_put(&fs->inodes, inode);
+	}
+	return r < 0 ? error_set_errno(err, r, "cannot map a file that the parked guest has mapped")
+		     : 0;
+}

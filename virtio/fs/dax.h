@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The DAX window: guest physical memory in which ranges of files are mapped (virtio 1.2, section
+ * 5.11.6.5), so that the guest reads, writes and executes the host's page cache instead of a copy.
+ *
+ * The window is cut into ranges of 2 MiB. A range shows nothing, or 2 MiB of one file from a multiple of
+ * 2 MiB on; so a guest can make as many mappings as there are ranges, and each is one mmap() over the
+ * last one. What is not mapped cannot be accessed. A file is mapped for reading until the guest asks
+ * to write, and never for writing where its policy says read-only.
+ *
+ * All functions may be called from any thread; each takes the lock of the window itself.
+ */
+#ifndef APPC_VIRTIO_FS_DAX_H
+#define APPC_VIRTIO_FS_DAX_H
+
+#include "base/state.h"
+#include "virtio/fs/inode.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FS_DAX_RANGE_SHIFT 21
+#define FS_DAX_RANGE       (1ull << FS_DAX_RANGE_SHIFT)
+
+struct virtio_fs;
+
+struct fs_mapping {
+	struct fs_inode *inode; /* referenced; NULL: the range is free */
+	uint64_t offset;        /* in the file */
+	uint64_t end;           /* as offset: of the file, or of the range, when it was mapped */
+	bool writable;
+};
+
+struct fs_dax {
+	/* Constant. */
+	uint8_t *host;     /* NULL: there is no window */
+	size_t range_count;
+	enum virtio_fs_dax choice;
+
+	pthread_mutex_t lock; /* protects the mappings, those of memory too */
+	struct fs_mapping *mappings;
+};
+
+/*
+ * host is size bytes without access, a multiple of FS_DAX_RANGE, and stays the caller's; NULL: no
+ * window. -EINVAL, -ENOMEM.
+ */
+int fs_dax_init(struct fs_dax *dax, uint8_t *host, size_t size, enum virtio_fs_dax choice);
+void fs_dax_free(struct fs_dax *dax); /* nothing is mapped any more */
+
+/*
+ * Whether the guest is to use the window for a file it looks up, whose size is given. Decided once in the
+ * life of an inode, since the guest does the same. Only for files nobody else changes.
+ */
+bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size);
+
+/*
+ * Maps length bytes of the file into the window. -EINVAL: not whole ranges, outside of the window or
+ * the file, where something else is mapped, or not a file of the window. -EROFS. -errno of open() and mmap().
+ */
+int fs_dax_map(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset,
+	uint64_t window_offset, uint64_t length, bool writable);
+
+/* Ranges that are free already stay so. -EINVAL: not whole ranges of the window. -ENOMEM. */
+int fs_dax_check_unmap(const struct fs_dax *dax, uint64_t window_offset, uint64_t length);
+int fs_dax_unmap(struct virtio_fs *fs, uint64_t window_offset, uint64_t length);
+void fs_dax_clear(struct virtio_fs *fs);
+
+/*
+ * The file was opened for writing: the first time that makes another file of it where an overlay copies
+ * it, and what is mapped for reading has to be that one. Before anything is written. -errno of
+ * mapping it again: the ranges are free then.
+ */
+int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode);
+
+/* The file has come under a policy that is stricter: nothing of it stays writable that must not be. */
+void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode);
+
+/* How many ranges are mapped. */
+size_t fs_dax_count(struct fs_dax *dax);
+
+/* Whether a file has become shorter than what is mapped of it. */
+bool fs_dax_was_cut(struct fs_dax *dax);
+
+/* Parking (saved.c): the mappings, by inode. As the functions there. */
+int fs_dax_save(struct virtio_fs *fs, struct state_writer *writer, struct error *err);
+int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct error *err);
+
+#endif
