@@ -92,7 +92,7 @@ struct machine {
 	struct message_port messages;
 
 	struct loop loop;
-	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source;
+	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source, watch_source;
 	int release_fd; /* the control socket once more, watched for its other end's shutdown */
 	int smaps_fd;   /* /proc/self/smaps, from before the jail */
 
@@ -103,7 +103,6 @@ struct machine {
 	struct clock_moment parked_at; /* written by the vCPU that asks for it, before all end */
 	size_t state_size;
 
-	atomic_bool window_cut_logged;
 	atomic_bool stopping;
 	pthread_mutex_t lock; /* protects all below */
 	bool ended;
@@ -500,9 +499,6 @@ static bool serve_window_fault(struct machine *machine, const struct vcpu *vcpu)
 	if (vcpu_fault_address(vcpu, &address) ? !is_in_window(machine, address)
 					       : !virtio_fs_window_was_cut(machine->fs))
 		return false;
-	if (!machine->window_cut_logged)
-		log_warning("a file of the pod's images was made shorter while the pod has it mapped");
-	machine->window_cut_logged = true;
 	return vcpu_raise_bus_error(vcpu) == 0;
 }
 
@@ -574,6 +570,18 @@ static void file_ready(struct loop_source *source, uint32_t events)
 	(void)n; /* only clears the eventfd */
 	(void)events;
 	virtio_fs_complete(machine->fs);
+	loop_arm(&machine->loop, source, EPOLLIN);
+}
+
+static void watch_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+
+	(void)events;
+	if (virtio_fs_watch(machine->fs))
+		log_warning(
+			"a file that the pod uses in place was made shorter on the host: programs "
+			"that access what is gone are killed");
 	loop_arm(&machine->loop, source, EPOLLIN);
 }
 
@@ -683,6 +691,16 @@ static int machine_create_devices(
 		r = loop_add(&machine->loop, &machine->file_source, EPOLLIN);
 		if (r < 0)
 			return error_set_errno(err, r, "cannot watch file requests");
+	}
+	if (virtio_fs_watch_fd(machine->fs) >= 0) {
+		machine->watch_source = (struct loop_source){
+			.fd = virtio_fs_watch_fd(machine->fs),
+			.ready = watch_ready,
+			.context = machine,
+		};
+		r = loop_add(&machine->loop, &machine->watch_source, EPOLLIN);
+		if (r < 0)
+			return error_set_errno(err, r, "cannot watch files in the window");
 	}
 	r = machine_attach(machine, DEVICE_FS, virtio_fs_device(machine->fs), err);
 	if (r < 0)

@@ -13,10 +13,13 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define TAG         STATE_TAG('f', 'u', 'z', 'z')
 #define INODES_MAX  16
+#define RANGES      4
+#define WINDOW_SIZE (RANGES * (2ull << 20))
 #define HANDLES_MAX 8
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -63,13 +66,27 @@ static void setup(void)
 	atexit(cleanup);
 }
 
+/* A window of its own, which nobody may touch. */
+static const struct guest_memory *memory_with_window(void)
+{
+	static struct guest_memory memory;
+
+	if (!memory.window.host) {
+		void *host = mmap(NULL, WINDOW_SIZE, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		require(host != MAP_FAILED);
+		memory.window = (struct guest_region){1ull << 32, WINDOW_SIZE, host};
+	}
+	return &memory;
+}
+
 static struct virtio_fs *serve(bool alone)
 {
 	static const struct virtio_fs_export exports[] = {
 		{"volumes/shared", VIRTIO_FS_SHARED},
 		{"volumes/fixed", VIRTIO_FS_READ_ONLY_SHARED},
 	};
-	static const struct guest_memory no_memory;
 	struct virtio_fs_options options = {
 		.tag = "fuzz",
 		.tree_fd = fcntl(tree_fd, F_DUPFD_CLOEXEC, 0),
@@ -77,10 +94,11 @@ static struct virtio_fs *serve(bool alone)
 		.export_count = alone ? 0 : ARRAY_SIZE(exports),
 		.inodes_max = INODES_MAX,
 		.handles_max = HANDLES_MAX,
+		.dax = VIRTIO_FS_DAX_ALWAYS,
 	};
 	struct virtio_fs *fs;
 
-	require(virtio_fs_create(&no_memory, &options, &fs, NULL) == 0);
+	require(virtio_fs_create(memory_with_window(), &options, &fs, NULL) == 0);
 	return fs;
 }
 
@@ -167,7 +185,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	state_end(&writer);
 	if (restore(fs, writer.data, writer.length) == 0) {
 		virtio_fs_statistics(fs, &statistics);
-		require(statistics.inodes <= INODES_MAX && statistics.handles <= HANDLES_MAX);
+		require(statistics.inodes <= INODES_MAX && statistics.handles <= HANDLES_MAX &&
+			statistics.mappings <= RANGES);
 		state_writer_done(&writer);
 		save(fs, &writer);
 		virtio_fs_free(fs);

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define KNOWN_MAX    16
@@ -25,6 +26,8 @@
 #define ROOM_MAX     8192
 #define FILE_MAX     (1u << 20)
 #define INODES_MAX   64
+#define RANGES       4
+#define WINDOW_SIZE  (RANGES * (2ull << 20))
 #define HANDLES_MAX  16
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -83,6 +86,9 @@ static const struct {
 	{FUSE_COPY_FILE_RANGE, sizeof(struct fuse_copy_file_range_in)},
 	{FUSE_SYNCFS, sizeof(struct fuse_syncfs_in)},
 	{FUSE_TMPFILE, sizeof(struct fuse_create_in)},
+	{FUSE_SETUPMAPPING, sizeof(struct fuse_setupmapping_in)},
+	{FUSE_REMOVEMAPPING,
+		sizeof(struct fuse_removemapping_in) + sizeof(struct fuse_removemapping_one)},
 	{52 /* STATX */, 24},
 	{255, 0},
 };
@@ -148,19 +154,34 @@ static void world_remove(void)
 	directory_remove(top_fd, "tree");
 }
 
+/* A window of its own, which nobody may touch. */
+static const struct guest_memory *memory_with_window(void)
+{
+	static struct guest_memory memory;
+
+	if (!memory.window.host) {
+		void *host = mmap(NULL, WINDOW_SIZE, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		require(host != MAP_FAILED);
+		memory.window = (struct guest_region){1ull << 32, WINDOW_SIZE, host};
+	}
+	return &memory;
+}
+
 static void world_make(void)
 {
 	static const struct virtio_fs_export exports[] = {
 		{"volumes/shared", VIRTIO_FS_SHARED},
 		{"volumes/fixed", VIRTIO_FS_READ_ONLY_SHARED},
 	};
-	static const struct guest_memory no_memory;
 	struct virtio_fs_options options = {
 		.tag = "fuzz",
 		.exports = exports,
 		.export_count = alone ? 0 : ARRAY_SIZE(exports),
 		.inodes_max = INODES_MAX,
 		.handles_max = HANDLES_MAX,
+		.dax = VIRTIO_FS_DAX_ALWAYS,
 	};
 
 	require(mkdirat(top_fd, "tree", 0755) == 0);
@@ -173,7 +194,7 @@ static void world_make(void)
 	fixed_fd = openat(tree_fd, "volumes/fixed", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	tree_fill();
 	options.tree_fd = fcntl(tree_fd, F_DUPFD_CLOEXEC, 0);
-	require(virtio_fs_create(&no_memory, &options, &fs, NULL) == 0);
+	require(virtio_fs_create(memory_with_window(), &options, &fs, NULL) == 0);
 }
 
 /* Whether the volumes are where they were: what holds the mount points is the guest's to rename. */
@@ -357,7 +378,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct fuse_init_in init;
 	} init = {
 		.header = {.len = sizeof(init), .opcode = FUSE_INIT},
-		.init = {.major = 7, .minor = 41, .flags = UINT32_MAX},
+		.init = {.major = 7, .minor = 41, .flags = UINT32_MAX, .flags2 = UINT32_MAX},
 	};
 	struct untouchable before, after;
 	struct virtio_fs_statistics statistics;
@@ -394,7 +415,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	virtio_fs_statistics(fs, &statistics);
 	require(statistics.inodes <= INODES_MAX &&
-		statistics.handles + statistics.data <= HANDLES_MAX);
+		statistics.handles + statistics.data <= HANDLES_MAX &&
+		statistics.mappings <= RANGES);
+	/* Nobody but the guest cuts files here. */
+	require(!virtio_fs_watch(fs));
 	untouchable_look(&after);
 	require(same(&before.secret, &after.secret) && same(&before.top, &after.top) &&
 		same(&before.fixed, &after.fixed) && same(&before.file, &after.file) &&

@@ -30,8 +30,8 @@
 struct world {
 	char path[64];
 	int top, tree;
-	bool alone;         /* no subtree is shared: a session without OPEN */
-	uint32_t readahead; /* 0: the device's own bound */
+	bool alone;                        /* no subtree is shared: a session without OPEN */
+	uint32_t readahead;                /* 0: the device's own bound */
 	const struct guest_memory *memory; /* with a window; NULL: without any memory */
 	enum virtio_fs_dax dax;
 	struct virtio_fs *fs;

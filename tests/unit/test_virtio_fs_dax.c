@@ -402,13 +402,44 @@ static void a_file_that_is_cut_is_found(void **state)
 	struct world *world = *state;
 
 	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 4 * RANGE, 0, READ), 0);
-	assert_false(virtio_fs_window_was_cut(world->fs));
-	assert_int_equal(cut_file(world, "large", 4 * RANGE + 4096), 0);
-	assert_true(virtio_fs_window_was_cut(world->fs));
-	assert_int_equal(access_signal(window(0), false), 0);
+	assert_false(virtio_fs_watch(world->fs));
+	assert_int_equal(cut_file(world, "large", 4 * RANGE + 5000), 0);
 	assert_int_equal(access_signal(window(8192), false), SIGBUS);
+	assert_true(virtio_fs_watch(world->fs));
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_false(virtio_fs_watch(world->fs));
+	assert_int_equal(access_signal(window(4096), false), 0);
+	assert_int_equal(access_signal(window(8192), false), SIGSEGV);
+	assert_int_equal(access_signal(window(RANGE - 1), false), SIGSEGV);
+	/* All of it is gone; a file that grows again does not come back by itself. */
+	assert_int_equal(cut_file(world, "large", 0), 0);
+	assert_true(virtio_fs_watch(world->fs));
+	assert_int_equal(cut_file(world, "large", 5 * RANGE), 0);
+	assert_false(virtio_fs_watch(world->fs));
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 4 * RANGE, 0, READ), 0);
+	assert_int_equal(access_signal(window(8192), false), 0);
 	assert_int_equal(unmap(world->fs, 0), 0);
 	assert_false(virtio_fs_window_was_cut(world->fs));
+}
+
+static void the_guest_may_cut_its_file_and_make_it_longer(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	assert_int_equal(map(world->fs, node, 0, 0, WRITE), 0);
+	assert_int_equal(setattr(world->fs, node,
+				 (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 10}),
+		0);
+	assert_false(virtio_fs_watch(world->fs));
+	assert_int_equal(write_node(world->fs, node, 0, RANGE - 7, "written", 0), 0);
+	assert_false(virtio_fs_watch(world->fs));
+	expect_text(RANGE - 7, "written");
+	/* Now it is not the guest that cuts it. */
+	assert_int_equal(cut_file(world, "large", 10), 0);
+	assert_true(virtio_fs_watch(world->fs));
+	assert_int_equal(access_signal(window(RANGE - 7), false), SIGSEGV);
 }
 
 /* ---- hostile drivers */
@@ -603,6 +634,7 @@ int main(void)
 		TEST(what_is_mapped_outlives_the_last_lookup, begin),
 		TEST(a_new_session_has_an_empty_window, begin),
 		TEST(a_file_that_is_cut_is_found, begin),
+		TEST(the_guest_may_cut_its_file_and_make_it_longer, begin),
 		TEST(fields_out_of_bounds_are_refused, begin),
 		TEST(counts_that_lie_are_refused, begin),
 		TEST(a_range_in_use_is_not_given_to_another_file, begin),

@@ -151,6 +151,24 @@ static void registers_identify_the_device(void **state)
 	assert_int_equal(driver_read(mmio, VIRTIO_MMIO_SHM_LEN_HIGH), UINT32_MAX);
 }
 
+static void shared_memory_is_the_region_that_is_selected(void **state)
+{
+	struct mmio_fixture *fixture = *state;
+	struct virtio_mmio *mmio = &fixture->mmio;
+
+	fixture->counting.device.shared_start = 0x8765432100000000;
+	fixture->counting.device.shared_size = 0x0000000300200000;
+	assert_int_equal(driver_read(mmio, VIRTIO_MMIO_SHM_LEN_LOW), 0x00200000);
+	assert_int_equal(driver_read(mmio, VIRTIO_MMIO_SHM_LEN_HIGH), 3);
+	assert_int_equal(driver_read(mmio, VIRTIO_MMIO_SHM_BASE_LOW), 0);
+	assert_int_equal(driver_read(mmio, VIRTIO_MMIO_SHM_BASE_HIGH), 0x87654321);
+	driver_write(mmio, VIRTIO_MMIO_SHM_SEL, 1);
+	for (uint64_t i = VIRTIO_MMIO_SHM_LEN_LOW; i <= VIRTIO_MMIO_SHM_BASE_HIGH; i += 4)
+		assert_int_equal(driver_read(mmio, i), UINT32_MAX);
+	driver_write(mmio, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(driver_read(mmio, VIRTIO_MMIO_SHM_LEN_HIGH), 3);
+}
+
 static void driver_in_order_gets_a_running_device(void **state)
 {
 	struct mmio_fixture *fixture = *state;
@@ -637,6 +655,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		MMIO_TEST(registers_identify_the_device),
+		MMIO_TEST(shared_memory_is_the_region_that_is_selected),
 		MMIO_TEST(driver_in_order_gets_a_running_device),
 		MMIO_TEST(negotiated_features_reach_the_queues),
 		MMIO_TEST(interrupt_stays_until_it_is_acknowledged),

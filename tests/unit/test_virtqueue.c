@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -574,6 +575,79 @@ static void buffer_over_the_end_of_one_region_into_another_is_refused(void **sta
 	assert_int_equal(pop(fixture), -EBADMSG);
 }
 
+/* Pages without access: whoever touches one here ends the test. */
+static void window_add(struct queue_fixture *fixture)
+{
+	void *host = mmap(NULL, 0x2000, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(host != MAP_FAILED);
+	fixture->memory.window = (struct guest_region){1ull << 32, 0x2000, host};
+}
+
+static int tear_down_window(void **state)
+{
+	struct queue_fixture *fixture = *state;
+
+	munmap(fixture->memory.window.host, fixture->memory.window.size);
+	return tear_down(state);
+}
+
+static void buffers_in_the_window_are_for_devices_that_take_them(void **state)
+{
+	struct queue_fixture *fixture = *state;
+
+	window_add(fixture);
+	driver_offer_buffer(&fixture->ring, 0, 1ull << 32, 0x2000, DRIVER_WRITE);
+	assert_int_equal(pop(fixture), -EBADMSG);
+	fixture->queue.window = true;
+	assert_int_equal(pop(fixture), 1);
+	assert_ptr_equal(fixture->chain.spans[0].iov_base, fixture->memory.window.host);
+	driver_describe(&fixture->ring, 1, (1ull << 32) + 1, 0x2000, 0, 0);
+	driver_offer(&fixture->ring, 1);
+	assert_int_equal(pop(fixture), -EBADMSG);
+	virtqueue_reset(&fixture->queue);
+	assert_true(fixture->queue.window);
+}
+
+static void nothing_here_touches_the_window(void **state)
+{
+	struct queue_fixture *fixture = *state;
+	struct iovec spans[VIRTQUEUE_SPANS_MAX];
+	uint8_t bytes[16];
+
+	window_add(fixture);
+	fixture->queue.window = true;
+	driver_describe(&fixture->ring, 0, BUFFER, 4, DRIVER_NEXT, 1);
+	driver_describe(&fixture->ring, 1, (1ull << 32) + 0x1000, 4, DRIVER_NEXT, 2);
+	driver_describe(&fixture->ring, 2, BUFFER, 4, DRIVER_NEXT, 3);
+	driver_describe(&fixture->ring, 3, BUFFER, 4, DRIVER_NEXT | DRIVER_WRITE, 4);
+	driver_describe(&fixture->ring, 4, 1ull << 32, 4, DRIVER_WRITE, 0);
+	driver_offer(&fixture->ring, 0);
+	assert_int_equal(pop(fixture), 1);
+	assert_int_equal(fixture->chain.readable_bytes, 12);
+	assert_int_equal(virtqueue_chain_read(&fixture->chain, 0, bytes, sizeof(bytes)), 4);
+	assert_int_equal(virtqueue_chain_read(&fixture->chain, 6, bytes, 2), 0);
+	assert_int_equal(virtqueue_chain_read(&fixture->chain, 8, bytes, 4), 4);
+	assert_int_equal(virtqueue_chain_write(&fixture->chain, 0, bytes, 8), 4);
+	/* The kernel may. */
+	assert_int_equal(virtqueue_chain_slice(&fixture->chain, true, 4, 4, spans), 1);
+	assert_ptr_equal(spans[0].iov_base, fixture->memory.window.host);
+}
+
+static void rings_and_tables_in_the_window_are_refused(void **state)
+{
+	struct queue_fixture *fixture = *state;
+
+	window_add(fixture);
+	fixture->queue.window = true;
+	driver_describe(&fixture->ring, 0, 1ull << 32, 32, DRIVER_INDIRECT, 0);
+	assert_refused(fixture);
+	virtqueue_reset(&fixture->queue);
+	driver_queue_init(&fixture->queue, &fixture->memory, &fixture->ring);
+	fixture->queue.used = 1ull << 32;
+	assert_int_equal(virtqueue_start(&fixture->queue), -EINVAL);
+}
+
 static void readable_after_writable_is_refused(void **state)
 {
 	struct queue_fixture *fixture = *state;
@@ -712,8 +786,9 @@ static void table_longer_than_the_spans_is_refused(void **state)
 	assert_refused(fixture);
 }
 
-#define QUEUE_TEST(name)       cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-#define QUEUE_TEST_LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_largest, tear_down)
+#define QUEUE_TEST(name)        cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define QUEUE_TEST_WINDOW(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down_window)
+#define QUEUE_TEST_LARGE(name)  cmocka_unit_test_setup_teardown(name, set_up_largest, tear_down)
 
 static int tear_down_regions(void **state)
 {
@@ -763,6 +838,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			buffer_over_the_end_of_one_region_into_another_is_refused, set_up,
 			tear_down_regions),
+		QUEUE_TEST_WINDOW(buffers_in_the_window_are_for_devices_that_take_them),
+		QUEUE_TEST_WINDOW(nothing_here_touches_the_window),
+		QUEUE_TEST_WINDOW(rings_and_tables_in_the_window_are_refused),
 		QUEUE_TEST(readable_after_writable_is_refused),
 		QUEUE_TEST(readable_in_a_table_after_writable_is_refused),
 		QUEUE_TEST(lengths_that_add_up_over_32_bits_are_refused),

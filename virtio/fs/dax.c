@@ -10,15 +10,19 @@
  * again, shared libraries and programs that need them, does not (numbers: docs/performance.md).
  *
  * The memory behind a mapping can vanish: others may cut a file that we took for the guest's own. Nothing
- * in this process touches the window (virtio/guest_memory.h); a vCPU that does leaves KVM_RUN, and
- * the machine has the guest's process killed (vmm/machine.c).
+ * in this process touches the window (virtio/guest_memory.h). A vCPU that does stays in KVM_RUN: KVM
+ * takes the page for one that is to be read yet, and tries again and again (the guest goes on
+ * beside that, but for the program). Nobody tells us: notifications of a file do not come through an overlay. So
+ * while something is mapped, the files' sizes are looked at once a second, and what a file has lost is
+ * freed in the window. Without access there KVM_RUN fails, and the machine has the guest's program killed
+ * (vmm/machine.c).
  *
  * An overlay shows a file of the lower layer until it is opened for writing, and its copy from then on; what
  * was mapped before stays the lower file. Therefore the first open for writing maps it all anew.
  * Opening for reading happens under the lock, so that no mapping of the lower file can be made
  * after that.
  *
- * #syscalls: mmap munmap mprotect fstat pread64 close
+ * #syscalls: mmap munmap mprotect fstat statx pread64 close timerfd_create timerfd_settime
  */
 #include "virtio/fs/dax.h"
 
@@ -33,23 +37,31 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* Smaller executables fit into a few requests; smaller files are read at once. */
 #define EXECUTABLE_MIN (64u << 10)
 #define FILE_MIN       (2u << 20)
 
+#define PAGE_SIZE 4096u
+
+#define WATCH_SECONDS 1
+
 #define PROGRAM_HEADERS_MAX 64
 #define DYNAMIC_MAX         128
 
 int fs_dax_init(struct fs_dax *dax, uint8_t *host, size_t size, enum virtio_fs_dax choice)
 {
-	*dax = (struct fs_dax){.choice = choice};
+	*dax = (struct fs_dax){.choice = choice, .timer_fd = -1};
 	pthread_mutex_init(&dax->lock, NULL);
 	if (!host || choice == VIRTIO_FS_DAX_NEVER)
 		return 0;
 	if (size == 0 || size % FS_DAX_RANGE)
 		return -EINVAL;
+	dax->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (dax->timer_fd < 0)
+		return -errno;
 	dax->mappings = calloc(size / FS_DAX_RANGE, sizeof(*dax->mappings));
 	if (!dax->mappings)
 		return -ENOMEM;
@@ -61,6 +73,7 @@ int fs_dax_init(struct fs_dax *dax, uint8_t *host, size_t size, enum virtio_fs_d
 void fs_dax_free(struct fs_dax *dax)
 {
 	free(dax->mappings);
+	cleanup_close(&dax->timer_fd);
 	pthread_mutex_destroy(&dax->lock);
 }
 
@@ -118,11 +131,11 @@ static enum elf_kind elf_kind_of(int fd)
 /* Some file systems cannot map a file for all to see. */
 static bool can_be_mapped(int fd)
 {
-	void *page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
 
 	if (page == MAP_FAILED)
 		return false;
-	munmap(page, 4096);
+	munmap(page, PAGE_SIZE);
 	return true;
 }
 
@@ -164,12 +177,27 @@ bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
 
 /* ---- mappings */
 
-static int memory_release(const struct fs_dax *dax, size_t first, size_t count)
+/* Under the lock: the files are watched while there are any. */
+static void count_mapped(struct fs_dax *dax, size_t mapped, size_t freed)
 {
-	void *at = dax->host + first * FS_DAX_RANGE;
+	size_t before = dax->mapped_count;
+	struct itimerspec period = {0};
+
+	dax->mapped_count += mapped - freed;
+	if ((before == 0) == (dax->mapped_count == 0))
+		return;
+	if (dax->mapped_count > 0)
+		period.it_value.tv_sec = period.it_interval.tv_sec = WATCH_SECONDS;
+	timerfd_settime(dax->timer_fd, 0, &period, NULL);
+}
+
+/* What is behind start of a range. */
+static int memory_release(const struct fs_dax *dax, size_t index, uint64_t start)
+{
+	void *at = dax->host + index * FS_DAX_RANGE + start;
 
 	/* In one step: nothing else can get the addresses in between. */
-	return mmap(at, count * FS_DAX_RANGE, PROT_NONE,
+	return mmap(at, FS_DAX_RANGE - start, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED
 		? -errno
 		: 0;
@@ -206,10 +234,11 @@ static int range_free(struct virtio_fs *fs, size_t index)
 
 	pthread_mutex_lock(&dax->lock);
 	if (dax->mappings[index].inode)
-		r = memory_release(dax, index, 1);
+		r = memory_release(dax, index, 0);
 	if (r == 0) {
 		inode = dax->mappings[index].inode;
 		dax->mappings[index] = (struct fs_mapping){0};
+		count_mapped(dax, 0, inode != NULL);
 	}
 	pthread_mutex_unlock(&dax->lock);
 	fs_inode_put(&fs->inodes, inode);
@@ -230,6 +259,12 @@ void fs_dax_clear(struct virtio_fs *fs)
 {
 	for (size_t i = 0; i < fs->dax.range_count; i++)
 		range_free(fs, i);
+}
+
+/* How far the range that begins at offset has a file of this size. */
+static uint64_t mapping_end(uint64_t offset, uint64_t size)
+{
+	return size < offset + FS_DAX_RANGE ? size : offset + FS_DAX_RANGE;
 }
 
 /* Under the lock: whether the ranges are free, or show this part of the file already. */
@@ -276,10 +311,11 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 		dax->mappings[first + i] = (struct fs_mapping){
 			.inode = fs_inode_reference(&fs->inodes, inode),
 			.offset = start,
-			.end = size - start < FS_DAX_RANGE ? size : start + FS_DAX_RANGE,
+			.end = mapping_end(start, size),
 			.writable = writable,
 		};
 	}
+	count_mapped(dax, count, *ret_spare);
 	return 0;
 }
 
@@ -365,16 +401,44 @@ int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode)
 		if (fd < 0)
 			fd = fs_inode_open(fs, inode, O_RDONLY);
 		mapped = fd < 0 ? fd : memory_map(dax, i, 1, fd, mapping->offset, false);
-		if (mapped == 0 || memory_release(dax, i, 1) < 0)
+		if (mapped == 0 || memory_release(dax, i, 0) < 0)
 			continue;
 		*mapping = (struct fs_mapping){0};
 		lost++;
 		r = mapped;
 	}
+	count_mapped(dax, 0, lost);
 	pthread_mutex_unlock(&dax->lock);
 	while (lost-- > 0)
 		fs_inode_put(&fs->inodes, inode);
 	return r;
+}
+
+void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode)
+{
+	if (atomic_load(&inode->dax) != FS_DAX_YES)
+		return;
+	pthread_mutex_lock(&fs->dax.lock);
+	inode->resizes++;
+	pthread_mutex_unlock(&fs->dax.lock);
+}
+
+void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
+{
+	struct fs_dax *dax = &fs->dax;
+	struct statx status;
+	bool known;
+
+	if (atomic_load(&inode->dax) != FS_DAX_YES)
+		return;
+	pthread_mutex_lock(&dax->lock);
+	inode->resizes--;
+	known = fs_inode_status(inode, &status) == 0;
+	for (size_t i = 0; known && i < dax->range_count; i++)
+		if (dax->mappings[i].inode == inode)
+			dax->mappings[i].end =
+				mapping_end(dax->mappings[i].offset, status.stx_size);
+	pthread_mutex_unlock(&dax->lock);
 }
 
 void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)
@@ -396,13 +460,50 @@ void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)
 
 size_t fs_dax_count(struct fs_dax *dax)
 {
-	size_t count = 0;
+	size_t count;
 
 	pthread_mutex_lock(&dax->lock);
-	for (size_t i = 0; i < dax->range_count; i++)
-		count += dax->mappings[i].inode != NULL;
+	count = dax->mapped_count;
 	pthread_mutex_unlock(&dax->lock);
 	return count;
+}
+
+/* Under the lock. */
+static bool range_watch(struct fs_dax *dax, size_t index)
+{
+	struct fs_mapping *mapping = &dax->mappings[index];
+	struct statx status;
+	uint64_t left;
+
+	if (!mapping->inode || mapping->inode->resizes > 0 ||
+		fs_inode_status(mapping->inode, &status) < 0)
+		return false;
+	if (status.stx_size >= mapping->end) {
+		mapping->end = mapping_end(mapping->offset, status.stx_size);
+		return false;
+	}
+	left = status.stx_size > mapping->offset ? status.stx_size - mapping->offset : 0;
+	left = (left + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+	mapping->end = status.stx_size;
+	/* A file that ends in the same page as before has lost no page. */
+	if (left < FS_DAX_RANGE && memory_release(dax, index, left) == 0)
+		mapping->cut = true;
+	return left < FS_DAX_RANGE;
+}
+
+bool fs_dax_watch(struct fs_dax *dax)
+{
+	uint64_t expirations;
+	bool cut = false;
+
+	/* Only clears it. */
+	if (read(dax->timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
+		return false;
+	pthread_mutex_lock(&dax->lock);
+	for (size_t i = 0; i < dax->range_count && dax->mapped_count > 0; i++)
+		cut |= range_watch(dax, i);
+	pthread_mutex_unlock(&dax->lock);
+	return cut;
 }
 
 bool fs_dax_was_cut(struct fs_dax *dax)
@@ -410,13 +511,8 @@ bool fs_dax_was_cut(struct fs_dax *dax)
 	bool cut = false;
 
 	pthread_mutex_lock(&dax->lock);
-	for (size_t i = 0; i < dax->range_count && !cut; i++) {
-		const struct fs_mapping *mapping = &dax->mappings[i];
-		struct statx status;
-
-		cut = mapping->inode && fs_inode_status(mapping->inode, &status) == 0 &&
-			status.stx_size < mapping->end;
-	}
+	for (size_t i = 0; i < dax->range_count && !cut; i++)
+		cut = dax->mappings[i].cut;
 	pthread_mutex_unlock(&dax->lock);
 	return cut;
 }
@@ -455,12 +551,11 @@ int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct err
 	for (uint32_t i = 0; r == 0 && i < count; i++) {
 		uint32_t range = state_get_u32(reader), writable = state_get_u32(reader);
 		uint64_t inode_id = state_get_u64(reader), offset = state_get_u64(reader);
-		struct fs_inode *inode = reader->error || writable > 1
-			? NULL
-			: fs_inode_get(&fs->inodes, inode_id);
+		struct fs_inode *inode =
+			reader->error || writable > 1 ? NULL : fs_inode_get(&fs->inodes, inode_id);
 
-		r = inode ? fs_dax_map(fs, inode, offset, range * FS_DAX_RANGE, FS_DAX_RANGE,
-				    writable)
+		r = inode ? fs_dax_map(
+				    fs, inode, offset, range * FS_DAX_RANGE, FS_DAX_RANGE, writable)
 			  : -EINVAL;
 		fs_inode_put(&fs->inodes, inode);
 	}

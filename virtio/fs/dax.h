@@ -29,18 +29,21 @@ struct virtio_fs;
 struct fs_mapping {
 	struct fs_inode *inode; /* referenced; NULL: the range is free */
 	uint64_t offset;        /* in the file */
-	uint64_t end;           /* as offset: of the file, or of the range, when it was mapped */
+	uint64_t end;           /* as offset: how far the file goes, or the range */
 	bool writable;
+	bool cut; /* since it was mapped the file became shorter, and what is behind its end was freed */
 };
 
 struct fs_dax {
 	/* Constant. */
-	uint8_t *host;     /* NULL: there is no window */
+	uint8_t *host; /* NULL: there is no window */
 	size_t range_count;
 	enum virtio_fs_dax choice;
+	int timer_fd; /* readable when fs_dax_watch() is due; -1: no window */
 
 	pthread_mutex_t lock; /* protects the mappings, those of memory too */
 	struct fs_mapping *mappings;
+	size_t mapped_count;
 };
 
 /*
@@ -75,13 +78,26 @@ void fs_dax_clear(struct virtio_fs *fs);
  */
 int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode);
 
+/*
+ * Around what may make the file shorter because the guest wants it: fs_dax_watch() shall not take it
+ * for somebody else's doing. Cheap for files that are not in the window.
+ */
+void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode);
+void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode);
+
 /* The file has come under a policy that is stricter: nothing of it stays writable that must not be. */
 void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode);
 
 /* How many ranges are mapped. */
 size_t fs_dax_count(struct fs_dax *dax);
 
-/* Whether a file has become shorter than what is mapped of it. */
+/*
+ * Frees what files have lost of what is mapped, so that an access fails instead of being repeated for
+ * ever. True when there was something to free.
+ */
+bool fs_dax_watch(struct fs_dax *dax);
+
+/* Whether there is a mapping of which fs_dax_watch() freed a part. */
 bool fs_dax_was_cut(struct fs_dax *dax);
 
 /* Parking (saved.c): the mappings, by inode. As the functions there. */

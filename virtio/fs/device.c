@@ -301,6 +301,16 @@ void virtio_fs_complete(struct virtio_fs *fs)
 	fs_queue_reap(fs->queue);
 }
 
+int virtio_fs_watch_fd(const struct virtio_fs *fs)
+{
+	return fs->dax.timer_fd;
+}
+
+bool virtio_fs_watch(struct virtio_fs *fs)
+{
+	return fs_dax_watch(&fs->dax);
+}
+
 bool virtio_fs_window_was_cut(struct virtio_fs *fs)
 {
 	return fs_dax_was_cut(&fs->dax);

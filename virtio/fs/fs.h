@@ -57,8 +57,8 @@ struct virtio_fs_export {
 
 /* Which files the guest reads and executes in place, through the DAX window (dax.h). */
 enum virtio_fs_dax {
-	VIRTIO_FS_DAX_AUTO,  /* of EXCLUSIVE subtrees: those that gain by it */
-	VIRTIO_FS_DAX_NEVER, /* there is no window */
+	VIRTIO_FS_DAX_AUTO,   /* of EXCLUSIVE subtrees: those that gain by it */
+	VIRTIO_FS_DAX_NEVER,  /* there is no window */
 	VIRTIO_FS_DAX_ALWAYS, /* of EXCLUSIVE subtrees: all, for measurements */
 };
 
@@ -110,9 +110,12 @@ void virtio_fs_complete(struct virtio_fs *fs);
 bool virtio_fs_shared_was_read(struct virtio_fs *fs);
 
 /*
- * Whether a file was made shorter on the host than what the guest has of it in the window: an access
- * there cannot be served.
+ * A timerfd, readable when it is time to look whether files in the window have become shorter; -1: there
+ * is no window. virtio_fs_watch() is true when one has: an access to what it lost makes KVM_RUN
+ * fail from then on, and virtio_fs_window_was_cut() tells that this can be so.
  */
+int virtio_fs_watch_fd(const struct virtio_fs *fs);
+bool virtio_fs_watch(struct virtio_fs *fs);
 bool virtio_fs_window_was_cut(struct virtio_fs *fs);
 
 /* Counters for tests, statistics and bounds. */

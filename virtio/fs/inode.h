@@ -36,8 +36,9 @@ struct fs_inode {
 	_Atomic int policy; /* enum virtio_fs_policy; only ever becomes stricter */
 	/* A directory: the name looked up last was known already, as the next will be. A guess. */
 	atomic_bool known;
-	atomic_int dax;      /* FS_DAX_...; decided once */
-	atomic_bool written; /* dax: it was opened for writing */
+	atomic_int dax;       /* FS_DAX_...; decided once */
+	atomic_bool written;  /* dax: it was opened for writing */
+	unsigned int resizes; /* dax: by the guest, in progress; under the lock of the window */
 
 	/* Under the table lock. */
 	uint64_t lookups; /* what the guest has to forget */

@@ -155,7 +155,7 @@ static int size_change(int fd, const struct fuse_setattr_in *in)
 	return ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
 }
 
-static int set_size(struct fs_request *request, const struct fuse_setattr_in *in)
+static int size_set(struct fs_request *request, const struct fuse_setattr_in *in)
 {
 	struct virtio_fs *fs = request->fs;
 	_cleanup_close_ int fd = -1;
@@ -186,6 +186,16 @@ static int set_size(struct fs_request *request, const struct fuse_setattr_in *in
 	}
 	fd = fs_inode_open(fs, request->inode, O_WRONLY);
 	return fd < 0 ? fd : size_change(fd, in);
+}
+
+static int set_size(struct fs_request *request, const struct fuse_setattr_in *in)
+{
+	int r;
+
+	fs_dax_resize_begin(request->fs, request->inode);
+	r = size_set(request, in);
+	fs_dax_resize_end(request->fs, request->inode);
+	return r;
 }
 
 static struct timespec setattr_time(

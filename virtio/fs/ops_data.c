@@ -47,9 +47,15 @@ int fs_inode_open(struct virtio_fs *fs, struct fs_inode *inode, uint32_t flags)
 	if ((flags & O_ACCMODE) == O_ACCMODE)
 		return -EINVAL;
 	snprintf(path, sizeof(path), "%d", inode->fd);
+	if (flags & O_TRUNC)
+		fs_dax_resize_begin(fs, inode);
 	fd = openat(fs->proc_fd, path, (int)flags | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
-		return -errno;
+		r = -errno;
+	if (flags & O_TRUNC)
+		fs_dax_resize_end(fs, inode);
+	if (r < 0)
+		return r;
 	if ((flags & O_ACCMODE) != O_RDONLY)
 		r = fs_dax_opened_for_writing(fs, inode);
 	if (r < 0) {

@@ -44,7 +44,7 @@ static int name_open(const struct fs_inode *parent, const char *name, uint64_t f
 }
 
 static void entry_fill(struct virtio_fs *fs, const struct fs_inode *parent, struct fs_inode *inode,
-	 const struct statx *status, struct fuse_entry_out *ret)
+	const struct statx *status, struct fuse_entry_out *ret)
 {
 	*ret = (struct fuse_entry_out){
 		.nodeid = inode->id,
