@@ -141,7 +141,7 @@ container()
 
 vm()
 {
-	functional vm template pod prepared volumes debian clones warm machine failure
+	functional vm template pod prepared volumes dax debian clones warm machine failure
 }
 
 started=$SECONDS

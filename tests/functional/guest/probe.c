@@ -437,6 +437,111 @@ static void digest(char **args)
 		close(fd);
 }
 
+/* A file for all to see in memory. Ends the program when that is not possible. */
+static uint8_t *map_file(const char *path, bool writable, int *ret_fd, size_t *ret_size)
+{
+	struct stat status;
+	void *memory;
+
+	*ret_fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	if (*ret_fd < 0 || fstat(*ret_fd, &status)) {
+		printf("map %s: %s\n", path, strerrorname_np(errno));
+		exit(99);
+	}
+	*ret_size = (size_t)status.st_size;
+	memory = mmap(NULL, *ret_size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
+		*ret_fd, 0);
+	if (memory == MAP_FAILED) {
+		printf("map %s: %s\n", path, strerrorname_np(errno));
+		exit(99);
+	}
+	return memory;
+}
+
+/* How the kernel has a file's data, and a digest of what a mapping of it shows. */
+static void window(char **args)
+{
+	struct statx status;
+	uint8_t *memory;
+	size_t size;
+	int fd;
+
+	if (statx(AT_FDCWD, args[0], 0, STATX_BASIC_STATS, &status))
+		exit(99);
+	printf("data of %s: %s\n", args[0],
+		status.stx_attributes & STATX_ATTR_DAX ? "in place" : "copied");
+	memory = map_file(args[0], false, &fd, &size);
+	printf("digest of the mapping: %016jx\n", (uintmax_t)hash_bytes(HASH_START, memory, size));
+	munmap(memory, size);
+	close(fd);
+}
+
+/* Changes a file by each way there is, and looks at it by each other. */
+static void change(char **args)
+{
+	char back[16] = "";
+	uint8_t *memory;
+	size_t size;
+	bool same;
+	int fd;
+
+	/* Seen before it is changed: the pages of an overlay's lower file. */
+	memory = map_file(args[0], true, &fd, &size);
+	printf("before: %016jx\n", (uintmax_t)hash_bytes(HASH_START, memory, size));
+	same = pwrite(fd, "written", 7, (off_t)size - 10) == 7 &&
+		!memcmp(memory + size - 10, "written", 7);
+	printf("write, then the mapping: %s\n", same ? "same" : "other");
+	memcpy(memory + 5000, "mapped", 6);
+	same = pread(fd, back, 6, 5000) == 6 && !memcmp(back, "mapped", 6);
+	printf("mapping, then read: %s\n", same ? "same" : "other");
+	/* From the mapping of a file to the end of it. */
+	same = pwrite(fd, memory + 5000, 6, (off_t)size) == 6 &&
+		pread(fd, back, 6, (off_t)size) == 6 && !memcmp(back, "mapped", 6);
+	printf("mapping, written to the end: %s\n", same ? "same" : "other");
+	same = !ftruncate(fd, 10) && !ftruncate(fd, (off_t)size) && memory[5000] == 0 &&
+		pwrite(fd, "again", 5, 5000) == 5 && !memcmp(memory + 5000, "again", 5);
+	printf("cut and made longer: %s\n", same ? "same" : "other");
+	munmap(memory, size);
+	close(fd);
+}
+
+/* A child's access to the last page of a file, which the host has cut meanwhile (see await). */
+static void cut(char **args)
+{
+	volatile uint8_t *memory;
+	int fd, status = 0;
+	size_t size;
+	pid_t pid;
+
+	memory = map_file(args[0], false, &fd, &size);
+	printf("mapped, the last byte is %d\n", memory[size - 1]);
+	await(args + 1);
+	pid = fork();
+	if (pid == 0) {
+		printf("it is there: %d\n", memory[size - 1]);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	printf("the child ended with %s\n",
+		WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : "an exit status");
+	printf("the first byte is %d\n", memory[0]);
+	close(fd);
+}
+
+/* Keeps a file mapped, each page touched, until SIGTERM. */
+static void hold(char **args)
+{
+	volatile uint8_t *memory;
+	size_t size;
+	int fd;
+
+	memory = map_file(args[0], false, &fd, &size);
+	for (size_t i = 0; i < size; i += 4096)
+		(void)memory[i];
+	await_signal(SIGTERM);
+	close(fd);
+}
+
 /* A TCP connection to ourselves over the loopback. */
 static void loopback(char **args)
 {
@@ -654,6 +759,10 @@ static const struct command {
 	{"list", 1, list},
 	{"tree", 1, tree},
 	{"digest", 1, digest},
+	{"window", 1, window},
+	{"change", 1, change},
+	{"cut", 2, cut},
+	{"hold", 1, hold},
 	{"loopback", 0, loopback},
 	{"unlinked", 1, unlinked},
 	{"cpus", 0, cpus},
