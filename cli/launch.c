@@ -57,6 +57,9 @@ size_t launch_machine_options(struct launch_flags *flags, struct cli_option *opt
 		{"warm", CLI_FLAG, &flags->warm, NULL,
 			"start from the pod's own apps, parked at their first instruction by an earlier run "
 			"(what such runs share: see the manual)"},
+		{"dax", CLI_STRING, &flags->dax_name, "auto|never|always",
+			"which files of images the pod uses in the host's memory instead of a copy "
+			"(default auto: static programs and large files)"},
 		{"kernel-messages", CLI_FLAG, &flags->kernel_messages, NULL,
 			"show what the guest kernel prints"},
 		{"kernel", CLI_STRING, &flags->kernel, "FILE",
@@ -160,6 +163,16 @@ int launch_parse_machine(
 	return memory ? cli_parse_size(cli, "memory", memory, &ret->memory) : 0;
 }
 
+int launch_parse_dax(struct cli *cli, struct launch_flags *flags)
+{
+	int r = cli_parse_dax(cli, flags->dax_name, &flags->dax);
+
+	/* The pages that parked apps need are in the parked memory: a window adds nothing. */
+	if (r == 0 && flags->warm && !flags->dax_name)
+		flags->dax = VIRTIO_FS_DAX_NEVER;
+	return r;
+}
+
 int launch_flags_check(struct cli *cli, struct launch_flags *flags)
 {
 	struct resolve_options *resolve = &flags->resolve;
@@ -171,7 +184,9 @@ int launch_flags_check(struct cli *cli, struct launch_flags *flags)
 		return cli_usage(cli, "--flavour is vm or container, not \"%s\"", flags->flavour);
 	if (flags->warm && (flags->no_template || flags->flavour_kind != FLAVOUR_VM))
 		return cli_usage(cli, "--warm needs a virtual machine that starts from a template");
-	r = flags->hostname ? check_hostname(cli, flags->hostname) : 0;
+	r = launch_parse_dax(cli, flags);
+	if (r == 0 && flags->hostname)
+		r = check_hostname(cli, flags->hostname);
 	if (r == 0)
 		r = check_net(cli, flags);
 	if (r == 0)
@@ -262,6 +277,7 @@ int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
 		.kernel_fd = flags->kernel_fd,
 		.init_fd = flags->init_fd,
 		.warm = flags->warm,
+		.dax = flags->dax,
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = cli_kernel_parameters(),
 	};
@@ -299,6 +315,7 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 	struct pod_run_options options = {
 		.flavour = flags->flavour_kind,
 		.hostname = flags->hostname,
+		.dax = flags->dax,
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = cli_kernel_parameters(),
 		.kernel_fd = flags->kernel_fd,

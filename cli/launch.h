@@ -14,7 +14,7 @@
 
 struct launch_flags {
 	/* The machine: all three commands. */
-	const char *memory, *cpus, *kernel, *init;
+	const char *memory, *cpus, *kernel, *init, *dax_name;
 	bool warm, kernel_messages, strict_isolators;
 	/* How the pod runs: run and run-prepared. */
 	const char *flavour, *hostname, *timing, *net, *ipc;
@@ -23,6 +23,7 @@ struct launch_flags {
 
 	/* After launch_flags_check(). */
 	enum flavour flavour_kind;
+	enum virtio_fs_dax dax;
 	struct name_service name_service;
 	struct resolve_options resolve;
 	int kernel_fd, init_fd; /* after launch_open(); -1: not needed */
@@ -74,6 +75,9 @@ int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
  */
 int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
 	struct pod *pod, const struct resolved_pod *resolved, struct pod_origin *origin);
+
+/* --dax, for this or for later runs, and its default. A usage error, with the message set. */
+int launch_parse_dax(struct cli *cli, struct launch_flags *flags);
 
 /* vCPUs and memory as flags say them (NULL: not), 0 for none. */
 int launch_parse_machine(

@@ -59,6 +59,13 @@ lower_file()
 	diff <(echo "$never") "$OUT"
 }
 
+@test "a debugger changes what it wants to change, and no more" {
+	pod '.apps = [app("main"; ["poke", "/srv/large"]) | .image.name = "example.com/files"]'
+	run_pod
+	expect_status 0
+	expect_line "the rest of the page: same"
+}
+
 @test "changes are seen by every way, and stay in the pod" {
 	local lower before
 	pod '.apps = [app("main"; ["change", "/srv/large"]) | .image.name = "example.com/files"]'

@@ -438,7 +438,7 @@ static void digest(char **args)
 }
 
 /* A file for all to see in memory. Ends the program when that is not possible. */
-static uint8_t *map_file(const char *path, bool writable, int *ret_fd, size_t *ret_size)
+static uint8_t *file_in_memory(const char *path, bool writable, int *ret_fd, size_t *ret_size)
 {
 	struct stat status;
 	void *memory;
@@ -470,7 +470,7 @@ static void window(char **args)
 		exit(99);
 	printf("data of %s: %s\n", args[0],
 		status.stx_attributes & STATX_ATTR_DAX ? "in place" : "copied");
-	memory = map_file(args[0], false, &fd, &size);
+	memory = file_in_memory(args[0], false, &fd, &size);
 	printf("digest of the mapping: %016jx\n", (uintmax_t)hash_bytes(HASH_START, memory, size));
 	munmap(memory, size);
 	close(fd);
@@ -486,7 +486,7 @@ static void change(char **args)
 	int fd;
 
 	/* Seen before it is changed: the pages of an overlay's lower file. */
-	memory = map_file(args[0], true, &fd, &size);
+	memory = file_in_memory(args[0], true, &fd, &size);
 	printf("before: %016jx\n", (uintmax_t)hash_bytes(HASH_START, memory, size));
 	same = pwrite(fd, "written", 7, (off_t)size - 10) == 7 &&
 		!memcmp(memory + size - 10, "written", 7);
@@ -513,7 +513,7 @@ static void cut(char **args)
 	size_t size;
 	pid_t pid;
 
-	memory = map_file(args[0], false, &fd, &size);
+	memory = file_in_memory(args[0], false, &fd, &size);
 	printf("mapped, the last byte is %d\n", memory[size - 1]);
 	await(args + 1);
 	pid = fork();
@@ -528,6 +528,44 @@ static void cut(char **args)
 	close(fd);
 }
 
+/* A debugger writes a word into a program's page of a file: what becomes of the rest of the page. */
+static void poke(char **args)
+{
+	uint8_t page[4096];
+	bool whole = true;
+	uint8_t *memory;
+	size_t size;
+	pid_t pid;
+	int fd;
+
+	memory = file_in_memory(args[0], false, &fd, &size);
+	munmap(memory, size);
+	memory = mmap(NULL, sizeof(page), PROT_READ, MAP_PRIVATE, fd, 0);
+	pid = fork();
+	if (pid == 0) {
+		printf("the child has %d\n", ((volatile uint8_t *)memory)[0]);
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	/* The debugger has something else at the address. */
+	mmap(memory, sizeof(page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		-1, 0);
+	memset(memory, 0xcc, sizeof(page));
+	if (waitpid(pid, NULL, 0) != pid || pread(fd, page, sizeof(page), 0) != sizeof(page) ||
+		ptrace(PTRACE_POKEDATA, pid, memory, 0))
+		printf("poke %s: %s\n", args[0], strerrorname_np(errno));
+	for (size_t i = sizeof(long); i < sizeof(page); i += sizeof(long)) {
+		long word = ptrace(PTRACE_PEEKDATA, pid, memory + i, 0);
+
+		whole &= !memcmp(&word, page + i, sizeof(word));
+	}
+	printf("the rest of the page: %s\n", whole ? "same" : "other");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(fd);
+}
+
 /* Keeps a file mapped, each page touched, until SIGTERM. */
 static void hold(char **args)
 {
@@ -535,7 +573,7 @@ static void hold(char **args)
 	size_t size;
 	int fd;
 
-	memory = map_file(args[0], false, &fd, &size);
+	memory = file_in_memory(args[0], false, &fd, &size);
 	for (size_t i = 0; i < size; i += 4096)
 		(void)memory[i];
 	await_signal(SIGTERM);
@@ -762,6 +800,7 @@ static const struct command {
 	{"window", 1, window},
 	{"change", 1, change},
 	{"cut", 2, cut},
+	{"poke", 1, poke},
 	{"hold", 1, hold},
 	{"loopback", 0, loopback},
 	{"unlinked", 1, unlinked},
