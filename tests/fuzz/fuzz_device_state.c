@@ -166,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (whole) {
 		state_put(&writer, data, length);
 	} else {
-		state_begin(&writer, STATE_TAG('V', 'D', 'E', 'V'), 1);
+		state_begin(&writer, STATE_TAG('V', 'D', 'E', 'V'), 2);
 		state_put(&writer, data, length);
 		state_end(&writer);
 	}

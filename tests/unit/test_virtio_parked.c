@@ -404,7 +404,7 @@ static void state_cut_anywhere_is_refused(void **state)
 }
 
 /* Offsets in the section, after its header of 16 bytes: virtio/mmio.c. */
-enum { STATUS = 24, INTERRUPT_STATUS = 28, FEATURES = 48, QUEUE = 56, QUEUE_SAVED_SIZE = 44 };
+enum { STATUS = 24, INTERRUPT_STATUS = 28, FEATURES = 52, QUEUE = 60, QUEUE_SAVED_SIZE = 44 };
 
 static void registers_that_no_driver_can_reach_are_refused(void **state)
 {

@@ -12,6 +12,8 @@ ssize_t fs_op_setupmapping(struct fs_request *request)
 {
 	struct fuse_setupmapping_in in;
 
+	if (!request->fs->dax.host)
+		return -ENOSYS;
 	memcpy(&in, request->arguments, sizeof(in));
 	if (in.flags & ~(uint64_t)SETUPMAPPING_FLAGS || request->length != sizeof(in))
 		return -EINVAL;
@@ -27,6 +29,8 @@ ssize_t fs_op_removemapping(struct fs_request *request)
 	struct fuse_removemapping_in in;
 	int r = 0;
 
+	if (!dax->host)
+		return -ENOSYS;
 	memcpy(&in, request->arguments, sizeof(in));
 	if (in.count == 0 || in.count > dax->range_count ||
 		request->length != sizeof(in) + in.count * sizeof(one))
