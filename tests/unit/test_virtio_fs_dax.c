@@ -429,8 +429,8 @@ static void the_guest_may_cut_its_file_and_make_it_longer(void **state)
 	uint64_t node = node_of(world->fs, "large");
 
 	assert_int_equal(map(world->fs, node, 0, 0, WRITE), 0);
-	assert_int_equal(setattr(world->fs, node,
-				 (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 10}),
+	assert_int_equal(
+		setattr(world->fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 10}),
 		0);
 	assert_false(virtio_fs_watch(world->fs));
 	assert_int_equal(write_node(world->fs, node, 0, RANGE - 7, "written", 0), 0);
