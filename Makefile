@@ -31,7 +31,7 @@ CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -DAPPC_VM_VERSION='"$(VERSI
 CFLAGS   ?= -O2 -g
 STANDARD := -std=gnu17
 HARDENING := -fstack-protector-strong -fPIE $(if $(findstring -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
-LIBS     := -ljansson -lfdt -larchive -luring -lpthread
+LIBS     := -ljansson -lfdt -larchive -luring -lseccomp -lpthread
 
 LIBRARY_FOLDERS := base wire appc store virtio virtio/fs vmm pod
 LIBRARY_SOURCES := $(foreach folder,$(LIBRARY_FOLDERS),$(wildcard $(folder)/*.c))
@@ -86,7 +86,7 @@ $(BUILD)/sanitized/libappc.a: $(TEST_OBJECTS)
 $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS) -lcmocka -lseccomp
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS) -lcmocka
 
 .PHONY: unit-tests
 unit-tests: $(addprefix $(BUILD)/unit/,$(UNIT_TESTS))

@@ -76,7 +76,7 @@ int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
 int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
 	struct pod *pod, const struct resolved_pod *resolved, struct pod_origin *origin);
 
-/* --dax, for this or for later runs, and its default. A usage error, with the message set. */
+/* --dax, whose default depends on flags->warm. A usage error, with the message set. */
 int launch_parse_dax(struct cli *cli, struct launch_flags *flags);
 
 /* vCPUs and memory as flags say them (NULL: not), 0 for none. */

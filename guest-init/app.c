@@ -8,12 +8,19 @@
  *
  * What an app needs - a launcher in a mount namespace and cgroup of its own, pipes - is made ready by
  * the same function for all, for the first apps of a VM before the VM is parked.
+ *
+ * A system call filter cannot be taken off, and to install one costs as many instructions as all of an app's
+ * start, where the guest's kernel is emulated. So those apps have a second launcher, with the filter that nearly
+ * all apps get, which cannot mount and so on; it takes over when the first has done that.
  */
 #include "guest-init/app.h"
 
 #include "guest-init/cgroup.h"
 #include "guest-init/launch.h"
+#include "guest-init/listen.h"
 #include "guest-init/port.h"
+#include "guest-init/seccomp.h"
+#include "wire/filter.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -72,7 +79,7 @@ static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *
 {
 	static char handler_stack[GUEST_LAUNCHER_STACK_SIZE] __attribute__((aligned(16)));
 	const struct guest_app_config *config = app->config;
-	struct guest_launcher handler;
+	struct guest_launcher handler, *launcher = &app->launcher;
 	struct guest_launch launch = {
 		.exec = exec,
 		.environment = config->environment,
@@ -83,6 +90,8 @@ static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *
 				.present = UINT64_MAX,
 				.no_new_privileges = config->no_new_privileges,
 			},
+		.seccomp = config->seccomp,
+		.seccomp_count = config->seccomp_count,
 		.has_oom_score_adj = config->has_oom_score_adj,
 		.oom_score_adj = config->oom_score_adj,
 		.namespace_fd = app->rootfs.namespace_fd,
@@ -106,10 +115,28 @@ static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *
 	launch.identity.supplementary_gids = config->supplementary_gids;
 	launch.identity.supplementary_gid_count = config->supplementary_gid_count;
 	launch.identity.present = app->bounding;
+	/* Without this a process that is not root may not filter its own calls. */
+	if (config->seccomp && app->uid != 0)
+		launch.identity.no_new_privileges = true;
+	launch.socket_fds = app->socket_fds;
+	launch.sockets = config->sockets;
+	launch.socket_count = config->socket_count;
 	launch.trace = pod->config.park;
-	launch.mark_phase = !pod->was_phase_marked;
+	if (app->filtered.pid > 0 && config->seccomp_is_default && !pod->config.park) {
+		guest_launcher_stop(&app->launcher);
+		launcher = &app->filtered;
+		launch.is_filtered = true;
+		launch.seccomp = NULL;
+		/* It has given up the ports. */
+		if (!pod->was_phase_marked)
+			guest_port_mark(pod->guest, WIRE_PHASE_APP_EXEC);
+	} else {
+		launch.mark_phase = !pod->was_phase_marked;
+	}
 	pod->was_phase_marked = true;
-	return guest_launch(pod->guest, &launch, &app->launcher, &app->pid, err);
+	r = guest_launch(pod->guest, &launch, launcher, &app->pid, err);
+	guest_listen_close(&app->socket_fds, config->socket_count);
+	return r;
 }
 
 static void app_run(struct guest_pod *pod, struct guest_app *app)
@@ -166,6 +193,22 @@ static int order_prepare(void *argument)
 	return r;
 }
 
+static int order_make_filtered(void *argument)
+{
+	struct guest_app *app = ((struct order *)argument)->app;
+
+	return guest_launcher_start_sibling(&app->filtered, app->filtered_stack);
+}
+
+static int order_filter(void *argument)
+{
+	struct order *order = argument;
+	int r = guest_port_renounce(order->guest);
+
+	setsid();
+	return r < 0 ? r : guest_seccomp_install(wire_default_filter, wire_default_filter_count);
+}
+
 static int order_build(void *argument)
 {
 	struct order *order = argument;
@@ -209,12 +252,28 @@ static int app_make_ready(
 	return app_order(pod, app, order_prepare, err);
 }
 
+/* Without it an app starts later, and in the same way. */
+static void app_make_filtered(struct guest_pod *pod, struct guest_app *app)
+{
+	struct order order = {.guest = pod->guest, .app = app};
+	int result = -ENOMEM;
+
+	app->filtered_stack = aligned_alloc(16, GUEST_LAUNCHER_STACK_SIZE);
+	if (!app->filtered_stack ||
+		guest_launcher_run(&app->launcher, order_make_filtered, &order, &result) > 0 ||
+		result < 0)
+		return;
+	if (guest_launcher_run(&app->filtered, order_filter, &order, &result) > 0 || result < 0)
+		guest_launcher_stop(&app->filtered);
+}
+
 /* A launcher that can do less than this app may is replaced. */
 static int app_renew_launcher(struct guest_pod *pod, struct guest_app *app, struct error *err)
 {
 	int r;
 
 	guest_launcher_stop(&app->launcher);
+	guest_launcher_stop(&app->filtered);
 	guest_rootfs_done(&app->rootfs);
 	app->bounding = UINT64_MAX;
 	r = guest_launcher_start(&app->launcher, app->stack, app->cgroup_fd);
@@ -253,6 +312,10 @@ static int app_prepare(struct guest_pod *pod, struct guest_app *app)
 			fchown(app->stdout_fd, app->uid, app->gid) < 0 ||
 			fchown(app->stderr_fd, app->uid, app->gid) < 0))
 		return error_set_errno(err, -errno, "give the app its pipes");
+	if (config->socket_count > 0)
+		r = guest_listen(config, &app->socket_fds, err);
+	if (r < 0)
+		return r;
 	if (app->cgroup_fd >= 0)
 		guest_cgroup_limit(pod->guest, app->cgroup_fd, config);
 	if (!pod->was_tree_marked)
@@ -296,8 +359,11 @@ int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *e
 		app->stdin_fd = app->stdout_fd = app->stderr_fd = -1;
 		app->pipes[0].fd = app->pipes[1].fd = -1;
 	}
-	for (size_t i = 0; r == 0 && i < ready_count; i++)
+	for (size_t i = 0; r == 0 && i < ready_count; i++) {
 		r = app_make_ready(pod, &pod->apps[i], USUAL_CAPABILITIES, err);
+		if (r == 0)
+			app_make_filtered(pod, &pod->apps[i]);
+	}
 	return r;
 }
 
@@ -387,6 +453,7 @@ static void app_clear(struct guest_pod *pod, struct guest_app *app)
 {
 	/* A launcher that its pre-start handler left without work is in the cgroup, too. */
 	guest_launcher_stop(&app->launcher);
+	guest_launcher_stop(&app->filtered);
 	if (app->cgroup_events_fd < 0 || !guest_cgroup_is_populated(app->cgroup_events_fd)) {
 		app_cleared(pod, app);
 		return;
@@ -460,6 +527,8 @@ void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 
 		if (app->launcher.pid == pid)
 			app->launcher.pid = 0;
+		if (app->filtered.pid == pid)
+			app->filtered.pid = 0;
 		if (app->pid != pid)
 			continue;
 		app->pid = 0;

@@ -39,10 +39,17 @@ struct guest_app {
 	struct guest_launcher launcher; /* becomes the main process */
 	void *stack;                    /* of the launcher */
 	uint64_t bounding;              /* capabilities that the launcher can pass on */
+	/*
+	 * Another in the same namespace, whose system calls the default filter restricts; it becomes the main
+	 * process where that is the app's filter.
+	 */
+	struct guest_launcher filtered;
+	void *filtered_stack;
 	struct guest_rootfs rootfs;
 	int cgroup_fd, cgroup_events_fd;
 	struct guest_parked parked;
 	int stdin_fd;             /* what its main process reads; -1: none, or it has it */
+	int *socket_fds;          /* until its main process has them; NULL: none */
 	int stdout_fd, stderr_fd; /* ends of the pipes that its processes write to */
 	struct guest_output_pipe pipes[2];
 	bool is_clearing;    /* what its cgroup still holds has been killed */

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "guest-init/port.h"
+#include "guest-init/seccomp.h"
 
 #include <fcntl.h>
 #include <linux/random.h>
@@ -112,22 +113,23 @@ static int hidden_prepare(void)
 	return r;
 }
 
-/* What of proc and sysfs apps may only read or not see. What a kernel lacks is skipped. */
+/*
+ * What of proc and sysfs apps may only read or not see; /sys itself is read-only besides. In a VM a root
+ * app may tune the kernel, but not have it run programs or panic. Parameters of a container's kernel mostly
+ * belong to the host.
+ */
+static const char *const vm_read_only[] = {"/proc/bus", "/proc/sys/kernel/core_pattern",
+	"/proc/sys/kernel/modprobe", "/proc/sys/vm/panic_on_oom", "/proc/sysrq-trigger", NULL};
+static const char *const container_read_only[] = {
+	"/proc/bus", "/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/fs", NULL};
+static const char *const hidden[] = {
+	"/sys/firmware", "/sys/fs", "/sys/hypervisor", "/sys/module", "/sys/power", NULL};
+static const char *const hidden_files[] = {"/proc/config.gz", "/proc/kallsyms", "/proc/sched_debug",
+	"/proc/kcore", "/proc/kmem", "/proc/mem", NULL};
+
+/* What a kernel lacks is skipped. */
 static int system_files_protect(const struct guest *guest, struct error *err)
 {
-	/*
-	 * In a VM a root app may tune the kernel, but not have it run programs or panic. Parameters
-	 * of a container's kernel mostly belong to the host.
-	 */
-	static const char *const vm_read_only[] = {"/proc/bus", "/proc/sys/kernel/core_pattern",
-		"/proc/sys/kernel/modprobe", "/proc/sys/vm/panic_on_oom", "/proc/sysrq-trigger",
-		NULL};
-	static const char *const container_read_only[] = {
-		"/proc/bus", "/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/fs", NULL};
-	static const char *const hidden[] = {
-		"/sys/firmware", "/sys/fs", "/sys/hypervisor", "/sys/module", "/sys/power", NULL};
-	static const char *const hidden_files[] = {"/proc/config.gz", "/proc/kallsyms",
-		"/proc/sched_debug", "/proc/kcore", "/proc/kmem", "/proc/mem", NULL};
 	const char *const *path;
 	int r = hidden_prepare();
 
@@ -150,6 +152,21 @@ static int system_files_protect(const struct guest *guest, struct error *err)
 	return 0;
 }
 
+/* #syscalls: umount2 mount_setattr */
+int guest_boot_unprotect(const struct guest *guest)
+{
+	const char *const *const lists[] = {
+		guest->is_vm ? vm_read_only : container_read_only, hidden, hidden_files};
+	struct mount_attr attr = {.attr_clr = MOUNT_ATTR_RDONLY};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		for (const char *const *path = lists[i]; *path; path++)
+			/* Nothing is mounted there, or the kernel has no such file. */
+			if (umount2(*path, MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
+				return -errno;
+	return mount_setattr(AT_FDCWD, "/sys", 0, &attr, sizeof(attr)) < 0 ? -errno : 0;
+}
+
 /* #syscalls: open_tree mount_setattr */
 static int shared_mounts_make(struct guest *guest, struct error *err)
 {
@@ -163,8 +180,11 @@ static int shared_mounts_make(struct guest *guest, struct error *err)
 	guest->proc_fd = open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (guest->proc_fd < 0)
 		return error_set_errno(err, -errno, "clone /proc");
-	if (mount("sysfs", "/sys", "sysfs", flags | MS_RDONLY, NULL) < 0)
+	if (mount("sysfs", "/sys", "sysfs", flags, NULL) < 0)
 		return error_set_errno(err, -errno, "mount /sys");
+	r = mount_set_read_only("/sys");
+	if (r < 0)
+		return error_set_errno(err, r, "make /sys read-only");
 	r = directories_make(directories, err);
 	if (r < 0)
 		return r;
@@ -297,17 +317,23 @@ static int etc_file_write(struct guest *guest, size_t index, const char *text)
 /* #syscalls: sethostname pwrite64 ftruncate */
 static int names_set(struct guest *guest, const struct guest_instance *instance, struct error *err)
 {
+	_cleanup_free_ char *hosts = NULL;
 	char text[256];
 	int r;
 
 	if (sethostname(instance->hostname, strlen(instance->hostname)) < 0)
 		return error_set_errno(err, -errno, "set hostname \"%s\"", instance->hostname);
-	snprintf(text, sizeof(text),
+	r = asprintf(&hosts,
 		"127.0.0.1\tlocalhost\n"
 		"127.0.1.1\t%s\n"
-		"::1\tlocalhost ip6-localhost ip6-loopback\n",
-		instance->hostname);
-	r = etc_file_write(guest, WIRE_ETC_HOSTS, text);
+		"::1\tlocalhost ip6-localhost ip6-loopback\n"
+		"%s",
+		instance->hostname, guest->hosts_entries ? guest->hosts_entries : "");
+	if (r < 0) {
+		hosts = NULL;
+		return error_set_errno(err, -ENOMEM, "write files for /etc");
+	}
+	r = etc_file_write(guest, WIRE_ETC_HOSTS, hosts);
 	if (r == 0) {
 		snprintf(text, sizeof(text), "%s\n", instance->hostname);
 		r = etc_file_write(guest, WIRE_ETC_HOSTNAME, text);
@@ -388,6 +414,7 @@ int guest_boot_early(struct guest *guest, struct error *err)
 		if (guest->random_fd < 0)
 			return error_set_errno(err, -errno, "open /dev/random");
 		compaction_on_demand(guest);
+		guest_seccomp_reserve();
 	}
 	r = loopback_up();
 	if (r < 0)
@@ -478,7 +505,15 @@ int guest_boot_identify(
 
 int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err)
 {
-	int r = guest_boot_identify(guest, &config->instance, err);
+	int r;
 
-	return r < 0 ? r : sysctls_set(guest, config, err);
+	guest->hosts_entries = config->hosts_entries;
+	r = guest_boot_identify(guest, &config->instance, err);
+	if (r < 0)
+		return r;
+	if (config->resolv_conf)
+		r = etc_file_write(guest, WIRE_ETC_RESOLV_CONF, config->resolv_conf);
+	if (r < 0)
+		return error_set_errno(err, r, "write resolv.conf for /etc");
+	return sysctls_set(guest, config, err);
 }

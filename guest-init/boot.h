@@ -27,4 +27,10 @@ int guest_boot_identify(
  */
 int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err);
 
+/*
+ * Takes what protects parts of /proc and /sys out of the calling process's mount namespace, which is its own and
+ * has them where guest_boot_early() mounted them. 0 or -errno.
+ */
+int guest_boot_unprotect(const struct guest *guest);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "guest-init/port.h"
+#include "wire/filter.h"
 
 #include <limits.h>
 #include <string.h>
@@ -71,6 +72,16 @@ static const char *reader_string(
 	if (!value)
 		return "";
 	if (json_string_length(value) < min || json_string_length(value) > max)
+		reader_fail(reader, field, "a string of fitting length");
+	return json_string_value(value);
+}
+
+/* NULL where it is absent. */
+static const char *reader_text(struct field_reader *reader, const char *field, size_t max)
+{
+	json_t *value = reader_take(reader, field, OPTIONAL, JSON_STRING, "a string");
+
+	if (value && json_string_length(value) > max)
 		reader_fail(reader, field, "a string of fitting length");
 	return json_string_value(value);
 }
@@ -239,6 +250,75 @@ static void mounts_parse(struct field_reader *reader, struct guest_app_config *a
 	}
 }
 
+/* What the instructions do is the kernel's to check. */
+static void seccomp_parse(struct field_reader *reader, struct guest_app_config *app)
+{
+	const size_t digits = 2 * sizeof(*app->seccomp);
+	const char *text = reader_text(reader, "seccomp", WIRE_SECCOMP_MAX * digits);
+	size_t length = text ? strlen(text) : 0;
+
+	if (!text || reader->r < 0)
+		return;
+	app->seccomp_is_default = !strcmp(text, WIRE_SECCOMP_DEFAULT);
+	if (app->seccomp_is_default) {
+		app->seccomp = wire_default_filter;
+		app->seccomp_count = wire_default_filter_count;
+		return;
+	}
+	if (length == 0 || length % digits) {
+		reader_fail(reader, "seccomp", "a whole number of instructions");
+		return;
+	}
+	app->seccomp_count = length / digits;
+	app->seccomp = app->seccomp_own =
+		reader_allocate(reader, app->seccomp_count, sizeof(*app->seccomp));
+	if (app->seccomp && wire_hex_decode(text, (uint8_t *)app->seccomp_own, length / 2) < 0)
+		reader_fail(reader, "seccomp", "hexadecimal digits");
+}
+
+static void socket_parse(json_t *object, const char *where, struct guest_socket_config *config,
+	struct field_reader *parent)
+{
+	static const char *const names[] = {"name", "protocol", "port", NULL};
+	struct field_reader reader = {.object = object, .where = where, .err = parent->err};
+	const char *protocol;
+	json_int_t port = 0;
+
+	if (!json_is_object(object)) {
+		reader_fail(parent, "sockets", "an array of objects");
+		return;
+	}
+	config->name = reader_string(&reader, "name", 1, NAME_MAX);
+	if (reader.r == 0 && !name_is_valid(config->name))
+		reader_fail(&reader, "name", "lower-case letters, digits and dashes");
+	protocol = reader_string(&reader, "protocol", 1, NAME_MAX);
+	config->is_udp = !strcmp(protocol, "udp");
+	if (reader.r == 0 && !config->is_udp && strcmp(protocol, "tcp"))
+		reader_fail(&reader, "protocol", "tcp or udp");
+	reader_integer(&reader, "port", REQUIRED, 1, UINT16_MAX, &port);
+	config->port = (uint16_t)port;
+	reader_check_known(&reader, names);
+	parent->r = reader.r;
+}
+
+static void sockets_parse(struct field_reader *reader, struct guest_app_config *app)
+{
+	json_t *array = reader_array(reader, "sockets", 0, WIRE_SOCKETS_MAX), *value;
+	char where[NAME_MAX + 32];
+	size_t i;
+
+	if (!array)
+		return;
+	app->sockets = reader_allocate(reader, json_array_size(array), sizeof(*app->sockets));
+	json_array_foreach (array, i, value) {
+		if (reader->r < 0)
+			return;
+		snprintf(where, sizeof(where), "%s: socket %zu", reader->where, i);
+		socket_parse(value, where, &app->sockets[i], reader);
+		app->socket_count = i + 1;
+	}
+}
+
 static void gids_parse(struct field_reader *reader, struct guest_app_config *app)
 {
 	json_t *array = reader_array(reader, "supplementary_gids", 0, GIDS_MAX), *value;
@@ -298,7 +378,8 @@ static void app_parse(
 	static const char *const names[] = {"name", "exec", "user", "group", "supplementary_gids",
 		"working_directory", "environment", "pre_start", "post_stop", "read_only_rootfs",
 		"mounts", "capabilities", "no_new_privileges", "memory_max", "memory_low",
-		"cpu_max_millis", "cpu_weight", "pids_max", "oom_score_adj", "etc_files", NULL};
+		"cpu_max_millis", "cpu_weight", "pids_max", "oom_score_adj", "etc_files", "seccomp",
+		"protect_paths", "sockets", NULL};
 	struct field_reader reader = {.object = object, .err = parent->err};
 	char where[NAME_MAX + 16];
 	json_int_t number;
@@ -343,6 +424,9 @@ static void app_parse(
 		app->oom_score_adj = (int)number;
 	}
 	app->etc_files = etc_files_parse(&reader);
+	seccomp_parse(&reader, app);
+	app->protect_paths = reader_boolean(&reader, "protect_paths");
+	sockets_parse(&reader, app);
 	reader_check_known(&reader, names);
 	parent->r = reader.r;
 }
@@ -448,7 +532,8 @@ static void instance_parse(struct field_reader *reader, struct guest_instance *i
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
 {
 	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
-		"entropy", "park", "apps", "sysctls", "interactive", NULL};
+		"entropy", "park", "apps", "sysctls", "interactive", "hosts_entries", "resolv_conf",
+		NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
 	json_int_t version;
 
@@ -462,6 +547,8 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 		NULL;
 	if (config->interactive && config->app_count != 1)
 		reader_fail(&reader, "apps", "one app, of an interactive pod,");
+	config->hosts_entries = reader_text(&reader, "hosts_entries", WIRE_ETC_TEXT_MAX);
+	config->resolv_conf = reader_text(&reader, "resolv_conf", WIRE_ETC_TEXT_MAX);
 	reader_check_known(&reader, names);
 	return reader.r;
 }
@@ -488,6 +575,8 @@ void guest_config_done(struct guest_config *config)
 		free(app->post_stop);
 		free(app->supplementary_gids);
 		free(app->mounts);
+		free(app->seccomp_own);
+		free(app->sockets);
 	}
 	free(config->apps);
 	for (size_t i = 0; i < config->sysctl_count; i++)

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "wire/wire.h"
 
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -23,6 +24,13 @@ struct guest_mount_config {
 	const char *volume; /* one safe path component */
 	const char *target;
 	bool read_only;
+};
+
+/* To be listened on before the app starts. */
+struct guest_socket_config {
+	const char *name;
+	bool is_udp;
+	uint16_t port;
 };
 
 /* Each list of strings ends with NULL and is never NULL itself. */
@@ -37,6 +45,13 @@ struct guest_app_config {
 	struct guest_mount_config *mounts;
 	size_t mount_count;
 	uint64_t capabilities;
+	const struct sock_filter *seccomp; /* NULL: none */
+	size_t seccomp_count;
+	bool seccomp_is_default;         /* it is wire_default_filter */
+	struct sock_filter *seccomp_own; /* otherwise: the same, owned */
+	bool protect_paths;
+	struct guest_socket_config *sockets;
+	size_t socket_count;
 	uint64_t memory_max, memory_low, cpu_max_millis, pids_max; /* or GUEST_UNLIMITED */
 	unsigned int cpu_weight;                                   /* 0: the default */
 	bool has_oom_score_adj;
@@ -64,6 +79,7 @@ struct guest_config {
 	size_t app_count;
 	struct guest_sysctl *sysctls;
 	size_t sysctl_count;
+	const char *hosts_entries, *resolv_conf; /* NULL: none */
 };
 
 /*

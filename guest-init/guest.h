@@ -27,9 +27,10 @@ struct guest {
 	int random_fd;               /* /dev/random, VM only */
 	int etc_fds[WIRE_ETC_FILES]; /* files that appear in the apps' /etc, to be written */
 	size_t etc_lengths[WIRE_ETC_FILES];
-	unsigned int etc_unused; /* mask of enum wire_etc_file: no app sees them */
-	rlim_t files_max;        /* RLIMIT_NOFILE */
-	int cgroup_fd;           /* directory that holds the apps' cgroups; -1: no cgroups here */
+	unsigned int etc_unused;   /* mask of enum wire_etc_file: no app sees them */
+	const char *hosts_entries; /* of the configure message; NULL: none */
+	rlim_t files_max;          /* RLIMIT_NOFILE */
+	int cgroup_fd;             /* directory that holds the apps' cgroups; -1: no cgroups here */
 	unsigned int warned;
 };
 

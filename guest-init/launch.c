@@ -5,37 +5,49 @@
  * Theory of operation: a launcher carries this out as its last order. It must change nothing of PID 1's
  * but a struct that says what went wrong. Everything that takes thought - the list of paths to try, the
  * message - is done by PID 1, before or after.
+ *
+ * Once its system calls are filtered a launcher cannot wait for orders any more: the filter is the app's, and
+ * may not even let it wake us. Where the program cannot be executed then, the launcher ends, and the kernel
+ * wakes us.
  */
 #include "guest-init/launch.h"
 
 #include "base/file.h"
 #include "guest-init/port.h"
+#include "guest-init/seccomp.h"
 
 #include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define FILES_SOFT_MAX  1024 /* the customary limit */
 #define ELF_HEADERS_MAX 64
 
 enum child_step {
 	CHILD_STEP_NAMESPACE,
+	CHILD_STEP_ROOT,
 	CHILD_STEP_STREAMS,
+	CHILD_STEP_SOCKETS,
 	CHILD_STEP_DIRECTORY,
 	CHILD_STEP_IDENTITY,
+	CHILD_STEP_SECCOMP,
 	CHILD_STEP_EXEC,
 };
 
 struct child {
 	const struct guest *guest;
 	const struct guest_launch *launch;
-	char *const *candidates; /* paths to execute, NULL-terminated */
+	char *const *candidates;        /* paths to execute, NULL-terminated */
+	const char *const *environment; /* the launch's, and what it says of sockets */
 	enum child_step step;
 	int error; /* 0 until the child has failed */
 };
@@ -68,7 +80,7 @@ static void child_execute(struct child *child)
 	bool was_denied = false;
 
 	for (char *const *path = child->candidates; *path; path++) {
-		execve(*path, (char *const *)launch->exec, (char *const *)launch->environment);
+		execve(*path, (char *const *)launch->exec, (char *const *)child->environment);
 		if (errno == EACCES)
 			was_denied = true;
 		else if (errno != ENOENT && errno != ENOTDIR)
@@ -78,7 +90,37 @@ static void child_execute(struct child *child)
 		errno = EACCES;
 }
 
-/* #syscalls: unshare dup3 setns chdir prlimit64 rt_sigprocmask execve */
+/*
+ * Sockets get the first fds after the standard ones. A number in that range may be another socket's: so each
+ * is moved out of the way first.
+ */
+static int child_set_sockets(const struct child *child)
+{
+	const struct guest_launch *launch = child->launch;
+	const int first = STDERR_FILENO + 1, end = first + (int)launch->socket_count;
+	int fds[WIRE_SOCKETS_MAX];
+
+	for (size_t i = 0; i < launch->socket_count; i++) {
+		fds[i] = fcntl(launch->socket_fds[i], F_DUPFD_CLOEXEC, end);
+		if (fds[i] < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < launch->socket_count; i++)
+		if (dup3(fds[i], first + (int)i, 0) < 0)
+			return -1;
+	return 0;
+}
+
+/* The launcher's end, in which no system call need be allowed. */
+static _Noreturn void child_exit(void)
+{
+	for (;;) {
+		syscall(SYS_exit, EXIT_FAILURE);
+		__builtin_trap();
+	}
+}
+
+/* #syscalls: close_range fchdir chroot dup3 setns chdir prlimit64 rt_sigprocmask execve */
 static int child_main(void *argument)
 {
 	struct child *child = argument;
@@ -92,11 +134,19 @@ static int child_main(void *argument)
 		child_set_oom_score(child);
 	if (launch->namespace_fd >= 0 && setns(launch->namespace_fd, CLONE_NEWNS) < 0)
 		return child_fail(child, CHILD_STEP_NAMESPACE);
-	/* From here on our fds are not PID 1's any more. */
-	if (unshare(CLONE_FILES) < 0 || dup3(stdin_fd, STDIN_FILENO, 0) < 0 ||
+	if (launch->is_filtered && (fchdir(launch->root_fd) < 0 || chroot(".") < 0))
+		return child_fail(child, CHILD_STEP_ROOT);
+	/*
+	 * From here on our fds are not PID 1's any more. Nothing is closed; this is what unshare(2) would do, which
+	 * the default filter forbids.
+	 */
+	if (close_range(UINT_MAX, UINT_MAX, CLOSE_RANGE_UNSHARE) < 0 ||
+		dup3(stdin_fd, STDIN_FILENO, 0) < 0 ||
 		dup3(launch->stdout_fd, STDOUT_FILENO, 0) < 0 ||
 		dup3(launch->stderr_fd, STDERR_FILENO, 0) < 0)
 		return child_fail(child, CHILD_STEP_STREAMS);
+	if (launch->socket_count > 0 && child_set_sockets(child) < 0)
+		return child_fail(child, CHILD_STEP_SOCKETS);
 	if (chdir(launch->working_directory) < 0)
 		return child_fail(child, CHILD_STEP_DIRECTORY);
 	umask(022);
@@ -112,13 +162,21 @@ static int child_main(void *argument)
 	if (launch->mark_phase)
 		guest_port_mark(guest, WIRE_PHASE_APP_EXEC);
 	/* An app that could write to I/O ports would own the machine. */
-	errno = -guest_port_renounce(guest);
+	errno = launch->is_filtered ? 0 : -guest_port_renounce(guest);
 	if (errno)
 		return child_fail(child, CHILD_STEP_IDENTITY);
 	if (launch->trace && ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)
 		return child_fail(child, CHILD_STEP_EXEC);
+	if (!launch->seccomp) {
+		child_execute(child);
+		return child_fail(child, CHILD_STEP_EXEC);
+	}
+	errno = -guest_seccomp_install(launch->seccomp, launch->seccomp_count);
+	if (errno)
+		return child_fail(child, CHILD_STEP_SECCOMP);
 	child_execute(child);
-	return child_fail(child, CHILD_STEP_EXEC);
+	child_fail(child, CHILD_STEP_EXEC);
+	child_exit();
 }
 
 static const char *environment_find(const char *const *environment, const char *name)
@@ -182,6 +240,40 @@ static int candidates_make(const struct guest_launch *launch, char ***ret)
 		search++;
 	}
 	*ret = TAKE_PTR(candidates);
+	return 0;
+}
+
+/*
+ * The environment with what sd_listen_fds(3) looks for. *ret ends with NULL; only the array and its last
+ * elements, from *ret_own on, are the caller's to free.
+ */
+static int environment_make(
+	const struct guest_launch *launch, pid_t pid, char ***ret, size_t *ret_own)
+{
+	_cleanup_free_ char *names = NULL, **environment = NULL;
+	size_t count = 0, length = 1;
+	char *end;
+
+	while (launch->environment[count])
+		count++;
+	*ret_own = count;
+	environment = calloc(count + 4, sizeof(*environment));
+	for (size_t i = 0; i < launch->socket_count; i++)
+		length += strlen(launch->sockets[i].name) + 1;
+	names = malloc(length);
+	if (!environment || !names)
+		return -ENOMEM;
+	memcpy(environment, launch->environment, count * sizeof(*environment));
+	if (launch->socket_count > 0) {
+		end = names;
+		for (size_t i = 0; i < launch->socket_count; i++)
+			end += sprintf(end, "%s%s", i ? ":" : "", launch->sockets[i].name);
+		if (asprintf(&environment[count], "LISTEN_FDS=%zu", launch->socket_count) < 0 ||
+			asprintf(&environment[count + 1], "LISTEN_PID=%d", (int)pid) < 0 ||
+			asprintf(&environment[count + 2], "LISTEN_FDNAMES=%s", names) < 0)
+			return -ENOMEM;
+	}
+	*ret = TAKE_PTR(environment);
 	return 0;
 }
 
@@ -308,36 +400,61 @@ static int child_explain(const struct child *child, struct error *err)
 	switch (child->step) {
 	case CHILD_STEP_NAMESPACE:
 		return error_set_errno(err, r, "Unable to enter the app's mount namespace");
+	case CHILD_STEP_ROOT:
+		return error_set_errno(err, r, "Unable to change the root directory");
 	case CHILD_STEP_STREAMS:
 		return error_set_errno(err, r, "Unable to set up standard input and output");
+	case CHILD_STEP_SOCKETS:
+		return error_set_errno(err, r, "Unable to hand over its sockets");
 	case CHILD_STEP_DIRECTORY:
 		return error_set_errno(err, r, "Unable to enter the working directory \"%s\"",
 			child->launch->working_directory);
 	case CHILD_STEP_IDENTITY:
 		return error_set_errno(err, r, "Unable to drop privileges");
+	case CHILD_STEP_SECCOMP:
+		return error_set_errno(err, r, "Unable to filter its system calls");
 	case CHILD_STEP_EXEC:
 		break;
 	}
 	return exec_explain(child->launch, child->candidates, r, err);
 }
 
+static void environment_free(char **environment, size_t own)
+{
+	for (size_t i = own; environment && environment[i]; i++)
+		free(environment[i]);
+	free(environment);
+}
+
 int guest_launch(const struct guest *guest, const struct guest_launch *launch,
 	struct guest_launcher *launcher, pid_t *ret_pid, struct error *err)
 {
 	_cleanup_strings_ char **candidates = NULL;
-	struct child child = {.guest = guest, .launch = launch};
+	struct child child = {.guest = guest, .launch = launch, .environment = launch->environment};
+	char **environment = NULL;
 	pid_t pid = launcher->pid;
-	int r = pid > 0 ? candidates_make(launch, &candidates) : -ESRCH, result;
+	int r = pid > 0 ? candidates_make(launch, &candidates) : -ESRCH, result = 0;
+	size_t own = 0;
+	bool is_gone;
 
+	if (r == 0 && launch->socket_count > 0)
+		r = environment_make(launch, pid, &environment, &own);
 	if (r < 0) {
 		guest_launcher_stop(launcher);
 		return error_set_errno(err, r, "start \"%s\"", launch->exec[0]);
 	}
 	child.candidates = candidates;
-	if (guest_launcher_run(launcher, child_main, &child, &result) == 0) {
-		guest_launcher_stop(launcher);
-		return child_explain(&child, err);
+	if (environment)
+		child.environment = (const char *const *)environment;
+	is_gone = guest_launcher_run(launcher, child_main, &child, &result) > 0;
+	environment_free(environment, own);
+	if (is_gone && !child.error) {
+		*ret_pid = pid;
+		return 0;
 	}
-	*ret_pid = pid;
-	return 0;
+	if (is_gone)
+		waitpid(pid, NULL, 0);
+	else
+		guest_launcher_stop(launcher);
+	return child_explain(&child, err);
 }

@@ -12,6 +12,15 @@ struct guest_launch {
 	const char *const *environment;
 	const char *working_directory;
 	struct guest_identity identity;
+	/* The last thing before the program. Borrowed; NULL: none. */
+	const struct sock_filter *seccomp;
+	size_t seccomp_count;
+	/* The launcher has the default filter (wire/filter.h) already, and is not at the app's root yet. */
+	bool is_filtered;
+	/* Open sockets that become fds 3 and following, and their names. Borrowed. */
+	const int *socket_fds;
+	const struct guest_socket_config *sockets;
+	size_t socket_count;
 	bool has_oom_score_adj;
 	int oom_score_adj;
 	int namespace_fd; /* the mount namespace to enter; -1: the launcher is in it, at its root */

@@ -95,25 +95,39 @@ static long launcher_clone(struct clone_args *args, void (*entry)(void *), void 
 	return result;
 }
 
-int guest_launcher_start(struct guest_launcher *launcher, void *stack, int cgroup_fd)
+static int launcher_make(struct guest_launcher *launcher, struct clone_args *args, void *stack)
 {
-	struct clone_args args = {
-		.flags = CLONE_VM | CLONE_FILES | CLONE_CHILD_CLEARTID | CLONE_CLEAR_SIGHAND |
-			(cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
-		.child_tid = (uintptr_t)&launcher->state,
-		.exit_signal = SIGCHLD,
-		.stack = (uintptr_t)stack,
-		.stack_size = GUEST_LAUNCHER_STACK_SIZE,
-		.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
-	};
 	long pid;
 
 	*launcher = (struct guest_launcher){.state = STATE_WAITING};
-	pid = launcher_clone(&args, launcher_main, launcher);
+	args->flags |= CLONE_VM | CLONE_FILES | CLONE_CHILD_CLEARTID | CLONE_CLEAR_SIGHAND;
+	args->child_tid = (uintptr_t)&launcher->state;
+	args->stack = (uintptr_t)stack;
+	args->stack_size = GUEST_LAUNCHER_STACK_SIZE;
+	pid = launcher_clone(args, launcher_main, launcher);
 	if (pid < 0)
 		return (int)pid;
 	launcher->pid = (pid_t)pid;
 	return 0;
+}
+
+int guest_launcher_start(struct guest_launcher *launcher, void *stack, int cgroup_fd)
+{
+	struct clone_args args = {
+		.flags = cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0,
+		.exit_signal = SIGCHLD,
+		.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
+	};
+
+	return launcher_make(launcher, &args, stack);
+}
+
+int guest_launcher_start_sibling(struct guest_launcher *launcher, void *stack)
+{
+	/* A sibling's end is told by the same signal as ours. */
+	struct clone_args args = {.flags = CLONE_PARENT};
+
+	return launcher_make(launcher, &args, stack);
 }
 
 int guest_launcher_run(struct guest_launcher *launcher, int (*order)(void *argument),

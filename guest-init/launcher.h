@@ -31,6 +31,12 @@ struct guest_launcher {
 int guest_launcher_start(struct guest_launcher *launcher, void *stack, int cgroup_fd);
 
 /*
+ * The same, to be called by a launcher in an order: the new one is in its namespaces and cgroup, and PID 1's
+ * child as well.
+ */
+int guest_launcher_start_sibling(struct guest_launcher *launcher, void *stack);
+
+/*
  * Has the launcher call order(argument). 0: *ret_result is what it returned, the launcher waits for the
  * next order. 1: it has executed a program, or has ended, and launcher is free: its pid is the
  * caller's to reap.

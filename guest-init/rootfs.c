@@ -424,6 +424,9 @@ int guest_rootfs_build(struct guest *guest, const struct guest_app_config *app,
 		r = tun_node_make();
 	if (r < 0)
 		return error_set_errno(err, r, "make /dev/net/tun");
+	r = app->protect_paths ? 0 : guest_boot_unprotect(guest);
+	if (r < 0)
+		return error_set_errno(err, r, "uncover /proc and /sys");
 	r = system_mount_move(root_fd, "/proc", "/proc", err);
 	if (r == 0)
 		r = system_mount_move(root_fd, "/sys", "/sys", err);

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "pod/isolators.h"
 #include "pod/pod.h"
 #include "pod/prepare.h"
 #include "vmm/machine.h"
@@ -25,10 +26,6 @@
 #define MEMORY_FLOOR       (128 * MIB)
 #define MEMORY_GRAIN       (2 * MIB)
 
-/* cgroup v2 weight from cpu-shares, the kernel's own formula. */
-#define SHARES_MIN 2
-#define SHARES_MAX 262144
-
 /* Names of apps become names of files, with an ending. */
 #define NAME_LENGTH_MAX 200
 
@@ -43,13 +40,19 @@ void resolved_pod_free(struct resolved_pod *pod)
 		}
 		free(pod->apps[i].mounts);
 		free(pod->apps[i].image_manifest);
+		free(pod->apps[i].sockets);
+		pod_seccomp_done(&pod->apps[i].seccomp);
 	}
 	for (size_t i = 0; i < pod->volume_count; i++) {
 		free(pod->volumes[i].name);
 		free(pod->volumes[i].source);
+		free(pod->volumes[i].copy_path);
 	}
 	free(pod->apps);
 	free(pod->volumes);
+	free(pod->hosts_entries);
+	free(pod->resolv_conf);
+	json_decref(pod->isolators);
 	if (pod->manifest)
 		appc_pod_manifest_free(pod->manifest);
 	free(pod);
@@ -404,88 +407,7 @@ static int record_sources(
 	return r;
 }
 
-/* ---- isolators */
-
-/* Whether a pod, or an app, with that isolator gets what it asks for. */
-static bool isolator_is_applied(enum appc_isolator_kind kind, bool of_pod)
-{
-	switch (kind) {
-	case APPC_ISOLATOR_MEMORY:
-	case APPC_ISOLATOR_CPU:
-		return true;
-	case APPC_ISOLATOR_SYSCTL:
-		return of_pod;
-	case APPC_ISOLATOR_CAPABILITIES_RETAIN:
-	case APPC_ISOLATOR_CAPABILITIES_REMOVE:
-	case APPC_ISOLATOR_NO_NEW_PRIVILEGES:
-	case APPC_ISOLATOR_OOM_SCORE_ADJ:
-	case APPC_ISOLATOR_CPU_SHARES:
-		return !of_pod;
-	default:
-		return false;
-	}
-}
-
-static int report_ignored(const struct appc_isolators *isolators, const char *who, bool of_pod,
-	const struct resolve_options *options, struct error *err)
-{
-	for (size_t i = 0; i < isolators->count; i++) {
-		const struct appc_isolator *isolator = &isolators->items[i];
-
-		if (isolator_is_applied(isolator->kind, of_pod))
-			continue;
-		if (options->strict_isolators)
-			return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced",
-				who, isolator->name);
-		log_warning("%s: isolator \"%s\" is ignored", who, isolator->name);
-	}
-	return 0;
-}
-
-static int resolve_isolators(
-	const struct appc_isolators *isolators, struct resolved_app *app, struct error *err)
-{
-	const struct appc_isolator *isolator;
-
-	app->memory_max = app->memory_low = app->cpu_millis = -1;
-	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_MEMORY);
-	if (isolator) {
-		app->memory_max = isolator->limit;
-		app->memory_low = isolator->request;
-		if (app->memory_max >= 0 && app->memory_max < 4096)
-			return error_set(err, -EINVAL,
-				"memory limit of %" PRId64
-				" bytes too low. Try a reasonable value, such as --memory=16M",
-				app->memory_max);
-	}
-	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_CPU);
-	if (isolator) {
-		app->cpu_millis = isolator->limit;
-		if (isolator->request > 0) {
-			/* Weight 100 is one CPU's worth of request. */
-			app->has_cpu_weight = true;
-			app->cpu_weight = isolator->request / 10;
-		}
-	}
-	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_CPU_SHARES);
-	if (isolator) {
-		app->has_cpu_weight = true;
-		app->cpu_weight =
-			1 + (isolator->number - SHARES_MIN) * 9999 / (SHARES_MAX - SHARES_MIN);
-	}
-	if (app->has_cpu_weight && app->cpu_weight < 1)
-		app->cpu_weight = 1;
-	if (app->has_cpu_weight && app->cpu_weight > 10000)
-		app->cpu_weight = 10000;
-	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_OOM_SCORE_ADJ);
-	if (isolator) {
-		app->has_oom_score_adj = true;
-		app->oom_score_adj = isolator->number;
-	}
-	isolator = appc_isolators_find(isolators, APPC_ISOLATOR_NO_NEW_PRIVILEGES);
-	app->no_new_privileges = isolator && isolator->flag;
-	return appc_capabilities_resolve(isolators, &app->capabilities, err);
-}
+/* ---- the machine */
 
 /* memory and cpu_millis are what the apps may use; the options override both. */
 static int size_machine(uint64_t memory, uint64_t cpu_millis, const struct resolve_options *options,
@@ -552,7 +474,68 @@ int resolve_default_machine(const struct resolve_options *options, unsigned int 
 	return size_machine(APP_MEMORY_DEFAULT, 0, options, ret_vcpus, ret_memory, err);
 }
 
+/* ---- sockets */
+
+/* The host's port that leads to an app's port; 0: none. */
+static uint32_t find_host_port(const struct appc_pod_manifest *manifest, const char *name)
+{
+	for (size_t i = 0; i < manifest->port_count; i++)
+		if (!strcmp(manifest->ports[i].name, name))
+			return manifest->ports[i].host_port;
+	return 0;
+}
+
+/* Socket activation: rkt's rules for the port, and its words. */
+static int resolve_socket(const struct resolved_pod *pod, const struct appc_port *port,
+	struct resolved_app *resolved, struct error *err)
+{
+	uint32_t number = find_host_port(pod->manifest, port->name);
+
+	if (strcmp(port->protocol, "tcp") && strcmp(port->protocol, "udp"))
+		return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s", port->name,
+			port->protocol);
+	if (resolved->socket_count == WIRE_SOCKETS_MAX)
+		return error_set(err, -E2BIG, "port \"%s\": more than %d socket-activated ports",
+			port->name, WIRE_SOCKETS_MAX);
+	if (number == 0) {
+		log_warning(
+			"no --port option for socket-activated port \"%s\", assuming port %" PRIu32
+			" as specified in the manifest",
+			port->name, port->port);
+		number = port->port;
+	}
+	resolved->sockets[resolved->socket_count++] =
+		(struct resolved_socket){.port = port, .number = number};
+	return 0;
+}
+
+static int resolve_sockets(const struct resolved_pod *pod, const struct appc_runtime_app *app,
+	struct resolved_app *resolved, struct error *err)
+{
+	int r = 0;
+
+	resolved->sockets = calloc(app->app->port_count + 1, sizeof(resolved->sockets[0]));
+	if (!resolved->sockets)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < app->app->port_count; i++)
+		if (app->app->ports[i].socket_activated)
+			r = resolve_socket(pod, &app->app->ports[i], resolved, err);
+	return r;
+}
+
 /* ---- all of it */
+
+static int copy_texts(struct resolved_pod *pod, const struct resolve_options *options)
+{
+	if (options->hosts_entries)
+		pod->hosts_entries = strdup(options->hosts_entries);
+	if (options->resolv_conf)
+		pod->resolv_conf = strdup(options->resolv_conf);
+	return (options->hosts_entries && !pod->hosts_entries) ||
+			(options->resolv_conf && !pod->resolv_conf)
+		? -ENOMEM
+		: 0;
+}
 
 static int resolve_app(struct store *store, struct resolved_pod *pod, struct appc_runtime_app *app,
 	struct resolved_app *resolved, const struct resolve_options *options, struct error *err)
@@ -577,10 +560,11 @@ static int resolve_app(struct store *store, struct resolved_pod *pod, struct app
 	if (resolved->mount_count > 0)
 		qsort(resolved->mounts, resolved->mount_count, sizeof(resolved->mounts[0]),
 			compare_mounts);
-	r = report_ignored(&app->app->isolators, app->name, false, options, err);
+	r = resolve_sockets(pod, app, resolved, err);
 	if (r < 0)
 		return r;
-	return resolve_isolators(&app->app->isolators, resolved, err);
+	resolved->protect_paths = !options->insecure_paths;
+	return pod_isolators_resolve_app(pod, resolved, options, err);
 }
 
 int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
@@ -602,7 +586,9 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 	pod->apps = calloc(manifest->app_count, sizeof(pod->apps[0]));
 	if (!pod->apps)
 		return -ENOMEM;
-	r = report_ignored(&manifest->isolators, "pod", true, options, err);
+	r = copy_texts(pod, options);
+	if (r == 0)
+		r = pod_isolators_resolve(pod, options, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < manifest->volume_count; i++) {
@@ -700,6 +686,35 @@ static json_t *etc_files_json(unsigned int files)
 	return names;
 }
 
+/* NULL: out of memory. */
+static json_t *seccomp_json(const struct pod_seccomp *seccomp)
+{
+	/* guest-init knows it, and may have it installed before it hears of the app. */
+	if (seccomp->is_default)
+		return json_string(WIRE_SECCOMP_DEFAULT);
+	size_t size = seccomp->count * sizeof(seccomp->program[0]);
+	_cleanup_free_ char *text = malloc(2 * size + 1);
+
+	if (!text)
+		return NULL;
+	wire_hex_encode((const uint8_t *)seccomp->program, size, text);
+	return json_string(text);
+}
+
+static json_t *sockets_json(const struct resolved_app *resolved)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < resolved->socket_count; i++) {
+		const struct resolved_socket *socket = &resolved->sockets[i];
+
+		json_array_append_new(array,
+			json_pack("{s:s, s:s, s:i}", "name", socket->port->name, "protocol",
+				socket->port->protocol, "port", (int)socket->number));
+	}
+	return array;
+}
+
 static json_t *app_json(const struct resolved_app *resolved, unsigned int etc_files)
 {
 	const struct appc_app *app = resolved->app;
@@ -731,6 +746,14 @@ static json_t *app_json(const struct resolved_app *resolved, unsigned int etc_fi
 	json_object_set_new(object, "mounts", mounts);
 	json_object_set_new(object, "capabilities", json_string(mask));
 	json_object_set_new(object, "no_new_privileges", json_boolean(resolved->no_new_privileges));
+	json_object_set_new(object, "protect_paths", json_boolean(resolved->protect_paths));
+	json_object_set_new(object, "sockets", sockets_json(resolved));
+	/* An app must not run without its filter: without memory for it there is no app. */
+	if (resolved->seccomp.program &&
+		json_object_set_new(object, "seccomp", seccomp_json(&resolved->seccomp)) < 0) {
+		json_decref(object);
+		return NULL;
+	}
 	set_number(object, "memory_max", resolved->memory_max >= 0, resolved->memory_max);
 	set_number(object, "memory_low", resolved->memory_low >= 0, resolved->memory_low);
 	set_number(object, "cpu_max_millis", resolved->cpu_millis > 0, resolved->cpu_millis);
@@ -766,6 +789,10 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 	json_t *message = identity_json("configure", uuid, hostname);
 	json_t *apps = json_array(), *sysctls = json_object();
 
+	if (pod->hosts_entries)
+		json_object_set_new(message, "hosts_entries", json_string(pod->hosts_entries));
+	if (pod->resolv_conf)
+		json_object_set_new(message, "resolv_conf", json_string(pod->resolv_conf));
 	for (size_t i = 0; i < pod->app_count; i++)
 		json_array_append_new(apps, app_json(&pod->apps[i], etc_files ? etc_files[i] : 0));
 	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
@@ -773,7 +800,8 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 			json_string(sysctl->sysctls.items[i].value));
 	if (pod->interactive)
 		json_object_set_new(message, "interactive", json_true());
-	if (json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
+	if (json_array_size(apps) != pod->app_count ||
+		json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
 		json_object_set_new(message, "park", json_boolean(park)) < 0 ||
 		json_object_set_new(message, "apps", apps) < 0 ||
 		json_object_set_new(message, "sysctls", sysctls) < 0) {

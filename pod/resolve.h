@@ -8,12 +8,19 @@
 #define APPC_POD_RESOLVE_H
 
 #include "appc/manifest.h"
+#include "pod/seccomp.h"
 #include "store/store.h"
 
 struct resolved_mount {
 	char *volume; /* index name below /volumes in the tree */
 	char *target; /* absolute path in the app's root filesystem */
 	bool read_only;
+};
+
+/* A port whose socket the app finds open (socket activation). */
+struct resolved_socket {
+	const struct appc_port *port; /* of the app */
+	uint32_t number;              /* where it listens */
 };
 
 struct resolved_app {
@@ -25,8 +32,12 @@ struct resolved_app {
 	bool read_only_rootfs;
 	struct resolved_mount *mounts; /* parents before children */
 	size_t mount_count;
+	struct resolved_socket *sockets;
+	size_t socket_count;
 	uint64_t capabilities;
+	struct pod_seccomp seccomp;
 	bool no_new_privileges;
+	bool protect_paths;
 	int64_t memory_max, memory_low;    /* bytes; -1: none */
 	int64_t cpu_millis;                /* -1: none */
 	int64_t cpu_weight, oom_score_adj; /* valid when the flag is set */
@@ -41,6 +52,12 @@ struct resolved_volume {
 	bool recursive;
 	uint32_t mode;
 	int64_t uid, gid;
+	/*
+	 * Implicit volumes of apps from Docker images: the directory of the image whose content, mode and owner
+	 * it begins with. NULL: it begins empty.
+	 */
+	char *copy_path;
+	char copy_tree_id[STORE_TREE_ID_SIZE];
 };
 
 struct resolved_pod {
@@ -50,8 +67,14 @@ struct resolved_pod {
 	struct resolved_volume *volumes;
 	size_t volume_count;
 	unsigned int vcpus;
-	uint64_t memory;  /* bytes of the machine */
-	bool interactive; /* its one app reads our standard input */
+	uint64_t memory;                   /* bytes of the machine */
+	bool interactive;                  /* its one app reads our standard input */
+	char *hosts_entries, *resolv_conf; /* see struct resolve_options; NULL: none */
+	/*
+	 * The report on isolators: {"pod": REPORT, "apps": {NAME: REPORT}}, each REPORT {"enforced": [NAME...],
+	 * "ignored": [...], "modified": [...]}.
+	 */
+	json_t *isolators;
 };
 
 /* What was decided when the pod was prepared (pod/prepare.h); the store is not asked again. */

@@ -14,6 +14,7 @@ const char *const wire_etc_names[WIRE_ETC_FILES] = {
 	[WIRE_ETC_HOSTS] = "hosts",
 	[WIRE_ETC_HOSTNAME] = "hostname",
 	[WIRE_ETC_MACHINE_ID] = "machine-id",
+	[WIRE_ETC_RESOLV_CONF] = "resolv.conf",
 };
 
 void wire_reader_init(struct wire_reader *reader, uint32_t frame_max)

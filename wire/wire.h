@@ -56,16 +56,24 @@
  *                        rootfs, "read_only": boolean}. The source is WIRE_TREE/volumes/VOLUME
  *     capabilities       bounding set, hexadecimal digits of the 64-bit mask
  *     no_new_privileges  boolean
+ *     seccomp            the program of its system call filter: the bytes of an array of struct
+ *                        sock_filter as hexadecimal digits, or "default" (filter.h); absent for none. A user other than root
+ *                        gets no new privileges with it
+ *     protect_paths      boolean: parts of /proc and /sys are read-only or hidden
+ *     sockets            array of {"name": string, "protocol": "tcp" or "udp", "port": 1-65535}: bound
+ *                        and listened on by guest-init, handed over as fds 3 and following (sd_listen_fds(3))
  *     memory_max, memory_low   bytes, absent when unlimited
  *     cpu_max_millis     thousandths of a CPU, absent when unlimited
  *     cpu_weight         1-10000, absent for the default
  *     pids_max           absent when unlimited
- *     etc_files          array of "hosts", "hostname", "machine-id": regular files of its /etc that
+ *     etc_files          array of "hosts", "hostname", "machine-id", "resolv.conf": regular files of its /etc that
  *                        guest-init covers by the pod's own. /proc, /sys, /dev exist where the host
  *                        could make them
  *     oom_score_adj      -1000 to 1000, absent for the default
  *   sysctls      object of strings, may be empty
  *   interactive  true: the pod's one app reads what the stream carries; absent: its input is empty
+ *   hosts_entries   lines for the pod's /etc/hosts, each ended by a newline; absent for none
+ *   resolv_conf  the pod's resolv.conf(5); absent for none
  */
 #ifndef APPC_WIRE_WIRE_H
 #define APPC_WIRE_WIRE_H
@@ -89,6 +97,12 @@
 
 #define WIRE_ENTROPY_SIZE 32
 #define WIRE_APPS_MAX     64
+
+/* Longest filter that a kernel takes (BPF_MAXINSNS); sockets of an app; text of a file of /etc. */
+#define WIRE_SECCOMP_MAX     4096
+#define WIRE_SECCOMP_DEFAULT "default"
+#define WIRE_SOCKETS_MAX     64
+#define WIRE_ETC_TEXT_MAX    (64u << 10)
 
 /* Bytes of a frame before its JSON text. */
 #define WIRE_FRAME_HEADER_SIZE 4
@@ -152,7 +166,13 @@ enum wire_phase {
 #define WIRE_METADATA_PORT 18112
 
 /* Files of an app's /etc that belong to the pod ("etc_files"), and their names. */
-enum wire_etc_file { WIRE_ETC_HOSTS, WIRE_ETC_HOSTNAME, WIRE_ETC_MACHINE_ID, WIRE_ETC_FILES };
+enum wire_etc_file {
+	WIRE_ETC_HOSTS,
+	WIRE_ETC_HOSTNAME,
+	WIRE_ETC_MACHINE_ID,
+	WIRE_ETC_RESOLV_CONF,
+	WIRE_ETC_FILES
+};
 extern const char *const wire_etc_names[WIRE_ETC_FILES];
 
 enum wire_stream { WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2, WIRE_STREAM_STDIN = 3 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* test_guest_control.c: the guest's reading of configure, renew and stop, field by field. */
 #include "guest-init/control.h"
+#include "wire/filter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,9 @@ static const char good_app[] =
 	"\"read_only\":true},{\"volume\":\"log\",\"target\":\"var/log\",\"read_only\":false}],"
 	"\"capabilities\":\"a80425fb\",\"no_new_privileges\":false,\"memory_max\":1048576,"
 	"\"cpu_max_millis\":1500,\"cpu_weight\":100,\"oom_score_adj\":-5,"
-	"\"etc_files\":[\"hostname\",\"hosts\"]}";
+	"\"etc_files\":[\"hostname\",\"hosts\"],"
+	"\"seccomp\":\"20000000040000000600000000000080\",\"protect_paths\":true,"
+	"\"sockets\":[{\"name\":\"dns\",\"protocol\":\"udp\",\"port\":53}]}";
 
 static json_t *good_configure(void)
 {
@@ -85,6 +88,16 @@ static void complete_message_is_understood(void **state)
 	assert_int_equal(app->cpu_weight, 100);
 	assert_true(app->has_oom_score_adj);
 	assert_int_equal(app->oom_score_adj, -5);
+	assert_int_equal(app->seccomp_count, 2);
+	assert_false(app->seccomp_is_default);
+	assert_int_equal(app->seccomp[0].code, BPF_LD | BPF_W | BPF_ABS);
+	assert_int_equal(app->seccomp[0].k, 4);
+	assert_int_equal(app->seccomp[1].k, 0x80000000);
+	assert_true(app->protect_paths);
+	assert_int_equal(app->socket_count, 1);
+	assert_string_equal(app->sockets[0].name, "dns");
+	assert_true(app->sockets[0].is_udp);
+	assert_int_equal(app->sockets[0].port, 53);
 	assert_int_equal(app->etc_files, 1u << WIRE_ETC_HOSTS | 1u << WIRE_ETC_HOSTNAME);
 	guest_config_done(&config);
 }
@@ -187,6 +200,8 @@ static void each_bad_field_of_the_pod_is_named(void **state)
 		{"sysctls", "{\"a/../b\":\"1\"}"},
 		{"sysctls", "{\"/a\":\"1\"}"},
 		{"sysctls", "{\".a\":\"1\"}"},
+		{"hosts_entries", "[]"},
+		{"resolv_conf", "null"},
 		{"unknown", "1"},
 	};
 
@@ -267,6 +282,16 @@ static void each_bad_field_of_an_app_is_named(void **state)
 		{"oom_score_adj", "-1001"},
 		{"oom_score_adj", "1001"},
 		{"oom_score_adj", "\"0\""},
+		{"seccomp", "\"\""},
+		{"seccomp", "\"0600000000000\""},
+		{"seccomp", "\"060000000000ff7F\""},
+		{"seccomp", "\"defaults\""},
+		{"seccomp", "[6]"},
+		{"protect_paths", NULL},
+		{"protect_paths", "\"no\""},
+		{"sockets", NULL},
+		{"sockets", "{}"},
+		{"sockets", "[1]"},
 		{"unknown", "[]"},
 	};
 
@@ -305,6 +330,62 @@ static void each_bad_field_of_a_mount_is_named(void **state)
 			bad[i].value);
 		expect_refused(message, bad[i].field, bad[i].value);
 	}
+}
+
+static void each_bad_field_of_a_socket_is_named(void **state)
+{
+	static const struct bad_field bad[] = {
+		{"name", NULL},
+		{"name", "\"a:b\""},
+		{"protocol", NULL},
+		{"protocol", "\"sctp\""},
+		{"port", NULL},
+		{"port", "0"},
+		{"port", "65536"},
+		{"port", "\"53\""},
+		{"unknown", "1"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_json_ json_t *message = good_configure();
+		json_t *app = json_array_get(json_object_get(message, "apps"), 0);
+
+		object_set(json_array_get(json_object_get(app, "sockets"), 0), bad[i].field,
+			bad[i].value);
+		expect_refused(message, bad[i].field, bad[i].value);
+	}
+}
+
+static void filter_is_the_default_one_by_name_or_of_the_longest_length_at_most(void **state)
+{
+	const size_t longest = (size_t)16 * WIRE_SECCOMP_MAX;
+	_cleanup_json_ json_t *message = good_configure();
+	json_t *app = json_array_get(json_object_get(message, "apps"), 0);
+	_cleanup_free_ char *text = malloc(longest + 16 + 1);
+	struct guest_config config;
+
+	(void)state;
+	json_object_set_new(app, "seccomp", json_string(WIRE_SECCOMP_DEFAULT));
+	assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+	assert_true(config.apps[0].seccomp_is_default);
+	assert_ptr_equal(config.apps[0].seccomp, wire_default_filter);
+	guest_config_done(&config);
+
+	memset(text, '0', longest + 16);
+	text[longest + 16] = '\0';
+	json_object_set_new(app, "seccomp", json_string(text));
+	expect_refused(message, "seccomp", "one instruction too many");
+	text[longest] = '\0';
+	json_object_set_new(app, "seccomp", json_string(text));
+	assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+	assert_int_equal(config.apps[0].seccomp_count, WIRE_SECCOMP_MAX);
+	guest_config_done(&config);
+
+	json_object_del(app, "seccomp");
+	assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+	assert_null(config.apps[0].seccomp);
+	guest_config_done(&config);
 }
 
 static void apps_of_one_name_and_too_many_apps_are_refused(void **state)
@@ -470,6 +551,9 @@ int main(void)
 		cmocka_unit_test(each_bad_field_of_the_pod_is_named),
 		cmocka_unit_test(each_bad_field_of_an_app_is_named),
 		cmocka_unit_test(each_bad_field_of_a_mount_is_named),
+		cmocka_unit_test(each_bad_field_of_a_socket_is_named),
+		cmocka_unit_test(
+			filter_is_the_default_one_by_name_or_of_the_longest_length_at_most),
 		cmocka_unit_test(apps_of_one_name_and_too_many_apps_are_refused),
 		cmocka_unit_test(renew_says_who_this_copy_is_and_nothing_else),
 		cmocka_unit_test(stop_takes_a_grace_time_and_nothing_else),

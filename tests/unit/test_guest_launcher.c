@@ -103,6 +103,40 @@ static void executed_program_keeps_the_pid_and_frees_the_launcher(void **state)
 	assert_int_equal(status_of(pid), 9);
 }
 
+struct pair {
+	struct guest_launcher second;
+	char *stack;
+};
+
+static int order_make_sibling(void *argument)
+{
+	struct pair *pair = argument;
+
+	return guest_launcher_start_sibling(&pair->second, pair->stack);
+}
+
+static void sibling_of_a_launcher_is_our_child_too(void **state)
+{
+	/* Not the other tests' one: the sanitizer remembers frames that execve() left on it. */
+	static char first_stack[GUEST_LAUNCHER_STACK_SIZE] __attribute__((aligned(16)));
+	static char second_stack[GUEST_LAUNCHER_STACK_SIZE] __attribute__((aligned(16)));
+	struct pair pair = {.stack = second_stack};
+	struct guest_launcher launcher;
+	struct seen seen = {0};
+	int result;
+
+	(void)state;
+	assert_int_equal(guest_launcher_start(&launcher, first_stack, -1), 0);
+	assert_int_equal(guest_launcher_run(&launcher, order_make_sibling, &pair, &result), 0);
+	assert_int_equal(result, 0);
+	guest_launcher_stop(&launcher);
+	assert_int_equal(guest_launcher_run(&pair.second, order_look, &seen, &result), 0);
+	assert_int_equal(result, 1);
+	assert_int_equal(seen.pid, pair.second.pid);
+	guest_launcher_stop(&pair.second);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
 static void end_in_the_middle_of_an_order_is_noticed(void **state)
 {
 	struct guest_launcher launcher;
@@ -138,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(orders_run_in_another_process_with_our_memory),
 		cmocka_unit_test(executed_program_keeps_the_pid_and_frees_the_launcher),
+		cmocka_unit_test(sibling_of_a_launcher_is_our_child_too),
 		cmocka_unit_test(end_in_the_middle_of_an_order_is_noticed),
 		cmocka_unit_test(order_to_a_launcher_that_was_killed_returns),
 	};

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+/* isolators.c: from isolators to limits, capabilities, filters, and what is said of each. */
+#include "pod/isolators.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* The specification's range of cpu-shares, and cgroup v2's of weights. */
+#define SHARES_MIN 2
+#define SHARES_MAX 262144
+#define WEIGHT_MAX 10000
+
+/* A limit below a page keeps everything from running. */
+#define MEMORY_LIMIT_MIN 4096
+
+enum fate { FATE_ENFORCED, FATE_IGNORED, FATE_MODIFIED, FATES };
+
+static const char *const fate_names[FATES] = {
+	[FATE_ENFORCED] = "enforced",
+	[FATE_IGNORED] = "ignored",
+	[FATE_MODIFIED] = "modified",
+};
+
+/* One list of isolators being resolved, and its part of the report. */
+struct scope {
+	const char *who; /* "pod", or the app's name */
+	const struct appc_isolators *isolators;
+	const struct resolve_options *options;
+	json_t *report;
+};
+
+static json_t *report_new(void)
+{
+	return json_pack("{s:[], s:[], s:[]}", fate_names[FATE_ENFORCED], fate_names[FATE_IGNORED],
+		fate_names[FATE_MODIFIED]);
+}
+
+/* Only the last of a name has an effect, and is reported. */
+static bool is_effective(const struct appc_isolators *isolators, size_t index)
+{
+	for (size_t i = index + 1; i < isolators->count; i++)
+		if (!strcmp(isolators->items[i].name, isolators->items[index].name))
+			return false;
+	return true;
+}
+
+static int report(struct scope *scope, const struct appc_isolator *isolator, enum fate fate)
+{
+	return json_array_append_new(json_object_get(scope->report, fate_names[fate]),
+		       json_string(isolator->name)) < 0
+		? -ENOMEM
+		: 0;
+}
+
+static int report_ignored(
+	struct scope *scope, const struct appc_isolator *isolator, struct error *err)
+{
+	if (scope->options->strict_isolators)
+		return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced",
+			scope->who, isolator->name);
+	log_warning("%s: isolator \"%s\" is ignored", scope->who, isolator->name);
+	return report(scope, isolator, FATE_IGNORED);
+}
+
+/* What the person who runs the pod switched off is no surprise to him. */
+static int report_insecure(struct scope *scope, const struct appc_isolator *isolator)
+{
+	log_debug("%s: isolator \"%s\" is switched off by --insecure-options", scope->who,
+		isolator->name);
+	return report(scope, isolator, FATE_IGNORED);
+}
+
+int pod_isolators_resolve(
+	struct resolved_pod *pod, const struct resolve_options *options, struct error *err)
+{
+	struct scope scope = {
+		.who = "pod",
+		.isolators = &pod->manifest->isolators,
+		.options = options,
+		.report = report_new(),
+	};
+
+	pod->isolators = json_pack("{s:o, s:{}}", "pod", scope.report, "apps");
+	if (!pod->isolators)
+		return -ENOMEM;
+	for (size_t i = 0; i < scope.isolators->count; i++) {
+		const struct appc_isolator *isolator = &scope.isolators->items[i];
+		int r;
+
+		if (!is_effective(scope.isolators, i))
+			continue;
+		switch (isolator->kind) {
+		case APPC_ISOLATOR_MEMORY:
+		case APPC_ISOLATOR_CPU:
+		case APPC_ISOLATOR_SYSCTL:
+			r = report(&scope, isolator, FATE_ENFORCED);
+			break;
+		default:
+			r = report_ignored(&scope, isolator, err);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* An app may not use more than its pod. *ret_fate tells when that changes what it asked for. */
+static int64_t limit_bounded(const struct resolved_pod *pod, enum appc_isolator_kind kind,
+	int64_t limit, enum fate *ret_fate)
+{
+	const struct appc_isolator *bound = appc_isolators_find(&pod->manifest->isolators, kind);
+
+	*ret_fate = FATE_ENFORCED;
+	if (!bound || bound->limit < 0 || limit < 0 || limit <= bound->limit)
+		return limit;
+	*ret_fate = FATE_MODIFIED;
+	return bound->limit;
+}
+
+static int resolve_memory(const struct resolved_pod *pod, struct resolved_app *app,
+	const struct appc_isolator *isolator, enum fate *ret_fate, struct error *err)
+{
+	if (isolator->limit >= 0 && isolator->limit < MEMORY_LIMIT_MIN)
+		return error_set(
+			err, -EINVAL, "memory limit of %" PRId64 " bytes too low", isolator->limit);
+	app->memory_max = limit_bounded(pod, APPC_ISOLATOR_MEMORY, isolator->limit, ret_fate);
+	app->memory_low = isolator->request;
+	return 0;
+}
+
+static int64_t weight_clamped(int64_t weight)
+{
+	return weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
+}
+
+static int resolve_cpu(const struct resolved_pod *pod, struct resolved_app *app,
+	const struct appc_isolator *isolator, enum fate *ret_fate)
+{
+	app->cpu_millis = limit_bounded(pod, APPC_ISOLATOR_CPU, isolator->limit, ret_fate);
+	/* Weight 100 is one CPU's worth of request; cpu-shares say it more exactly. */
+	if (isolator->request > 0 &&
+		!appc_isolators_find(&app->app->isolators, APPC_ISOLATOR_CPU_SHARES)) {
+		app->has_cpu_weight = true;
+		app->cpu_weight = weight_clamped(isolator->request / 10);
+	}
+	return 0;
+}
+
+/* The kernel's own formula for cgroup v2. */
+static void resolve_shares(struct resolved_app *app, const struct appc_isolator *isolator)
+{
+	app->has_cpu_weight = true;
+	app->cpu_weight = weight_clamped(
+		1 + (isolator->number - SHARES_MIN) * (WEIGHT_MAX - 1) / (SHARES_MAX - SHARES_MIN));
+}
+
+static bool user_is_root(const struct appc_app *app)
+{
+	return !strcmp(app->user, "0") || !strcmp(app->user, "root");
+}
+
+/* A filter that a user other than root is to have takes new privileges from him. */
+static enum fate resolve_no_new_privileges(
+	struct resolved_app *app, const struct appc_isolator *isolator)
+{
+	app->no_new_privileges = isolator->flag;
+	return !isolator->flag && app->seccomp.program && !user_is_root(app->app) ? FATE_MODIFIED
+										  : FATE_ENFORCED;
+}
+
+/*
+ * One isolator of an app. Capabilities and the filter, which an app has without any isolator too, are resolved
+ * already.
+ */
+static int resolve_one(struct scope *scope, const struct resolved_pod *pod,
+	struct resolved_app *app, const struct appc_isolator *isolator, struct error *err)
+{
+	enum fate fate = FATE_ENFORCED;
+	int r = 0;
+
+	switch (isolator->kind) {
+	case APPC_ISOLATOR_MEMORY:
+		r = resolve_memory(pod, app, isolator, &fate, err);
+		break;
+	case APPC_ISOLATOR_CPU:
+		r = resolve_cpu(pod, app, isolator, &fate);
+		break;
+	case APPC_ISOLATOR_CPU_SHARES:
+		resolve_shares(app, isolator);
+		break;
+	case APPC_ISOLATOR_OOM_SCORE_ADJ:
+		app->has_oom_score_adj = true;
+		app->oom_score_adj = isolator->number;
+		break;
+	case APPC_ISOLATOR_NO_NEW_PRIVILEGES:
+		fate = resolve_no_new_privileges(app, isolator);
+		break;
+	case APPC_ISOLATOR_CAPABILITIES_RETAIN:
+	case APPC_ISOLATOR_CAPABILITIES_REMOVE:
+		if (scope->options->insecure_capabilities)
+			return report_insecure(scope, isolator);
+		break;
+	case APPC_ISOLATOR_SECCOMP_RETAIN:
+	case APPC_ISOLATOR_SECCOMP_REMOVE:
+		if (scope->options->insecure_seccomp)
+			return report_insecure(scope, isolator);
+		if (app->seccomp.is_partial)
+			fate = FATE_MODIFIED;
+		break;
+	case APPC_ISOLATOR_APPARMOR_PROFILE:
+		/* To run an app without the profile that it asks for is what the specification forbids. */
+		return error_set(err, -ENOTSUP,
+			"isolator \"%s\": there is no AppArmor in a pod, so its profile is not available",
+			isolator->name);
+	default:
+		return report_ignored(scope, isolator, err);
+	}
+	return r < 0 ? r : report(scope, isolator, fate);
+}
+
+int pod_isolators_resolve_app(struct resolved_pod *pod, struct resolved_app *app,
+	const struct resolve_options *options, struct error *err)
+{
+	struct scope scope = {
+		.who = app->name,
+		.isolators = &app->app->isolators,
+		.options = options,
+		.report = report_new(),
+	};
+	int r = 0;
+
+	if (json_object_set_new(json_object_get(pod->isolators, "apps"), app->name, scope.report) <
+		0)
+		return -ENOMEM;
+	app->memory_max = app->memory_low = app->cpu_millis = -1;
+	app->capabilities = UINT64_MAX;
+	if (!options->insecure_capabilities)
+		r = appc_capabilities_resolve(scope.isolators, &app->capabilities, err);
+	if (r == 0 && !options->insecure_seccomp)
+		r = pod_seccomp_resolve(scope.isolators, app->name, &app->seccomp, err);
+	for (size_t i = 0; r == 0 && i < scope.isolators->count; i++)
+		if (is_effective(scope.isolators, i))
+			r = resolve_one(&scope, pod, app, &scope.isolators->items[i], err);
+	return r;
+}
