@@ -66,7 +66,7 @@ static int prepare(struct cli *cli, const struct run_flags *flags, struct launch
 		r = save_uuid(cli, flags->uuid_file, pod->uuid);
 	if (r == 0)
 		r = pod_prepare(
-			pod, resolved, flags->pod.text, flags->pod.length, NULL, &cli->error);
+			pod, resolved, stores->store, flags->pod.text, flags->pod.length, NULL, &cli->error);
 	return r;
 }
 

@@ -19,7 +19,10 @@ static int apply_preparation(struct cli *cli, struct launch_flags *flags, const 
 	if (prepared.strict_isolators)
 		flags->resolve.strict_isolators = true;
 	if (prepared.warm && !flags->no_template && flags->flavour_kind == FLAVOUR_VM)
+		{
 		flags->warm = true;
+		return launch_parse_dax(cli, flags);
+	}
 	return 0;
 }
 

@@ -62,22 +62,21 @@ static int park_machine(const struct pod *pod, const struct resolved_pod *resolv
 
 /* A directory by path in both trees; made in the target when it is not there. */
 static int copy_directory(
-	int source_fd, int target_fd, const char *path, struct tree_copy_limits *limits, bool make)
+	int source_fd, int target_fd, const char *path, struct tree_copy_limits *limits)
 {
 	_cleanup_close_ int source = directory_open(source_fd, path), target = -1;
 	int r;
 
 	if (source < 0)
 		return source;
-	r = make ? directory_create_path(target_fd, path, 0700) : 0;
+	r = directory_create_path(target_fd, path, 0700);
 	if (r < 0)
 		return r;
 	target = directory_open(target_fd, path);
 	return target < 0 ? target : tree_copy(source, target, limits);
 }
 
-static int copy_pod_tree(
-	const struct resolved_pod *resolved, int source_fd, int target_fd, bool make)
+static int copy_pod_tree(const struct resolved_pod *resolved, int source_fd, int target_fd)
 {
 	struct tree_copy_limits limits = {.entries = ENTRIES_MAX, .bytes = BYTES_MAX};
 	char path[PATH_MAX];
@@ -85,14 +84,26 @@ static int copy_pod_tree(
 
 	for (size_t i = 0; r == 0 && i < resolved->app_count; i++) {
 		snprintf(path, sizeof(path), "overlay/%s/upper", resolved->apps[i].name);
-		r = copy_directory(source_fd, target_fd, path, &limits, make);
+		r = copy_directory(source_fd, target_fd, path, &limits);
 	}
 	for (size_t i = 0; r == 0 && i < resolved->volume_count; i++) {
 		if (resolved->volumes[i].kind != APPC_VOLUME_EMPTY)
 			continue;
 		snprintf(path, sizeof(path), "volumes/%s", resolved->volumes[i].name);
-		r = copy_directory(source_fd, target_fd, path, &limits, make);
+		r = copy_directory(source_fd, target_fd, path, &limits);
 	}
+	return r;
+}
+
+/* Volumes that began with what their image has: the parked pod's are as complete. */
+static int remove_copied_volumes(const struct pod *pod, const struct resolved_pod *resolved)
+{
+	_cleanup_close_ int volumes = directory_open(pod->fd, "volumes");
+	int r = volumes < 0 ? volumes : 0;
+
+	for (size_t i = 0; r == 0 && i < resolved->volume_count; i++)
+		if (resolved->volumes[i].copy_path)
+			r = directory_remove(volumes, resolved->volumes[i].name);
 	return r;
 }
 
@@ -100,8 +111,10 @@ int pod_park_restore_tree(const struct pod *pod, const struct resolved_pod *reso
 	const struct template *template, struct error *err)
 {
 	_cleanup_close_ int source = directory_open(template->directory_fd, PARKED_TREE);
-	int r = source < 0 ? source : copy_pod_tree(resolved, source, pod->fd, false);
+	int r = source < 0 ? source : remove_copied_volumes(pod, resolved);
 
+	if (r == 0)
+		r = copy_pod_tree(resolved, source, pod->fd);
 	return r < 0 ? error_set_errno(err, r, "cannot copy what the parked pod had written") : 0;
 }
 
@@ -114,7 +127,7 @@ static int save_tree(const struct pod *pod, const struct resolved_pod *resolved,
 	if (r == 0)
 		r = target = directory_open(builder->directory_fd, PARKED_TREE);
 	if (r >= 0)
-		r = copy_pod_tree(resolved, pod->fd, target, true);
+		r = copy_pod_tree(resolved, pod->fd, target);
 	if (r >= 0 && syncfs(target) < 0)
 		r = -errno;
 	return r < 0 ? error_set_errno(err, r, "cannot keep what its apps' mounts had made") : 0;
@@ -132,7 +145,7 @@ int pod_park(struct pods *pods, const struct resolved_pod *resolved, struct stor
 	r = pod_create(pods, &pod, err);
 	if (r < 0)
 		return r;
-	r = pod_tree_prepare(&pod, resolved, err);
+	r = pod_tree_prepare(&pod, resolved, store, err);
 	if (r == 0)
 		r = pod_tree_mount(&pod, resolved, store, true, &tree_fd, etc_files, err);
 	if (r == 0)

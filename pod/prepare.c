@@ -95,13 +95,13 @@ static json_t *prepared_json(const struct pod_prepared *prepared)
 		(int)prepared->strict_isolators);
 }
 
-int pod_prepare(const struct pod *pod, const struct resolved_pod *resolved, const char *text,
-	size_t length, const struct pod_prepared *prepared, struct error *err)
+int pod_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	const char *text, size_t length, const struct pod_prepared *prepared, struct error *err)
 {
 	int r;
 
 	/* First the list of trees: from now on `gc` knows that they are in use. */
-	r = pod_tree_prepare(pod, resolved, err);
+	r = pod_tree_prepare(pod, resolved, store, err);
 	for (size_t i = 0; r == 0 && i < resolved->app_count; i++)
 		r = write_image_manifest(pod, &resolved->apps[i], err);
 	if (r < 0)

@@ -35,8 +35,8 @@ int pod_verify_trees(struct store *store, const struct resolved_pod *resolved, s
  * Writes the directory of a new pod (preparing, locked): its manifest, which are length bytes of text, what
  * it was resolved to, the tree (pod_tree_prepare()). prepared is NULL for a pod that is run at once.
  */
-int pod_prepare(const struct pod *pod, const struct resolved_pod *resolved, const char *text,
-	size_t length, const struct pod_prepared *prepared, struct error *err);
+int pod_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	const char *text, size_t length, const struct pod_prepared *prepared, struct error *err);
 
 /* What pod_prepare() was given. */
 int pod_prepared_read(const struct pod *pod, struct pod_prepared *ret, struct error *err);

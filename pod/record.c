@@ -92,7 +92,9 @@ json_t *pod_run_record_json(const struct pod_run_record *record)
 		set_number(object, "pid", record->pid, 0) < 0 ||
 		set_time(object, "started_at", record->started_at) < 0 ||
 		set_number(object, "vcpus", record->vcpus, 0) < 0 ||
-		set_number(object, "memory", record->memory, 0) < 0) {
+		set_number(object, "memory", record->memory, 0) < 0 ||
+		(record->isolators &&
+			json_object_set(object, "isolators", record->isolators) < 0)) {
 		json_decref(object);
 		return NULL;
 	}
@@ -122,6 +124,8 @@ int pod_run_record_parse(const char *text, size_t length, struct pod_run_record 
 	record.started_at = number_of(object, "started_at", INT64_MAX);
 	record.vcpus = number_of(object, "vcpus", INT64_MAX);
 	record.memory = number_of(object, "memory", INT64_MAX);
+	if (json_is_object(json_object_get(object, "isolators")))
+		record.isolators = json_incref(json_object_get(object, "isolators"));
 	*ret = record;
 	record = (struct pod_run_record){0};
 	return 0;
@@ -140,6 +144,7 @@ void pod_run_record_done(struct pod_run_record *record)
 {
 	free(record->flavour);
 	free(record->cgroup);
+	json_decref(record->isolators);
 	*record = (struct pod_run_record){0};
 }
 

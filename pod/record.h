@@ -25,6 +25,7 @@ struct pod_run_record {
 	pid_t pid;     /* of who runs the pod; 0: unknown */
 	int64_t started_at;
 	int64_t vcpus, memory; /* of the machine, bytes; 0: unknown */
+	json_t *isolators;     /* the report of pod/resolve.h; NULL: none */
 };
 
 struct pod_app_record {

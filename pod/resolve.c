@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 #define MIB (1ull << 20)
 
@@ -143,6 +144,8 @@ static int resolve_image(struct store *store, struct appc_runtime_app *app, size
 	r = check_platform(image, err);
 	if (r < 0)
 		return r;
+	resolved->is_from_docker =
+		appc_pairs_get(&image->annotations, "appc.io/docker/repository") != NULL;
 	/* The manifest's app section replaces the image's as a whole. */
 	if (!app->app) {
 		if (!image->app)
@@ -173,6 +176,7 @@ static int add_volume(struct resolved_pod *pod, const struct appc_volume *volume
 	struct error *err)
 {
 	struct resolved_volume *volumes, *added;
+	struct stat st;
 
 	if (strlen(name) > NAME_MAX)
 		return error_set(err, -ENAMETOOLONG, "volume \"%.40s...\": longer than %d bytes",
@@ -197,10 +201,44 @@ static int add_volume(struct resolved_pod *pod, const struct appc_volume *volume
 		return 0;
 	/* A link is followed once, here; what it points to later is of no concern. */
 	added->source = realpath(volume->source, NULL);
-	if (!added->source)
+	if (!added->source || stat(added->source, &st) < 0)
 		return error_set_errno(
 			err, -errno, "volume \"%s\": source \"%s\"", name, volume->source);
+	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+		return error_set(err, -ENODEV,
+			"volume \"%s\": source \"%s\" is a device; a pod has no devices of the host",
+			name, volume->source);
 	return 0;
+}
+
+/* A name for the volume of a mount point that has none. No AC Name has a dot, so that one is always free. */
+static char *implicit_volume_name(
+	const struct resolved_pod *pod, const char *app, const char *mount_point)
+{
+	char *name;
+
+	if (asprintf(&name, "%s-%s", app, mount_point) < 0)
+		return NULL;
+	if (!find_volume(pod, name))
+		return name;
+	free(name);
+	return asprintf(&name, "%s.%s", app, mount_point) < 0 ? NULL : name;
+}
+
+/* An empty volume for one mount point of one app; an app from a Docker image finds there what the image has. */
+static int add_implicit_volume(struct resolved_pod *pod, const struct resolved_app *app,
+	const char *name, const char *path, struct error *err)
+{
+	static const struct appc_volume empty = {.kind = APPC_VOLUME_EMPTY, .mode = 0755};
+	struct resolved_volume *added;
+	int r = add_volume(pod, &empty, name, err);
+
+	if (r < 0 || !app->is_from_docker)
+		return r;
+	added = &pod->volumes[pod->volume_count - 1];
+	added->copy_path = strdup(path);
+	memcpy(added->copy_tree_id, app->tree_id, sizeof(added->copy_tree_id));
+	return added->copy_path ? 0 : -ENOMEM;
 }
 
 /* The volume of the pod manifest by that name. */
@@ -315,16 +353,15 @@ static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runt
 		if (mounts_contain(app, point->path))
 			continue;
 		if (!volume) {
-			struct appc_volume empty = {.kind = APPC_VOLUME_EMPTY, .mode = 0755};
-
 			log_warning(
 				"no volume specified for mount point \"%s\", implicitly creating "
 				"an \"empty\" volume. This volume will be removed when the pod is "
 				"garbage-collected.",
 				point->name);
-			if (asprintf(&implicit, "%s.%s", app->name, point->name) < 0)
+			implicit = implicit_volume_name(pod, app->name, point->name);
+			if (!implicit)
 				return -ENOMEM;
-			r = add_volume(pod, &empty, implicit, err);
+			r = add_implicit_volume(pod, resolved, implicit, point->path, err);
 			if (r < 0)
 				return r;
 		}

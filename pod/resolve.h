@@ -29,6 +29,7 @@ struct resolved_app {
 	char tree_id[STORE_TREE_ID_SIZE];
 	char *image_manifest; /* as it was imported: the image may be removed before the pod ends */
 	const struct appc_app *app; /* the manifest's */
+	bool is_from_docker;        /* its volumes begin with what the image has there */
 	bool read_only_rootfs;
 	struct resolved_mount *mounts; /* parents before children */
 	size_t mount_count;

@@ -157,6 +157,7 @@ static void record_run(struct supervisor *s)
 		.started_at = pod_now(),
 		.vcpus = s->resolved->vcpus,
 		.memory = (int64_t)s->resolved->memory,
+		.isolators = s->resolved->isolators,
 	};
 	int r = pod_run_record_write(s->pod, &record);
 

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/tree_copy.h"
 #include "wire/wire.h"
 
 #include <fcntl.h>
@@ -15,6 +16,10 @@
 #include <sys/syscall.h>
 
 #define TREE_NAME "tree"
+
+/* What an implicit volume may take over from its image. */
+#define COPY_ENTRIES_MAX (1u << 20)
+#define COPY_BYTES_MAX   (64ull << 30)
 
 static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
 {
@@ -41,25 +46,49 @@ static int write_tree_ids(const struct pod *pod, const struct resolved_pod *reso
 	return file_write_atomic(pod->fd, "trees", text, size, 0640);
 }
 
-static int create_empty_volume(const struct pod *pod, const struct resolved_volume *volume)
+/* A directory of an image, as a process in it would find it. Returns an fd or -errno. */
+static int open_image_directory(
+	struct store *store, const struct resolved_volume *volume, struct error *err)
+{
+	_cleanup_close_ int tree = store_open_tree(store, volume->copy_tree_id, err);
+
+	return tree < 0 ? tree
+			: file_open_in_root(tree, volume->copy_path, O_RDONLY | O_DIRECTORY, 0);
+}
+
+/* Content, mode and owner of the image's directory; without one the volume stays empty. */
+static int fill_volume(
+	struct store *store, const struct resolved_volume *volume, int target, struct error *err)
+{
+	struct tree_copy_limits limits = {.entries = COPY_ENTRIES_MAX, .bytes = COPY_BYTES_MAX};
+	_cleanup_close_ int source = open_image_directory(store, volume, err);
+	int r = source < 0 ? source : tree_copy(source, target, &limits);
+
+	if (source == -ENOENT || source == -ENOTDIR)
+		return 0;
+	return r < 0
+		? error_set_errno(err, r, "volume \"%s\": cannot copy \"%s\" of the image to it",
+			  volume->name, volume->copy_path)
+		: 0;
+}
+
+static int create_empty_volume(const struct pod *pod, const struct resolved_volume *volume,
+	struct store *store, struct error *err)
 {
 	_cleanup_close_ int parent = -1, fd = -1;
 
 	parent = directory_open(pod->fd, "volumes");
-	if (parent < 0)
-		return parent;
-	if (mkdirat(parent, volume->name, 0700) < 0)
-		return -errno;
-	fd = directory_open(parent, volume->name);
-	if (fd < 0)
-		return fd;
-	if (fchown(fd, (uid_t)volume->uid, (gid_t)volume->gid) < 0 ||
+	if (parent >= 0 && mkdirat(parent, volume->name, 0700) == 0)
+		fd = directory_open(parent, volume->name);
+	if (fd < 0 || fchown(fd, (uid_t)volume->uid, (gid_t)volume->gid) < 0 ||
 		fchmod(fd, volume->mode & 07777) < 0)
-		return -errno;
-	return 0;
+		return error_set_errno(err, parent < 0 ? parent : -errno,
+			"volume \"%s\": cannot create it", volume->name);
+	return volume->copy_path ? fill_volume(store, volume, fd, err) : 0;
 }
 
-int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct error *err)
+int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
+	struct store *store, struct error *err)
 {
 	int r;
 
@@ -88,10 +117,9 @@ int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 	for (size_t i = 0; i < resolved->volume_count; i++) {
 		if (resolved->volumes[i].kind != APPC_VOLUME_EMPTY)
 			continue;
-		r = create_empty_volume(pod, &resolved->volumes[i]);
+		r = create_empty_volume(pod, &resolved->volumes[i], store, err);
 		if (r < 0)
-			return error_set_errno(err, r, "volume \"%s\": cannot create it",
-				resolved->volumes[i].name);
+			return r;
 	}
 	return 0;
 }
@@ -107,11 +135,26 @@ static int copy_root_attributes(int lower, int upper)
 	return 0;
 }
 
+/* A regular file to be covered. What stands there and is none, like a link to a service's file, gives way. */
+static bool create_etc_file(int etc, enum wire_etc_file file)
+{
+	const char *name = wire_etc_names[file];
+	struct stat st;
+
+	if (fstatat(etc, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (S_ISREG(st.st_mode))
+			return true;
+		if (unlinkat(etc, name, 0) < 0)
+			return false;
+	}
+	return mknodat(etc, name, S_IFREG | 0644, 0) == 0;
+}
+
 /*
  * Host name and machine id are the pod's where the image has such files at all; so are the hosts where it
- * has none, in an empty file.
+ * has none or the pod has entries of its own, and the resolver's configuration where the pod has one.
  */
-static unsigned int create_etc_files(int root, int lower)
+static unsigned int create_etc_files(const struct resolved_pod *resolved, int root, int lower)
 {
 	_cleanup_close_ int etc = directory_open(root, "etc");
 	unsigned int files = 0;
@@ -119,12 +162,14 @@ static unsigned int create_etc_files(int root, int lower)
 
 	if (etc < 0)
 		return 0;
-	/* A pod that goes on from what an earlier one had written has the empty file already. */
-	if (fstatat(lower, "etc/hosts", &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&
-		(mknodat(etc, wire_etc_names[WIRE_ETC_HOSTS], S_IFREG | 0644, 0) == 0 ||
-			errno == EEXIST))
+	if ((resolved->hosts_entries ||
+		    (fstatat(lower, "etc/hosts", &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+			    errno == ENOENT)) &&
+		create_etc_file(etc, WIRE_ETC_HOSTS))
 		files |= 1u << WIRE_ETC_HOSTS;
-	for (unsigned int i = WIRE_ETC_HOSTNAME; i < WIRE_ETC_FILES; i++)
+	if (resolved->resolv_conf && create_etc_file(etc, WIRE_ETC_RESOLV_CONF))
+		files |= 1u << WIRE_ETC_RESOLV_CONF;
+	for (unsigned int i = WIRE_ETC_HOSTNAME; i <= WIRE_ETC_MACHINE_ID; i++)
 		if (fstatat(etc, wire_etc_names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			S_ISREG(st.st_mode))
 			files |= 1u << i;
@@ -137,19 +182,21 @@ static unsigned int create_etc_files(int root, int lower)
  * What guest-init mounts on in every root filesystem: to make it here costs next to nothing. Only
  * where nothing stands in the way; what an image has made a link is guest-init's to follow.
  */
-static unsigned int create_mount_points(int root, int lower)
+static unsigned int create_mount_points(const struct resolved_pod *resolved, int root, int lower)
 {
 	static const char *const directories[] = {"proc", "sys", "dev", "etc"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
 		if (mkdirat(root, directories[i], 0755) < 0 && errno != EEXIST)
 			log_debug("cannot make /%s: %s", directories[i], strerror(errno));
-	return create_etc_files(root, lower);
+	return create_etc_files(resolved, root, lower);
 }
 
-static int mount_app(const struct pod *pod, const struct resolved_app *app, struct store *store,
-	int tree, unsigned long flags, unsigned int *ret_etc_files, struct error *err)
+static int mount_app(const struct pod *pod, const struct resolved_pod *resolved, size_t index,
+	struct store *store, int tree, unsigned long flags, unsigned int *ret_etc_files,
+	struct error *err)
 {
+	const struct resolved_app *app = &resolved->apps[index];
 	_cleanup_close_ int lower = -1, upper = -1, work = -1, root = -1;
 	char path[PATH_MAX], target[PATH_MAX + 64], options[512];
 	int r;
@@ -183,7 +230,7 @@ static int mount_app(const struct pod *pod, const struct resolved_app *app, stru
 	if (root < 0)
 		return error_set_errno(
 			err, root, "app \"%s\": cannot open its root filesystem", app->name);
-	*ret_etc_files = create_mount_points(root, lower);
+	*ret_etc_files = create_mount_points(resolved, root, lower);
 	return 0;
 }
 
@@ -271,7 +318,7 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	if (r < 0)
 		return error_set_errno(err, r, "cannot write the pod's tree");
 	for (size_t i = 0; i < resolved->app_count; i++) {
-		r = mount_app(pod, &resolved->apps[i], store, tree, flags, &ret_etc_files[i], err);
+		r = mount_app(pod, resolved, i, store, tree, flags, &ret_etc_files[i], err);
 		if (r < 0)
 			return r;
 	}

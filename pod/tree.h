@@ -14,8 +14,12 @@
 #include "pod/resolve.h"
 #include "virtio/fs/fs.h"
 
-/* Writes what the tree needs into the pod's directory: overlay and volume directories, the ids. */
-int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct error *err);
+/*
+ * Writes what the tree needs into the pod's directory: overlay and volume directories, the ids; copies what
+ * implicit volumes begin with from the images.
+ */
+int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
+	struct store *store, struct error *err);
 
 /*
  * Leaves the host's mount namespace for a private one. Before any thread is started, and before the

@@ -85,7 +85,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 
 /* Numbers of the console ports: /dev/vport0pN in the guest. */
 #define WIRE_PORT_CONTROL 1

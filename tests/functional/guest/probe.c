@@ -29,6 +29,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -764,6 +765,171 @@ static void clocks_monotonic(char **args)
 	printf("clocks went back %u times\n", back);
 }
 
+/* A line of /proc/self/status. */
+static void process_status(char **args)
+{
+	char line[512];
+	size_t length = strlen(args[0]);
+	FILE *file = fopen("/proc/self/status", "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, args[0], length) && line[length] == ':') {
+			char *value = line + length + 1 + strspn(line + length + 1, " \t");
+
+			value[strcspn(value, "\n")] = '\0';
+			printf("status %s: %s\n", args[0], value);
+		}
+	if (file)
+		fclose(file);
+}
+
+/* A file of /proc/self, its first line. */
+static void process_file(char **args)
+{
+	char path[PATH_MAX], line[256] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/%s", args[0]);
+	file = fopen(path, "re");
+	if (file && fgets(line, sizeof(line), file))
+		line[strcspn(line, "\n")] = '\0';
+	printf("self %s: %s\n", args[0], file ? line : strerrorname_np(errno));
+	if (file)
+		fclose(file);
+}
+
+/* The namespaces that we are in, as the host's "readlink" shows them. */
+static void namespace(char **args)
+{
+	char path[64], target[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", args[0]);
+	if (readlink(path, target, sizeof(target) - 1) < 0)
+		snprintf(target, sizeof(target), "%s", strerrorname_np(errno));
+	printf("namespace %s\n", target);
+}
+
+/* How a mount point is mounted: "ro" or "rw", or "none" where nothing is. */
+static void mounted(char **args)
+{
+	char line[4096], point[1024], options[256];
+	const char *found = "none";
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%*s %*s %*s %*s %1023s %255s", point, options) == 2 &&
+			!strcmp(point, args[0]))
+			found = !strncmp(options, "ro", 2) ? "ro" : "rw";
+	if (file)
+		fclose(file);
+	printf("mounted %s: %s\n", args[0], found);
+}
+
+/* Fds that are open beside the one that looks. */
+static void fds(char **args)
+{
+	(void)args;
+	DIR *directory = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	printf("fds:");
+	while (directory && (entry = readdir(directory)))
+		if (entry->d_name[0] != '.' && number(entry->d_name) != dirfd(directory))
+			printf(" %s", entry->d_name);
+	printf("\n");
+	if (directory)
+		closedir(directory);
+}
+
+/* What becomes of a child that makes this system call, with arguments that do no harm. */
+static void try_call(char **args)
+{
+	static const struct {
+		const char *name;
+		long call;
+	} calls[] = {
+		{"mount", SYS_mount},
+		{"reboot", SYS_reboot},
+		{"unshare", SYS_unshare},
+		{"getppid", SYS_getppid},
+		{"stat", SYS_stat},
+		{"socket", SYS_socket},
+		{"newer", 2000},
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		int status;
+		pid_t pid;
+
+		if (strcmp(args[0], calls[i].name))
+			continue;
+		fflush(stdout);
+		pid = fork();
+		if (pid == 0)
+			_exit(syscall(calls[i].call, 0L, 0L, 0L, 0L, 0L) < 0 ? errno : 0);
+		waitpid(pid, &status, 0);
+		if (WIFSIGNALED(status))
+			printf("call %s: SIG%s\n", args[0], sigabbrev_np(WTERMSIG(status)));
+		else
+			printf("call %s: %s\n", args[0],
+				WEXITSTATUS(status) ? strerrorname_np(WEXITSTATUS(status)) : "ok");
+	}
+}
+
+/* The sockets that were handed over, each greeted through the loopback by ourselves. */
+static void listening(char **args)
+{
+	const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID"),
+		   *names = getenv("LISTEN_FDNAMES");
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	(void)args;
+	printf("listening: %s %s %s\n", count ? count : "-", names ? names : "-",
+		pid && number(pid) == getpid() ? "mine" : "not mine");
+	for (int i = 0; count && i < number(count); i++) {
+		struct sockaddr_in6 bound = {0};
+		socklen_t length = sizeof(bound), type_length = sizeof(int);
+		int fd = 3 + i, type = 0, client;
+
+		getsockname(fd, (struct sockaddr *)&bound, &length);
+		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_length);
+		to.sin_port = bound.sin6_port;
+		client = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+		printf("socket %d: %s port %u, %s\n", i, type == SOCK_STREAM ? "tcp" : "udp",
+			ntohs(bound.sin6_port),
+			connect(client, (struct sockaddr *)&to, sizeof(to)) ? strerrorname_np(errno)
+									    : "reached");
+		close(client);
+	}
+}
+
+/* Whether a process of this name is to be seen. */
+static void sees(char **args)
+{
+	DIR *directory = opendir("/proc");
+	struct dirent *entry;
+	bool found = false;
+
+	while (directory && (entry = readdir(directory))) {
+		char path[PATH_MAX], text[4096] = "";
+		int fd;
+
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9' ||
+			number(entry->d_name) == getpid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+			for (size_t i = 0; i < sizeof(text) - 1; i += strlen(text + i) + 1)
+				found |= !strcmp(text + i, args[0]);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (directory)
+		closedir(directory);
+	printf("sees %s: %s\n", args[0], found ? "yes" : "no");
+}
+
 static const struct command {
 	const char *name;
 	int arguments;
@@ -809,6 +975,14 @@ static const struct command {
 	{"unique", 0, unique},
 	{"clock-against", 1, clock_against},
 	{"clocks-monotonic", 1, clocks_monotonic},
+	{"status", 1, process_status},
+	{"self", 1, process_file},
+	{"namespace", 1, namespace},
+	{"mounted", 1, mounted},
+	{"fds", 0, fds},
+	{"call", 1, try_call},
+	{"listening", 0, listening},
+	{"sees", 1, sees},
 };
 
 int main(int argc, char **argv)
