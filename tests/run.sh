@@ -136,12 +136,13 @@ functional()
 
 container()
 {
-	functional container cli cmdline images fetch formats pod prepared lifecycle volumes debian
+	functional container cli cmdline images fetch formats pod world metadata prepared lifecycle \
+		volumes debian
 }
 
 vm()
 {
-	functional vm template pod prepared volumes dax debian clones warm machine failure
+	functional vm template pod world metadata prepared volumes dax debian clones warm machine failure
 }
 
 started=$SECONDS

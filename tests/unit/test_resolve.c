@@ -479,7 +479,94 @@ static void isolators_that_cannot_be_enforced_are_errors_when_strict(void **stat
 	resolved_pod_free(pod);
 }
 
-/* ---- the configure message */
+static void each_isolator_is_reported_with_its_fate(void **state)
+{
+	struct fixture *fixture = *state;
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	_cleanup_json_ json_t *expected = NULL;
+
+	make_image(fixture, "work", "");
+	pod = resolve(fixture,
+		APP("a", "work",
+			",\"app\":{\"exec\":[\"/x\"],\"user\":\"9\",\"group\":\"0\"" ISOLATORS(CPU(
+				"1",
+				"2000m") ",{\"name\":\"os/linux/cpu-shares\",\"value\":262144},"
+					 "{\"name\":\"os/linux/no-new-privileges\",\"value\":false},"
+					 "{\"name\":\"os/linux/seccomp-remove-set\",\"value\":{\"set\":"
+					 "[\"stat\",\"no_such_call\"]}},"
+					 "{\"name\":\"resource/network-bandwidth\",\"value\":"
+					 "{\"default\":true,\"limit\":\"1M\"}},"
+					 "{\"name\":\"os/unix/sysctl\",\"value\":{\"a\":\"1\"}},"
+					 "{\"name\":\"example.com/other\",\"value\":1},"
+					 "{\"name\":\"example.com/other\",\"value\":2}") "}") "," APP("b",
+			"work", ""),
+		ISOLATORS(CPU("1", "1000m") ",{\"name\":\"example.com/more\",\"value\":1}"));
+	expected = json_loads(
+		"{\"pod\":{\"enforced\":[\"resource/cpu\"],\"ignored\":[\"example.com/more\"],"
+		"\"modified\":[]},\"apps\":{\"a\":{\"enforced\":[\"os/linux/cpu-shares\"],\"ignored\":"
+		"[\"resource/network-bandwidth\",\"os/unix/sysctl\",\"example.com/other\"],\"modified\":"
+		"[\"resource/cpu\",\"os/linux/no-new-privileges\",\"os/linux/seccomp-remove-set\"]},"
+		"\"b\":{\"enforced\":[],\"ignored\":[],\"modified\":[]}}}",
+		0, NULL);
+	assert_non_null(expected);
+	if (!json_equal(pod->isolators, expected))
+		fail_msg("%s", json_dumps(pod->isolators, 0));
+	/* The pod's limit bounds the app's; shares are the weight, whatever is requested. */
+	assert_int_equal(pod->apps[0].cpu_millis, 1000);
+	assert_int_equal(pod->apps[0].cpu_weight, 10000);
+	assert_true(pod->apps[1].seccomp.is_default);
+}
+
+static void walls_that_are_switched_off_are_not_there(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct resolve_options strict = {.strict_isolators = true},
+				     open = {.strict_isolators = true,
+					     .insecure_seccomp = true,
+					     .insecure_capabilities = true,
+					     .insecure_paths = true};
+	const char app[] = APP("a", "work",
+		APP_SECTION(
+			ISOLATORS("{\"name\":\"os/linux/seccomp-retain-set\",\"value\":{\"set\":"
+				  "[\"read\"]}},{\"name\":\"os/linux/capabilities-retain-set\","
+				  "\"value\":{\"set\":[\"CAP_KILL\"]}}")));
+	struct resolved_pod *pod;
+	json_t *report;
+
+	make_image(fixture, "work", "");
+	pod = resolve_with(fixture, &strict, app, "");
+	assert_non_null(pod->apps[0].seccomp.program);
+	assert_int_equal(pod->apps[0].capabilities, 1 << 5);
+	assert_true(pod->apps[0].protect_paths);
+	resolved_pod_free(pod);
+
+	pod = resolve_with(fixture, &open, app, "");
+	assert_null(pod->apps[0].seccomp.program);
+	assert_int_equal(pod->apps[0].capabilities, UINT64_MAX);
+	assert_false(pod->apps[0].protect_paths);
+	report = json_object_get(json_object_get(pod->isolators, "apps"), "a");
+	assert_int_equal(json_array_size(json_object_get(report, "ignored")), 2);
+	resolved_pod_free(pod);
+}
+
+static void apparmor_profile_that_is_not_there_is_an_error(void **state)
+{
+	struct fixture *fixture = *state;
+	struct resolved_pod *pod = NULL;
+	struct error err;
+
+	make_image(fixture, "work", "");
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err,
+			APP("a", "work",
+				APP_SECTION(ISOLATORS("{\"name\":\"os/linux/apparmor-profile\","
+						      "\"value\":{\"profile\":\"p\"}}"))),
+			""),
+		-ENOTSUP);
+	assert_non_null(strstr(err.message, "os/linux/apparmor-profile"));
+}
+
+/* ---- sockets */
 
 static const char *member(json_t *object, const char *key)
 {
@@ -495,6 +582,68 @@ static json_int_t number(json_t *object, const char *key)
 	assert_true(json_is_integer(json_object_get(object, key)));
 	return json_integer_value(json_object_get(object, key));
 }
+
+static void socket_activated_ports_listen_where_the_pod_exposes_them(void **state)
+{
+	struct fixture *fixture = *state;
+	const char ports[] =
+		",\"ports\":[{\"name\":\"web\",\"protocol\":\"tcp\",\"port\":80,\"socketActivated\":true},"
+		"{\"name\":\"plain\",\"protocol\":\"tcp\",\"port\":81},"
+		"{\"name\":\"dns\",\"protocol\":\"udp\",\"port\":53,\"socketActivated\":true}]";
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	_cleanup_json_ json_t *message = NULL;
+	struct resolved_pod *refused = NULL;
+	struct error err;
+	json_t *sockets;
+
+	make_image(fixture, "work", ports);
+	pod = resolve(
+		fixture, APP("a", "work", ""), ",\"ports\":[{\"name\":\"web\",\"hostPort\":8080}]");
+	message = resolved_pod_configure(pod, NULL, uuid, "host", false);
+	sockets = json_object_get(json_array_get(json_object_get(message, "apps"), 0), "sockets");
+	assert_int_equal(json_array_size(sockets), 2);
+	assert_string_equal(member(json_array_get(sockets, 0), "name"), "web");
+	assert_int_equal(number(json_array_get(sockets, 0), "port"), 8080);
+	assert_string_equal(member(json_array_get(sockets, 1), "protocol"), "udp");
+	assert_int_equal(number(json_array_get(sockets, 1), "port"), 53);
+
+	make_image(fixture, "odd",
+		",\"ports\":[{\"name\":\"p\",\"protocol\":\"sctp\",\"port\":80,\"socketActivated\":true}]");
+	assert_int_equal(
+		try_resolve(fixture, NULL, &refused, &err, APP("a", "odd", ""), ""), -EINVAL);
+	assert_non_null(strstr(err.message, "unrecognized protocol: sctp"));
+}
+
+static void texts_of_the_pods_own_etc_files_travel_with_it(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct resolve_options options = {
+		.hosts_entries = "10.0.0.1 other\n", .resolv_conf = "nameserver 10.0.0.2\n"};
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	_cleanup_json_ json_t *message = NULL;
+
+	make_image(fixture, "work", "");
+	pod = resolve_with(fixture, &options, APP("a", "work", ""), "");
+	message = resolved_pod_configure(pod, NULL, uuid, "host", false);
+	assert_string_equal(member(message, "hosts_entries"), options.hosts_entries);
+	assert_string_equal(member(message, "resolv_conf"), options.resolv_conf);
+}
+
+static void volume_from_a_device_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct resolved_pod *pod = NULL;
+	struct error err;
+
+	make_image(fixture, "work", "");
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err, APP("a", "work", ""),
+			",\"volumes\":[{\"name\":\"v\",\"kind\":\"host\",\"source\":\"/dev/zero\"}]"),
+		-ENODEV);
+	assert_non_null(strstr(err.message, "/dev/zero"));
+}
+
+/* ---- the configure message */
 
 static size_t count_in_environment(json_t *app, const char *text)
 {
@@ -594,6 +743,10 @@ static void configure_message_holds_everything_resolved(void **state)
 	assert_true(json_is_false(json_object_get(other, "park")));
 	assert_string_not_equal(member(message, "entropy"), member(other, "entropy"));
 
+	assert_null(json_object_get(message, "hosts_entries"));
+	assert_string_equal(member(app, "seccomp"), WIRE_SECCOMP_DEFAULT);
+	assert_true(json_is_true(json_object_get(app, "protect_paths")));
+
 	renew = resolved_pod_renew(uuid, "b-host");
 	assert_non_null(renew);
 	assert_string_equal(wire_type(renew), "renew");
@@ -623,6 +776,12 @@ int main(void)
 		RESOLVE_TEST(memory_that_no_machine_has_is_refused),
 		RESOLVE_TEST(vcpus_are_the_sum_of_the_limits_rounded_up),
 		RESOLVE_TEST(isolators_that_cannot_be_enforced_are_errors_when_strict),
+		RESOLVE_TEST(each_isolator_is_reported_with_its_fate),
+		RESOLVE_TEST(walls_that_are_switched_off_are_not_there),
+		RESOLVE_TEST(apparmor_profile_that_is_not_there_is_an_error),
+		RESOLVE_TEST(socket_activated_ports_listen_where_the_pod_exposes_them),
+		RESOLVE_TEST(texts_of_the_pods_own_etc_files_travel_with_it),
+		RESOLVE_TEST(volume_from_a_device_is_refused),
 		RESOLVE_TEST(configure_message_holds_everything_resolved),
 	};
 
