@@ -50,6 +50,7 @@ struct flavour_options {
 	const struct virtio_fs_export *exports;
 	size_t export_count;
 	enum virtio_fs_dax dax;
+	struct fs_throttle_limits file_limits;
 	bool kernel_messages;
 	const char *extra_command_line;
 };

@@ -64,6 +64,23 @@ static int report_ignored(
 	return report(scope, isolator, FATE_IGNORED);
 }
 
+/*
+ * Limits on files, which the file device of a machine knows for all of its apps together: the pod's, and those of
+ * an app that is alone. Returns false where they cannot be enforced.
+ */
+static bool limit_files(struct resolved_pod *pod, const struct appc_isolator *isolator,
+	const struct resolve_options *options)
+{
+	uint64_t *limit = isolator->kind == APPC_ISOLATOR_BLOCK_IOPS ? &pod->file_limits.operations
+								     : &pod->file_limits.bytes;
+
+	if (options->is_container || isolator->limit <= 0)
+		return false;
+	if (*limit == 0 || (uint64_t)isolator->limit < *limit)
+		*limit = (uint64_t)isolator->limit;
+	return true;
+}
+
 /* What the person who runs the pod switched off is no surprise to him. */
 static int report_insecure(struct scope *scope, const struct appc_isolator *isolator)
 {
@@ -96,6 +113,12 @@ int pod_isolators_resolve(
 		case APPC_ISOLATOR_CPU:
 		case APPC_ISOLATOR_SYSCTL:
 			r = report(&scope, isolator, FATE_ENFORCED);
+			break;
+		case APPC_ISOLATOR_BLOCK_BANDWIDTH:
+		case APPC_ISOLATOR_BLOCK_IOPS:
+			r = limit_files(pod, isolator, options)
+				? report(&scope, isolator, FATE_ENFORCED)
+				: report_ignored(&scope, isolator, err);
 			break;
 		default:
 			r = report_ignored(&scope, isolator, err);
@@ -174,8 +197,8 @@ static enum fate resolve_no_new_privileges(
  * One isolator of an app. Capabilities and the filter, which an app has without any isolator too, are resolved
  * already.
  */
-static int resolve_one(struct scope *scope, const struct resolved_pod *pod,
-	struct resolved_app *app, const struct appc_isolator *isolator, struct error *err)
+static int resolve_one(struct scope *scope, struct resolved_pod *pod, struct resolved_app *app,
+	const struct appc_isolator *isolator, struct error *err)
 {
 	enum fate fate = FATE_ENFORCED;
 	int r = 0;
@@ -208,6 +231,11 @@ static int resolve_one(struct scope *scope, const struct resolved_pod *pod,
 			return report_insecure(scope, isolator);
 		if (app->seccomp.is_partial)
 			fate = FATE_MODIFIED;
+		break;
+	case APPC_ISOLATOR_BLOCK_BANDWIDTH:
+	case APPC_ISOLATOR_BLOCK_IOPS:
+		if (pod->manifest->app_count != 1 || !limit_files(pod, isolator, scope->options))
+			return report_ignored(scope, isolator, err);
 		break;
 	case APPC_ISOLATOR_APPARMOR_PROFILE:
 		/* To run an app without the profile that it asks for is what the specification forbids. */

@@ -10,6 +10,7 @@
 #include "appc/manifest.h"
 #include "pod/seccomp.h"
 #include "store/store.h"
+#include "virtio/fs/throttle.h"
 
 struct resolved_mount {
 	char *volume; /* index name below /volumes in the tree */
@@ -68,9 +69,10 @@ struct resolved_pod {
 	struct resolved_volume *volumes;
 	size_t volume_count;
 	unsigned int vcpus;
-	uint64_t memory;                   /* bytes of the machine */
-	bool interactive;                  /* its one app reads our standard input */
-	char *hosts_entries, *resolv_conf; /* see struct resolve_options; NULL: none */
+	uint64_t memory;                       /* bytes of the machine */
+	bool interactive;                      /* its one app reads our standard input */
+	struct fs_throttle_limits file_limits; /* of the machine's file device */
+	char *hosts_entries, *resolv_conf;     /* see struct resolve_options; NULL: none */
 	/*
 	 * The report on isolators: {"pod": REPORT, "apps": {NAME: REPORT}}, each REPORT {"enforced": [NAME...],
 	 * "ignored": [...], "modified": [...]}.

@@ -803,6 +803,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.kernel_fd = options->kernel_fd,
 		.vcpus = s->resolved->vcpus,
 		.memory = s->resolved->memory,
+		.file_limits = s->resolved->file_limits,
 		.messages = &message,
 		.message_count = 1,
 		.template = options->template,

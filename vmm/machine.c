@@ -645,6 +645,7 @@ static int machine_create_devices(
 		.policy = VIRTIO_FS_EXCLUSIVE,
 		.exports = options->exports,
 		.export_count = options->export_count,
+		.limits = options->file_limits,
 		.inodes_max = INODES_MAX,
 		.handles_max = HANDLES_MAX,
 		.readahead = machine->vm.emulated ? READAHEAD_EMULATED : 0,

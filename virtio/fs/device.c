@@ -61,6 +61,15 @@ static void fs_send_queued(struct virtio_fs *fs, bool *added)
 	pthread_mutex_lock(&fs->device.lock);
 }
 
+void fs_answer(struct virtio_fs *fs, unsigned int index, uint16_t head, uint32_t written)
+{
+	pthread_mutex_lock(&fs->device.lock);
+	virtqueue_push(&fs->device.queues[index], head, written);
+	virtio_device_signal(&fs->device, index);
+	request_done(fs);
+	pthread_mutex_unlock(&fs->device.lock);
+}
+
 static void fs_serve_inline(struct virtio_fs *fs, struct fs_request *request, unsigned int index)
 {
 	uint32_t written;
@@ -69,6 +78,8 @@ static void fs_serve_inline(struct virtio_fs *fs, struct fs_request *request, un
 	written = fs_request_serve(request);
 	fs->inline_requests++;
 	pthread_mutex_lock(&fs->device.lock);
+	if (fs->throttle && fs_throttle_hold(fs->throttle, request, index, written))
+		return;
 	virtqueue_push(&fs->device.queues[index], request->chain->head, written);
 	virtio_device_signal(&fs->device, index);
 	request_done(fs);
@@ -78,7 +89,7 @@ static void fs_notify(struct virtio_device *device, unsigned int index)
 {
 	struct virtio_fs *fs = device_fs(device);
 	struct virtqueue *queue = &device->queues[index];
-	bool several = virtqueue_pending(queue) > 1;
+	bool several = virtqueue_pending(queue) > 1 && !fs->throttle;
 	struct virtqueue_chain chain;
 	struct fs_request request;
 	bool added = false;
@@ -129,7 +140,9 @@ static void fs_reset(struct virtio_device *device)
 	struct virtio_fs *fs = device_fs(device);
 
 	fs->resetting++;
+	fs_throttle_flush(fs->throttle, true);
 	fs_wait_idle(fs);
+	fs_throttle_flush(fs->throttle, false);
 	fs->resetting--;
 	fs_session_reset(fs);
 }
@@ -139,7 +152,9 @@ static int fs_save(struct virtio_device *device, struct state_writer *writer, st
 	struct virtio_fs *fs = device_fs(device);
 
 	/* The transport saves the queues, where the last answers stand, after this. */
+	fs_throttle_flush(fs->throttle, true);
 	fs_wait_idle(fs);
+	fs_throttle_flush(fs->throttle, false);
 	return fs_session_save(fs, writer, err);
 }
 
@@ -257,6 +272,11 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 	r = fs_queue_create(fs, &fs->queue);
 	if (r < 0)
 		log_debug("file requests are served one by one: io_uring: %s", strerror(-r));
+	r = fs_throttle_create(fs, &options->limits, &fs->throttle);
+	if (r < 0) {
+		virtio_fs_free(TAKE_PTR(fs));
+		return error_set_errno(err, r, "cannot limit file requests");
+	}
 	*ret = TAKE_PTR(fs);
 	return 0;
 }
@@ -268,6 +288,7 @@ void virtio_fs_free(struct virtio_fs *fs)
 	pthread_mutex_lock(&fs->device.lock);
 	fs_reset(&fs->device);
 	pthread_mutex_unlock(&fs->device.lock);
+	fs_throttle_free(fs->throttle);
 	fs_queue_free(fs->queue);
 	fs_handle_table_free(&fs->handles);
 	fs_inode_table_free(&fs->inodes);

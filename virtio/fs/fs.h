@@ -37,6 +37,7 @@
 
 #include "base/error.h"
 #include "virtio/device.h"
+#include "virtio/fs/throttle.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -81,6 +82,8 @@ struct virtio_fs_options {
 	bool asynchronous_reads;
 	/* The window is that of the guest's memory, mapped without access; without one it is NEVER. */
 	enum virtio_fs_dax dax;
+	/* What the guest reads and writes; requests that are limited do not go through io_uring. */
+	struct fs_throttle_limits limits;
 };
 
 struct virtio_fs;

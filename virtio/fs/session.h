@@ -12,6 +12,7 @@
 #include "virtio/fs/fs.h"
 #include "virtio/fs/handle.h"
 #include "virtio/fs/inode.h"
+#include "virtio/fs/throttle.h"
 
 #include <linux/fuse.h>
 #include <stdatomic.h>
@@ -41,8 +42,12 @@ struct virtio_fs {
 	unsigned int resetting; /* resets that wait for active to become 0 */
 	pthread_cond_t idle;    /* active became 0 */
 
-	struct fs_queue *queue; /* NULL: no io_uring */
+	struct fs_queue *queue;       /* NULL: no io_uring */
+	struct fs_throttle *throttle; /* NULL: nothing is limited */
 };
+
+/* Gives the answer to a request that fs_throttle_hold() kept back. No lock is held. device.c */
+void fs_answer(struct virtio_fs *fs, unsigned int index, uint16_t head, uint32_t written);
 
 /*
  * Whether the guest opens files without asking, in this session: the server keeps what it needs for

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * throttle.c: a token bucket and a list of answers that wait.
+ *
+ * Theory of operation: a bucket is one number, the time up to which everything is paid for. Each request moves it
+ * on by its cost; while it is no more than FS_BUCKET_AHEAD ahead of the clock, answers go out at once. It only
+ * ever moves on, so answers become due in the order in which they were served, and the list is a queue.
+ *
+ * #syscalls: futex clock_gettime clone3
+ */
+#include "virtio/fs/throttle.h"
+
+#include "virtio/fs/operations.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define SECOND 1000000000ull
+
+struct held_answer {
+	struct held_answer *next;
+	uint64_t due;
+	unsigned int index;
+	uint16_t head;
+	uint32_t written;
+};
+
+struct fs_throttle {
+	struct virtio_fs *fs;
+	struct fs_throttle_limits limits;
+	pthread_t thread;
+	pthread_mutex_t
+		lock; /* protects all below; the device's lock may be held when it is taken */
+	pthread_cond_t changed;
+	struct fs_bucket bytes, operations;
+	struct held_answer *first, **last;
+	unsigned int flushing;
+	bool ending;
+};
+
+static uint64_t monotonic_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+uint64_t fs_bucket_take(struct fs_bucket *bucket, uint64_t rate, uint64_t cost, uint64_t now)
+{
+	/* A request is a MiB at most, so that only a rate of less than one per century overflows. */
+	uint64_t price = (uint64_t)((unsigned __int128)cost * SECOND / rate);
+
+	if (bucket->paid < now)
+		bucket->paid = now;
+	if (__builtin_add_overflow(bucket->paid, price, &bucket->paid))
+		bucket->paid = UINT64_MAX;
+	return bucket->paid - now <= FS_BUCKET_AHEAD ? now : bucket->paid - FS_BUCKET_AHEAD;
+}
+
+/* The next answer that is due, taken from the list. Under the lock, which is dropped while it waits. */
+static struct held_answer *answer_wait(struct fs_throttle *throttle)
+{
+	for (;;) {
+		struct held_answer *answer = throttle->first;
+		struct timespec due;
+
+		if (!answer) {
+			if (throttle->ending)
+				return NULL;
+			pthread_cond_wait(&throttle->changed, &throttle->lock);
+			continue;
+		}
+		if (throttle->flushing || throttle->ending || answer->due <= monotonic_now()) {
+			throttle->first = answer->next;
+			if (!throttle->first)
+				throttle->last = &throttle->first;
+			return answer;
+		}
+		due = (struct timespec){
+			.tv_sec = (time_t)(answer->due / SECOND),
+			.tv_nsec = (long)(answer->due % SECOND),
+		};
+		pthread_cond_timedwait(&throttle->changed, &throttle->lock, &due);
+	}
+}
+
+static void *throttle_main(void *argument)
+{
+	struct fs_throttle *throttle = argument;
+	struct held_answer *answer;
+
+	pthread_mutex_lock(&throttle->lock);
+	while ((answer = answer_wait(throttle))) {
+		pthread_mutex_unlock(&throttle->lock);
+		fs_answer(throttle->fs, answer->index, answer->head, answer->written);
+		free(answer);
+		pthread_mutex_lock(&throttle->lock);
+	}
+	pthread_mutex_unlock(&throttle->lock);
+	return NULL;
+}
+
+int fs_throttle_create(
+	struct virtio_fs *fs, const struct fs_throttle_limits *limits, struct fs_throttle **ret)
+{
+	struct fs_throttle *throttle;
+	pthread_condattr_t attributes;
+	int r;
+
+	*ret = NULL;
+	if (!limits->bytes && !limits->operations)
+		return 0;
+	throttle = calloc(1, sizeof(*throttle));
+	if (!throttle)
+		return -ENOMEM;
+	throttle->fs = fs;
+	throttle->limits = *limits;
+	throttle->last = &throttle->first;
+	pthread_mutex_init(&throttle->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&throttle->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	r = pthread_create(&throttle->thread, NULL, throttle_main, throttle);
+	if (r != 0) {
+		pthread_cond_destroy(&throttle->changed);
+		pthread_mutex_destroy(&throttle->lock);
+		free(throttle);
+		return -r;
+	}
+	*ret = throttle;
+	return 0;
+}
+
+void fs_throttle_free(struct fs_throttle *throttle)
+{
+	if (!throttle)
+		return;
+	pthread_mutex_lock(&throttle->lock);
+	throttle->ending = true;
+	pthread_cond_signal(&throttle->changed);
+	pthread_mutex_unlock(&throttle->lock);
+	pthread_join(throttle->thread, NULL);
+	pthread_cond_destroy(&throttle->changed);
+	pthread_mutex_destroy(&throttle->lock);
+	free(throttle);
+}
+
+/* Bytes that the request moved; whether it is one that counts. */
+static bool request_counts(const struct fs_request *request, uint32_t written, uint64_t *ret_bytes)
+{
+	*ret_bytes = 0;
+	switch (request->header.opcode) {
+	case FUSE_READ:
+		if (written > sizeof(struct fuse_out_header))
+			*ret_bytes = written - sizeof(struct fuse_out_header);
+		return true;
+	case FUSE_WRITE:
+		if (request->chain->readable_bytes > FS_WRITE_PAYLOAD)
+			*ret_bytes = request->chain->readable_bytes - FS_WRITE_PAYLOAD;
+		return true;
+	case FUSE_FSYNC:
+	case FUSE_FALLOCATE:
+	case FUSE_COPY_FILE_RANGE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool fs_throttle_hold(struct fs_throttle *throttle, const struct fs_request *request,
+	unsigned int index, uint32_t written)
+{
+	uint64_t now = monotonic_now(), due = now, other, bytes;
+	struct held_answer *answer;
+
+	if (!request_counts(request, written, &bytes))
+		return false;
+	pthread_mutex_lock(&throttle->lock);
+	if (throttle->limits.bytes)
+		due = fs_bucket_take(&throttle->bytes, throttle->limits.bytes, bytes, now);
+	if (throttle->limits.operations) {
+		other = fs_bucket_take(&throttle->operations, throttle->limits.operations, 1, now);
+		due = other > due ? other : due;
+	}
+	answer = due > now && !throttle->flushing ? malloc(sizeof(*answer)) : NULL;
+	if (answer) {
+		*answer = (struct held_answer){
+			.due = due,
+			.index = index,
+			.head = request->chain->head,
+			.written = written,
+		};
+		*throttle->last = answer;
+		throttle->last = &answer->next;
+		pthread_cond_signal(&throttle->changed);
+	}
+	pthread_mutex_unlock(&throttle->lock);
+	return answer != NULL;
+}
+
+void fs_throttle_flush(struct fs_throttle *throttle, bool flush)
+{
+	if (!throttle)
+		return;
+	pthread_mutex_lock(&throttle->lock);
+	throttle->flushing = flush ? throttle->flushing + 1 : throttle->flushing - 1;
+	pthread_cond_signal(&throttle->changed);
+	pthread_mutex_unlock(&throttle->lock);
+}

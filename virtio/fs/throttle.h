@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Limits on what the guest reads and writes (isolators resource/block-bandwidth and block-iops): a request is
+ * served at once, but its answer is held back until the bucket has room for it, by a thread of its own. So
+ * nobody else waits, neither the vCPU nor the event loop.
+ */
+#ifndef APPC_VIRTIO_FS_THROTTLE_H
+#define APPC_VIRTIO_FS_THROTTLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fs_request;
+struct virtio_fs;
+
+/* Per second; 0: no limit. */
+struct fs_throttle_limits {
+	uint64_t bytes, operations;
+};
+
+/*
+ * A bucket: the time up to which what was let through so far is paid for. It may be this far ahead of the clock
+ * without anybody waiting.
+ */
+struct fs_bucket {
+	uint64_t paid; /* CLOCK_MONOTONIC, nanoseconds */
+};
+#define FS_BUCKET_AHEAD 100000000ull
+
+/*
+ * Lets cost units through at a rate of units per second (not 0), now. Returns when that is due; a time that is
+ * not after now: at once.
+ */
+uint64_t fs_bucket_take(struct fs_bucket *bucket, uint64_t rate, uint64_t cost, uint64_t now);
+
+struct fs_throttle;
+
+/* 0 or -errno. *ret is NULL where nothing is limited. The thread begins here. */
+int fs_throttle_create(
+	struct virtio_fs *fs, const struct fs_throttle_limits *limits, struct fs_throttle **ret);
+/* All answers have been given (fs_throttle_flush(), then wait). throttle may be NULL. */
+void fs_throttle_free(struct fs_throttle *throttle);
+
+/*
+ * A request of queue index was served with an answer of written bytes. True: the answer will be given later, by
+ * fs_answer() (session.h); false: the caller gives it. Under the device's lock or not.
+ */
+bool fs_throttle_hold(struct fs_throttle *throttle, const struct fs_request *request,
+	unsigned int index, uint32_t written);
+
+/* Gives all answers now, and holds none back from now on, until it is called with false. */
+void fs_throttle_flush(struct fs_throttle *throttle, bool flush);
+
+#endif
