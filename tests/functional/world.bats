@@ -200,6 +200,19 @@ isolators()
 	expect_error 'isolator "os/linux/selinux-context" cannot be enforced'
 }
 
+# A limit that no test comes near: what it does is told by the unit tests of the file device.
+@test "limits on files are enforced by the file device of a machine, for an app that is alone" {
+	local fate=enforced
+	[ "$FLAVOUR" = vm ] || fate=ignored
+	pod '.apps = [app("alone"; ["write", "/file", "x", "read", "/file"]) | .app.isolators = [
+			{name: "resource/block-bandwidth", value: {default: true, limit: "1G"}},
+			{name: "resource/block-iops", value: {default: true, limit: "1M"}}]]'
+	run_world
+	expect_status 0
+	expect_line 'read /file: x'
+	[ "$(isolators alone | jq -c ".$fate")" = '["resource/block-bandwidth","resource/block-iops"]' ]
+}
+
 @test "an AppArmor profile that is not there is an error" {
 	pod '.apps = [app("lost"; []) | .app.isolators = [{name: "os/linux/apparmor-profile", value: {profile: "p"}}]]'
 	run_world

@@ -229,7 +229,7 @@ static uint8_t pattern(size_t offset)
 	return (uint8_t)(offset / PAGE * 31 + offset % 251);
 }
 
-static int driver_begin_with(void **state, uint32_t features)
+static int driver_begin_with(void **state, uint32_t features, struct fs_throttle_limits limits)
 {
 	struct driver *driver = calloc(1, sizeof(*driver));
 	struct virtio_fs_options options = {
@@ -237,6 +237,7 @@ static int driver_begin_with(void **state, uint32_t features)
 		.policy = VIRTIO_FS_EXCLUSIVE,
 		.inodes_max = 1024,
 		.handles_max = 128,
+		.limits = limits,
 	};
 	_cleanup_free_ uint8_t *content = malloc(FILE_SIZE);
 	struct error err;
@@ -272,12 +273,19 @@ static int driver_begin_with(void **state, uint32_t features)
 
 static int driver_begin(void **state)
 {
-	return driver_begin_with(state, UINT32_MAX & ~(uint32_t)FUSE_NO_OPEN_SUPPORT);
+	return driver_begin_with(state, UINT32_MAX & ~(uint32_t)FUSE_NO_OPEN_SUPPORT,
+		(struct fs_throttle_limits){0});
+}
+
+/* Nothing but the first few bytes is let through in the time of a test. */
+static int driver_begin_limited(void **state)
+{
+	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){.bytes = 1});
 }
 
 static int driver_begin_without_open(void **state)
 {
-	return driver_begin_with(state, UINT32_MAX);
+	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){0});
 }
 
 static int driver_end(void **state)
@@ -729,6 +737,29 @@ static void without_a_ring_everything_is_served_at_once(void **state)
 	assert_int_equal(statistics(driver).handles, 0);
 }
 
+static void answers_over_the_limit_are_held_back_until_a_reset(void **state)
+{
+	struct driver *driver = *state;
+	struct fuse_getattr_in in = {0};
+	uint16_t used = driver->used[1];
+	const uint8_t *payload;
+
+	for (unsigned int i = 1; i <= 3; i++)
+		read_add(driver, i, i * PAGE, PAGE, 16 + PAGE, 0);
+	notify(driver, 1);
+	assert_int_equal(collect(driver, 1), used);
+	assert_int_equal(statistics(driver).queued_requests, 0);
+	/* What moves no data does not wait for what does. */
+	assert_int_equal(call(driver, FUSE_GETATTR, driver->node, &in, sizeof(in), &payload), 0);
+	assert_int_equal(collect(driver, 1), (uint16_t)(used + 1));
+	pthread_mutex_lock(&driver->device->lock);
+	driver->device->operations->reset(driver->device);
+	pthread_mutex_unlock(&driver->device->lock);
+	assert_int_equal(collect(driver, 1), (uint16_t)(used + 4));
+	for (unsigned int i = 1; i <= 3; i++)
+		expect_pattern(driver, i, i * PAGE, PAGE);
+}
+
 #define DRIVER_TEST(name) cmocka_unit_test_setup_teardown(name, driver_begin, driver_end)
 #define TEST_WITHOUT_OPEN(name)                                                          \
 	{                                                                                \
@@ -755,6 +786,8 @@ int main(void)
 		TEST_WITHOUT_OPEN(forgotten_files_stay_open_for_what_is_queued),
 		TEST_WITHOUT_OPEN(reset_waits_for_what_is_queued),
 		TEST_WITHOUT_OPEN(processors_are_served_at_once),
+		cmocka_unit_test_setup_teardown(answers_over_the_limit_are_held_back_until_a_reset,
+			driver_begin_limited, driver_end),
 		cmocka_unit_test_setup_teardown(without_a_ring_everything_is_served_at_once,
 			driver_begin_without_ring, driver_end),
 	};
