@@ -163,6 +163,21 @@ isolators()
 	grep -q '^status Seccomp: 2$' "$OUT"
 }
 
+@test "walls that a person leaves out are not there: filter, capabilities, protected paths" {
+	pod '.apps = [app("open"; ["status", "Seccomp", "status", "CapBnd", "mounted", "/sys", "mounted", "/sys/firmware",
+			"call", "mount", "mounted", "/proc/kcore", "mounted", "/proc/sys", "read", "/proc/sys/kernel/ostype"]) |
+			.app.isolators = [
+				{name: "os/linux/seccomp-retain-set", value: {set: ["read"]}},
+				{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_KILL"]}}]]'
+	run_world --insecure-options=seccomp,capabilities,paths --strict-isolators
+	expect_status 0
+	expect_line 'status Seccomp: 0' 'mounted /sys: rw' 'mounted /sys/firmware: none' 'call mount: EFAULT' \
+		'mounted /proc/kcore: none' 'mounted /proc/sys: none' 'read /proc/sys/kernel/ostype: Linux'
+	# As many as there are, as far as the flavour has them itself.
+	grep -qE '^status CapBnd: 0*[137]?f+$' "$OUT" || [ "$FLAVOUR" = container ]
+	[ "$(isolators open | jq -c .ignored)" = '["os/linux/seccomp-retain-set","os/linux/capabilities-retain-set"]' ]
+}
+
 @test "an app that makes a forbidden call is killed by SIGSYS, and its pod ends with 159" {
 	pod '.apps = [app("bold"; ["hostname", "say", "not reached"]) | .app.isolators =
 		[{name: "os/linux/seccomp-retain-set", value: {set: ["read", "brk"]}}]]'
