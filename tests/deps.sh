@@ -20,7 +20,7 @@ packages=(
 	libcurl4-openssl-dev # images from http servers; loaded when it is needed
 	gpgv              # their signatures
 	liburing-dev     # file requests
-	libseccomp-dev   # a test that takes io_uring away
+	libseccomp-dev   # numbers of system calls
 
 	# the guest kernel
 	linux-source-6.12 # in bookworm-security
