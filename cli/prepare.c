@@ -53,7 +53,8 @@ static int prepare(struct cli *cli, const struct prepare_flags *flags, struct la
 	r = pod_create(stores->pods, &pod, &cli->error);
 	if (r < 0)
 		return r;
-	r = pod_prepare(&pod, resolved, stores->store, flags->pod.text, flags->pod.length, &prepared, &cli->error);
+	r = pod_prepare(&pod, resolved, stores->store, flags->pod.text, flags->pod.length,
+		&prepared, &cli->error);
 	if (r == 0)
 		r = pod_finish_prepare(&pod, &cli->error);
 	if (r == 0) {

@@ -65,8 +65,8 @@ static int prepare(struct cli *cli, const struct run_flags *flags, struct launch
 	if (r == 0 && flags->uuid_file)
 		r = save_uuid(cli, flags->uuid_file, pod->uuid);
 	if (r == 0)
-		r = pod_prepare(
-			pod, resolved, stores->store, flags->pod.text, flags->pod.length, NULL, &cli->error);
+		r = pod_prepare(pod, resolved, stores->store, flags->pod.text, flags->pod.length,
+			NULL, &cli->error);
 	return r;
 }
 

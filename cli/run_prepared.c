@@ -18,8 +18,7 @@ static int apply_preparation(struct cli *cli, struct launch_flags *flags, const 
 		flags->resolve.vcpus = prepared.vcpus;
 	if (prepared.strict_isolators)
 		flags->resolve.strict_isolators = true;
-	if (prepared.warm && !flags->no_template && flags->flavour_kind == FLAVOUR_VM)
-		{
+	if (prepared.warm && !flags->no_template && flags->flavour_kind == FLAVOUR_VM) {
 		flags->warm = true;
 		return launch_parse_dax(cli, flags);
 	}

@@ -135,7 +135,7 @@ static void loop_rest(struct loop *loop, uint64_t duration)
 	busy_until_ms = guest_now_ms() + REST_BUSY_MS;
 	while (guest_now_ms() < busy_until_ms)
 		;
-	sleep_ns(REST_LAST_MS * 1000000);
+	sleep_ns(REST_LAST_MS * UINT64_C(1000000));
 }
 
 /* Comes to rest, is parked, and takes the next message. */

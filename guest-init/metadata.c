@@ -538,6 +538,7 @@ static struct guest_metadata_connection *place_take(struct guest_metadata *metad
 /* #syscalls: accept4 */
 static void connection_accept(struct guest_metadata *metadata)
 {
+	/* cppcheck-suppress nullPointer */
 	int fd = accept4(metadata->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct guest_metadata_connection *c;
 

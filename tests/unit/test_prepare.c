@@ -70,7 +70,8 @@ static struct resolved_pod *prepare(struct prepared_pod *p, struct fixture *fixt
 	resolved = resolve_manifest(p);
 	if (pods_open(fixture->dirfd, &p->pods, &err) < 0 ||
 		pod_create(p->pods, &p->pod, &err) < 0 ||
-		pod_prepare(&p->pod, resolved, p->text, strlen(p->text), &preparation, &err) < 0 ||
+		pod_prepare(&p->pod, resolved, p->fixture->store, p->text, strlen(p->text),
+			&preparation, &err) < 0 ||
 		pod_finish_prepare(&p->pod, &err) < 0)
 		fail_msg("%s", err.message);
 	return resolved;

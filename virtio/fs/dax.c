@@ -163,7 +163,9 @@ bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
 		return false;
 	if (decided != FS_DAX_UNDECIDED)
 		return decided == FS_DAX_YES;
-	if (inode->type == S_IFREG && fs_inode_policy(inode) == VIRTIO_FS_EXCLUSIVE && size > 0 &&
+	/* What is read in place is not counted. */
+	if (!fs->throttle && inode->type == S_IFREG &&
+		fs_inode_policy(inode) == VIRTIO_FS_EXCLUSIVE && size > 0 &&
 		(choice == VIRTIO_FS_DAX_ALWAYS || size >= EXECUTABLE_MIN)) {
 		fd = fs_inode_open(fs, inode, O_RDONLY);
 		if (fd >= 0 && is_worth_it(fd, size, choice) && can_be_mapped(fd))

@@ -35,6 +35,8 @@ struct answer {
 	char text[TEXT_MAX];
 };
 
+#define HTTP_VERSION "HTTP/1.1 "
+
 static char host[64], token[256], last[ENCODED];
 static unsigned int port;
 static struct answer answer;
@@ -53,7 +55,19 @@ static bool url_parse(void)
 {
 	const char *url = getenv("AC_METADATA_URL");
 
-	return url && sscanf(url, SCHEME "%63[^:/]:%u%255s", host, &port, token) == 3;
+	char *rest;
+	size_t length;
+
+	if (!url || strncmp(url, SCHEME, strlen(SCHEME)))
+		return false;
+	url += strlen(SCHEME);
+	length = strcspn(url, ":/");
+	if (url[length] != ':' || length >= sizeof(host))
+		return false;
+	memcpy(host, url, length);
+	port = (unsigned int)strtoul(url + length + 1, &rest, 10);
+	snprintf(token, sizeof(token), "%s", rest);
+	return *token == '/';
 }
 
 static int server_connect(void)
@@ -138,7 +152,8 @@ static void answer_read(int fd, bool has_body)
 		if (have >= head + length)
 			break;
 	}
-	sscanf(answer.text, "HTTP/1.1 %u", &answer.status);
+	if (!strncmp(answer.text, HTTP_VERSION, strlen(HTTP_VERSION)))
+		answer.status = (unsigned int)strtoul(answer.text + strlen(HTTP_VERSION), NULL, 10);
 	field = strcasestr(answer.text, "\r\nContent-Type: ");
 	if (field && field < answer.text + head)
 		sscanf(field, "\r\nContent-Type: %127[^\r]", answer.type);
