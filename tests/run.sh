@@ -142,7 +142,7 @@ container()
 
 vm()
 {
-	functional vm template pod world metadata prepared volumes dax debian clones warm machine failure
+	functional vm template pod world metadata prepared volumes dax debian clones warm machine metadata-machine failure
 }
 
 started=$SECONDS

@@ -4,51 +4,18 @@
 # shellcheck disable=SC2016,SC2034 # the variables are jq's; lib.bash reads LIMIT
 
 load lib
-
-CLIENT=${CLIENT:-$TOP/build/guest-metadata}
+load metadata
 
 setup_file()
 {
 	if [ "$FLAVOUR" = container ] || [ -c /dev/kvm ]; then
-		data_directory
-		image_client "$BATS_FILE_TMPDIR/client.aci"
-		appc_vm image import "$BATS_FILE_TMPDIR/client.aci"
+		metadata_setup_file
 	fi
 }
 
 setup()
 {
 	needs_kvm
-}
-
-image_client()
-{
-	local work
-	work=$(mktemp -d "$BATS_FILE_TMPDIR/image-XXXXXX")
-	mkdir -p "$work/rootfs/bin"
-	cp "$CLIENT" "$work/rootfs/bin/metadata"
-	image_manifest example.com/client '.annotations = [{name: "lorem", value: "ipsum"}, {name: "homepage",
-		value: "https://example.com/"}]' >"$work/manifest"
-	tar --create --file "$1" --directory "$work" manifest rootfs
-	rm -rf "$work"
-}
-
-# client_pod FILTER: as pod; client(NAME; [WORDS]) is an app that runs the client.
-client_pod()
-{
-	pod 'def client(name; words): app(name; words) | .image.name = "example.com/client" |
-		.app.exec[0] = "/bin/metadata"; '"$1"
-}
-
-# body PATH: what the pod's client got for a path.
-body()
-{
-	sed -n "s|^$1: 200 \[[^]]*\] ||p" "$OUT"
-}
-
-pod_uuid()
-{
-	body /pod/uuid | head -n 1
 }
 
 ASCII='text/plain; charset=us-ascii'
@@ -181,56 +148,14 @@ ASCII='text/plain; charset=us-ascii'
 	expect_line '/pod/annotations: 200 [application/json] null' "/apps/one/annotations/lorem: 200 [$ASCII] ipsum"
 }
 
-@test "a client that waits 100 ms, as the specification's validator does, gets every answer in time" {
-	[ "$FLAVOUR" = container ] || skip "an emulated kernel has no time; the next test counts instructions"
-	client_pod '.apps = [client("one"; ["within", "100", "repeat", "20", "/pod/manifest", "keep", "20", "/pod/manifest"])]'
+# The specification's validator waits 100 ms. A guest kernel that is emulated needs longer; metadata-machine.bats counts
+# its instructions.
+@test "a client that does not wait long gets every answer in time" {
+	local limit=100
+	[ "$FLAVOUR" = container ] || limit=5000
+	client_pod '.apps = [client("one"; ["within", "'"$limit"'", "repeat", "20", "/pod/manifest",
+		"keep", "20", "/pod/manifest"])]'
 	run_pod
 	expect_status 0
 	[ "$(grep -cxF '20 of 20 answered' "$OUT")" -eq 2 ]
-}
-
-# cost WORD...: guest kernel instructions of a pod whose client does that, and its milliseconds.
-cost()
-{
-	client_pod '.apps = [client("one"; ['"$(printf '"%s",' "$@" | sed 's/,$//')"'])]'
-	run_pod --timing=json --memory=128M
-	expect_status 0
-	tail -n 1 "$ERR" | jq --raw-output '"\(.guest_kernel_instructions.total) \(.ms.total - .ms.setup | floor)"'
-}
-
-# A connection with one request, from its beginning to its end on both sides; or one more request on a connection.
-@test "a request takes 50,000 guest kernel instructions at most, 150,000 with a connection of its own" {
-	[ "$FLAVOUR" = vm ] || skip "instructions are counted in a virtual machine"
-	local how most few few_ms many many_ms
-	run_pod_once
-	for how in repeat keep; do
-		most=$([ "$how" = repeat ] && echo 150000 || echo 50000)
-		read -r few few_ms < <(cost "$how" 1 /pod/manifest)
-		read -r many many_ms < <(cost "$how" 41 /pod/manifest)
-		[ "$few" != null ] || skip "this KVM does not count instructions"
-		echo "$how: $(((many - few) / 40)) a request, $((many_ms - few_ms)) ms for 40"
-		# As in machine.bats: timer ticks, which a busy host makes more of.
-		[ $((many - few - 200 * (many_ms > few_ms ? many_ms - few_ms : 0))) -le $((40 * most)) ]
-	done
-}
-
-# So that the next pod starts from a template.
-run_pod_once()
-{
-	client_pod '.apps = [client("one"; ["url"])]'
-	run_pod --memory=128M
-	expect_status 0
-}
-
-@test "a warm pod's token is its own, and opens the service" {
-	[ "$FLAVOUR" = vm ] || skip "only a virtual machine can be parked"
-	client_pod '.apps = [client("one"; ["get", "/pod/uuid"]), app("two"; ["env", "AC_METADATA_URL"])]'
-	for i in 1 2 3; do
-		run_pod --warm --timing=json --memory=128M
-		expect_status 0
-		tail -n 1 "$ERR" | jq --exit-status .warm
-		pod_uuid >>"$BATS_TEST_TMPDIR/seen"
-		grep '^env AC_METADATA_URL: http://127.0.0.1:18112/' "$OUT" >>"$BATS_TEST_TMPDIR/seen"
-	done
-	[ "$(sort -u "$BATS_TEST_TMPDIR/seen" | wc --lines)" -eq 6 ]
 }

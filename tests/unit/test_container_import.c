@@ -1086,7 +1086,9 @@ static void container_edit(
 
 		if (strcmp(container->files[i].path, path))
 			continue;
-		text = strndup(container->files[i].data, container->files[i].length);
+		text = calloc(1, container->files[i].length + 1);
+		assert_non_null(text);
+		memcpy(text, container->files[i].data, container->files[i].length);
 		at = strstr(text, from);
 		assert_non_null(at);
 		assert_true(asprintf(&edited, "%.*s%s%s", (int)(at - text), text, to,
