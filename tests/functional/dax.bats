@@ -97,7 +97,7 @@ lower_file()
 	expect_status 0
 	expect_line "the child ended with BUS" "still here"
 	expect_error "was made shorter on the host"
-	! grep -q "it is there" "$OUT"
+	run ! grep -q "it is there" "$OUT"
 }
 
 # Rss and Pss in KiB of the large file in a process below a pod's: two words.

@@ -193,27 +193,27 @@ static void count_mapped(struct fs_dax *dax, size_t mapped, size_t freed)
 	timerfd_settime(dax->timer_fd, 0, &period, NULL);
 }
 
+/* In one step, in place of what is there: nothing else can get the addresses in between. */
+static int memory_replace(
+	void *at, size_t length, int protection, int flags, int fd, uint64_t offset)
+{
+	void *mapped = mmap(at, length, protection, flags | MAP_FIXED, fd, (off_t)offset);
+
+	return mapped == MAP_FAILED ? -errno : 0;
+}
+
 /* What is behind start of a range. */
 static int memory_release(const struct fs_dax *dax, size_t index, uint64_t start)
 {
-	void *at = dax->host + index * FS_DAX_RANGE + start;
-
-	/* In one step: nothing else can get the addresses in between. */
-	return mmap(at, FS_DAX_RANGE - start, PROT_NONE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED
-		? -errno
-		: 0;
+	return memory_replace(dax->host + index * FS_DAX_RANGE + start, FS_DAX_RANGE - start,
+		PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 static int memory_map(const struct fs_dax *dax, size_t first, size_t count, int fd, uint64_t offset,
 	bool writable)
 {
-	void *at = dax->host + first * FS_DAX_RANGE;
-
-	return mmap(at, count * FS_DAX_RANGE, writable ? PROT_READ | PROT_WRITE : PROT_READ,
-		       MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED
-		? -errno
-		: 0;
+	return memory_replace(dax->host + first * FS_DAX_RANGE, count * FS_DAX_RANGE,
+		writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
 }
 
 int fs_dax_check_unmap(const struct fs_dax *dax, uint64_t window_offset, uint64_t length)

@@ -550,8 +550,8 @@ static void poke(char **args)
 		_exit(0);
 	}
 	/* The debugger has something else at the address. */
-	mmap(memory, sizeof(page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		-1, 0);
+	memory = mmap(memory, sizeof(page), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	memset(memory, 0xcc, sizeof(page));
 	if (waitpid(pid, NULL, 0) != pid || pread(fd, page, sizeof(page), 0) != sizeof(page) ||
 		ptrace(PTRACE_POKEDATA, pid, memory, 0))
