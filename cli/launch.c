@@ -167,8 +167,11 @@ int launch_parse_dax(struct cli *cli, struct launch_flags *flags)
 {
 	int r = cli_parse_dax(cli, flags->dax_name, &flags->dax);
 
-	/* The pages that parked apps need are in the parked memory: a window adds nothing. */
-	if (r == 0 && flags->warm && !flags->dax_name)
+	/*
+	 * The pages that parked apps need are in the parked memory: a window adds nothing. To a boot for one pod it
+	 * adds more than that pod gains.
+	 */
+	if (r == 0 && !flags->dax_name && (flags->warm || flags->no_template))
 		flags->dax = VIRTIO_FS_DAX_NEVER;
 	return r;
 }

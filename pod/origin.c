@@ -119,6 +119,7 @@ static int build_warm(const struct pod_origin_options *options, struct pods *pod
 		.init_fd = options->init_fd,
 		.kernel_fd = options->kernel_fd,
 		.template = plain,
+		.dax = options->dax,
 		.builder = &builder,
 		.parking = parking,
 	};

@@ -34,6 +34,7 @@ static int park_machine(const struct pod *pod, const struct resolved_pod *resolv
 		.kernel_fd = options->kernel_fd,
 		.vcpus = resolved->vcpus,
 		.memory = resolved->memory,
+		.dax = options->dax,
 		.messages = &message,
 		.message_count = 1,
 		.template = options->template,

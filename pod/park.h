@@ -14,6 +14,7 @@
 struct pod_park_options {
 	int kernel_fd, init_fd;           /* borrowed */
 	const struct template *template;  /* where the machine starts from */
+	enum virtio_fs_dax dax;           /* its */
 	struct template_builder *builder; /* what it is parked into; the caller commits it */
 	struct parking *parking;          /* begun */
 };

@@ -46,7 +46,8 @@ setup()
 
 @test "a pod whose init is killed ends with 254, and the message says so" {
 	pod '.apps = [app("murderer"; ["say", "before", "clocks-monotonic", "1000", "crash-init"]) |
-		.app.isolators = [{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_SYS_PTRACE"]}}]]'
+		.app.isolators = [{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_SYS_PTRACE"]}},
+			{name: "os/linux/seccomp-retain-set", value: {set: ["@appc.io/all"]}}]]'
 	run_pod
 	expect_status 254
 	expect_line before
