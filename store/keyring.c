@@ -228,12 +228,13 @@ static int parse_valid(char *arguments, char ret[OPENPGP_FINGERPRINT_SIZE], stru
 int keyring_parse_status(const char *text, size_t length,
 	char ret_fingerprint[OPENPGP_FINGERPRINT_SIZE], struct error *err)
 {
-	_cleanup_free_ char *copy = strndup(text, length);
+	_cleanup_free_ char *copy = calloc(1, length + 1);
 	char fingerprint[OPENPGP_FINGERPRINT_SIZE] = "", *rest = copy, *line;
 	size_t signatures = 0, good = 0, valid = 0;
 
 	if (!copy)
 		return error_set_errno(err, -ENOMEM, "cannot check the signature");
+	memcpy(copy, text, length);
 	if (strlen(copy) != length || (length > 0 && copy[length - 1] != '\n'))
 		return refuse(err, "gpgv's output is not understood");
 	while ((line = strsep(&rest, "\n")) && (rest || *line)) {

@@ -71,12 +71,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct appc_isolator isolator = {.name = (char *)"isolator"};
 	struct appc_isolators isolators = {.items = &isolator, .count = 1};
-	_cleanup_free_ char *text = size > 0 ? strndup((const char *)data + 1, size - 1) : NULL;
+	_cleanup_free_ char *text = size > 0 ? calloc(1, size) : NULL;
 	struct pod_seccomp seccomp;
 	char *line, *lines = text;
 
 	if (!text)
 		return 0;
+	memcpy(text, data + 1, size - 1);
 	log_set_level(LOG_LEVEL_ERROR);
 	isolator.kind = data[0] & 1 ? APPC_ISOLATOR_SECCOMP_RETAIN : APPC_ISOLATOR_SECCOMP_REMOVE;
 	while ((line = strsep(&lines, "\n")))
