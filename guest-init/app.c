@@ -131,6 +131,9 @@ static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *
 		if (!pod->was_phase_marked)
 			guest_port_mark(pod->guest, WIRE_PHASE_APP_EXEC);
 	} else {
+		/* Not each copy of a parked app is to end it anew. */
+		if (pod->config.park)
+			guest_launcher_stop(&app->filtered);
 		launch.mark_phase = !pod->was_phase_marked;
 	}
 	pod->was_phase_marked = true;
