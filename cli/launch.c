@@ -272,8 +272,8 @@ int launch_set_interactive(
 	return 0;
 }
 
-int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
-	struct launch_stores *stores, const struct resolved_pod *resolved, struct pod_origin *ret)
+void launch_find_origin(const struct launch_flags *flags, struct launch_stores *stores,
+	const struct resolved_pod *resolved, struct pod_origin *ret)
 {
 	const struct pod_origin_options options = {
 		.templates = stores->templates,
@@ -285,10 +285,8 @@ int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
 		.extra_command_line = cli_kernel_parameters(),
 	};
 
-	(void)cli;
 	if (stores->templates)
 		pod_origin_find(&options, stores->pods, resolved, stores->store, ret);
-	return 0;
 }
 
 /* Runs, and if the machine cannot go on from its template, boots instead. */

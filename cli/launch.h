@@ -66,8 +66,8 @@ int launch_set_interactive(
 	struct cli *cli, const struct launch_flags *flags, struct resolved_pod *resolved);
 
 /* Where the machine of a pod starts from; makes it when it is not there. */
-int launch_find_origin(struct cli *cli, const struct launch_flags *flags,
-	struct launch_stores *stores, const struct resolved_pod *resolved, struct pod_origin *ret);
+void launch_find_origin(const struct launch_flags *flags, struct launch_stores *stores,
+	const struct resolved_pod *resolved, struct pod_origin *ret);
 
 /*
  * Starts a pod that is prepared and locked, in whichever state, and runs it to its end. The exit status, or

@@ -68,14 +68,12 @@ static int prepare(struct cli *cli, const struct prepare_flags *flags, struct la
 }
 
 /* Parks the pod's apps, for runs of it to start from. */
-static int park(struct cli *cli, const struct prepare_flags *flags, struct launch_stores *stores,
+static void park(const struct prepare_flags *flags, struct launch_stores *stores,
 	const struct resolved_pod *resolved)
 {
 	_cleanup_(pod_origin_done) struct pod_origin origin = POD_ORIGIN_NONE;
 
-	return flags->launch.warm
-		? launch_find_origin(cli, &flags->launch, stores, resolved, &origin)
-		: 0;
+	launch_find_origin(&flags->launch, stores, resolved, &origin);
 }
 
 int command_prepare(struct cli *cli, int argc, char **argv)
@@ -98,7 +96,7 @@ int command_prepare(struct cli *cli, int argc, char **argv)
 			&resolved, &cli->error);
 	if (r == 0 && !(cli->insecure & CLI_INSECURE_ONDISK))
 		r = pod_verify_trees(stores.store, resolved, &cli->error);
-	if (r == 0)
-		r = park(cli, &flags, &stores, resolved);
+	if (r == 0 && flags.launch.warm)
+		park(&flags, &stores, resolved);
 	return r < 0 ? r : prepare(cli, &flags, &stores, resolved);
 }

@@ -77,9 +77,7 @@ static int run_pod(struct cli *cli, const struct run_flags *flags, struct launch
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	int r;
 
-	r = launch_find_origin(cli, &flags->launch, stores, resolved, &origin);
-	if (r < 0)
-		return r;
+	launch_find_origin(&flags->launch, stores, resolved, &origin);
 	r = prepare(cli, flags, stores, resolved, &pod);
 	if (r < 0 && pod.fd >= 0) {
 		struct error ignored;

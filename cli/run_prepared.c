@@ -45,9 +45,10 @@ static int run_prepared(struct cli *cli, struct launch_flags *flags, const char 
 			&pod, stores.store, &flags->resolve, &resolved, &cli->error);
 	if (r == 0)
 		r = launch_set_interactive(cli, flags, resolved);
-	if (r == 0)
-		r = launch_find_origin(cli, flags, &stores, resolved, &origin);
-	return r < 0 ? r : launch_run(cli, flags, &stores, &pod, resolved, &origin);
+	if (r < 0)
+		return r;
+	launch_find_origin(flags, &stores, resolved, &origin);
+	return launch_run(cli, flags, &stores, &pod, resolved, &origin);
 }
 
 int command_run_prepared(struct cli *cli, int argc, char **argv)

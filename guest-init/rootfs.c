@@ -282,6 +282,7 @@ static int tun_node_make(void)
 		: 0;
 }
 
+/* #syscalls: unshare openat readlinkat umount2 */
 int guest_rootfs_prepare(const struct guest *guest, struct guest_rootfs *rootfs, struct error *err)
 {
 	char own[64];

@@ -6,6 +6,8 @@
  * those of the process that executes it. KVM walks the page tables, we check what comes out against
  * guest memory, as with any address of a queue. The guest may change tables and bytes while we read:
  * it then sends other bytes of its own.
+ *
+ * #syscalls: ioctl
  */
 #include "vmm/transmit_port.h"
 

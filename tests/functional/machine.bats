@@ -53,13 +53,13 @@ at_most()
 	at_most to_first_app_exec 300000
 }
 
-@test "a warm app speaks within 110,000 guest kernel instructions" {
+@test "a warm app speaks within 80,000 guest kernel instructions" {
 	pod '.apps = [app("quick"; ["say", "first output"])]'
 	run_pod --warm --memory=128M
 	run_pod --warm --timing=json --memory=128M
 	expect_status 0
 	tail -n 1 "$ERR" | jq --exit-status '.warm and (.template_built | not)'
-	at_most to_first_output 110000
+	at_most to_first_output 80000
 }
 
 @test "a machine has the vCPUs and the memory that the isolators of its apps add up to" {
