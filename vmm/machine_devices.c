@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * machine_devices.c: the devices of a machine, their interrupt lines, and what the event loop does for
+ * them.
+ *
+ * #syscalls: read write
+ */
+#include "base/log.h"
+#include "vmm/layout.h"
+#include "vmm/machine_parts.h"
+#include "wire/wire.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+/* Bounds on what the guest may make the file server hold: an fd each (docs/security.md). */
+#define INODES_MAX  (256u << 10)
+#define HANDLES_MAX (64u << 10)
+
+/*
+ * Where each guest kernel instruction is emulated, a page that is read ahead and never used costs as much
+ * as one that is.
+ */
+#define READAHEAD_EMULATED (32u << 10)
+
+static void port_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+	unsigned int port = (unsigned int)(source - machine->port_sources);
+
+	/* The end of a stream is no event here: release_ready() hears of it. */
+	virtio_console_ready(machine->console, port, events);
+}
+
+static void port_arm(void *context, unsigned int port, uint32_t events)
+{
+	struct machine *machine = context;
+
+	loop_arm(&machine->loop, &machine->port_sources[port], events);
+}
+
+static void port_first_output(void *context, unsigned int port)
+{
+	if (port == WIRE_PORT_STREAM)
+		machine_record(context, MACHINE_EVENT_OUTPUT);
+}
+
+static void release_ready(struct loop_source *source, uint32_t events)
+{
+	(void)events;
+	machine_end(source->context, MACHINE_END_RELEASED, "released");
+}
+
+static void file_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+	uint64_t count;
+	ssize_t n = read(source->fd, &count, sizeof(count));
+
+	(void)n; /* only clears the eventfd */
+	(void)events;
+	virtio_fs_complete(machine->fs);
+	loop_arm(&machine->loop, source, EPOLLIN);
+}
+
+static void watch_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+
+	(void)events;
+	if (virtio_fs_watch(machine->fs))
+		log_warning(
+			"a file that the pod uses in place was made shorter on the host: programs "
+			"that access what is gone are killed");
+	loop_arm(&machine->loop, source, EPOLLIN);
+}
+
+static void line_raise(void *context)
+{
+	uint64_t one = 1;
+	ssize_t n = write(*(int *)context, &one, sizeof(one));
+
+	(void)n; /* full means: raised already */
+}
+
+static int machine_attach(struct machine *machine, unsigned int index, struct virtio_device *device,
+	struct error *err)
+{
+	machine->lines[index] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (machine->lines[index] < 0)
+		return error_set_errno(err, -errno, "cannot create an interrupt line");
+	virtio_mmio_attach(&machine->mmio[index], device, line_raise, &machine->lines[index]);
+	return vm_set_irqfd(&machine->vm, machine->lines[index], LAYOUT_FIRST_LINE + index, err);
+}
+
+int machine_create_devices(
+	struct machine *machine, const struct machine_options *options, struct error *err)
+{
+	struct virtio_console_options console = {
+		.fds = {-1, -1, -1},
+		.arm = port_arm,
+		.first_output = port_first_output,
+		.context = machine,
+	};
+	struct virtio_fs_options fs = {
+		.tag = WIRE_SHARE_TAG,
+		.tree_fd = options->tree_fd,
+		.policy = VIRTIO_FS_EXCLUSIVE,
+		.exports = options->exports,
+		.export_count = options->export_count,
+		.limits = options->file_limits,
+		.inodes_max = INODES_MAX,
+		.handles_max = HANDLES_MAX,
+		.readahead = machine->vm.emulated ? READAHEAD_EMULATED : 0,
+		.dax = options->dax,
+	};
+	int fds[CONSOLE_PORTS] = {
+		[WIRE_PORT_CONTROL] = options->control_fd,
+		[WIRE_PORT_STREAM] = options->stream_fd,
+	};
+	int r;
+
+	machine->release_fd = fcntl(options->control_fd, F_DUPFD_CLOEXEC, 0);
+	if (machine->release_fd < 0)
+		return error_set_errno(err, -errno, "cannot duplicate the control socket");
+	memcpy(console.fds, fds, sizeof(fds));
+	r = virtio_console_create(&machine->memory, &console, &machine->console);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot create the console");
+	for (unsigned int i = 1; i < CONSOLE_PORTS; i++) {
+		machine->port_sources[i] =
+			(struct loop_source){.fd = fds[i], .ready = port_ready, .context = machine};
+		r = loop_add(&machine->loop, &machine->port_sources[i], 0);
+		if (r < 0)
+			return error_set_errno(err, r, "cannot watch a console port");
+	}
+	machine->release_source = (struct loop_source){
+		.fd = machine->release_fd, .ready = release_ready, .context = machine};
+	r = loop_add(&machine->loop, &machine->release_source, EPOLLRDHUP);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot watch the control socket");
+	r = machine_attach(machine, DEVICE_CONSOLE, virtio_console_device(machine->console), err);
+	if (r < 0)
+		return r;
+
+	r = virtio_fs_create(&machine->memory, &fs, &machine->fs, err);
+	if (r < 0)
+		return r;
+	if (virtio_fs_completion_fd(machine->fs) >= 0) {
+		machine->file_source = (struct loop_source){
+			.fd = virtio_fs_completion_fd(machine->fs),
+			.ready = file_ready,
+			.context = machine,
+		};
+		r = loop_add(&machine->loop, &machine->file_source, EPOLLIN);
+		if (r < 0)
+			return error_set_errno(err, r, "cannot watch file requests");
+	}
+	if (virtio_fs_watch_fd(machine->fs) >= 0) {
+		machine->watch_source = (struct loop_source){
+			.fd = virtio_fs_watch_fd(machine->fs),
+			.ready = watch_ready,
+			.context = machine,
+		};
+		r = loop_add(&machine->loop, &machine->watch_source, EPOLLIN);
+		if (r < 0)
+			return error_set_errno(err, r, "cannot watch files in the window");
+	}
+	r = machine_attach(machine, DEVICE_FS, virtio_fs_device(machine->fs), err);
+	if (r < 0)
+		return r;
+
+	virtio_rng_init(&machine->rng, &machine->memory);
+	r = machine_attach(machine, DEVICE_RNG, &machine->rng.device, err);
+	if (r < 0)
+		return r;
+	virtio_balloon_init(&machine->balloon, &machine->memory);
+	return machine_attach(machine, DEVICE_BALLOON, &machine->balloon.device, err);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of one machine share, and nobody else: machine.c puts it together and runs it,
+ * machine_devices.c has its devices and what the event loop does for them, exits.c its vCPU threads,
+ * machine_state.c parks it and makes it go on.
+ */
+#ifndef APPC_VMM_MACHINE_PARTS_H
+#define APPC_VMM_MACHINE_PARTS_H
+
+#include "virtio/balloon.h"
+#include "virtio/console.h"
+#include "virtio/mmio.h"
+#include "virtio/rng.h"
+#include "vmm/boot_console.h"
+#include "vmm/cpu_state.h"
+#include "vmm/generation.h"
+#include "vmm/kvm.h"
+#include "vmm/loop.h"
+#include "vmm/machine.h"
+#include "vmm/message_port.h"
+#include "vmm/ram.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { DEVICE_CONSOLE, DEVICE_FS, DEVICE_RNG, DEVICE_BALLOON, DEVICES };
+
+struct machine_vcpu {
+	struct machine *machine;
+	struct vcpu vcpu;
+	pthread_t thread;
+	bool started;
+};
+
+struct machine {
+	struct vm vm;
+	struct guest_memory memory;
+	struct generation generation;
+	struct machine_vcpu vcpus[MACHINE_VCPUS_MAX];
+	unsigned int vcpu_count;
+
+	struct virtio_console *console;
+	struct virtio_fs *fs;
+	struct virtio_rng rng;
+	struct virtio_balloon balloon;
+	struct virtio_mmio mmio[DEVICES];
+	int lines[DEVICES]; /* eventfds of the interrupt lines */
+	struct boot_console boot_console;
+	struct message_port messages;
+
+	struct loop loop;
+	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source, watch_source;
+	int release_fd; /* the control socket once more, watched for its other end's shutdown */
+	int smaps_fd;   /* /proc/self/smaps, from before the jail */
+
+	int memory_fd;  /* what RAM was mapped from, borrowed; -1: the machine was booted */
+	int park_fd;    /* where RAM goes, borrowed; -1: the machine is not to be parked */
+	int pagemap_fd; /* /proc/self/pagemap, from before the jail */
+	void *state;    /* after the machine was parked */
+	struct clock_moment parked_at; /* written by the vCPU that asks for it, before all end */
+	size_t state_size;
+
+	atomic_bool stopping;
+	pthread_mutex_t lock; /* protects all below */
+	bool ended;
+	enum machine_end end;
+	struct error end_error;
+	struct machine_mark marks[MACHINE_EVENTS];
+};
+
+/* CLOCK_MONOTONIC, nanoseconds. */
+int64_t machine_now(void);
+
+/* Records the first time that an event happens. Any thread. */
+void machine_record(struct machine *machine, enum machine_event event);
+
+/*
+ * The first call decides how the machine ended; but a machine that fails while it stops was not parked.
+ * Any thread; all threads of the machine end soon after.
+ */
+void machine_end(struct machine *machine, enum machine_end end, const char *format, ...)
+	_printf_(3, 4);
+
+/* ---- machine_devices.c */
+
+/* Makes the devices, their interrupt lines, and the sources of the event loop that they need. */
+int machine_create_devices(
+	struct machine *machine, const struct machine_options *options, struct error *err);
+
+/* ---- exits.c */
+
+/* Runs a vCPU (struct machine_vcpu) until the machine is stopping. */
+void *vcpu_thread(void *argument);
+
+/* ---- machine_state.c */
+
+/* Every vCPU thread has ended, at the end of an exit, and the event loop too: the machine stands still. */
+int machine_park(struct machine *machine, struct error *err);
+
+/* Lets a machine that was made and has not run go on from where another of its shape was parked. */
+int machine_restore(struct machine *machine, const void *state, size_t size, struct error *err);
+
+#endif

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * machine_state.c: parks a machine that stands still, and makes another go on from there.
+ */
+#include "base/log.h"
+#include "vmm/layout.h"
+#include "vmm/machine_parts.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define MACHINE_TAG     STATE_TAG('M', 'A', 'C', 'H')
+#define MACHINE_VERSION 2
+
+/*
+ * What two machines must have in common for one to go on from the other's state. Of one width, so that
+ * there is no padding and shapes can be compared as bytes.
+ */
+struct machine_shape {
+	uint64_t memory, window_start, window_size, vcpus, emulated, devices;
+	uint64_t device_ids[DEVICES];
+	uint8_t cpuid_digest[SHA512_SIZE];
+};
+
+static void machine_get_shape(const struct machine *machine, struct machine_shape *ret)
+{
+	*ret = (struct machine_shape){0};
+	ret->vcpus = machine->vcpu_count;
+	ret->emulated = machine->vm.emulated;
+	ret->devices = DEVICES;
+	for (size_t i = 0; i < machine->memory.count; i++)
+		ret->memory += machine->memory.regions[i].size;
+	ret->window_start = machine->memory.window.start;
+	ret->window_size = machine->memory.window.size;
+	for (unsigned int i = 0; i < DEVICES; i++)
+		ret->device_ids[i] = machine->mmio[i].device->id;
+	memcpy(ret->cpuid_digest, machine->vm.cpuid_digest, sizeof(ret->cpuid_digest));
+}
+
+static int machine_save_sections(
+	struct machine *machine, struct state_writer *writer, struct error *err)
+{
+	struct machine_shape shape;
+	int r;
+
+	machine_get_shape(machine, &shape);
+	state_begin(writer, MACHINE_TAG, MACHINE_VERSION);
+	state_put(writer, &shape, sizeof(shape));
+	state_end(writer);
+	for (unsigned int i = 0; i < DEVICES; i++) {
+		r = virtio_mmio_save(&machine->mmio[i], writer, err);
+		if (r < 0)
+			return r;
+	}
+	/* The devices' interrupts are on their way to the controllers; there they are saved. */
+	for (unsigned int i = 0; i < DEVICES; i++) {
+		r = vm_clear_irqfd(&machine->vm, machine->lines[i], LAYOUT_FIRST_LINE + i, err);
+		if (r < 0)
+			return r;
+	}
+	r = interrupt_state_save(&machine->vm, writer, err);
+	for (unsigned int i = 0; r == 0 && i < machine->vcpu_count; i++)
+		r = vcpu_state_save(
+			&machine->vm, &machine->vcpus[i].vcpu, &machine->parked_at, writer, err);
+	if (r == 0)
+		clock_state_save(&machine->parked_at, writer);
+	return r < 0 ? r : writer->error;
+}
+
+int machine_park(struct machine *machine, struct error *err)
+{
+	struct state_writer writer = {0};
+	int64_t start = machine_now(), saved;
+	int r;
+
+	if (virtio_fs_shared_was_read(machine->fs))
+		return error_set(err, -EBUSY,
+			"names or contents of a host's volume were read, and may be others when the machine goes on");
+	r = machine_save_sections(machine, &writer, err);
+	if (r < 0 && r == writer.error)
+		error_set_errno(err, r, "cannot save the machine's state");
+	saved = machine_now();
+	if (r == 0)
+		r = ram_save(&machine->memory, machine->memory_fd, machine->pagemap_fd,
+			machine->park_fd, err);
+	if (r < 0) {
+		state_writer_done(&writer);
+		return r;
+	}
+	log_debug("parked: %zu bytes of state in %" PRId64 " us, memory in %" PRId64 " us",
+		writer.length, (saved - start) / 1000, (machine_now() - saved) / 1000);
+	machine->state = writer.data;
+	machine->state_size = writer.length;
+	return 0;
+}
+
+void machine_take_state(struct machine *machine, void **ret, size_t *ret_size)
+{
+	*ret = TAKE_PTR(machine->state);
+	*ret_size = machine->state_size;
+	machine->state_size = 0;
+}
+
+static int machine_restore_sections(
+	struct machine *machine, struct state_reader *reader, struct error *err)
+{
+	struct machine_shape shape, saved;
+	int r;
+
+	r = state_open(reader, MACHINE_TAG, MACHINE_VERSION, err);
+	if (r < 0)
+		return r;
+	state_get(reader, &saved, sizeof(saved));
+	r = state_close(reader, err);
+	if (r < 0)
+		return r;
+	machine_get_shape(machine, &shape);
+	if (memcmp(&saved, &shape, sizeof(shape)))
+		return error_set(err, -EBADMSG,
+			"saved state: of another machine (%" PRIu64 " vCPUs, %" PRIu64
+			" bytes of memory, %" PRIu64 " devices), or of another host",
+			saved.vcpus, saved.memory, saved.devices);
+	for (unsigned int i = 0; i < DEVICES; i++) {
+		r = virtio_mmio_restore(&machine->mmio[i], reader, err);
+		if (r < 0)
+			return r;
+	}
+	r = interrupt_state_restore(&machine->vm, reader, err);
+	for (unsigned int i = 0; r == 0 && i < machine->vcpu_count; i++)
+		r = vcpu_state_restore(&machine->vm, &machine->vcpus[i].vcpu, reader, err);
+	return r < 0 ? r : clock_state_restore(&machine->vm, reader, err);
+}
+
+int machine_restore(struct machine *machine, const void *state, size_t size, struct error *err)
+{
+	struct state_reader reader;
+	int r;
+
+	state_reader_init(&reader, state, size);
+	r = machine_restore_sections(machine, &reader, err);
+	if (r < 0)
+		return r;
+	if (reader.next != reader.length)
+		return error_set(err, -EBADMSG, "saved state: %zu bytes after its end",
+			reader.length - reader.next);
+	return generation_announce(&machine->vm, DEVICES, err);
+}
