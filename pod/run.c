@@ -3,9 +3,8 @@
  * run.c: the supervisor of one pod.
  *
  * Theory of operation: one poll loop over the control socket, the stream socket, the report socket, the
- * child's pidfd, a signalfd and the socket of other processes' requests (pod/request.h). Output is copied frame by frame through one buffer: while standard
- * output cannot take it, the stream socket is not read, the guest's queue fills, and the app
- * waits, as it would on a terminal. The pod has ended when guest-init said so and the stream's end
+ * child's pidfd, a signalfd and the socket of other processes' requests (pod/request.h). Output is
+ * copied frame by frame (pod/output.h). The pod has ended when guest-init said so and the stream's end
  * marker has come; then the records are written, and only then is the guest released.
  */
 #include "pod/run.h"
@@ -16,6 +15,7 @@
 #include "pod/cgroup.h"
 #include "pod/input.h"
 #include "pod/metadata.h"
+#include "pod/output.h"
 #include "pod/record.h"
 #include "pod/request.h"
 #include "pod/tree.h"
@@ -30,9 +30,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
-
-/* Bytes written at once: with POLLOUT a pipe takes that many without blocking (pipe(7)). */
-#define OUTPUT_CHUNK PIPE_BUF
 
 /* How long a released guest process may take to report and exit before it is killed. */
 #define RELEASE_MS 5000
@@ -80,13 +77,7 @@ struct supervisor {
 	int status; /* when ended */
 	struct error end_error;
 
-	/* The frame being copied. */
-	struct wire_stream_header header;
-	size_t header_length;
-	char payload[WIRE_STREAM_MAX];
-	size_t payload_length, payload_written;
-	bool stream_ended;
-	bool output_closed[3]; /* by enum wire_stream: nobody reads it any more */
+	struct pod_output output;
 	struct pod_input input;
 
 	int signal_fd;
@@ -393,95 +384,13 @@ static int control_ready(struct supervisor *s)
 
 /* ---- output */
 
-static int output_fd(const struct supervisor *s)
-{
-	return s->header.stream == WIRE_STREAM_STDERR ? STDERR_FILENO : STDOUT_FILENO;
-}
-
-/* Whether a frame waits for standard output or error to take it. */
-static bool output_waits(const struct supervisor *s)
-{
-	return s->payload_length > 0 && s->payload_length == le32toh(s->header.length) &&
-		s->header_length == sizeof(s->header);
-}
-
-static void frame_finish(struct supervisor *s)
-{
-	s->header_length = s->payload_length = s->payload_written = 0;
-}
-
-/* The standard fd can take a piece. */
-static void output_ready(struct supervisor *s)
-{
-	size_t left = s->payload_length - s->payload_written;
-	ssize_t n;
-
-	if (left > OUTPUT_CHUNK)
-		left = OUTPUT_CHUNK;
-	n = s->output_closed[s->header.stream]
-		? (ssize_t)left
-		: write(output_fd(s), s->payload + s->payload_written, left);
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (n < 0) {
-		/* As with "| head": the pod goes on, its output goes nowhere. */
-		s->output_closed[s->header.stream] = true;
-		return;
-	}
-	s->payload_written += (size_t)n;
-	if (s->payload_written == s->payload_length)
-		frame_finish(s);
-}
-
-static int header_check(struct supervisor *s)
-{
-	uint32_t length = le32toh(s->header.length);
-
-	/* A frame of length 0 ends the stream. */
-	if (length == 0) {
-		s->stream_ended = true;
-		return 0;
-	}
-	if (length > WIRE_STREAM_MAX || le16toh(s->header.app) >= s->resolved->app_count ||
-		(s->header.stream != WIRE_STREAM_STDOUT && s->header.stream != WIRE_STREAM_STDERR))
-		return protocol_error(s, "a malformed output frame");
-	return 0;
-}
-
-/* Reads up to the end of one frame. */
 static int stream_ready(struct supervisor *s)
 {
-	for (;;) {
-		bool in_header = s->header_length < sizeof(s->header);
-		char *to = in_header ? (char *)&s->header + s->header_length
-				     : s->payload + s->payload_length;
-		size_t want = in_header ? sizeof(s->header) - s->header_length
-					: le32toh(s->header.length) - s->payload_length;
-		ssize_t n = read(s->process.stream_fd, to, want);
-		int r;
+	struct error error;
+	int r = pod_output_read(&s->output, s->process.stream_fd, &error);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n <= 0) {
-			s->stream_ended = true;
-			return 0;
-		}
-		if (!in_header) {
-			s->payload_length += (size_t)n;
-			mark(s, MACHINE_EVENT_OUTPUT);
-			if (output_waits(s))
-				return 0;
-			continue;
-		}
-		s->header_length += (size_t)n;
-		if (s->header_length == sizeof(s->header)) {
-			r = header_check(s);
-			if (r < 0 || s->stream_ended)
-				return r;
-		}
-	}
+	s->marks[MACHINE_EVENT_OUTPUT] = s->output.first_at;
+	return r < 0 ? protocol_error(s, error.message) : 0;
 }
 
 /* ---- the loop */
@@ -544,7 +453,7 @@ static int timeout_ms(const struct supervisor *s)
 	int64_t left;
 
 	if (s->kill_at == 0)
-		return s->ended && !output_waits(s) ? DRAIN_MS : -1;
+		return s->ended && !pod_output_waits(&s->output) ? DRAIN_MS : -1;
 	left = s->kill_at - monotonic_now();
 	return left <= 0 ? 0 : (int)(left / 1000000) + 1;
 }
@@ -566,7 +475,7 @@ static int kill_reason(struct supervisor *s)
 /* Input comes in, or goes out; until the pod has ended. */
 static struct pollfd input_source(const struct supervisor *s)
 {
-	if (s->ended || s->stream_ended)
+	if (s->ended || s->output.is_at_end)
 		return (struct pollfd){.fd = -1};
 	if (pod_input_can_read(&s->input))
 		return (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
@@ -582,9 +491,12 @@ static int supervise_once(struct supervisor *s)
 	struct pollfd fds[SOURCES] = {
 		[CONTROL] = {.fd = s->ended ? -1 : s->process.control_fd,
 			.events = (short)(s->outgoing.length ? POLLIN | POLLOUT : POLLIN)},
-		[STREAM] = {.fd = s->stream_ended || output_waits(s) ? -1 : s->process.stream_fd,
+		[STREAM] = {.fd = s->output.is_at_end || pod_output_waits(&s->output)
+				? -1
+				: s->process.stream_fd,
 			.events = POLLIN},
-		[OUTPUT] = {.fd = output_waits(s) ? output_fd(s) : -1, .events = POLLOUT},
+		[OUTPUT] = {.fd = pod_output_waits(&s->output) ? pod_output_fd(&s->output) : -1,
+			.events = POLLOUT},
 		[REPORT] = {.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
 		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
@@ -594,13 +506,13 @@ static int supervise_once(struct supervisor *s)
 	};
 	int r = 0, n;
 
-	if (s->ended && s->stream_ended && !output_waits(s))
+	if (s->ended && s->output.is_at_end && !pod_output_waits(&s->output))
 		return 1;
 	n = poll(fds, SOURCES, timeout_ms(s));
 	if (n < 0)
 		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
-	if (n == 0 && s->ended && !output_waits(s))
-		s->stream_ended = true;
+	if (n == 0 && s->ended && !pod_output_waits(&s->output))
+		s->output.is_at_end = true;
 	if (s->kill_at && monotonic_now() >= s->kill_at)
 		return kill_reason(s);
 	if (fds[SIGNAL].revents)
@@ -610,7 +522,7 @@ static int supervise_once(struct supervisor *s)
 	if (fds[REPORT].revents)
 		report_ready(s);
 	if (fds[OUTPUT].revents)
-		output_ready(s);
+		pod_output_write(&s->output);
 	if (fds[INPUT].revents && fds[INPUT].fd == STDIN_FILENO)
 		pod_input_read(&s->input, STDIN_FILENO);
 	else if (fds[INPUT].revents)
@@ -623,7 +535,8 @@ static int supervise_once(struct supervisor *s)
 		r = control_ready(s);
 	/* Output and messages that are still in the sockets come first. */
 	if (r == 0 && !s->ended && (s->reported || fds[CHILD].revents) &&
-		!(fds[CONTROL].revents & POLLIN) && !fds[STREAM].revents && !output_waits(s))
+		!(fds[CONTROL].revents & POLLIN) && !fds[STREAM].revents &&
+		!pod_output_waits(&s->output))
 		r = error_set(&s->end_error, -EPIPE, "the guest's process ended");
 	return r;
 }
@@ -723,17 +636,18 @@ static int block_signals(int *ret_fd)
 /* What a guest that died left in the sockets still belongs to the person; a signal ends the wait. */
 static void drain_output(struct supervisor *s)
 {
-	while (!s->stream_ended || output_waits(s)) {
+	while (!s->output.is_at_end || pod_output_waits(&s->output)) {
 		struct pollfd fds[] = {
-			{.fd = output_waits(s) ? output_fd(s) : s->process.stream_fd,
-				.events = output_waits(s) ? POLLOUT : POLLIN},
+			{.fd = pod_output_waits(&s->output) ? pod_output_fd(&s->output)
+							    : s->process.stream_fd,
+				.events = pod_output_waits(&s->output) ? POLLOUT : POLLIN},
 			{.fd = s->signal_fd, .events = POLLIN},
 		};
 
 		if ((poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR) || fds[1].revents)
 			return;
-		if (output_waits(s))
-			output_ready(s);
+		if (pod_output_waits(&s->output))
+			pod_output_write(&s->output);
 		else if (stream_ready(s) < 0)
 			return;
 	}
@@ -850,6 +764,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	int r;
 
 	s.input.is_open = resolved->interactive;
+	s.output.app_count = resolved->app_count;
 	wire_reader_init(&s.control, WIRE_FRAME_MAX_FROM_GUEST);
 	s.apps = calloc(resolved->app_count, sizeof(s.apps[0]));
 	if (!s.apps)

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/* output.c: see output.h. */
+#include "pod/output.h"
+
+#include "base/cleanup.h"
+
+#include <endian.h>
+#include <limits.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Bytes written at once: with POLLOUT a pipe takes that many without blocking (pipe(7)). */
+#define OUTPUT_CHUNK PIPE_BUF
+
+int pod_output_fd(const struct pod_output *output)
+{
+	return output->header.stream == WIRE_STREAM_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+}
+
+bool pod_output_waits(const struct pod_output *output)
+{
+	return output->payload_length > 0 &&
+		output->payload_length == le32toh(output->header.length) &&
+		output->header_length == sizeof(output->header);
+}
+
+void pod_output_write(struct pod_output *output)
+{
+	size_t left = output->payload_length - output->payload_written;
+	ssize_t n;
+
+	if (left > OUTPUT_CHUNK)
+		left = OUTPUT_CHUNK;
+	n = output->is_closed[output->header.stream]
+		? (ssize_t)left
+		: write(pod_output_fd(output), output->payload + output->payload_written, left);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n < 0) {
+		output->is_closed[output->header.stream] = true;
+		return;
+	}
+	output->payload_written += (size_t)n;
+	if (output->payload_written == output->payload_length)
+		output->header_length = output->payload_length = output->payload_written = 0;
+}
+
+static int header_check(struct pod_output *output, struct error *err)
+{
+	const struct wire_stream_header *header = &output->header;
+
+	/* A frame of length 0 ends the stream. */
+	if (header->length == 0) {
+		output->is_at_end = true;
+		return 0;
+	}
+	if (le32toh(header->length) > WIRE_STREAM_MAX ||
+		le16toh(header->app) >= output->app_count ||
+		(header->stream != WIRE_STREAM_STDOUT && header->stream != WIRE_STREAM_STDERR))
+		return error_set(err, -EBADMSG, "a malformed output frame");
+	return 0;
+}
+
+static void note_first(struct pod_output *output)
+{
+	struct timespec now;
+
+	if (output->first_at)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	output->first_at = now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+int pod_output_read(struct pod_output *output, int stream_fd, struct error *err)
+{
+	for (;;) {
+		bool in_header = output->header_length < sizeof(output->header);
+		char *to = in_header ? (char *)&output->header + output->header_length
+				     : output->payload + output->payload_length;
+		size_t want = in_header ? sizeof(output->header) - output->header_length
+					: le32toh(output->header.length) - output->payload_length;
+		ssize_t n = read(stream_fd, to, want);
+		int r;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n <= 0) {
+			output->is_at_end = true;
+			return 0;
+		}
+		if (!in_header) {
+			output->payload_length += (size_t)n;
+			note_first(output);
+			if (pod_output_waits(output))
+				return 0;
+			continue;
+		}
+		output->header_length += (size_t)n;
+		if (output->header_length == sizeof(output->header)) {
+			r = header_check(output, err);
+			if (r < 0 || output->is_at_end)
+				return r;
+		}
+	}
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the apps write, on its way from the stream (wire/wire.h) to our standard output and error.
+ *
+ * One frame at a time: while the fd that it is for cannot take it, the stream is not to be read, so that
+ * the guest's queue fills and the app waits, as it would on a terminal. As with "| head", output that
+ * nobody reads any more goes nowhere and the pod goes on. What the stream carries is checked as device input.
+ */
+#ifndef APPC_POD_OUTPUT_H
+#define APPC_POD_OUTPUT_H
+
+#include "base/error.h"
+#include "wire/wire.h"
+
+struct pod_output {
+	size_t app_count;
+	bool is_at_end;   /* no more will be read */
+	int64_t first_at; /* CLOCK_MONOTONIC of the first byte, nanoseconds; 0: none yet */
+
+	/* The frame on its way. */
+	struct wire_stream_header header;
+	size_t header_length;
+	char payload[WIRE_STREAM_MAX];
+	size_t payload_length, payload_written;
+	bool is_closed[3]; /* by enum wire_stream: nobody reads it any more */
+};
+
+/* Whether a frame waits for pod_output_fd() to take it; else the stream may be read. */
+bool pod_output_waits(const struct pod_output *output);
+int pod_output_fd(const struct pod_output *output);
+
+/* That fd can take a piece. */
+void pod_output_write(struct pod_output *output);
+
+/*
+ * The stream has something: reads up to the end of one frame, without waiting. -EBADMSG with a message:
+ * the other end broke the rules.
+ */
+int pod_output_read(struct pod_output *output, int stream_fd, struct error *err);
+
+#endif
