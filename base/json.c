@@ -2,7 +2,10 @@
 /* json.c: strict parsing; the depth is checked before jansson recurses into the input. */
 #include "base/json.h"
 
+#include "base/cleanup.h"
+
 #include <stdbool.h>
+#include <string.h>
 
 /* Brackets outside strings; the parser rejects anything that this simple scan misjudges. */
 static bool json_depth_is_bounded(const char *data, size_t length)
@@ -44,4 +47,55 @@ int json_parse(const char *data, size_t length, const char *what, json_t **ret, 
 			error.column, error.text);
 	*ret = json;
 	return 0;
+}
+
+/* Bytes of the character at the beginning, 0 where there is none (RFC 3629, section 4). */
+static size_t utf8_length(const unsigned char *data, size_t length)
+{
+	unsigned char first = data[0], low = 0x80, high = 0xbf;
+	size_t size = first < 0x80 ? 1
+		: first < 0xc2     ? 0
+		: first < 0xe0     ? 2
+		: first < 0xf0     ? 3
+		: first < 0xf5     ? 4
+				   : 0;
+
+	if (size > length)
+		return 0;
+	/* What a shorter form can say, surrogates, and what is above U+10FFFF. */
+	if (first == 0xe0)
+		low = 0xa0;
+	else if (first == 0xed)
+		high = 0x9f;
+	else if (first == 0xf0)
+		low = 0x90;
+	else if (first == 0xf4)
+		high = 0x8f;
+	for (size_t i = 1; i < size; i++, low = 0x80, high = 0xbf)
+		if (data[i] < low || data[i] > high)
+			return 0;
+	return size;
+}
+
+json_t *json_text(const char *data, size_t length)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	_cleanup_free_ char *text = NULL;
+	size_t used = 0, room;
+
+	if (__builtin_mul_overflow(length, sizeof(replacement) - 1, &room))
+		return NULL;
+	text = malloc(room + 1);
+	if (!text)
+		return NULL;
+	while (length > 0) {
+		size_t size = utf8_length((const unsigned char *)data, length);
+
+		memcpy(text + used, size ? data : replacement,
+			size ? size : sizeof(replacement) - 1);
+		used += size ? size : sizeof(replacement) - 1;
+		data += size ? size : 1;
+		length -= size ? size : 1;
+	}
+	return json_stringn_nocheck(text, used);
 }

@@ -24,4 +24,9 @@ static inline void cleanup_json(json_t **json)
  */
 int json_parse(const char *data, size_t length, const char *what, json_t **ret, struct error *err);
 
+/*
+ * A string of any bytes: those that are not UTF-8 become U+FFFD each. NULL: out of memory.
+ */
+json_t *json_text(const char *data, size_t length);
+
 #endif

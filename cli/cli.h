@@ -58,7 +58,7 @@ enum cli_option_kind {
 };
 
 struct cli_option {
-	const char *name;
+	const char *name; /* one letter for one dash; those are flags without a value */
 	enum cli_option_kind kind;
 	void *value;
 	const char *argument; /* how the value is called in the help text */
@@ -191,6 +191,7 @@ int cli_parse_uuids(
 int cli_each_pod(struct cli *cli, const struct cli_uuids *uuids,
 	int (*act)(struct pod *pod, void *context, struct error *err), void *context);
 
+int command_attach(struct cli *cli, int argc, char **argv);
 int command_cat_manifest(struct cli *cli, int argc, char **argv);
 int command_check(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
@@ -199,6 +200,7 @@ int command_export(struct cli *cli, int argc, char **argv);
 int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);
 int command_image(struct cli *cli, int argc, char **argv);
+int command_logs(struct cli *cli, int argc, char **argv);
 int command_list(struct cli *cli, int argc, char **argv);
 int command_prepare(struct cli *cli, int argc, char **argv);
 int command_rm(struct cli *cli, int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/insecure.h"
 #include "cli/timing.h"
+#include "pod/app_log.h"
 #include "pod/park.h"
 #include "pod/run.h"
 #include "pod/tree.h"
@@ -88,6 +89,8 @@ size_t launch_run_options(struct launch_flags *flags, struct cli_option *options
 			"IPC namespace of the pod: always its own"},
 		{"mds-register", CLI_FLAG, &flags->mds_register, NULL,
 			"accepted: the metadata service is always there"},
+		{"log-size", CLI_STRING, &flags->log_size_text, "SIZE",
+			"what is kept of each app's output for \"appc-vm logs\" (default 16M; 0: nothing)"},
 		{"timing", CLI_OPTIONAL, &flags->timing, "json",
 			"at the end, say on standard error where the time went"},
 		{"no-template", CLI_FLAG, &flags->no_template, NULL,
@@ -123,6 +126,20 @@ static int check_hostname(struct cli *cli, const char *name)
 			"--hostname: \"%s\" is not a hostname of at most %d characters", name,
 			HOSTNAME_MAX);
 	return 0;
+}
+
+static int parse_log_size(struct cli *cli, struct launch_flags *flags)
+{
+	const char *text = flags->log_size_text;
+	int r;
+
+	flags->log_size = text ? 0 : APP_LOG_SIZE_DEFAULT;
+	if (!text || !strcmp(text, "0"))
+		return 0;
+	r = cli_parse_size(cli, "log-size", text, &flags->log_size);
+	if (r == 0 && flags->log_size < APP_LOG_SIZE_MIN)
+		return cli_usage(cli, "--log-size: at least %lluM, or 0", APP_LOG_SIZE_MIN >> 20);
+	return r;
 }
 
 static int check_net(struct cli *cli, const struct launch_flags *flags)
@@ -190,6 +207,8 @@ int launch_flags_check(struct cli *cli, struct launch_flags *flags)
 	r = launch_parse_dax(cli, flags);
 	if (r == 0 && flags->hostname)
 		r = check_hostname(cli, flags->hostname);
+	if (r == 0)
+		r = parse_log_size(cli, flags);
 	if (r == 0)
 		r = check_net(cli, flags);
 	if (r == 0)
@@ -269,6 +288,8 @@ int launch_set_interactive(
 		return error_set(
 			&cli->error, -EINVAL, "interactive option only supports pods with one app");
 	resolved->interactive = flags->interactive;
+	if (flags->interactive)
+		resolved->input_app = 0;
 	return 0;
 }
 
@@ -321,6 +342,7 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		.extra_command_line = cli_kernel_parameters(),
 		.kernel_fd = flags->kernel_fd,
 		.init_fd = flags->init_fd,
+		.log_size = flags->log_size,
 		.process_start = cli->start,
 	};
 	struct pod_timing timing = {.resident_kib = -1};

@@ -17,13 +17,14 @@ struct launch_flags {
 	const char *memory, *cpus, *kernel, *init, *dax_name;
 	bool warm, kernel_messages, strict_isolators;
 	/* How the pod runs: run and run-prepared. */
-	const char *flavour, *hostname, *timing, *net, *ipc;
+	const char *flavour, *hostname, *log_size_text, *timing, *net, *ipc;
 	struct name_service_flags names;
 	bool no_template, interactive, mds_register;
 
 	/* After launch_flags_check(). */
 	enum flavour flavour_kind;
 	enum virtio_fs_dax dax;
+	uint64_t log_size;
 	struct name_service name_service;
 	struct resolve_options resolve;
 	int kernel_fd, init_fd; /* after launch_open(); -1: not needed */

@@ -8,6 +8,7 @@
 #include <time.h>
 
 static const struct cli_command commands[] = {
+	{"attach", command_attach, "[flags] UUID", "Attach to the streams of a running app"},
 	{"cat-manifest", command_cat_manifest, "[flags] UUID...", "Print the manifest of a pod"},
 	{"check", command_check, "", "Say what this host can and cannot do"},
 	{"completion", command_completion, "bash", "Print a completion script for a shell"},
@@ -19,6 +20,7 @@ static const struct cli_command commands[] = {
 	{"image", command_image, "COMMAND [flags]",
 		"Images: import, list, export, extract and remove them"},
 	{"list", command_list, "[flags]", "List pods"},
+	{"logs", command_logs, "[flags] UUID", "Print what the apps of a pod wrote"},
 	{"prepare", command_prepare, "[flags] IMAGE [flags] [-- arguments [---]]... | POD.json",
 		"Prepare a pod, to be run later"},
 	{"rm", command_rm, "[flags] UUID...", "Remove pods that have ended"},

@@ -40,6 +40,12 @@ int cli_usage(struct cli *cli, const char *format, ...)
 		cli->command->name, message, cli->command->name);
 }
 
+/* A name of one letter has one dash. */
+static const char *dashes(const struct cli_option *option)
+{
+	return option->name[1] ? "--" : "-";
+}
+
 static void print_help(const struct cli *cli, const struct cli_option *options, size_t count)
 {
 	printf("%s.\n\nUsage: appc-vm %s %s\n\nFlags:\n", cli->command->description,
@@ -49,7 +55,7 @@ static void print_help(const struct cli *cli, const struct cli_option *options, 
 		char left[80];
 
 		if (option->kind == CLI_FLAG || option->kind == CLI_CALL_FLAG)
-			snprintf(left, sizeof(left), "--%s", option->name);
+			snprintf(left, sizeof(left), "%s%s", dashes(option), option->name);
 		else if (option->kind == CLI_OPTIONAL)
 			snprintf(left, sizeof(left), "--%s[=%s]", option->name, option->argument);
 		else
@@ -118,10 +124,14 @@ static int parse_one(const struct parser *parser, int *index)
 		parser->everywhere->help = true;
 		return 0;
 	}
-	for (size_t i = 0; i < parser->count && !option && word[1] == '-'; i++)
-		if (strlen(parser->options[i].name) == length - 2 &&
-			!strncmp(parser->options[i].name, word + 2, length - 2))
+	for (size_t i = 0; i < parser->count && !option; i++) {
+		const char *prefix = dashes(&parser->options[i]), *name = parser->options[i].name;
+
+		if (strlen(prefix) + strlen(name) == length &&
+			!strncmp(prefix, word, strlen(prefix)) &&
+			!strncmp(name, word + strlen(prefix), strlen(name)))
 			option = &parser->options[i];
+	}
 	if (!option)
 		return cli_usage(parser->cli, "unknown flag %.*s", (int)length, word);
 	if (option->kind == CLI_FLAG || option->kind == CLI_CALL_FLAG)

@@ -102,6 +102,21 @@ static int set_signature(struct image_blueprint *image, const char *text, struct
 	return set_once(&image->signature, text, "signature", err);
 }
 
+static int set_stdin(struct image_blueprint *image, const char *text, struct error *err)
+{
+	return image_blueprint_set_stream(image, WIRE_STREAM_STDIN, text, err);
+}
+
+static int set_stdout(struct image_blueprint *image, const char *text, struct error *err)
+{
+	return image_blueprint_set_stream(image, WIRE_STREAM_STDOUT, text, err);
+}
+
+static int set_stderr(struct image_blueprint *image, const char *text, struct error *err)
+{
+	return image_blueprint_set_stream(image, WIRE_STREAM_STDERR, text, err);
+}
+
 /* ---- the table */
 
 static const struct pod_flag pod_flags[] = {
@@ -161,6 +176,14 @@ static const struct pod_flag pod_flags[] = {
 	{"seccomp", CLI_CALL, "mode=retain|remove[,errno=E...],SYSCALL...",
 		"system calls that the app may make, or may not",
 		.set_image = image_blueprint_set_seccomp},
+	{"stdin", CLI_CALL, "null|stream",
+		"what the app reads: nothing, or what those send who attach",
+		.set_image = set_stdin},
+	{"stdout", CLI_CALL, "null|log|stream",
+		"where the app's output goes: nowhere, only to the pod's log, or only to those who attach",
+		.set_image = set_stdout},
+	{"stderr", CLI_CALL, "null|log|stream", "the same for its error output",
+		.set_image = set_stderr},
 	{"signature", CLI_CALL, "FILE", "signature of the image before this flag",
 		.set_image = set_signature},
 	{"stage1-from-dir", CLI_CALL, "NAME", "refused: there is no stage1",

@@ -305,7 +305,7 @@ static int app_prepare(struct guest_pod *pod, struct guest_app *app)
 		r = guest_group_resolve(app->rootfs.root_fd, config->group, &app->gid, err);
 	if (r < 0)
 		return r;
-	if (pod->config.interactive)
+	if (pod->config.input_app == (int)app->index)
 		r = app->stdin_fd = guest_input_open(&pod->input, pod->guest);
 	if (r < 0)
 		return error_set_errno(err, r, "make a pipe for its input");

@@ -532,10 +532,10 @@ static void instance_parse(struct field_reader *reader, struct guest_instance *i
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
 {
 	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
-		"entropy", "park", "apps", "sysctls", "interactive", "hosts_entries", "resolv_conf",
+		"entropy", "park", "apps", "sysctls", "input", "hosts_entries", "resolv_conf",
 		NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
-	json_int_t version;
+	json_int_t version, number;
 
 	*config = (struct guest_config){.message = json_incref(message)};
 	reader_integer(&reader, "version", REQUIRED, WIRE_VERSION, WIRE_VERSION, &version);
@@ -543,10 +543,11 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 	config->park = reader_boolean(&reader, "park");
 	apps_parse(&reader, config);
 	sysctls_parse(&reader, config);
-	config->interactive = reader_take(&reader, "interactive", OPTIONAL, JSON_TRUE, "true") !=
-		NULL;
-	if (config->interactive && config->app_count != 1)
-		reader_fail(&reader, "apps", "one app, of an interactive pod,");
+	config->input_app = -1;
+	if (reader_integer(&reader, "input", OPTIONAL, 0, WIRE_APPS_MAX - 1, &number))
+		config->input_app = (int)number;
+	if (config->input_app >= (int)config->app_count)
+		reader_fail(&reader, "input", "the number of an app");
 	config->hosts_entries = reader_text(&reader, "hosts_entries", WIRE_ETC_TEXT_MAX);
 	config->resolv_conf = reader_text(&reader, "resolv_conf", WIRE_ETC_TEXT_MAX);
 	reader_check_known(&reader, names);

@@ -74,7 +74,7 @@ struct guest_config {
 	json_t *message;
 	struct guest_instance instance;
 	bool park;        /* start the apps up to their first instruction */
-	bool interactive; /* the one app reads what the stream port carries */
+	int input_app;    /* index of the app that reads what the stream port carries; -1: none */
 	struct guest_app_config *apps;
 	size_t app_count;
 	struct guest_sysctl *sysctls;

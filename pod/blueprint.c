@@ -5,6 +5,7 @@
 #include "appc/strings.h"
 #include "base/checked.h"
 #include "base/json.h"
+#include "pod/stream_mode.h"
 
 #include <string.h>
 
@@ -371,4 +372,13 @@ int image_blueprint_add_gids(struct image_blueprint *image, const char *text, st
 		gids[image->supplementary_gid_count++] = (int64_t)gid;
 	}
 	return 0;
+}
+
+int image_blueprint_set_stream(
+	struct image_blueprint *image, enum wire_stream stream, const char *text, struct error *err)
+{
+	enum stream_mode mode;
+	int r = stream_mode_parse(stream, text, &mode, err);
+
+	return r < 0 ? r : stream_mode_annotate(&image->annotations, stream, text);
 }

@@ -11,6 +11,7 @@
 #define APPC_POD_BLUEPRINT_H
 
 #include "appc/manifest.h"
+#include "wire/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -88,6 +89,10 @@ int image_blueprint_set_capabilities(
 	struct image_blueprint *image, bool retain, const char *text, struct error *err);
 /* mode=retain|remove[,errno=NAME][,SYSCALL...], in any order */
 int image_blueprint_set_seccomp(struct image_blueprint *image, const char *text, struct error *err);
+
+/* Where a standard stream leads (pod/stream_mode.h). */
+int image_blueprint_set_stream(struct image_blueprint *image, enum wire_stream stream,
+	const char *text, struct error *err);
 
 /* Numbers with commas between them; those of several flags add up. */
 int image_blueprint_add_gids(struct image_blueprint *image, const char *text, struct error *err);

@@ -16,20 +16,31 @@ bool pod_input_can_send(const struct pod_input *input)
 	return input->is_open && input->length > 0;
 }
 
+static void frame_begin(struct pod_input *input, size_t size)
+{
+	/* A header of zeros tells the end. */
+	input->frame.header = (struct wire_stream_header){
+		.length = htole32((uint32_t)size),
+		.stream = size > 0 ? WIRE_STREAM_STDIN : 0,
+	};
+	input->length = sizeof(input->frame.header) + size;
+	input->sent = 0;
+}
+
+void pod_input_put(struct pod_input *input, size_t size)
+{
+	frame_begin(input, size);
+}
+
 void pod_input_read(struct pod_input *input, int fd)
 {
 	ssize_t n = read(fd, input->frame.payload, sizeof(input->frame.payload));
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
-	/* What cannot be read has ended. A header of zeros says so. */
+	/* What cannot be read has ended. */
 	input->is_last = n <= 0;
-	input->frame.header = (struct wire_stream_header){
-		.length = htole32(n > 0 ? (uint32_t)n : 0),
-		.stream = n > 0 ? WIRE_STREAM_STDIN : 0,
-	};
-	input->length = sizeof(input->frame.header) + (n > 0 ? (size_t)n : 0);
-	input->sent = 0;
+	frame_begin(input, n > 0 ? (size_t)n : 0);
 }
 
 void pod_input_send(struct pod_input *input, int stream_fd)

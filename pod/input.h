@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our standard input for the pod's one app, in frames of the stream (wire/wire.h). One frame is on its way
- * at a time: while the guest does not take it, nothing more is read.
+ * Input for the one app of the pod that has it, in frames of the stream (wire/wire.h): our own standard input, or
+ * what those send who attach. One frame is on its way at a time: while the guest does not take it, nothing
+ * more is read.
  */
 #ifndef APPC_POD_INPUT_H
 #define APPC_POD_INPUT_H
@@ -15,12 +16,15 @@ struct pod_input {
 		struct wire_stream_header header;
 		char payload[WIRE_STREAM_MAX];
 	} frame;
-	size_t length, sent; /* of the frame with its header */
+	size_t length, sent; /* of the frame with its header; 0: none is on its way */
 };
 
 /* What is to be waited for: input to read, and room in the stream. Never both. */
 bool pod_input_can_read(const struct pod_input *input);
 bool pod_input_can_send(const struct pod_input *input);
+
+/* size bytes, more than none, have been put into the payload. */
+void pod_input_put(struct pod_input *input, size_t size);
 
 /* fd has input, or its end; stream_fd has room. Neither waits. */
 void pod_input_read(struct pod_input *input, int fd);

@@ -3,9 +3,12 @@
 #include "pod/output.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #include <endian.h>
 #include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,11 +20,33 @@ int pod_output_fd(const struct pod_output *output)
 	return output->header.stream == WIRE_STREAM_STDERR ? STDERR_FILENO : STDOUT_FILENO;
 }
 
+int pod_output_init(struct pod_output *output)
+{
+	output->logs = calloc(output->resolved->app_count, sizeof(output->logs[0]));
+	if (!output->logs)
+		return -ENOMEM;
+	for (size_t i = 0; i < output->resolved->app_count; i++)
+		output->logs[i] = APP_LOG_NONE;
+	return 0;
+}
+
+void pod_output_done(struct pod_output *output)
+{
+	for (size_t i = 0; output->logs && i < output->resolved->app_count; i++)
+		app_log_close(&output->logs[i]);
+	free(output->logs);
+}
+
 bool pod_output_waits(const struct pod_output *output)
 {
 	return output->payload_length > 0 &&
 		output->payload_length == le32toh(output->header.length) &&
 		output->header_length == sizeof(output->header);
+}
+
+static void frame_finish(struct pod_output *output)
+{
+	output->header_length = output->payload_length = output->payload_written = 0;
 }
 
 void pod_output_write(struct pod_output *output)
@@ -42,7 +67,7 @@ void pod_output_write(struct pod_output *output)
 	}
 	output->payload_written += (size_t)n;
 	if (output->payload_written == output->payload_length)
-		output->header_length = output->payload_length = output->payload_written = 0;
+		frame_finish(output);
 }
 
 static int header_check(struct pod_output *output, struct error *err)
@@ -55,10 +80,42 @@ static int header_check(struct pod_output *output, struct error *err)
 		return 0;
 	}
 	if (le32toh(header->length) > WIRE_STREAM_MAX ||
-		le16toh(header->app) >= output->app_count ||
+		le16toh(header->app) >= output->resolved->app_count ||
 		(header->stream != WIRE_STREAM_STDOUT && header->stream != WIRE_STREAM_STDERR))
 		return error_set(err, -EBADMSG, "a malformed output frame");
 	return 0;
+}
+
+static void write_log(struct pod_output *output, uint16_t index)
+{
+	const struct resolved_app *app = &output->resolved->apps[index];
+	struct app_log *log = &output->logs[index];
+
+	/* An interactive pod is a conversation, and what is said there is nobody else's. */
+	if (output->log_size == 0 || output->resolved->interactive || log->is_broken)
+		return;
+	if (log->fd < 0) {
+		int r = app_log_open(output->pod, app->name, output->log_size, log);
+
+		log->is_broken = r < 0;
+		if (r < 0)
+			log_warning("app %s has no log: %s", app->name, strerror(-r));
+	}
+	app_log_write(log, output->header.stream, output->payload, output->payload_length);
+}
+
+/* A frame is whole: wherever it need not wait it goes now. */
+static void frame_deliver(struct pod_output *output)
+{
+	uint16_t index = le16toh(output->header.app);
+	enum stream_mode mode = output->resolved->apps[index].stream_modes[output->header.stream];
+
+	if (mode == STREAM_MODE_NONE || mode == STREAM_MODE_LOG)
+		write_log(output, index);
+	if (mode != STREAM_MODE_NULL)
+		output->attached(output->context, &output->header, output->payload);
+	if (mode != STREAM_MODE_NONE)
+		frame_finish(output);
 }
 
 static void note_first(struct pod_output *output)
@@ -93,9 +150,10 @@ int pod_output_read(struct pod_output *output, int stream_fd, struct error *err)
 		if (!in_header) {
 			output->payload_length += (size_t)n;
 			note_first(output);
-			if (pod_output_waits(output))
-				return 0;
-			continue;
+			if (!pod_output_waits(output))
+				continue;
+			frame_deliver(output);
+			return 0;
 		}
 		output->header_length += (size_t)n;
 		if (output->header_length == sizeof(output->header)) {

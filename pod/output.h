@@ -1,19 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the apps write, on its way from the stream (wire/wire.h) to our standard output and error.
+ * What the apps write, on its way from the stream (wire/wire.h) to where its mode says (pod/stream_mode.h):
+ * our standard output and error, the pod's log, those who attach.
  *
- * One frame at a time: while the fd that it is for cannot take it, the stream is not to be read, so that
+ * One frame at a time: while our own output cannot take it, the stream is not to be read, so that
  * the guest's queue fills and the app waits, as it would on a terminal. As with "| head", output that
- * nobody reads any more goes nowhere and the pod goes on. What the stream carries is checked as device input.
+ * nobody reads any more goes nowhere and the pod goes on. Nothing else makes an app wait: not the log, not a
+ * slow reader that is attached. What the stream carries is checked as device input.
  */
 #ifndef APPC_POD_OUTPUT_H
 #define APPC_POD_OUTPUT_H
 
 #include "base/error.h"
-#include "wire/wire.h"
+#include "pod/app_log.h"
+#include "pod/resolve.h"
 
 struct pod_output {
-	size_t app_count;
+	const struct pod *pod;               /* borrowed, as is resolved */
+	const struct resolved_pod *resolved; /* whose apps write */
+	uint64_t log_size;                   /* bytes of each app's log; 0: none is kept */
+	struct app_log *logs;                /* of each app, from its first output on */
+	/* Told of each frame in a mode that one can attach to, whole. */
+	void (*attached)(
+		void *context, const struct wire_stream_header *header, const char *payload);
+	void *context;
 	bool is_at_end;   /* no more will be read */
 	int64_t first_at; /* CLOCK_MONOTONIC of the first byte, nanoseconds; 0: none yet */
 
@@ -24,6 +34,10 @@ struct pod_output {
 	size_t payload_length, payload_written;
 	bool is_closed[3]; /* by enum wire_stream: nobody reads it any more */
 };
+
+/* The first fields are set; 0 or -ENOMEM. Done by pod_output_done(), whichever it was. */
+int pod_output_init(struct pod_output *output);
+void pod_output_done(struct pod_output *output);
 
 /* Whether a frame waits for pod_output_fd() to take it; else the stream may be read. */
 bool pod_output_waits(const struct pod_output *output);

@@ -39,6 +39,7 @@ static const struct {
 } types[] = {
 	{"stop", POD_REQUEST_STOP},
 	{"kill", POD_REQUEST_KILL},
+	{"attach", POD_REQUEST_ATTACH},
 };
 
 /* The pod's directory may be anywhere: its path is longer than an address has room for. */
@@ -53,11 +54,19 @@ static struct sockaddr_un address_of(const struct pod *pod)
 
 /* ---- who runs the pod */
 
+void pod_requests_init(struct pod_requests *requests)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(requests->fds); i++)
+		requests->fds[i] = -1;
+	requests->next = 0;
+}
+
 int pod_requests_open(const struct pod *pod, struct pod_requests *ret)
 {
 	const struct sockaddr_un address = address_of(pod);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+	pod_requests_init(ret);
 	if (fd < 0)
 		return -errno;
 	if (unlinkat(pod->fd, SOCKET_NAME, 0) < 0 && errno != ENOENT)
@@ -67,18 +76,18 @@ int pod_requests_open(const struct pod *pod, struct pod_requests *ret)
 		bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
 		listen(fd, BACKLOG) < 0)
 		return -errno;
-	*ret = (struct pod_requests){.listen_fd = TAKE_FD(fd), .client_fd = -1};
+	ret->fds[0] = TAKE_FD(fd);
 	return 0;
 }
 
 void pod_requests_close(struct pod_requests *requests)
 {
-	cleanup_close(&requests->listen_fd);
-	cleanup_close(&requests->client_fd);
-	*requests = POD_REQUESTS_NONE;
+	for (size_t i = 0; i < ARRAY_SIZE(requests->fds); i++)
+		cleanup_close(&requests->fds[i]);
+	pod_requests_init(requests);
 }
 
-static int request_decode(const char *text, size_t length, enum pod_request *ret)
+static int request_decode(const char *text, size_t length, struct pod_request_taken *ret)
 {
 	_cleanup_json_ json_t *message = NULL;
 	int r = wire_message_decode(text, length, &message, NULL);
@@ -86,36 +95,64 @@ static int request_decode(const char *text, size_t length, enum pod_request *ret
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(types); i++) {
 		if (strcmp(wire_type(message), types[i].type))
 			continue;
-		*ret = types[i].request;
+		ret->request = types[i].request;
+		ret->message = ret->request == POD_REQUEST_ATTACH ? TAKE_PTR(message) : NULL;
 		return 0;
 	}
 	return r < 0 ? r : -EBADMSG;
 }
 
-int pod_requests_take(struct pod_requests *requests, enum pod_request *ret)
+/* Into a place that is free, or in turn one of those that have been kept for nothing. */
+static void accept_client(struct pod_requests *requests)
 {
-	static const char answer[] = "{\"type\":\"ok\"}";
-	char text[MESSAGE_MAX];
-	int fd, r;
-	ssize_t n;
+	int *place = &requests->fds[1 + requests->next];
+	int fd;
 
-	/* One that connected and said nothing yet makes room for the next. */
+	for (size_t i = 1; i < ARRAY_SIZE(requests->fds); i++)
+		if (requests->fds[i] < 0)
+			place = &requests->fds[i];
 	/* cppcheck-suppress nullPointer */
-	fd = accept4(requests->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0 && requests->client_fd < 0)
-		return 0;
-	if (fd >= 0) {
-		cleanup_close(&requests->client_fd);
-		requests->client_fd = fd;
-	}
-	n = recv(requests->client_fd, text, sizeof(text), MSG_DONTWAIT);
+	fd = accept4(requests->fds[0], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	if (*place >= 0)
+		requests->next = (requests->next + 1) % POD_REQUEST_CLIENTS;
+	cleanup_close(place);
+	*place = fd;
+}
+
+/* 1: the client's request; 0: it has said nothing; -errno: it has gone, or made no sense. */
+static int take_from(int fd, struct pod_request_taken *ret)
+{
+	char text[MESSAGE_MAX];
+	ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
+
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	r = n > 0 ? request_decode(text, (size_t)n, ret) : -EPIPE;
-	if (r == 0)
-		send(requests->client_fd, answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
-	close(TAKE_FD(requests->client_fd));
-	return r == 0;
+	return n > 0 && request_decode(text, (size_t)n, ret) == 0 ? 1 : -EPIPE;
+}
+
+int pod_requests_take(struct pod_requests *requests, struct pod_request_taken *ret)
+{
+	static const char answer[] = "{\"type\":\"ok\"}";
+
+	accept_client(requests);
+	*ret = (struct pod_request_taken){.fd = -1};
+	for (size_t i = 1; i < ARRAY_SIZE(requests->fds); i++) {
+		int r = requests->fds[i] < 0 ? 0 : take_from(requests->fds[i], ret);
+
+		if (r > 0 && ret->message) {
+			ret->fd = TAKE_FD(requests->fds[i]);
+			return 1;
+		}
+		if (r > 0)
+			send(requests->fds[i], answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (r != 0)
+			close(TAKE_FD(requests->fds[i]));
+		if (r > 0)
+			return 1;
+	}
+	return 0;
 }
 
 /* ---- who asks */
@@ -128,7 +165,7 @@ static bool pod_still_runs(const struct pod *pod)
 }
 
 /* Returns the connection or -errno; -ESRCH: the pod has ended. */
-static int requests_connect(const struct pod *pod)
+static int connect_to(const struct pod *pod)
 {
 	const struct sockaddr_un address = address_of(pod);
 	const struct timespec pause = {.tv_nsec = CONNECT_PAUSE_NS};
@@ -149,6 +186,17 @@ static int requests_connect(const struct pod *pod)
 		nanosleep(&pause, NULL);
 	}
 	return r;
+}
+
+int pod_requests_connect(const struct pod *pod, struct error *err)
+{
+	int fd = pod->state == POD_RUNNING ? connect_to(pod) : -ESRCH;
+
+	if (fd == -ESRCH)
+		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
+	return fd < 0 ? error_set_errno(
+				err, fd, "pod %s: cannot reach the process that runs it", pod->uuid)
+		      : fd;
 }
 
 /* 0: the request was taken. */
@@ -204,14 +252,9 @@ int pod_stop(struct pod *pod, bool force, struct error *err)
 	pid_t pid = 0;
 	int r;
 
-	if (pod->state != POD_RUNNING)
-		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
-	fd = requests_connect(pod);
-	if (fd == -ESRCH)
-		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
+	fd = pod_requests_connect(pod, err);
 	if (fd < 0)
-		return error_set_errno(
-			err, fd, "pod %s: cannot reach the process that runs it", pod->uuid);
+		return fd;
 	pid_fd = listener_open(fd, &pid);
 	r = request_send(fd, force ? POD_REQUEST_KILL : POD_REQUEST_STOP);
 	if (r < 0 && !pod_still_runs(pod))

@@ -7,6 +7,7 @@
  *   stop    end the apps as with SIGTERM to the process; once it is stopping this does no more
  *   kill    end the pod at once
  *   ok      the answer: it will be done
+ *   attach  the connection stays and carries the apps' streams (pod/attach.h), which has its own answers
  * The directory is its owner's alone, and so is the socket.
  *
  * Functions return 0 or -errno. A struct pod_requests belongs to one thread.
@@ -16,22 +17,35 @@
 
 #include "pod/pod.h"
 
-enum pod_request { POD_REQUEST_STOP, POD_REQUEST_KILL };
+enum pod_request { POD_REQUEST_STOP, POD_REQUEST_KILL, POD_REQUEST_ATTACH };
 
 /* ---- the end of the process that runs the pod */
 
-/* Non-blocking fds to be polled for input; client_fd is -1 most of the time. */
+/* Connected at the same time, without having said yet what they want; for one more one must go. */
+#define POD_REQUEST_CLIENTS 16
+
+/* Non-blocking fds to be polled for input; those that are -1 are not there. */
 struct pod_requests {
-	int listen_fd, client_fd;
+	int fds[1 + POD_REQUEST_CLIENTS]; /* the listening socket, then who connected */
+	size_t next;                      /* of the latter: whose place is taken next, when all are */
 };
-#define POD_REQUESTS_NONE ((struct pod_requests){.listen_fd = -1, .client_fd = -1})
+
+/* Nothing is open. */
+void pod_requests_init(struct pod_requests *requests);
 
 /* Takes over from whoever listened before: the pod is locked by us. */
 int pod_requests_open(const struct pod *pod, struct pod_requests *ret);
 void pod_requests_close(struct pod_requests *requests);
 
+/* One to attach is not answered: message and fd are the caller's then, NULL and -1 with all others. */
+struct pod_request_taken {
+	enum pod_request request;
+	json_t *message;
+	int fd;
+};
+
 /* Takes and answers the next request: 1 and the request; 0: none is there now. */
-int pod_requests_take(struct pod_requests *requests, enum pod_request *ret);
+int pod_requests_take(struct pod_requests *requests, struct pod_request_taken *ret);
 
 /* ---- the other end */
 
@@ -40,5 +54,8 @@ int pod_requests_take(struct pod_requests *requests, enum pod_request *ret);
  * pod has ended: its process is killed when it does not answer. -ESRCH: the pod does not run; -ETIMEDOUT: no answer.
  */
 int pod_stop(struct pod *pod, bool force, struct error *err);
+
+/* A connection for a request of whatever kind. -ESRCH: the pod does not run. */
+int pod_requests_connect(const struct pod *pod, struct error *err);
 
 #endif

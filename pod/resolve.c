@@ -574,6 +574,21 @@ static int copy_texts(struct resolved_pod *pod, const struct resolve_options *op
 		: 0;
 }
 
+static int resolve_streams(struct resolved_pod *pod, const struct appc_runtime_app *app,
+	struct resolved_app *resolved, struct error *err)
+{
+	int r = stream_modes_read(&app->annotations, resolved->stream_modes, err);
+
+	if (r < 0 || resolved->stream_modes[WIRE_STREAM_STDIN] != STREAM_MODE_STREAM)
+		return r;
+	if (pod->input_app >= 0)
+		return error_set(err, -EINVAL,
+			"only one app of a pod can have input, and app \"%s\" has it",
+			pod->apps[pod->input_app].name);
+	pod->input_app = (int)(resolved - pod->apps);
+	return 0;
+}
+
 static int resolve_app(struct store *store, struct resolved_pod *pod, struct appc_runtime_app *app,
 	struct resolved_app *resolved, const struct resolve_options *options, struct error *err)
 {
@@ -588,6 +603,9 @@ static int resolve_app(struct store *store, struct resolved_pod *pod, struct app
 	if (app->app->exec.count == 0)
 		return error_set(err, -EINVAL,
 			"image \"%s\" has an empty \"exec\" (try --exec=BINARY)", app->image_name);
+	r = resolve_streams(pod, app, resolved, err);
+	if (r < 0)
+		return r;
 	r = resolve_listed_mounts(pod, app, resolved, err);
 	if (r < 0)
 		return r;
@@ -615,6 +633,7 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 		return -ENOMEM;
 	}
 	pod->manifest = manifest;
+	pod->input_app = -1;
 	if (manifest->app_count == 0)
 		return error_set(err, -EINVAL, "pod manifest: apps: a pod needs at least one app");
 	if (manifest->app_count > WIRE_APPS_MAX)
@@ -835,8 +854,8 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
 		json_object_set_new(sysctls, sysctl->sysctls.items[i].name,
 			json_string(sysctl->sysctls.items[i].value));
-	if (pod->interactive)
-		json_object_set_new(message, "interactive", json_true());
+	if (pod->input_app >= 0)
+		json_object_set_new(message, "input", json_integer(pod->input_app));
 	if (json_array_size(apps) != pod->app_count ||
 		json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
 		json_object_set_new(message, "park", json_boolean(park)) < 0 ||

@@ -9,6 +9,7 @@
 
 #include "appc/manifest.h"
 #include "pod/seccomp.h"
+#include "pod/stream_mode.h"
 #include "store/store.h"
 #include "virtio/fs/throttle.h"
 
@@ -29,8 +30,9 @@ struct resolved_app {
 	char image_id[STORE_IMAGE_ID_SIZE];
 	char tree_id[STORE_TREE_ID_SIZE];
 	char *image_manifest; /* as it was imported: the image may be removed before the pod ends */
-	const struct appc_app *app; /* the manifest's */
-	bool is_from_docker;        /* its volumes begin with what the image has there */
+	const struct appc_app *app;                  /* the manifest's */
+	enum stream_mode stream_modes[STREAM_MODES]; /* of its annotations */
+	bool is_from_docker; /* its volumes begin with what the image has there */
 	bool read_only_rootfs;
 	struct resolved_mount *mounts; /* parents before children */
 	size_t mount_count;
@@ -70,7 +72,8 @@ struct resolved_pod {
 	size_t volume_count;
 	unsigned int vcpus;
 	uint64_t memory;                       /* bytes of the machine */
-	bool interactive;                      /* its one app reads our standard input */
+	int input_app;                         /* index of the app that has input; -1: none */
+	bool interactive;                      /* it is our standard input */
 	struct fs_throttle_limits file_limits; /* of the machine's file device */
 	char *hosts_entries, *resolv_conf;     /* see struct resolve_options; NULL: none */
 	/*

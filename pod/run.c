@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/attach.h"
 #include "pod/cgroup.h"
 #include "pod/input.h"
 #include "pod/metadata.h"
@@ -79,6 +80,7 @@ struct supervisor {
 
 	struct pod_output output;
 	struct pod_input input;
+	struct pod_attachments attachments;
 
 	int signal_fd;
 	struct pod_requests requests;
@@ -108,6 +110,8 @@ static void supervisor_done(struct supervisor *s)
 		free(s->apps[i].message);
 	free(s->apps);
 	wire_reader_done(&s->control);
+	pod_output_done(&s->output);
+	pod_attachments_close(&s->attachments);
 	pod_metadata_done(&s->metadata);
 	free(s->outgoing.data);
 	cleanup_close(&s->process.control_fd);
@@ -384,6 +388,14 @@ static int control_ready(struct supervisor *s)
 
 /* ---- output */
 
+static void output_attached(
+	void *context, const struct wire_stream_header *header, const char *payload)
+{
+	struct supervisor *s = context;
+
+	pod_attachments_write(&s->attachments, header, payload);
+}
+
 static int stream_ready(struct supervisor *s)
 {
 	struct error error;
@@ -424,13 +436,21 @@ static void signal_ready(struct supervisor *s)
 
 static void requests_ready(struct supervisor *s)
 {
-	enum pod_request request;
+	struct pod_request_taken taken;
 
-	while (pod_requests_take(&s->requests, &request) > 0) {
-		if (request == POD_REQUEST_KILL) {
+	while (pod_requests_take(&s->requests, &taken) > 0) {
+		switch (taken.request) {
+		case POD_REQUEST_KILL:
 			s->is_killed = true;
 			s->kill_at = monotonic_now();
-		} else if (s->stops == 0) {
+			break;
+		case POD_REQUEST_ATTACH:
+			pod_attachments_add(&s->attachments, s->resolved, taken.message, taken.fd);
+			json_decref(taken.message);
+			break;
+		case POD_REQUEST_STOP:
+			if (s->stops > 0)
+				break;
 			log_debug("stopping the pod on request");
 			request_stop(s);
 		}
@@ -477,17 +497,57 @@ static struct pollfd input_source(const struct supervisor *s)
 {
 	if (s->ended || s->output.is_at_end)
 		return (struct pollfd){.fd = -1};
-	if (pod_input_can_read(&s->input))
+	if (s->resolved->interactive && pod_input_can_read(&s->input))
 		return (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
 	if (pod_input_can_send(&s->input))
 		return (struct pollfd){.fd = s->process.stream_fd, .events = POLLOUT};
 	return (struct pollfd){.fd = -1};
 }
 
+/* Who sends input waits until what came before is on its way. */
+static struct pollfd attachment_source(
+	const struct supervisor *s, const struct attachment *attachment)
+{
+	bool waits = attachment->streams[WIRE_STREAM_STDIN] && !pod_input_can_read(&s->input);
+
+	return (struct pollfd){.fd = waits ? -1 : attachment->fd, .events = POLLIN};
+}
+
+/* fd is what was polled: the place may be another's by now. */
+static void attachment_ready(struct supervisor *s, struct attachment *attachment, int fd)
+{
+	char nothing[WIRE_STREAM_MAX];
+	size_t length;
+
+	if (attachment->fd != fd)
+		return;
+	if (!attachment->streams[WIRE_STREAM_STDIN]) {
+		pod_attachment_read(attachment, nothing); /* it can only be its end */
+		return;
+	}
+	/* Another that came first in this turn may have filled the frame. */
+	if (!pod_input_can_read(&s->input))
+		return;
+	length = pod_attachment_read(attachment, s->input.frame.payload);
+	if (length > 0)
+		pod_input_put(&s->input, length);
+}
+
 /* One turn. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
 static int supervise_once(struct supervisor *s)
 {
-	enum { CONTROL, STREAM, OUTPUT, REPORT, CHILD, SIGNAL, LISTENER, CLIENT, INPUT, SOURCES };
+	enum {
+		CONTROL,
+		STREAM,
+		OUTPUT,
+		REPORT,
+		CHILD,
+		SIGNAL,
+		INPUT,
+		REQUESTS,
+		ATTACHED = REQUESTS + ARRAY_SIZE(s->requests.fds),
+		SOURCES = ATTACHED + ATTACHMENTS_MAX
+	};
 	struct pollfd fds[SOURCES] = {
 		[CONTROL] = {.fd = s->ended ? -1 : s->process.control_fd,
 			.events = (short)(s->outgoing.length ? POLLIN | POLLOUT : POLLIN)},
@@ -500,14 +560,17 @@ static int supervise_once(struct supervisor *s)
 		[REPORT] = {.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
 		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
-		[LISTENER] = {.fd = s->requests.listen_fd, .events = POLLIN},
-		[CLIENT] = {.fd = s->requests.client_fd, .events = POLLIN},
 		[INPUT] = input_source(s),
 	};
+	bool is_asked = false;
 	int r = 0, n;
 
 	if (s->ended && s->output.is_at_end && !pod_output_waits(&s->output))
 		return 1;
+	for (unsigned int i = REQUESTS; i < ATTACHED; i++)
+		fds[i] = (struct pollfd){.fd = s->requests.fds[i - REQUESTS], .events = POLLIN};
+	for (unsigned int i = ATTACHED; i < SOURCES; i++)
+		fds[i] = attachment_source(s, &s->attachments.items[i - ATTACHED]);
 	n = poll(fds, SOURCES, timeout_ms(s));
 	if (n < 0)
 		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
@@ -517,7 +580,9 @@ static int supervise_once(struct supervisor *s)
 		return kill_reason(s);
 	if (fds[SIGNAL].revents)
 		signal_ready(s);
-	if (fds[LISTENER].revents || fds[CLIENT].revents)
+	for (unsigned int i = REQUESTS; i < ATTACHED && !is_asked; i++)
+		is_asked = fds[i].revents;
+	if (is_asked)
 		requests_ready(s);
 	if (fds[REPORT].revents)
 		report_ready(s);
@@ -527,6 +592,9 @@ static int supervise_once(struct supervisor *s)
 		pod_input_read(&s->input, STDIN_FILENO);
 	else if (fds[INPUT].revents)
 		pod_input_send(&s->input, s->process.stream_fd);
+	for (unsigned int i = ATTACHED; i < SOURCES; i++)
+		if (fds[i].revents)
+			attachment_ready(s, &s->attachments.items[i - ATTACHED], fds[i].fd);
 	if (fds[STREAM].revents)
 		r = stream_ready(s);
 	if (fds[CONTROL].revents & POLLOUT)
@@ -751,7 +819,6 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.options = options,
 		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
 		.signal_fd = -1,
-		.requests = POD_REQUESTS_NONE,
 		.metadata =
 			{
 				.uuid = pod->uuid,
@@ -763,11 +830,17 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	_cleanup_close_ int tree = -1;
 	int r;
 
-	s.input.is_open = resolved->interactive;
-	s.output.app_count = resolved->app_count;
+	s.input.is_open = resolved->input_app >= 0;
+	s.output.pod = pod;
+	s.output.resolved = resolved;
+	s.output.log_size = options->log_size;
+	s.output.attached = output_attached;
+	s.output.context = &s;
+	pod_attachments_init(&s.attachments);
+	pod_requests_init(&s.requests);
 	wire_reader_init(&s.control, WIRE_FRAME_MAX_FROM_GUEST);
 	s.apps = calloc(resolved->app_count, sizeof(s.apps[0]));
-	if (!s.apps)
+	if (!s.apps || pod_output_init(&s.output) < 0)
 		return -ENOMEM;
 	r = block_signals(&s.signal_fd);
 	if (r < 0)

@@ -71,7 +71,8 @@
  *                        could make them
  *     oom_score_adj      -1000 to 1000, absent for the default
  *   sysctls      object of strings, may be empty
- *   interactive  true: the pod's one app reads what the stream carries; absent: its input is empty
+ *   input        number of the app (its index) that reads what the stream carries; absent, and for all
+ *                others: input is empty
  *   hosts_entries   lines for the pod's /etc/hosts, each ended by a newline; absent for none
  *   resolv_conf  the pod's resolv.conf(5); absent for none
  */
@@ -85,7 +86,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5
 
 /* Numbers of the console ports: /dev/vport0pN in the guest. */
 #define WIRE_PORT_CONTROL 1

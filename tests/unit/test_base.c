@@ -525,6 +525,48 @@ static void json_that_is_not_strict_is_refused(void **state)
 	}
 }
 
+static void any_bytes_make_a_json_text(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t length;
+		const char *text; /* R for each replacement */
+	} cases[] = {
+		{"", 0, ""},
+		{"plain", 5, "plain"},
+		{"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
+		{"a\xff\xfe"
+		 "b",
+			4, "aRRb"},
+		{"\xc0\x80", 2, "RR"},           /* an overlong NUL */
+		{"\xe0\x80\x80", 3, "RRR"},      /* overlong */
+		{"\xed\xa0\x80", 3, "RRR"},      /* a surrogate */
+		{"\xf4\x90\x80\x80", 4, "RRRR"}, /* above U+10FFFF */
+		{"\xe2\x82", 2, "RR"},           /* cut off */
+		{"\xe2\x82z", 3, "RRz"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *json = json_text(cases[i].bytes, cases[i].length);
+		const char *got = json_string_value(json);
+
+		assert_non_null(got);
+		for (const char *c = cases[i].text; *c; c++) {
+			size_t size = *c == 'R' ? 3 : 1;
+
+			assert_memory_equal(got, *c == 'R' ? "\xef\xbf\xbd" : c, size);
+			got += size;
+		}
+		assert_int_equal(*got, '\0');
+	}
+	{
+		_cleanup_json_ json_t *json = json_text("a\0b", 3);
+
+		assert_int_equal(json_string_length(json), 3);
+	}
+}
+
 static void json_with_a_nul_byte_is_refused(void **state)
 {
 	static const char inside[] = "[\"a\0b\"]", behind[] = "[]\0[]";
@@ -737,6 +779,7 @@ int main(void)
 		cmocka_unit_test(json_that_is_strict_is_accepted),
 		cmocka_unit_test(json_that_is_not_strict_is_refused),
 		cmocka_unit_test(json_with_a_nul_byte_is_refused),
+		cmocka_unit_test(any_bytes_make_a_json_text),
 		cmocka_unit_test(json_depth_is_limited),
 		cmocka_unit_test(decimal_numbers_are_parsed_whole),
 		cmocka_unit_test(arithmetic_says_when_it_does_not_fit),

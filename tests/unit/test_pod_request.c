@@ -90,20 +90,19 @@ static int waited(pid_t pid)
 /* As the loop of pod_run() does. */
 static enum pod_request take(struct request_fixture *fixture)
 {
-	enum pod_request request;
+	struct pod_request_taken taken;
 	int r;
 
 	do {
-		struct pollfd fds[] = {
-			{.fd = fixture->requests.listen_fd, .events = POLLIN},
-			{.fd = fixture->requests.client_fd, .events = POLLIN},
-		};
+		struct pollfd fds[ARRAY_SIZE(fixture->requests.fds)];
 
-		assert_true(poll(fds, 2, -1) > 0);
-		r = pod_requests_take(&fixture->requests, &request);
+		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+			fds[i] = (struct pollfd){.fd = fixture->requests.fds[i], .events = POLLIN};
+		assert_true(poll(fds, ARRAY_SIZE(fds), -1) > 0);
+		r = pod_requests_take(&fixture->requests, &taken);
 	} while (r == 0);
 	assert_int_equal(r, 1);
-	return request;
+	return taken.request;
 }
 
 static int connect_raw(const struct request_fixture *fixture)
@@ -122,11 +121,11 @@ static void stop_is_a_request_and_returns_when_it_is_taken(void **state)
 {
 	struct request_fixture *fixture = *state;
 	pid_t stop = stop_elsewhere(fixture, false);
-	enum pod_request request;
+	struct pod_request_taken taken;
 
 	assert_int_equal(take(fixture), POD_REQUEST_STOP);
 	assert_int_equal(waited(stop), 0);
-	assert_int_equal(pod_requests_take(&fixture->requests, &request), 0);
+	assert_int_equal(pod_requests_take(&fixture->requests, &taken), 0);
 }
 
 static void forced_stop_returns_when_the_pod_has_ended(void **state)
@@ -192,17 +191,17 @@ static void silent_and_senseless_clients_keep_nobody_out(void **state)
 		"{\"type\": \"halt\"}", "[\"stop\"]", "{\"type\": \"stop\"", "\xff\xfe"};
 	struct request_fixture *fixture = *state;
 	_cleanup_close_ int silent = connect_raw(fixture);
-	enum pod_request request;
+	struct pod_request_taken taken;
 	char text[2048];
 	pid_t stop;
 
-	assert_int_equal(pod_requests_take(&fixture->requests, &request), 0);
+	assert_int_equal(pod_requests_take(&fixture->requests, &taken), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
 		_cleanup_close_ int fd = connect_raw(fixture);
 
 		assert_int_equal(send(fd, messages[i], strlen(messages[i]), MSG_NOSIGNAL),
 			strlen(messages[i]));
-		assert_int_equal(pod_requests_take(&fixture->requests, &request), 0);
+		assert_int_equal(pod_requests_take(&fixture->requests, &taken), 0);
 		if (*messages[i])
 			assert_int_equal(recv(fd, text, sizeof(text), 0), 0);
 	}
@@ -214,11 +213,48 @@ static void silent_and_senseless_clients_keep_nobody_out(void **state)
 
 		/* What does not fit is cut, and no message any more. */
 		assert_int_equal(send(fd, text, sizeof(text), MSG_NOSIGNAL), sizeof(text));
-		assert_int_equal(pod_requests_take(&fixture->requests, &request), 0);
+		assert_int_equal(pod_requests_take(&fixture->requests, &taken), 0);
 	}
 	stop = stop_elsewhere(fixture, false);
 	assert_int_equal(take(fixture), POD_REQUEST_STOP);
 	assert_int_equal(waited(stop), 0);
+}
+
+static void who_connects_is_heard_after_others_have_connected_too(void **state)
+{
+	struct request_fixture *fixture = *state;
+	int fds[POD_REQUEST_CLIENTS];
+	struct pod_request_taken taken;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = connect_raw(fixture);
+		assert_int_equal(pod_requests_take(&fixture->requests, &taken), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		char answer[64];
+
+		assert_int_equal(send(fds[i], "{\"type\":\"stop\"}", 15, MSG_NOSIGNAL), 15);
+		assert_int_equal(take(fixture), POD_REQUEST_STOP);
+		assert_true(recv(fds[i], answer, sizeof(answer), 0) > 0);
+		close(fds[i]);
+	}
+}
+
+static void who_attaches_keeps_the_connection(void **state)
+{
+	static const char message[] = "{\"type\":\"attach\",\"streams\":[]}";
+	struct request_fixture *fixture = *state;
+	_cleanup_close_ int fd = connect_raw(fixture);
+	struct pod_request_taken taken;
+	char byte;
+
+	assert_int_equal(send(fd, message, strlen(message), MSG_NOSIGNAL), strlen(message));
+	assert_int_equal(pod_requests_take(&fixture->requests, &taken), 1);
+	assert_int_equal(taken.request, POD_REQUEST_ATTACH);
+	assert_int_equal(send(taken.fd, "!", 1, MSG_NOSIGNAL), 1);
+	assert_int_equal(recv(fd, &byte, 1, 0), 1);
+	json_decref(taken.message);
+	close(taken.fd);
 }
 
 static void socket_is_its_owners_alone(void **state)
@@ -241,6 +277,8 @@ int main(void)
 		REQUEST_TEST(process_that_does_not_answer_is_killed_by_a_forced_stop),
 		REQUEST_TEST(pod_that_has_ended_is_not_stopped),
 		REQUEST_TEST(silent_and_senseless_clients_keep_nobody_out),
+		REQUEST_TEST(who_connects_is_heard_after_others_have_connected_too),
+		REQUEST_TEST(who_attaches_keeps_the_connection),
 		REQUEST_TEST(socket_is_its_owners_alone),
 	};
 

@@ -213,6 +213,18 @@ static void lines(char **args)
 	}
 }
 
+/* So many KiB of numbered lines, in large pieces. */
+static void flood(char **args)
+{
+	static char buffer[64 << 10];
+	int count = number(args[0]) * 16;
+
+	fflush(stdout);
+	setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
+	for (int i = 0; i < count; i++)
+		printf("%063d\n", i);
+}
+
 static void end(char **args)
 {
 	exit(number(args[0]));
@@ -252,6 +264,23 @@ static void forever(char **args)
 	puts("ready");
 	for (;;)
 		pause();
+}
+
+/* Repeats each line of its input on both outputs, until one says "quit". */
+static void converse(char **args)
+{
+	char line[256];
+
+	(void)args;
+	puts("ready");
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = '\0';
+		printf("heard: %s\n", line);
+		fprintf(stderr, "noted: %s\n", line);
+		if (!strcmp(line, "quit"))
+			return;
+	}
+	puts("input has ended");
 }
 
 /* Waits for a file to appear: how a test on the host paces the guest. */
@@ -982,6 +1011,8 @@ static const struct command {
 	{"fds", 0, fds},
 	{"call", 1, try_call},
 	{"listening", 0, listening},
+	{"converse", 0, converse},
+	{"flood", 1, flood},
 	{"sees", 1, sees},
 };
 

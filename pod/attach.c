@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+/* attach.c: see attach.h. */
+#include "pod/attach.h"
+
+#include "base/json.h"
+#include "pod/request.h"
+
+#include <endian.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* What waits in the socket of a client that is slow. */
+#define CLIENT_BUFFER (256 << 10)
+#define ANSWER_MAX    1024
+
+/* ---- the process that runs the pod */
+
+void pod_attachments_init(struct pod_attachments *attachments)
+{
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
+		attachments->items[i] = (struct attachment){.fd = -1};
+}
+
+void pod_attachments_close(struct pod_attachments *attachments)
+{
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
+		cleanup_close(&attachments->items[i].fd);
+	pod_attachments_init(attachments);
+}
+
+static int find_app(const struct resolved_pod *resolved, const char *name, size_t *ret)
+{
+	for (size_t i = 0; i < resolved->app_count; i++) {
+		if (name ? strcmp(resolved->apps[i].name, name) : resolved->app_count > 1)
+			continue;
+		*ret = i;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/* Whether an app's stream is there to be attached to. */
+static bool can_attach(const struct resolved_pod *resolved, size_t app, enum wire_stream stream)
+{
+	enum stream_mode mode = resolved->apps[app].stream_modes[stream];
+
+	return stream == WIRE_STREAM_STDIN ? mode == STREAM_MODE_STREAM : mode != STREAM_MODE_NULL;
+}
+
+static bool streams_have(json_t *names, enum wire_stream stream)
+{
+	json_t *value;
+	size_t i;
+
+	json_array_foreach (names, i, value) {
+		const char *name = json_string_value(value);
+
+		if (name && !strcmp(name, stream_name(stream)))
+			return true;
+	}
+	return false;
+}
+
+static int parse_streams(const struct resolved_pod *resolved, json_t *message,
+	struct attachment *attachment, struct error *err)
+{
+	json_t *names = json_object_get(message, "streams");
+	size_t count = 0;
+
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++) {
+		const char *name = stream_name(stream);
+
+		attachment->streams[stream] = streams_have(names, stream);
+		count += attachment->streams[stream];
+		if (attachment->streams[stream] && !can_attach(resolved, attachment->app, stream))
+			return error_set(err, -ENOTCONN,
+				"app \"%s\" has no %s to attach to (--%s=stream when the pod is started)",
+				resolved->apps[attachment->app].name, name, name);
+	}
+	return count == json_array_size(names)
+		? 0
+		: error_set(err, -EINVAL, "a stream that does not exist");
+}
+
+static json_t *streams_json(const bool *streams)
+{
+	json_t *names = json_array();
+
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+		if (streams[stream])
+			json_array_append_new(names, json_string(stream_name(stream)));
+	return names;
+}
+
+/* Makes the answer; whether the connection is kept. -errno with a message. */
+static int accept_attachment(struct pod_attachments *attachments,
+	const struct resolved_pod *resolved, json_t *message, int fd, json_t **ret_answer,
+	struct error *err)
+{
+	const char *name = json_string_value(json_object_get(message, "app"));
+	struct attachment attachment = {.fd = fd}, *place = NULL;
+	int size = CLIENT_BUFFER, r;
+
+	if (find_app(resolved, name, &attachment.app) < 0)
+		return name ? error_set(err, -ENOENT, "the pod has no app \"%s\"", name)
+			    : error_set(err, -EINVAL,
+				      "the pod has several apps: --app says which is meant");
+	if (json_array_size(json_object_get(message, "streams")) == 0) {
+		for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+			attachment.streams[stream] = can_attach(resolved, attachment.app, stream);
+		*ret_answer = json_pack("{s:s, s:o}", "type", "streams", "streams",
+			streams_json(attachment.streams));
+		return 0;
+	}
+	r = parse_streams(resolved, message, &attachment, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
+		if (attachments->items[i].fd < 0)
+			place = &attachments->items[i];
+	if (!place)
+		return error_set(
+			err, -EBUSY, "%d are attached to the pod already", ATTACHMENTS_MAX);
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+		return error_set_errno(err, -errno, "cannot set the size of a buffer");
+	*place = attachment;
+	*ret_answer = json_pack("{s:s}", "type", "attached");
+	return 1;
+}
+
+void pod_attachments_add(struct pod_attachments *attachments, const struct resolved_pod *resolved,
+	json_t *message, int fd)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct error error;
+	int r = accept_attachment(attachments, resolved, message, fd, &answer, &error);
+
+	if (r < 0)
+		answer = json_pack("{s:s, s:s}", "type", "refused", "message", error.message);
+	text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	/* One that has gone already shows when it is read. */
+	if (text)
+		send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (r <= 0)
+		close(fd);
+}
+
+/* Whether the client took the packet. */
+static bool send_packet(int fd, uint8_t stream, const void *payload, size_t length)
+{
+	struct wire_stream_header header = {
+		.length = htole32((uint32_t)length),
+		.stream = stream,
+	};
+	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)payload, length}};
+	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
+
+	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static void write_to(
+	struct attachment *attachment, uint8_t stream, const char *payload, size_t length)
+{
+	uint64_t lost = htole64(attachment->lost);
+
+	if (attachment->lost > 0 && send_packet(attachment->fd, 0, &lost, sizeof(lost)))
+		attachment->lost = 0;
+	if (attachment->lost > 0 || !send_packet(attachment->fd, stream, payload, length))
+		attachment->lost += length;
+}
+
+void pod_attachments_write(struct pod_attachments *attachments,
+	const struct wire_stream_header *header, const char *payload)
+{
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
+		struct attachment *attachment = &attachments->items[i];
+
+		if (attachment->fd >= 0 && attachment->app == le16toh(header->app) &&
+			attachment->streams[header->stream])
+			write_to(attachment, header->stream, payload, le32toh(header->length));
+	}
+}
+
+size_t pod_attachment_read(struct attachment *attachment, char *buffer)
+{
+	struct wire_stream_header header;
+	struct iovec parts[] = {{&header, sizeof(header)}, {buffer, WIRE_STREAM_MAX}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
+	ssize_t n = recvmsg(attachment->fd, &message, MSG_DONTWAIT);
+	size_t length = n > (ssize_t)sizeof(header) ? (size_t)n - sizeof(header) : 0;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	/* Its end, or nothing that who attached may say. */
+	if (length == 0 || message.msg_flags & MSG_TRUNC || length != le32toh(header.length) ||
+		header.stream != WIRE_STREAM_STDIN || !attachment->streams[WIRE_STREAM_STDIN]) {
+		close(TAKE_FD(attachment->fd));
+		return 0;
+	}
+	return length;
+}
+
+/* ---- the other end */
+
+/* Sends the request; the connection, and the answer. -errno with a message. */
+static int ask(const struct pod *pod, const struct attach_request *request, json_t **ret_answer,
+	struct error *err)
+{
+	_cleanup_close_ int fd = pod_requests_connect(pod, err);
+	_cleanup_json_ json_t *message = json_pack("{s:s, s:s*, s:o}", "type", "attach", "app",
+		request->app, "streams", streams_json(request->streams));
+	_cleanup_free_ char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+	char answer[ANSWER_MAX];
+	ssize_t n;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (!text)
+		return error_set(err, -ENOMEM, "out of memory");
+	n = send(fd, text, strlen(text), MSG_NOSIGNAL);
+	if (n >= 0)
+		n = recv(fd, answer, sizeof(answer), 0);
+	if (n <= 0)
+		return error_set_errno(err, n < 0 ? -errno : -ECONNRESET,
+			"pod %s: the process that runs it does not answer", pod->uuid);
+	r = wire_message_decode(answer, (size_t)n, ret_answer, err);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int refused(const struct pod *pod, json_t *answer, struct error *err)
+{
+	const char *reason = json_string_value(json_object_get(answer, "message"));
+
+	return error_set(err, -ENOTCONN, "pod %s: %s", pod->uuid, reason ? reason : "refused");
+}
+
+int pod_attach(const struct pod *pod, const struct attach_request *request, struct error *err)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = ask(pod, request, &answer, err);
+
+	if (fd < 0)
+		return fd;
+	return !strcmp(wire_type(answer), "attached") ? TAKE_FD(fd) : refused(pod, answer, err);
+}
+
+int pod_attach_list(const struct pod *pod, struct attach_request *request, struct error *err)
+{
+	const struct attach_request nothing = {.app = request->app};
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = ask(pod, &nothing, &answer, err);
+
+	if (fd < 0)
+		return fd;
+	if (strcmp(wire_type(answer), "streams") != 0)
+		return refused(pod, answer, err);
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+		request->streams[stream] = streams_have(json_object_get(answer, "streams"), stream);
+	return 0;
+}

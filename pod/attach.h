@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attaching to the standard streams of a running pod's apps, through its socket (pod/request.h).
+ *
+ * Who attaches asks for it in one message: {"type": "attach", "app": NAME, "streams": ["stdin", "stdout",
+ * "stderr"]}, with what he wants of the streams. The answer is {"type": "attached"} and the connection stays; or
+ * {"type": "refused", "message": TEXT}; or where no stream was asked for {"type": "streams", "streams": [...]} with
+ * those that are there to be attached to. From then on each packet of this SOCK_SEQPACKET connection is a struct
+ * wire_stream_header and its payload: to the client output, from it input (WIRE_STREAM_STDIN). A header without a
+ * stream (0) tells how many bytes of output were left out because the client was too slow, as 8 bytes,
+ * little-endian. It ends with the pod, or when the client hangs up; neither ends the app's input.
+ *
+ * Functions return 0 or -errno. One thread at each end.
+ */
+#ifndef APPC_POD_ATTACH_H
+#define APPC_POD_ATTACH_H
+
+#include "pod/pod.h"
+#include "pod/resolve.h"
+
+/* At the same time. */
+#define ATTACHMENTS_MAX 8
+
+/* A packet's payload has at most this many bytes. */
+#define ATTACH_PACKET_MAX (sizeof(struct wire_stream_header) + WIRE_STREAM_MAX)
+
+/* ---- the process that runs the pod */
+
+struct attachment {
+	int fd; /* -1: none */
+	size_t app;
+	bool streams[STREAM_MODES];
+	uint64_t lost; /* bytes that have not been told of */
+};
+
+struct pod_attachments {
+	struct attachment items[ATTACHMENTS_MAX];
+};
+
+void pod_attachments_init(struct pod_attachments *attachments);
+void pod_attachments_close(struct pod_attachments *attachments);
+
+/* Answers a request to attach, and keeps its connection (which it takes) where that is possible. */
+void pod_attachments_add(struct pod_attachments *attachments, const struct resolved_pod *resolved,
+	json_t *message, int fd);
+
+/* Passes output on to those who want it and keep up. */
+void pod_attachments_write(struct pod_attachments *attachments,
+	const struct wire_stream_header *header, const char *payload);
+
+/*
+ * A connection has something: its bytes of input, 0 where there are none, or where it has ended. buffer has room for
+ * WIRE_STREAM_MAX bytes.
+ */
+size_t pod_attachment_read(struct attachment *attachment, char *buffer);
+
+/* ---- the other end */
+
+struct attach_request {
+	const char *app; /* NULL: the pod's only one */
+	bool streams[STREAM_MODES];
+};
+
+/* The connection. -errno with a message. */
+int pod_attach(const struct pod *pod, const struct attach_request *request, struct error *err);
+
+/* Which streams of the app of the request are there to be attached to: into request->streams. */
+int pod_attach_list(const struct pod *pod, struct attach_request *request, struct error *err);
+
+#endif

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+/* test_pod_attach.c: streams of an app through the socket of who runs the pod, and modes of streams. */
+#include "base/json.h"
+#include "pod/attach.h"
+
+#include <endian.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+/* Two apps: "talker" can be attached to wholly, "mute" writes nowhere and reads nothing. */
+static struct resolved_app apps[] = {
+	{.name = "talker", .stream_modes = {[WIRE_STREAM_STDIN] = STREAM_MODE_STREAM}},
+	{.name = "mute",
+		.stream_modes = {[WIRE_STREAM_STDOUT] = STREAM_MODE_NULL,
+			[WIRE_STREAM_STDERR] = STREAM_MODE_NULL}},
+};
+static const struct resolved_pod resolved = {.apps = apps, .app_count = ARRAY_SIZE(apps)};
+
+/* Asks with a message and returns the client's end; *ret is the answer. */
+static int ask(struct pod_attachments *attachments, const char *message, json_t **ret)
+{
+	_cleanup_json_ json_t *request = json_loads(message, 0, NULL);
+	char text[1024];
+	int fds[2];
+	ssize_t n;
+
+	assert_non_null(request);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	pod_attachments_add(attachments, &resolved, request, fds[0]);
+	n = recv(fds[1], text, sizeof(text), 0);
+	assert_true(n > 0);
+	assert_int_equal(json_parse(text, (size_t)n, "answer", ret, NULL), 0);
+	return fds[1];
+}
+
+static void expect_answer(struct pod_attachments *attachments, const char *message,
+	const char *type, const char *text)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = ask(attachments, message, &answer);
+	char byte;
+
+	assert_string_equal(json_string_value(json_object_get(answer, "type")), type);
+	if (!text)
+		return;
+	assert_string_equal(json_string_value(json_object_get(answer, "message")), text);
+	/* One that was refused is let go of. */
+	assert_int_equal(recv(fd, &byte, 1, 0), 0);
+}
+
+static void a_senseless_request_is_refused_with_a_reason(void **state)
+{
+	static const struct {
+		const char *message, *reason;
+	} cases[] = {
+		{"{\"streams\":[\"stdout\"]}",
+			"the pod has several apps: --app says which is meant"},
+		{"{\"app\":\"x\",\"streams\":[\"stdout\"]}", "the pod has no app \"x\""},
+		{"{\"app\":5,\"streams\":[\"stdout\"]}",
+			"the pod has several apps: --app says which is meant"},
+		{"{\"app\":\"talker\",\"streams\":[\"tea\"]}", "a stream that does not exist"},
+		{"{\"app\":\"talker\",\"streams\":[7]}", "a stream that does not exist"},
+		{"{\"app\":\"talker\",\"streams\":[\"stdout\",\"stdout\"]}",
+			"a stream that does not exist"},
+		{"{\"app\":\"mute\",\"streams\":[\"stdin\"]}",
+			"app \"mute\" has no stdin to attach to (--stdin=stream when the pod is started)"},
+		{"{\"app\":\"mute\",\"streams\":[\"stderr\"]}",
+			"app \"mute\" has no stderr to attach to (--stderr=stream when the pod is started)"},
+	};
+	struct pod_attachments attachments;
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		expect_answer(&attachments, cases[i].message, "refused", cases[i].reason);
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
+		assert_int_equal(attachments.items[i].fd, -1);
+}
+
+static void streams_are_listed(void **state)
+{
+	struct pod_attachments attachments;
+	_cleanup_json_ json_t *talker = NULL, *mute = NULL;
+	json_t *names;
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	close(ask(&attachments, "{\"app\":\"talker\"}", &talker));
+	names = json_object_get(talker, "streams");
+	assert_int_equal(json_array_size(names), 3);
+	close(ask(&attachments, "{\"app\":\"mute\",\"streams\":[]}", &mute));
+	assert_int_equal(json_array_size(json_object_get(mute, "streams")), 0);
+}
+
+static void so_many_are_attached_and_no_more(void **state)
+{
+	static const char request[] = "{\"app\":\"talker\",\"streams\":[\"stdout\"]}";
+	struct pod_attachments attachments;
+	int fds[ATTACHMENTS_MAX];
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
+		_cleanup_json_ json_t *answer = NULL;
+
+		fds[i] = ask(&attachments, request, &answer);
+	}
+	expect_answer(&attachments, request, "refused", "8 are attached to the pod already");
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
+		close(fds[i]);
+	pod_attachments_close(&attachments);
+}
+
+static struct wire_stream_header header_of(uint16_t app, uint8_t stream, size_t length)
+{
+	return (struct wire_stream_header){
+		.length = htole32((uint32_t)length), .app = htole16(app), .stream = stream};
+}
+
+static void write_output(struct pod_attachments *attachments, uint16_t app, uint8_t stream,
+	const char *text, size_t length)
+{
+	struct wire_stream_header header = header_of(app, stream, length);
+
+	pod_attachments_write(attachments, &header, text);
+}
+
+struct packet {
+	struct wire_stream_header header;
+	char payload[WIRE_STREAM_MAX];
+};
+
+static void output_goes_to_who_asked_for_it(void **state)
+{
+	struct pod_attachments attachments;
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = -1;
+	struct packet packet;
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	fd = ask(&attachments, "{\"app\":\"talker\",\"streams\":[\"stderr\"]}", &answer);
+	write_output(&attachments, 0, WIRE_STREAM_STDOUT, "other stream", 12);
+	write_output(&attachments, 1, WIRE_STREAM_STDERR, "other app", 9);
+	write_output(&attachments, 0, WIRE_STREAM_STDERR, "mine", 4);
+	assert_int_equal(recv(fd, &packet, sizeof(packet), 0), sizeof(packet.header) + 4);
+	assert_int_equal(packet.header.stream, WIRE_STREAM_STDERR);
+	assert_memory_equal(packet.payload, "mine", 4);
+	assert_int_equal(recv(fd, &packet, sizeof(packet), MSG_DONTWAIT), -1);
+	pod_attachments_close(&attachments);
+	assert_int_equal(recv(fd, &packet, sizeof(packet), 0), 0);
+}
+
+static void one_who_does_not_keep_up_is_told_what_he_missed(void **state)
+{
+	static char text[WIRE_STREAM_MAX];
+	const size_t total = 1000;
+	struct pod_attachments attachments;
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = -1;
+	struct packet packet;
+	uint64_t lost;
+	size_t got = 0;
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	fd = ask(&attachments, "{\"app\":\"talker\",\"streams\":[\"stdout\"]}", &answer);
+	for (size_t i = 0; i < total; i++)
+		write_output(&attachments, 0, WIRE_STREAM_STDOUT, text, sizeof(text));
+	while (recv(fd, &packet, sizeof(packet), MSG_DONTWAIT) > 0)
+		got++;
+	assert_true(got > 0 && got < total);
+	write_output(&attachments, 0, WIRE_STREAM_STDOUT, "again", 5);
+	assert_int_equal(
+		recv(fd, &packet, sizeof(packet), 0), sizeof(packet.header) + sizeof(lost));
+	assert_int_equal(packet.header.stream, 0);
+	memcpy(&lost, packet.payload, sizeof(lost));
+	assert_int_equal(le64toh(lost), (total - got) * sizeof(text));
+	assert_int_equal(recv(fd, &packet, sizeof(packet), 0), sizeof(packet.header) + 5);
+	pod_attachments_close(&attachments);
+}
+
+static void input_is_taken_and_anything_else_ends_the_connection(void **state)
+{
+	static const struct {
+		uint8_t stream;
+		size_t length, announced;
+		bool is_input;
+	} cases[] = {
+		{WIRE_STREAM_STDIN, 5, 5, true},
+		{WIRE_STREAM_STDIN, WIRE_STREAM_MAX, WIRE_STREAM_MAX, true},
+		{WIRE_STREAM_STDIN, 0, 0, false},
+		{WIRE_STREAM_STDIN, 5, 6, false},
+		{WIRE_STREAM_STDIN, 5, UINT32_MAX, false},
+		{WIRE_STREAM_STDOUT, 5, 5, false},
+		{0, 5, 5, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct pod_attachments attachments;
+		_cleanup_json_ json_t *answer = NULL;
+		struct attachment *attachment = NULL;
+		struct packet packet = {
+			.header = header_of(0, cases[i].stream, cases[i].announced)};
+		char buffer[WIRE_STREAM_MAX];
+		int fd;
+
+		pod_attachments_init(&attachments);
+		fd = ask(&attachments, "{\"app\":\"talker\",\"streams\":[\"stdin\"]}", &answer);
+		for (size_t j = 0; j < ATTACHMENTS_MAX; j++)
+			if (attachments.items[j].fd >= 0)
+				attachment = &attachments.items[j];
+		assert_non_null(attachment);
+		assert_int_equal(pod_attachment_read(attachment, buffer), 0);
+		assert_true(attachment->fd >= 0);
+		memset(packet.payload, 'i', sizeof(packet.payload));
+		assert_true(send(fd, &packet, sizeof(packet.header) + cases[i].length, 0) > 0);
+		assert_int_equal(pod_attachment_read(attachment, buffer),
+			cases[i].is_input ? cases[i].length : 0);
+		assert_int_equal(attachment->fd >= 0, cases[i].is_input);
+		close(fd);
+		if (attachment->fd >= 0)
+			assert_int_equal(pod_attachment_read(attachment, buffer), 0);
+		assert_int_equal(attachment->fd, -1);
+	}
+}
+
+static void modes_are_read_from_annotations(void **state)
+{
+	enum stream_mode modes[STREAM_MODES];
+	struct appc_pairs annotations = {0};
+	struct error err;
+
+	(void)state;
+	assert_int_equal(stream_modes_read(&annotations, modes, &err), 0);
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+		assert_int_equal(modes[stream], STREAM_MODE_NONE);
+	assert_int_equal(stream_mode_annotate(&annotations, WIRE_STREAM_STDIN, "stream"), 0);
+	assert_int_equal(stream_mode_annotate(&annotations, WIRE_STREAM_STDOUT, "log"), 0);
+	assert_int_equal(stream_mode_annotate(&annotations, WIRE_STREAM_STDERR, "null"), 0);
+	assert_int_equal(stream_modes_read(&annotations, modes, &err), 0);
+	assert_int_equal(modes[WIRE_STREAM_STDIN], STREAM_MODE_STREAM);
+	assert_int_equal(modes[WIRE_STREAM_STDOUT], STREAM_MODE_LOG);
+	assert_int_equal(modes[WIRE_STREAM_STDERR], STREAM_MODE_NULL);
+	assert_string_equal(annotations.items[0].name, "coreos.com/rkt/stage2/stdin");
+
+	/* rkt's --interactive leaves this. */
+	assert_int_equal(stream_mode_annotate(&annotations, WIRE_STREAM_STDIN, "interactive"), 0);
+	assert_int_equal(stream_modes_read(&annotations, modes, &err), 0);
+	assert_int_equal(modes[WIRE_STREAM_STDIN], STREAM_MODE_NONE);
+	/* A log is for output. */
+	assert_int_equal(stream_mode_annotate(&annotations, WIRE_STREAM_STDIN, "log"), 0);
+	assert_int_equal(stream_modes_read(&annotations, modes, &err), -EINVAL);
+	assert_string_equal(err.message,
+		"annotation coreos.com/rkt/stage2/stdin: \"log\" is no mode of stdin: null, stream");
+	appc_pairs_clear(&annotations);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_senseless_request_is_refused_with_a_reason),
+		cmocka_unit_test(streams_are_listed),
+		cmocka_unit_test(so_many_are_attached_and_no_more),
+		cmocka_unit_test(output_goes_to_who_asked_for_it),
+		cmocka_unit_test(one_who_does_not_keep_up_is_told_what_he_missed),
+		cmocka_unit_test(input_is_taken_and_anything_else_ends_the_connection),
+		cmocka_unit_test(modes_are_read_from_annotations),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
