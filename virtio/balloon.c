@@ -150,27 +150,16 @@ static const char *serve(struct virtio_balloon *balloon, unsigned int index)
 static void balloon_notify(struct virtio_device *device, unsigned int index)
 {
 	struct virtio_balloon *balloon = balloon_of(device);
-	struct virtqueue *queue = &device->queues[index];
+	unsigned int served = 0;
 
-	for (unsigned int served = 0;; served++) {
-		const char *why = NULL;
-		int r = virtqueue_pop(queue, &balloon->chain);
+	while (virtio_device_next(device, index, &balloon->chain, &served)) {
+		const char *why = serve(balloon, index);
 
-		if (r == 0) {
-			virtqueue_enable_notification(queue);
-			r = virtqueue_pop(queue, &balloon->chain);
-		}
-		if (r < 0)
-			why = "malformed balloon queue";
-		else if (r > 0 && served == VIRTIO_BALLOON_REQUESTS_MAX)
-			why = "endless requests in a balloon queue";
-		else if (r > 0)
-			why = serve(balloon, index);
-		if (why)
+		if (why) {
 			virtio_device_break(device, why);
-		if (r <= 0 || why)
 			break;
-		virtqueue_push(queue, balloon->chain.head, 0);
+		}
+		virtqueue_push(&device->queues[index], balloon->chain.head, 0);
 	}
 	virtio_device_signal(device, index);
 }

@@ -20,12 +20,6 @@
  */
 #define VIRTIO_BALLOON_PFNS_MAX 1024u
 
-/*
- * Most requests served at one notification. A driver waits for the answer to the one or few that it
- * made; one that goes on making them while it is served breaks the device.
- */
-#define VIRTIO_BALLOON_REQUESTS_MAX (4u * VIRTQUEUE_SIZE_MAX)
-
 struct virtio_balloon {
 	struct virtio_device device;
 	/* Under the device's lock. */

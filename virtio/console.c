@@ -150,18 +150,20 @@ static void control_receive(
 
 static void control_transmit(struct virtio_console *console)
 {
-	struct held_chain holder = {0};
+	struct virtio_device *device = &console->device;
+	struct virtqueue_chain chain;
+	unsigned int served = 0;
 
-	while (hold_chain(console, QUEUE_CONTROL_TRANSMIT, &holder) > 0) {
+	while (virtio_device_next(device, QUEUE_CONTROL_TRANSMIT, &chain, &served)) {
 		struct virtio_console_control message;
 
-		if (virtqueue_chain_read(&holder.chain, 0, &message, sizeof(message)) ==
-			sizeof(message))
+		if (virtqueue_chain_read(&chain, 0, &message, sizeof(message)) == sizeof(message))
 			control_receive(console, &message);
-		release_chain(console, QUEUE_CONTROL_TRANSMIT, &holder, 0);
+		virtqueue_push(&device->queues[QUEUE_CONTROL_TRANSMIT], chain.head, 0);
 	}
-	virtio_device_signal(&console->device, QUEUE_CONTROL_TRANSMIT);
-	control_flush(console);
+	virtio_device_signal(device, QUEUE_CONTROL_TRANSMIT);
+	if (device->running)
+		control_flush(console);
 }
 
 static void port_note_output(struct virtio_console *console, unsigned int index)
@@ -263,13 +265,18 @@ size_t virtio_console_transmit(
 static int port_receive(struct virtio_console *console, unsigned int index)
 {
 	struct port *port = &console->ports[index];
-	unsigned int queue = QUEUE_RECEIVE(index);
+	unsigned int queue = QUEUE_RECEIVE(index), turns = 0;
 	int r = 0;
 
 	while (hold_chain(console, queue, &port->receive) > 0) {
 		struct held_chain *holder = &port->receive;
 		ssize_t n;
 
+		/* Nor may one that gives buffers as fast as the socket fills, or empty ones. */
+		if (++turns > VIRTQUEUE_SIZE_MAX) {
+			console->options.arm(console->options.context, index, POLLIN);
+			break;
+		}
 		if (holder->chain.writable_bytes == 0) {
 			release_chain(console, queue, holder, 0);
 			continue;

@@ -21,6 +21,26 @@ void virtio_device_signal(struct virtio_device *device, unsigned int queue)
 		device->interrupt(device, VIRTIO_INTERRUPT_QUEUE);
 }
 
+bool virtio_device_next(struct virtio_device *device, unsigned int queue,
+	struct virtqueue_chain *chain, unsigned int *served)
+{
+	struct virtqueue *virtqueue = &device->queues[queue];
+	int r = virtqueue_pop(virtqueue, chain);
+
+	if (r == 0) {
+		/* Ask for a notification, then look again: the driver may have added one meanwhile. */
+		virtqueue_enable_notification(virtqueue);
+		r = virtqueue_pop(virtqueue, chain);
+	}
+	if (r < 0)
+		virtio_device_break(device, "a malformed queue");
+	else if (r > 0 && (*served)++ == VIRTIO_CHAINS_MAX)
+		virtio_device_break(device, "requests without end");
+	else
+		return r > 0;
+	return false;
+}
+
 void virtio_device_break(struct virtio_device *device, const char *why)
 {
 	if (!device->running)

@@ -92,6 +92,20 @@ void virtio_device_init(struct virtio_device *device, const struct guest_memory 
 void virtio_device_signal(struct virtio_device *device, unsigned int queue);
 
 /*
+ * Most chains served at one notification. A driver waits for the answers to those that it made; one that goes on
+ * making them while it is served would keep the thread, and the lock, for ever.
+ */
+#define VIRTIO_CHAINS_MAX (4u * VIRTQUEUE_SIZE_MAX)
+
+/*
+ * For devices that serve a whole queue at its notification: takes the next chain. *served counts those of
+ * this notification, from 0. False: the ring is empty and the driver will notify of the next one, or
+ * the device is broken, since the ring is malformed or has no end. Under the lock.
+ */
+bool virtio_device_next(struct virtio_device *device, unsigned int queue,
+	struct virtqueue_chain *chain, unsigned int *served);
+
+/*
  * The driver broke the rules: the device stops serving, sets DEVICE_NEEDS_RESET and tells the driver
  * with a configuration interrupt. why goes to the log, the first times. Under the lock.
  */

@@ -12,32 +12,18 @@
 static void rng_notify(struct virtio_device *device, unsigned int index)
 {
 	struct virtio_rng *rng = (struct virtio_rng *)device; /* its first member */
-	struct virtqueue *queue = &device->queues[index];
-	int r;
+	unsigned int served = 0;
 
-	/*
-	 * Until the ring is empty, however many there are: a driver that was not asked to notify us of the
-	 * next chain (event index) would wait for its answer for ever.
-	 */
-	for (;;) {
+	while (virtio_device_next(device, index, &rng->chain, &served)) {
 		uint8_t bytes[VIRTIO_RNG_REQUEST_MAX];
 		size_t length = sizeof(bytes);
 		ssize_t n;
 
-		r = virtqueue_pop(queue, &rng->chain);
-		if (r == 0) {
-			virtqueue_enable_notification(queue);
-			r = virtqueue_pop(queue, &rng->chain);
-		}
-		if (r < 0)
-			virtio_device_break(device, "malformed entropy queue");
-		if (r <= 0)
-			break;
 		if (length > rng->chain.writable_bytes)
 			length = rng->chain.writable_bytes;
 		n = getrandom(bytes, length, 0);
 		length = n > 0 ? virtqueue_chain_write(&rng->chain, 0, bytes, (size_t)n) : 0;
-		virtqueue_push(queue, rng->chain.head, (uint32_t)length);
+		virtqueue_push(&device->queues[index], rng->chain.head, (uint32_t)length);
 	}
 	virtio_device_signal(device, index);
 }

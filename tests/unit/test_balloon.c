@@ -447,8 +447,7 @@ static void driver_that_never_stops_asking_breaks_the_device(void **state)
 	driver_offer_buffer(ring, 0, PFN_BUFFER, 4, 0);
 	driver_notify(&fixture->mmio, DEFLATE);
 	assert_true(driver_read(&fixture->mmio, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
-	assert_int_equal(
-		fixture->balloon.device.queues[DEFLATE].next_used, 4 + VIRTIO_BALLOON_REQUESTS_MAX);
+	assert_int_equal(fixture->balloon.device.queues[DEFLATE].next_used, 4 + VIRTIO_CHAINS_MAX);
 }
 
 static void target_reaches_a_running_driver_by_a_configuration_interrupt(void **state)
