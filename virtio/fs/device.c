@@ -99,6 +99,9 @@ static void fs_notify(struct virtio_device *device, unsigned int index)
 
 		if (r == 0)
 			break;
+		/* A driver that waits for its answers cannot have more requests than its rings have places. */
+		if (r > 0 && fs->active >= FS_QUEUES * VIRTQUEUE_SIZE_MAX)
+			r = -EBADMSG;
 		if (r > 0)
 			r = fs_request_parse(&request, fs, &chain);
 		if (r < 0) {
