@@ -130,6 +130,13 @@ int virtqueue_pending(struct virtqueue *queue)
 	return pending > queue->size ? -EBADMSG : pending;
 }
 
+/* A copy that stays one: without the barrier the compiler may read the driver's bytes twice. */
+static void descriptor_copy(struct descriptor *to, const void *from)
+{
+	memcpy(to, from, sizeof(*to));
+	__asm__ volatile("" : "+m"(*to));
+}
+
 /* Adds one checked span to the chain. */
 static int chain_add(const struct virtqueue *queue, struct virtqueue_chain *chain,
 	const struct descriptor *descriptor)
@@ -180,7 +187,7 @@ static int chain_add_indirect(const struct virtqueue *queue, struct virtqueue_ch
 		struct descriptor descriptor;
 		int r;
 
-		memcpy(&descriptor, table + index * sizeof(descriptor), sizeof(descriptor));
+		descriptor_copy(&descriptor, table + index * sizeof(descriptor));
 		if (descriptor.flags & DESCRIPTOR_INDIRECT)
 			return -EBADMSG;
 		r = chain_add(queue, chain, &descriptor);
@@ -215,7 +222,7 @@ int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain)
 
 		if (index >= queue->size)
 			return -EBADMSG;
-		memcpy(&descriptor, &table[index], sizeof(descriptor));
+		descriptor_copy(&descriptor, &table[index]);
 		if (descriptor.flags & DESCRIPTOR_INDIRECT)
 			r = chain_add_indirect(queue, chain, &descriptor);
 		else

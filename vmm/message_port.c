@@ -45,10 +45,11 @@ void message_port_read(struct message_port *port, void *data, size_t size, size_
 		}
 	} else if (size == 1) {
 		n = count < port->rest_size ? count : port->rest_size;
-		if (n > 0)
+		if (n > 0) {
 			memcpy(bytes, port->rest, n);
-		port->rest += n;
-		port->rest_size -= n;
+			port->rest += n;
+			port->rest_size -= n;
+		}
 	}
 	pthread_mutex_unlock(&port->lock);
 }
