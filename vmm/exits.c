@@ -84,17 +84,22 @@ static uint8_t machine_rest(struct machine *machine)
  */
 static void machine_parking_place(struct machine *machine, const struct vcpu *vcpu)
 {
+	struct clock_moment moment;
 	int r;
 
 	machine_record(machine, MACHINE_EVENT_READY);
 	if (!machine_will_park(machine))
 		return;
-	r = clock_moment_take(&machine->vm, vcpu, &machine->parked_at);
-	if (r < 0)
+	r = clock_moment_take(&machine->vm, vcpu, &moment);
+	if (r < 0) {
 		machine_end(machine, MACHINE_END_FAILED, "cannot read the guest's clock: %s",
 			strerror(-r));
-	else
-		machine_end(machine, MACHINE_END_PARKED, "parked");
+		return;
+	}
+	pthread_mutex_lock(&machine->lock);
+	machine->parked_at = moment;
+	pthread_mutex_unlock(&machine->lock);
+	machine_end(machine, MACHINE_END_PARKED, "parked");
 }
 
 static void machine_phase(struct machine *machine, const struct vcpu *vcpu, uint8_t phase)

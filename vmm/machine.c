@@ -298,7 +298,13 @@ static void machine_stop_vcpus(struct machine *machine)
 		/* A signal just before KVM_RUN would be lost without the flag. */
 		__atomic_store_n(&self->vcpu.run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		pthread_kill(self->thread, VCPU_KICK_SIGNAL);
-		pthread_join(self->thread, NULL);
+	}
+	/* Not before all stand still: one may be serving what another goes on asking for. */
+	for (unsigned int i = 0; i < machine->vcpu_count; i++) {
+		struct machine_vcpu *self = &machine->vcpus[i];
+
+		if (self->started)
+			pthread_join(self->thread, NULL);
 		self->started = false;
 	}
 }

@@ -57,7 +57,6 @@ struct machine {
 	int park_fd;    /* where RAM goes, borrowed; -1: the machine is not to be parked */
 	int pagemap_fd; /* /proc/self/pagemap, from before the jail */
 	void *state;    /* after the machine was parked */
-	struct clock_moment parked_at; /* written by the vCPU that asks for it, before all end */
 	size_t state_size;
 
 	atomic_bool stopping;
@@ -65,6 +64,7 @@ struct machine {
 	bool ended;
 	enum machine_end end;
 	struct error end_error;
+	struct clock_moment parked_at; /* by the vCPU that asks for it, before all end */
 	struct machine_mark marks[MACHINE_EVENTS];
 };
 
