@@ -42,6 +42,8 @@
 #define WARNINGS_MAX 100
 /* How long guest-init may stay silent after the grace period of a stop. */
 #define STOP_EXTRA_MS 30000
+/* Messages taken in one turn of the loop: a guest that never stops talking must not keep it from its other duties. */
+#define MESSAGES_PER_TURN 64
 /* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
 #define STOPS_MAX 2
 
@@ -74,6 +76,7 @@ struct supervisor {
 	size_t answer_end; /* of the metadata answer in outgoing; 0: none is there */
 	struct app_run *apps;
 	bool heard; /* a message of the guest */
+	bool more;  /* messages may have been left for the next turn */
 	bool ended, failed;
 	int status; /* when ended */
 	struct error end_error;
@@ -358,7 +361,8 @@ static int handle_message(struct supervisor *s, json_t *message)
 /* Returns 0, or -errno when the conversation is over with s->end_error. */
 static int control_ready(struct supervisor *s)
 {
-	for (;;) {
+	s->more = false;
+	for (unsigned int taken = 0; taken < MESSAGES_PER_TURN; taken++) {
 		_cleanup_json_ json_t *message = NULL;
 		struct error error;
 		ssize_t n;
@@ -384,6 +388,8 @@ static int control_ready(struct supervisor *s)
 		if (n < 0)
 			return error_set_errno(&s->end_error, (int)n, "control socket");
 	}
+	s->more = true;
+	return 0;
 }
 
 /* ---- output */
@@ -571,10 +577,10 @@ static int supervise_once(struct supervisor *s)
 		fds[i] = (struct pollfd){.fd = s->requests.fds[i - REQUESTS], .events = POLLIN};
 	for (unsigned int i = ATTACHED; i < SOURCES; i++)
 		fds[i] = attachment_source(s, &s->attachments.items[i - ATTACHED]);
-	n = poll(fds, SOURCES, timeout_ms(s));
+	n = poll(fds, SOURCES, s->more ? 0 : timeout_ms(s));
 	if (n < 0)
 		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
-	if (n == 0 && s->ended && !pod_output_waits(&s->output))
+	if (n == 0 && s->ended && !s->more && !pod_output_waits(&s->output))
 		s->output.is_at_end = true;
 	if (s->kill_at && monotonic_now() >= s->kill_at)
 		return kill_reason(s);
@@ -599,10 +605,10 @@ static int supervise_once(struct supervisor *s)
 		r = stream_ready(s);
 	if (fds[CONTROL].revents & POLLOUT)
 		control_writable(s);
-	if (r == 0 && fds[CONTROL].revents & ~POLLOUT)
+	if (r == 0 && (s->more || fds[CONTROL].revents & ~POLLOUT))
 		r = control_ready(s);
 	/* Output and messages that are still in the sockets come first. */
-	if (r == 0 && !s->ended && (s->reported || fds[CHILD].revents) &&
+	if (r == 0 && !s->ended && !s->more && (s->reported || fds[CHILD].revents) &&
 		!(fds[CONTROL].revents & POLLIN) && !fds[STREAM].revents &&
 		!pod_output_waits(&s->output))
 		r = error_set(&s->end_error, -EPIPE, "the guest's process ended");
