@@ -522,27 +522,35 @@ static uint32_t find_host_port(const struct appc_pod_manifest *manifest, const c
 	return 0;
 }
 
-/* Socket activation: rkt's rules for the port, and its words. */
+/*
+ * Socket activation: rkt's rules for the port, and its words. A port that stands for several has a socket for
+ * each; all have its name.
+ */
 static int resolve_socket(const struct resolved_pod *pod, const struct appc_port *port,
 	struct resolved_app *resolved, struct error *err)
 {
-	uint32_t number = find_host_port(pod->manifest, port->name);
+	uint32_t first = find_host_port(pod->manifest, port->name);
 
 	if (strcmp(port->protocol, "tcp") && strcmp(port->protocol, "udp"))
 		return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s", port->name,
 			port->protocol);
-	if (resolved->socket_count == WIRE_SOCKETS_MAX)
+	if (port->count > WIRE_SOCKETS_MAX - resolved->socket_count)
 		return error_set(err, -E2BIG, "port \"%s\": more than %d socket-activated ports",
 			port->name, WIRE_SOCKETS_MAX);
-	if (number == 0) {
+	if (first == 0) {
 		log_warning(
 			"no --port option for socket-activated port \"%s\", assuming port %" PRIu32
 			" as specified in the manifest",
 			port->name, port->port);
-		number = port->port;
+		first = port->port;
 	}
-	resolved->sockets[resolved->socket_count++] =
-		(struct resolved_socket){.port = port, .number = number};
+	if (port->count - 1 > UINT16_MAX - first)
+		return error_set(err, -ERANGE,
+			"port \"%s\": %" PRIu32 " ports from %" PRIu32 " on go beyond %d",
+			port->name, port->count, first, UINT16_MAX);
+	for (uint32_t i = 0; i < port->count; i++)
+		resolved->sockets[resolved->socket_count++] =
+			(struct resolved_socket){.port = port, .number = first + i};
 	return 0;
 }
 
@@ -551,7 +559,7 @@ static int resolve_sockets(const struct resolved_pod *pod, const struct appc_run
 {
 	int r = 0;
 
-	resolved->sockets = calloc(app->app->port_count + 1, sizeof(resolved->sockets[0]));
+	resolved->sockets = calloc(WIRE_SOCKETS_MAX, sizeof(resolved->sockets[0]));
 	if (!resolved->sockets)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < app->app->port_count; i++)

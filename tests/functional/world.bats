@@ -302,12 +302,12 @@ isolators()
 	pod '.apps = [app("served"; ["listening", "fds"]) | .app.user = "alice" |
 			.app.ports = [{name: "web", protocol: "tcp", port: 8080, socketActivated: true},
 				{name: "other", protocol: "tcp", port: 8081},
-				{name: "dns", protocol: "udp", port: 53, socketActivated: true}]] |
+				{name: "dns", protocol: "udp", port: 53, count: 2, socketActivated: true}]] |
 		.ports = [{name: "web", hostPort: 18080}]'
 	run_world
 	expect_status 0
-	expect_line 'listening: 2 web:dns mine' 'socket 0: tcp port 18080, reached' 'socket 1: udp port 53, reached' \
-		'fds: 0 1 2 3 4'
+	expect_line 'listening: 3 web:dns:dns mine' 'socket 0: tcp port 18080, reached' 'socket 1: udp port 53, reached' \
+		'socket 2: udp port 54, reached' 'fds: 0 1 2 3 4 5'
 	expect_error 'no --port option for socket-activated port "dns", assuming port 53'
 }
 

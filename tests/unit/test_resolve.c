@@ -614,6 +614,43 @@ static void socket_activated_ports_listen_where_the_pod_exposes_them(void **stat
 	assert_non_null(strstr(err.message, "unrecognized protocol: sctp"));
 }
 
+static void each_port_of_a_socket_activated_range_has_a_socket(void **state)
+{
+	struct fixture *fixture = *state;
+	const char ports[] = ",\"ports\":[{\"name\":\"range\",\"protocol\":\"tcp\",\"port\":80,"
+			     "\"count\":3,\"socketActivated\":true}]";
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	_cleanup_json_ json_t *message = NULL;
+	struct resolved_pod *refused = NULL;
+	struct error err;
+	json_t *sockets;
+
+	make_image(fixture, "range", ports);
+	pod = resolve(fixture, APP("a", "range", ""),
+		",\"ports\":[{\"name\":\"range\",\"hostPort\":65533}]");
+	message = resolved_pod_configure(pod, NULL, uuid, "host", false);
+	sockets = json_object_get(json_array_get(json_object_get(message, "apps"), 0), "sockets");
+	assert_int_equal(json_array_size(sockets), 3);
+	for (size_t i = 0; i < 3; i++) {
+		json_t *socket = json_array_get(sockets, i);
+
+		assert_string_equal(member(socket, "name"), "range");
+		assert_int_equal(number(socket, "port"), 65533 + (json_int_t)i);
+	}
+
+	assert_int_equal(try_resolve(fixture, NULL, &refused, &err, APP("a", "range", ""),
+				 ",\"ports\":[{\"name\":\"range\",\"hostPort\":65534}]"),
+		-ERANGE);
+	assert_non_null(strstr(err.message, "port \"range\": 3 ports from 65534 on"));
+
+	make_image(fixture, "many",
+		",\"ports\":[{\"name\":\"p\",\"protocol\":\"udp\",\"port\":1000,\"count\":65,"
+		"\"socketActivated\":true}]");
+	assert_int_equal(
+		try_resolve(fixture, NULL, &refused, &err, APP("a", "many", ""), ""), -E2BIG);
+	assert_non_null(strstr(err.message, "port \"p\": more than 64"));
+}
+
 static void texts_of_the_pods_own_etc_files_travel_with_it(void **state)
 {
 	struct fixture *fixture = *state;
@@ -780,6 +817,7 @@ int main(void)
 		RESOLVE_TEST(walls_that_are_switched_off_are_not_there),
 		RESOLVE_TEST(apparmor_profile_that_is_not_there_is_an_error),
 		RESOLVE_TEST(socket_activated_ports_listen_where_the_pod_exposes_them),
+		RESOLVE_TEST(each_port_of_a_socket_activated_range_has_a_socket),
 		RESOLVE_TEST(texts_of_the_pods_own_etc_files_travel_with_it),
 		RESOLVE_TEST(volume_from_a_device_is_refused),
 		RESOLVE_TEST(configure_message_holds_everything_resolved),
