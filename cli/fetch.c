@@ -24,16 +24,17 @@ static int fetch_one(struct cli *cli, struct store *store, const char *argument,
 int command_fetch(struct cli *cli, int argc, char **argv)
 {
 	struct image_argument_options fetch = {0};
-	const char *policy = NULL;
-	bool full = false, store_only = false, no_store = false;
+	struct pull_flags pull = {0};
+	bool full = false;
 	const struct cli_option options[] = {
 		{"full", CLI_FLAG, &full, NULL, "print whole image ids"},
-		{"pull-policy", CLI_STRING, &policy, "new|update|never",
+		{"pull-policy", CLI_STRING, &pull.policy, "new|update|never",
 			"when to fetch what the store has from that URL: never again, when it has changed "
 			"(default), or not at all"},
-		{"store-only", CLI_FLAG, &store_only, NULL,
+		{"store-only", CLI_FLAG, &pull.store_only, NULL,
 			"rkt's old name of --pull-policy=never"},
-		{"no-store", CLI_FLAG, &no_store, NULL, "rkt's old name of --pull-policy=update"},
+		{"no-store", CLI_FLAG, &pull.no_store, NULL,
+			"rkt's old name of --pull-policy=update"},
 		{"signature", CLI_STRING, &fetch.signature, "FILE|URL",
 			"the detached signature, when it is not beside the image"},
 	};
@@ -47,11 +48,7 @@ int command_fetch(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "must provide at least one image");
 	if (fetch.signature && argc - at > 1)
 		return cli_usage(cli, "--signature is for one image");
-	if (store_only + no_store + (policy != NULL) > 1)
-		return cli_usage(
-			cli, "--pull-policy, --store-only and --no-store exclude each other");
-	r = cli_parse_pull_policy(
-		cli, policy, store_only ? PULL_NEVER : PULL_UPDATE, &fetch.pull_policy);
+	r = cli_parse_pull_policy(cli, &pull, PULL_UPDATE, &fetch.pull_policy);
 	if (r == 0)
 		r = image_store_open(cli, &opened);
 	for (; r == 0 && at < argc; at++)

@@ -8,10 +8,19 @@
 
 #include <string.h>
 
-int cli_parse_pull_policy(
-	struct cli *cli, const char *text, enum pull_policy default_policy, enum pull_policy *ret)
+int cli_parse_pull_policy(struct cli *cli, const struct pull_flags *flags,
+	enum pull_policy default_policy, enum pull_policy *ret)
 {
-	if (!text)
+	const char *text = flags->policy;
+
+	if (flags->store_only + flags->no_store + (text != NULL) > 1)
+		return cli_usage(
+			cli, "--pull-policy, --store-only and --no-store exclude each other");
+	if (flags->store_only)
+		*ret = PULL_NEVER;
+	else if (flags->no_store)
+		*ret = PULL_UPDATE;
+	else if (!text)
 		*ret = default_policy;
 	else if (!strcmp(text, "new"))
 		*ret = PULL_NEW;

@@ -18,9 +18,15 @@
 #include "store/fetch.h"
 #include "store/image_argument.h"
 
-/* new, update or never; text may be NULL, for the default. -EINVAL: a usage error of the command. */
-int cli_parse_pull_policy(
-	struct cli *cli, const char *text, enum pull_policy default_policy, enum pull_policy *ret);
+/* What a command line says of it. */
+struct pull_flags {
+	const char *policy;        /* --pull-policy: new, update or never; NULL: not given */
+	bool store_only, no_store; /* rkt's old names of never and update */
+};
+
+/* -EINVAL: a usage error of the command. */
+int cli_parse_pull_policy(struct cli *cli, const struct pull_flags *flags,
+	enum pull_policy default_policy, enum pull_policy *ret);
 
 struct image_argument_options {
 	enum pull_policy pull_policy;

@@ -240,8 +240,12 @@ size_t pod_flags_options(struct pod_flags *flags, struct cli_option *options, si
 			"the pod manifest, instead of images; - is standard input"},
 		{"inherit-env", CLI_FLAG, &flags->inherit_env, NULL,
 			"apps get the environment of this command, where they have nothing else"},
-		{"pull-policy", CLI_STRING, &flags->pull_policy, "new|update|never",
+		{"pull-policy", CLI_STRING, &flags->pull.policy, "new|update|never",
 			"when to fetch an image that is given by URL: when it is not there (default), when it has changed, never"},
+		{"store-only", CLI_FLAG, &flags->pull.store_only, NULL,
+			"rkt's old name of --pull-policy=never"},
+		{"no-store", CLI_FLAG, &flags->pull.no_store, NULL,
+			"rkt's old name of --pull-policy=update"},
 		{"no-overlay", CLI_FLAG, &flags->no_overlay, NULL,
 			"without effect: root filesystems are overlays here"},
 		{"private-users", CLI_FLAG, &flags->private_users, NULL,
@@ -304,7 +308,7 @@ static int set_arguments(struct cli *cli, void *context, char *const *words, siz
 static int check(struct cli *cli, struct pod_flags *flags)
 {
 	const struct pod_blueprint *request = &flags->request;
-	int r = cli_parse_pull_policy(cli, flags->pull_policy, PULL_NEW, &flags->policy);
+	int r = cli_parse_pull_policy(cli, &flags->pull, PULL_NEW, &flags->policy);
 
 	if (r < 0)
 		return r;

@@ -16,7 +16,7 @@
 struct pod_flags {
 	struct pod_blueprint request;
 	const char *manifest_path; /* NULL: made from the images */
-	const char *pull_policy;
+	struct pull_flags pull;
 	enum pull_policy policy;
 	bool inherit_env, no_overlay, private_users;
 

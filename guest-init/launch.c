@@ -277,6 +277,9 @@ static int environment_make(
 	return 0;
 }
 
+/* rkt's words: scripts look for them. */
+#define UNABLE_TO_OPEN "Error: Unable to open \"%s\""
+
 static int interpreter_check(
 	int root_fd, const char *path, const char *interpreter, struct error *err)
 {
@@ -284,9 +287,8 @@ static int interpreter_check(
 
 	if (fd >= 0)
 		return 0;
-	return error_set_errno(err, fd,
-		"Unable to execute \"%s\": unable to open its interpreter \"%s\"", path,
-		interpreter);
+	return error_set(err, fd, UNABLE_TO_OPEN ": %s (the interpreter of \"%s\")", interpreter,
+		strerror(-fd), path);
 }
 
 /* The interpreter in the first line, "#! /bin/sh -e". text is terminated. */
@@ -346,7 +348,7 @@ int guest_program_explain(int root_fd, const char *path, struct error *err)
 
 	fd = file_open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd < 0)
-		return error_set_errno(err, fd, "Unable to open \"%s\"", path);
+		return error_set_errno(err, fd, UNABLE_TO_OPEN, path);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return error_set(
 			err, -EACCES, "Unable to execute \"%s\": it is not a regular file", path);
@@ -389,8 +391,8 @@ static int exec_explain(
 		return error_set_errno(err, r, "Unable to execute \"%s\"", path);
 	}
 	if (strchr(program, '/'))
-		return error_set_errno(err, r, "Unable to open \"%s\"", program);
-	return error_set_errno(err, r, "Unable to open \"%s\" in any directory of PATH", program);
+		return error_set_errno(err, r, UNABLE_TO_OPEN, program);
+	return error_set_errno(err, r, UNABLE_TO_OPEN " in any directory of PATH", program);
 }
 
 static int child_explain(const struct child *child, struct error *err)

@@ -70,9 +70,11 @@ static int check_platform(const struct appc_image_manifest *image, struct error 
 		return error_set(err, -EINVAL, "missing os label in the image manifest");
 	if (!arch)
 		return error_set(err, -EINVAL, "missing arch label in the image manifest");
-	if (strcmp(os, "linux") || strcmp(arch, "amd64"))
+	if (strcmp(os, "linux"))
+		return error_set(err, -ENOEXEC, "bad os \"%s\" (must be one of: [linux])", os);
+	if (strcmp(arch, "amd64"))
 		return error_set(
-			err, -ENOEXEC, "image is for %s/%s, this host runs linux/amd64", os, arch);
+			err, -ENOEXEC, "bad arch \"%s\" for linux (must be one of: [amd64])", arch);
 	return 0;
 }
 
@@ -643,7 +645,8 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 	pod->manifest = manifest;
 	pod->input_app = -1;
 	if (manifest->app_count == 0)
-		return error_set(err, -EINVAL, "pod manifest: apps: a pod needs at least one app");
+		return error_set(err, -EINVAL,
+			"pod manifest: apps: pod must contain at least one application");
 	if (manifest->app_count > WIRE_APPS_MAX)
 		return error_set(err, -E2BIG, "pod manifest: %zu apps; at most %d are possible",
 			manifest->app_count, WIRE_APPS_MAX);

@@ -150,11 +150,30 @@ static bool create_etc_file(int etc, enum wire_etc_file file)
 	return mknodat(etc, name, S_IFREG | 0644, 0) == 0;
 }
 
+/* Whether a volume of the app is mounted on this path. */
+static bool is_mounted(const struct resolved_app *app, const char *path)
+{
+	for (size_t i = 0; i < app->mount_count; i++)
+		if (!strcmp(app->mounts[i].target, path))
+			return true;
+	return false;
+}
+
+/* Whether a file of /etc that nobody asked for would hide one of a volume. */
+static bool is_of_volume(const struct resolved_app *app, enum wire_etc_file file)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/etc/%s", wire_etc_names[file]);
+	return is_mounted(app, "/etc") || is_mounted(app, path);
+}
+
 /*
  * Host name and machine id are the pod's where the image has such files at all; so are the hosts where it
  * has none or the pod has entries of its own, and the resolver's configuration where the pod has one.
  */
-static unsigned int create_etc_files(const struct resolved_pod *resolved, int root, int lower)
+static unsigned int create_etc_files(
+	const struct resolved_pod *resolved, const struct resolved_app *app, int root, int lower)
 {
 	_cleanup_close_ int etc = directory_open(root, "etc");
 	unsigned int files = 0;
@@ -163,14 +182,16 @@ static unsigned int create_etc_files(const struct resolved_pod *resolved, int ro
 	if (etc < 0)
 		return 0;
 	if ((resolved->hosts_entries ||
-		    (fstatat(lower, "etc/hosts", &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+		    (!is_of_volume(app, WIRE_ETC_HOSTS) &&
+			    fstatat(lower, "etc/hosts", &st, AT_SYMLINK_NOFOLLOW) < 0 &&
 			    errno == ENOENT)) &&
 		create_etc_file(etc, WIRE_ETC_HOSTS))
 		files |= 1u << WIRE_ETC_HOSTS;
 	if (resolved->resolv_conf && create_etc_file(etc, WIRE_ETC_RESOLV_CONF))
 		files |= 1u << WIRE_ETC_RESOLV_CONF;
 	for (unsigned int i = WIRE_ETC_HOSTNAME; i <= WIRE_ETC_MACHINE_ID; i++)
-		if (fstatat(etc, wire_etc_names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		if (!is_of_volume(app, i) &&
+			fstatat(etc, wire_etc_names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			S_ISREG(st.st_mode))
 			files |= 1u << i;
 	if (symlinkat("../proc/self/mounts", etc, "mtab") < 0 && errno != EEXIST)
@@ -182,14 +203,15 @@ static unsigned int create_etc_files(const struct resolved_pod *resolved, int ro
  * What guest-init mounts on in every root filesystem: to make it here costs next to nothing. Only
  * where nothing stands in the way; what an image has made a link is guest-init's to follow.
  */
-static unsigned int create_mount_points(const struct resolved_pod *resolved, int root, int lower)
+static unsigned int create_mount_points(
+	const struct resolved_pod *resolved, const struct resolved_app *app, int root, int lower)
 {
 	static const char *const directories[] = {"proc", "sys", "dev", "etc"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
 		if (mkdirat(root, directories[i], 0755) < 0 && errno != EEXIST)
 			log_debug("cannot make /%s: %s", directories[i], strerror(errno));
-	return create_etc_files(resolved, root, lower);
+	return create_etc_files(resolved, app, root, lower);
 }
 
 static int mount_app(const struct pod *pod, const struct resolved_pod *resolved, size_t index,
@@ -230,7 +252,7 @@ static int mount_app(const struct pod *pod, const struct resolved_pod *resolved,
 	if (root < 0)
 		return error_set_errno(
 			err, root, "app \"%s\": cannot open its root filesystem", app->name);
-	*ret_etc_files = create_mount_points(resolved, root, lower);
+	*ret_etc_files = create_mount_points(resolved, &resolved->apps[index], root, lower);
 	return 0;
 }
 
@@ -289,7 +311,8 @@ static int mount_volume(const struct pod *pod, const struct resolved_volume *vol
 int pod_tree_enter_namespace(struct error *err)
 {
 	if (unshare(CLONE_NEWNS) < 0)
-		return error_set_errno(err, -errno, "cannot create a mount namespace");
+		return error_set_errno(err, -errno, "%scannot create a mount namespace",
+			errno == EPERM ? "cannot run as unprivileged user: " : "");
 	/* Mounts of the host still come in, ours never go out. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return error_set_errno(err, -errno, "cannot detach from the host's mounts");

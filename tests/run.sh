@@ -136,13 +136,13 @@ functional()
 
 container()
 {
-	functional container cli cmdline images fetch formats pod world metadata prepared lifecycle logs \
+	functional container cli cmdline images fetch formats pod world rkt metadata prepared lifecycle logs \
 		volumes debian
 }
 
 vm()
 {
-	functional vm template pod world metadata prepared volumes logs dax debian clones warm machine metadata-machine failure
+	functional vm template pod world rkt metadata prepared volumes logs dax debian clones warm machine metadata-machine failure
 }
 
 started=$SECONDS

@@ -30,6 +30,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/user.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -932,6 +933,26 @@ static void listening(char **args)
 	}
 }
 
+/* Whether a character device, "MAJOR:MINOR", can be made here, and opened. */
+static void make_device(char **args)
+{
+	char *minor_text;
+	unsigned int device_major = (unsigned int)strtoul(args[1], &minor_text, 10);
+	unsigned int device_minor = (unsigned int)number(minor_text + (*minor_text == ':'));
+	const char *made = "ok", *opened = "-";
+
+	if (mknod(args[0], S_IFCHR | FILE_ACCESS_MODE, makedev(device_major, device_minor)) < 0) {
+		made = strerrorname_np(errno);
+	} else {
+		int fd = open(args[0], O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+		opened = fd >= 0 ? "ok" : strerrorname_np(errno);
+		if (fd >= 0)
+			close(fd);
+	}
+	printf("device %s %s: made %s, opened %s\n", args[0], args[1], made, opened);
+}
+
 /* Whether a process of this name is to be seen. */
 static void sees(char **args)
 {
@@ -1013,6 +1034,7 @@ static const struct command {
 	{"listening", 0, listening},
 	{"converse", 0, converse},
 	{"flood", 1, flood},
+	{"device", 2, make_device},
 	{"sees", 1, sees},
 };
 
