@@ -26,7 +26,8 @@ int command_fetch(struct cli *cli, int argc, char **argv)
 	struct image_argument_options fetch = {0};
 	struct pull_flags pull = {0};
 	bool full = false;
-	const struct cli_option options[] = {
+	struct image_limit_flags limits = {0};
+	struct cli_option options[5 + IMAGE_LIMIT_OPTIONS] = {
 		{"full", CLI_FLAG, &full, NULL, "print whole image ids"},
 		{"pull-policy", CLI_STRING, &pull.policy, "new|update|never",
 			"when to fetch what the store has from that URL: never again, when it has changed "
@@ -41,7 +42,7 @@ int command_fetch(struct cli *cli, int argc, char **argv)
 	_cleanup_image_store_ struct image_store opened = IMAGE_STORE_NONE;
 	int at, r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
+	at = cli_parse(cli, options, image_limit_options(&limits, options, 5), argc, argv);
 	if (at < 0)
 		return at;
 	if (at == argc)
@@ -49,6 +50,8 @@ int command_fetch(struct cli *cli, int argc, char **argv)
 	if (fetch.signature && argc - at > 1)
 		return cli_usage(cli, "--signature is for one image");
 	r = cli_parse_pull_policy(cli, &pull, PULL_UPDATE, &fetch.pull_policy);
+	if (r == 0)
+		r = image_limits_parse(cli, &limits, &fetch.limits);
 	if (r == 0)
 		r = image_store_open(cli, &opened);
 	for (; r == 0 && at < argc; at++)

@@ -2,11 +2,15 @@
 /* image_argument.c: the image that an argument names, fetched when it must be. */
 #include "cli/image_argument.h"
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "cli/insecure.h"
 #include "cli/progress.h"
 
 #include <string.h>
+
+/* What the store can number; memory runs out before. */
+#define ENTRIES_MAX (1u << 29)
 
 int cli_parse_pull_policy(struct cli *cli, const struct pull_flags *flags,
 	enum pull_policy default_policy, enum pull_policy *ret)
@@ -33,12 +37,47 @@ int cli_parse_pull_policy(struct cli *cli, const struct pull_flags *flags,
 	return 0;
 }
 
+size_t image_limit_options(
+	struct image_limit_flags *flags, struct cli_option *options, size_t count)
+{
+	const struct cli_option own[IMAGE_LIMIT_OPTIONS] = {
+		{"max-size", CLI_STRING, &flags->max_size, "SIZE",
+			"how large an image may be when uncompressed (default: 64G, and 100 times "
+			"its file)"},
+		{"max-entries", CLI_STRING, &flags->max_entries, "N",
+			"how many files an image may have (default: 4194304)"},
+	};
+
+	memcpy(options + count, own, sizeof(own));
+	return count + IMAGE_LIMIT_OPTIONS;
+}
+
+int image_limits_parse(
+	struct cli *cli, const struct image_limit_flags *flags, struct store_limits *ret)
+{
+	int r;
+
+	*ret = (struct store_limits){0};
+	if (flags->max_size) {
+		r = cli_parse_size(cli, "max-size", flags->max_size, &ret->archive_bytes);
+		if (r < 0)
+			return r;
+	}
+	if (flags->max_entries &&
+		(!checked_parse_u64(flags->max_entries, ENTRIES_MAX, &ret->entries) ||
+			ret->entries == 0))
+		return cli_usage(cli, "--max-entries is a number from 1 to %u, not \"%s\"",
+			ENTRIES_MAX, flags->max_entries);
+	return 0;
+}
+
 int cli_find_image(struct cli *cli, struct store *store, const char *argument,
 	const struct image_argument_options *options, char *ret_id)
 {
 	struct cli_progress progress;
 	const struct store_fetch_options fetch = {
 		.policy = options->pull_policy,
+		.limits = options->limits,
 		.signature = options->signature,
 		.allow_unsigned = cli->insecure & CLI_INSECURE_IMAGE,
 		.any_certificate = cli->insecure & CLI_INSECURE_TLS,

@@ -28,8 +28,23 @@ struct pull_flags {
 int cli_parse_pull_policy(struct cli *cli, const struct pull_flags *flags,
 	enum pull_policy default_policy, enum pull_policy *ret);
 
+/* --max-size and --max-entries, of every command that brings images into the store. */
+struct image_limit_flags {
+	const char *max_size, *max_entries;
+};
+
+/* Adds them to options after count others; returns the new count. */
+size_t image_limit_options(
+	struct image_limit_flags *flags, struct cli_option *options, size_t count);
+#define IMAGE_LIMIT_OPTIONS 2
+
+/* -EINVAL: a usage error of the command. */
+int image_limits_parse(
+	struct cli *cli, const struct image_limit_flags *flags, struct store_limits *ret);
+
 struct image_argument_options {
 	enum pull_policy pull_policy;
+	struct store_limits limits;
 	const char *
 		signature; /* --signature: a file or http(s):// URL instead of the usual place; NULL */
 };

@@ -2,22 +2,17 @@
 /* image_import.c: appc-vm image import */
 #include "cli/image.h"
 
+#include "cli/image_argument.h"
 #include "cli/progress.h"
 
 #include <fcntl.h>
 #include <string.h>
 
-static int import_one(struct cli *cli, struct store *store, const char *path, const char *name,
-	const char *reference)
+static int import_one(struct cli *cli, struct store *store, const char *path,
+	const struct store_import_options *given)
 {
 	struct cli_progress progress;
-	struct store_import_options options = {
-		.limits = STORE_LIMITS_DEFAULT,
-		.progress = cli_progress_show,
-		.progress_context = &progress,
-		.name = name,
-		.reference = reference,
-	};
+	struct store_import_options options = *given;
 	char id[STORE_IMAGE_ID_SIZE];
 	_cleanup_close_ int opened = -1;
 	int fd = STDIN_FILENO, r;
@@ -28,6 +23,8 @@ static int import_one(struct cli *cli, struct store *store, const char *path, co
 			return error_set_errno(&cli->error, -errno, "cannot open \"%s\"", path);
 		fd = opened;
 	}
+	options.progress = cli_progress_show;
+	options.progress_context = &progress;
 	cli_progress_begin(&progress, "importing", path);
 	r = store_import(store, fd, path, &options, id, &cli->error);
 	cli_progress_end(&progress);
@@ -39,26 +36,29 @@ static int import_one(struct cli *cli, struct store *store, const char *path, co
 
 int image_import(struct cli *cli, int argc, char **argv)
 {
-	const char *name = NULL, *reference = NULL;
-	const struct cli_option options[] = {
-		{"name", CLI_STRING, &name, "NAME[:VERSION]",
+	struct store_import_options import = {0};
+	struct image_limit_flags limits = {0};
+	struct cli_option options[2 + IMAGE_LIMIT_OPTIONS] = {
+		{"name", CLI_STRING, &import.name, "NAME[:VERSION]",
 			"what to call an OCI or Docker image"},
-		{"ref", CLI_STRING, &reference, "REF",
+		{"ref", CLI_STRING, &import.reference, "REF",
 			"which of several images of a file: a reference, a tag or a digest"},
 	};
 	_cleanup_image_store_ struct image_store opened = IMAGE_STORE_NONE;
 	int at, r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
+	at = cli_parse(cli, options, image_limit_options(&limits, options, 2), argc, argv);
 	if (at < 0)
 		return at;
 	if (at == argc)
 		return cli_usage(
 			cli, "needs a file, an OCI layout directory, or - for standard input");
-	if (name && at + 1 < argc)
+	if (import.name && at + 1 < argc)
 		return cli_usage(cli, "--name is for one file");
-	r = image_store_open(cli, &opened);
+	r = image_limits_parse(cli, &limits, &import.limits);
+	if (r == 0)
+		r = image_store_open(cli, &opened);
 	for (; r == 0 && at < argc; at++)
-		r = import_one(cli, opened.store, argv[at], name, reference);
+		r = import_one(cli, opened.store, argv[at], &import);
 	return r;
 }

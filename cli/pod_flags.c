@@ -262,7 +262,7 @@ size_t pod_flags_options(struct pod_flags *flags, struct cli_option *options, si
 			.help = pod_flags[i].help,
 		};
 	memcpy(options + count, own, sizeof(own));
-	return count + ARRAY_SIZE(own);
+	return image_limit_options(&flags->limit_flags, options, count + ARRAY_SIZE(own));
 }
 
 static bool is_manifest(const char *word)
@@ -310,6 +310,8 @@ static int check(struct cli *cli, struct pod_flags *flags)
 	const struct pod_blueprint *request = &flags->request;
 	int r = cli_parse_pull_policy(cli, &flags->pull, PULL_NEW, &flags->policy);
 
+	if (r == 0)
+		r = image_limits_parse(cli, &flags->limit_flags, &flags->limits);
 	if (r < 0)
 		return r;
 	if (flags->private_users)
@@ -410,6 +412,7 @@ static int find_images(struct cli *cli, const struct pod_flags *flags, struct st
 	for (size_t i = 0; i < ret->count; i++) {
 		const struct image_argument_options options = {
 			.pull_policy = flags->policy,
+			.limits = flags->limits,
 			.signature = request->images[i].signature,
 		};
 		int r = cli_find_image(cli, store, request->images[i].image, &options, ret->ids[i]);

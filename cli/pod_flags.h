@@ -18,6 +18,8 @@ struct pod_flags {
 	const char *manifest_path; /* NULL: made from the images */
 	struct pull_flags pull;
 	enum pull_policy policy;
+	struct image_limit_flags limit_flags;
+	struct store_limits limits;
 	bool inherit_env, no_overlay, private_users;
 
 	/* After pod_flags_read() or pod_flags_generate(). */

@@ -12,6 +12,9 @@
 #define DEVICE_MAJOR_MAX  0xfffu
 #define DEVICE_MINOR_MAX  0xfffffu
 
+/* Characters of a refused entry's name in the message. */
+#define ENTRY_NAME_SHOWN_MAX 256
+
 struct aci_reader {
 	struct archive *archive;
 	struct archive_entry *entry;
@@ -168,10 +171,14 @@ static bool aci_path_is_below_rootfs(const char *path)
 	return !strncmp(path, "rootfs/", strlen("rootfs/"));
 }
 
+/* A name may be longer than a message. */
 static int aci_entry_refuse(
 	struct aci_reader *reader, const char *path, const char *why, struct error *err)
 {
-	return error_set(err, -EINVAL, "%s: entry \"%s\": %s", reader->source, path, why);
+	bool is_cut = strlen(path) > ENTRY_NAME_SHOWN_MAX;
+
+	return error_set(err, -EINVAL, "%s: entry \"%.*s\"%s: %s", reader->source,
+		ENTRY_NAME_SHOWN_MAX, path, is_cut ? "..." : "", why);
 }
 
 static int aci_entry_type(struct aci_reader *reader, struct aci_entry *entry, struct error *err)

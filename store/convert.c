@@ -220,6 +220,7 @@ static int archive_spool(struct convert *convert, struct head *head)
 		return fd;
 	r = decompressor_open(
 		&decompressor, DECOMPRESS_ALL, head_next, head, convert->source, convert->err);
+	decompressor.ratio = convert->limits.ratio;
 	if (r < 0)
 		return r;
 	while ((n = decompressor_next(&decompressor, &data, convert->err)) > 0) {
@@ -383,6 +384,7 @@ static int layer_uncompress(struct convert *convert, struct layer_input *input, 
 	ssize_t n;
 	int r = decompressor_open(
 		&decompressor, DECOMPRESS_ALL, layer_next, input, name, convert->err);
+	decompressor.ratio = convert->limits.ratio;
 
 	/* A layer may be empty, and so may be what is compressed. */
 	if (r < 0)

@@ -4,6 +4,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <inttypes.h>
 
 static la_ssize_t decompressor_read(struct archive *archive, void *context, const void **ret_data)
 {
@@ -82,6 +83,12 @@ void decompressor_close(struct decompressor *decompressor)
 	decompressor->archive = NULL;
 }
 
+static bool ratio_is_exceeded(const struct decompressor *decompressor)
+{
+	return decompressor->ratio > 0 && decompressor->output_done > STORE_RATIO_FREE_BYTES &&
+		decompressor->output_done / decompressor->ratio > decompressor->input_done;
+}
+
 ssize_t decompressor_next(
 	struct decompressor *decompressor, const void **ret_data, struct error *err)
 {
@@ -96,6 +103,13 @@ ssize_t decompressor_next(
 		if (r != ARCHIVE_OK)
 			return decompressor_failure(decompressor, err);
 	} while (length == 0);
+	decompressor->output_done += length;
+	if (ratio_is_exceeded(decompressor))
+		return error_set(err, -EFBIG,
+			"%s: more than %" PRIu64
+			" times as large when uncompressed: a decompression bomb? --max-size says "
+			"how large it may become",
+			decompressor->source, decompressor->ratio);
 	if (decompressor->is_gzip)
 		gzip_check_output(&decompressor->gzip, *ret_data, length);
 	return (ssize_t)length;

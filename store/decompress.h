@@ -9,6 +9,7 @@
 
 #include "store/archive.h"
 #include "store/gzip.h"
+#include "store/store.h"
 
 enum decompress_format {
 	DECOMPRESS_GZIP = 1 << 0,
@@ -24,8 +25,9 @@ struct decompressor {
 	const char *source;
 	aci_read_fn *read;
 	void *context;
-	uint64_t input_done; /* bytes */
-	int read_error;      /* what read failed with, or 0 */
+	uint64_t input_done, output_done; /* bytes */
+	uint64_t ratio; /* may be set after the beginning: limit of output to input; 0: none */
+	int read_error; /* what read failed with, or 0 */
 	bool is_gzip, is_compressed;
 	struct gzip_check gzip;
 };
@@ -40,7 +42,10 @@ int decompressor_open(struct decompressor *decompressor, unsigned int formats, a
 void decompressor_close(struct decompressor *decompressor);
 #define _cleanup_decompressor_ _cleanup_(decompressor_close)
 
-/* The next piece: its length, which is not 0, or 0 at the end, or -errno. */
+/*
+ * The next piece: its length, which is not 0, or 0 at the end, or -errno. -EFBIG: more than
+ * STORE_RATIO_FREE_BYTES came out, and more than ratio times as much as went in.
+ */
 ssize_t decompressor_next(
 	struct decompressor *decompressor, const void **ret_data, struct error *err);
 

@@ -250,6 +250,13 @@ static int work_download(struct work *work, const char *url, int fd, uint64_t si
 	return download_url(url, fd, &download, ret, work->err);
 }
 
+/* Of an image's file: what is compressed is not longer than what it holds. */
+static uint64_t size_max(const struct store_fetch_options *options)
+{
+	return options->limits.archive_bytes ? options->limits.archive_bytes
+					     : STORE_LIMITS_DEFAULT.archive_bytes;
+}
+
 /* A private copy of the signature. Its fd, or -1 when none is wanted, or another -errno. */
 static int signature_get(struct work *work, const char *image, int *ret)
 {
@@ -306,6 +313,7 @@ static int import_file(struct work *work, int file, int signature, const char *s
 {
 	struct signer signer = {.data_dirfd = work->store->data};
 	const struct store_import_options import = {
+		.limits = work->options->limits,
 		.progress = work->options->progress,
 		.progress_context = work->options->progress_context,
 		.accept = signature >= 0 ? signer_may_sign : NULL,
@@ -345,7 +353,7 @@ int store_fetch_path(struct store *store, const char *path,
 	copy = work_create(&work, "image");
 	if (copy < 0)
 		return copy;
-	r = file_copy(file, copy, STORE_LIMITS_DEFAULT.archive_bytes);
+	r = file_copy(file, copy, size_max(options));
 	if (r < 0)
 		return error_set_errno(err, r, "cannot copy \"%s\" to the store", path);
 	return import_file(&work, copy, signature, path, ret_id);
@@ -366,7 +374,7 @@ static int fetch_http(struct work *work, const char *url, const char *etag, stru
 	file = work_create(work, "image");
 	if (file < 0)
 		return file;
-	r = work_download(work, url, file, STORE_LIMITS_DEFAULT.archive_bytes, etag, true, &result);
+	r = work_download(work, url, file, size_max(work->options), etag, true, &result);
 	if (r < 0)
 		return r;
 	*ret_not_modified = result.not_modified;

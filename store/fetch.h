@@ -25,9 +25,10 @@ struct store_fetch_options {
 	enum pull_policy policy; /* of http(s) URLs; a file is always read */
 	/* A path or an http(s):// URL; NULL: beside the image, ".aci.asc" in place of ".aci". */
 	const char *signature;
-	bool allow_unsigned;         /* signatures are neither looked for nor verified */
-	bool any_certificate;        /* certificates of servers are not verified */
-	bool allow_http;             /* https:// may redirect to http:// */
+	bool allow_unsigned;        /* signatures are neither looked for nor verified */
+	bool any_certificate;       /* certificates of servers are not verified */
+	bool allow_http;            /* https:// may redirect to http:// */
+	struct store_limits limits; /* of the image; that of a file's size holds for the file too */
 	store_progress_fn *progress; /* may be NULL */
 	void *progress_context;
 };

@@ -365,6 +365,7 @@ static int import_run(
 	r = decompressor_open(&import->decompressor,
 		DECOMPRESS_GZIP | DECOMPRESS_BZIP2 | DECOMPRESS_XZ, input_next, import,
 		import->source, import->err);
+	import->decompressor.ratio = import->limits.ratio;
 	if (r == 0)
 		r = read_entries(import);
 	if (r == 0)
@@ -391,8 +392,12 @@ struct store_limits store_limits_of(const struct store_import_options *options)
 {
 	struct store_limits limits = STORE_LIMITS_DEFAULT;
 
-	if (options && options->limits.archive_bytes)
+	if (options && options->limits.archive_bytes) {
 		limits.archive_bytes = options->limits.archive_bytes;
+		limits.ratio = 0;
+	}
+	if (options && options->limits.ratio)
+		limits.ratio = options->limits.ratio;
 	if (options && options->limits.entries)
 		limits.entries = options->limits.entries;
 	return limits;

@@ -49,13 +49,18 @@ static inline void cleanup_store(struct store **store)
 }
 #define _cleanup_store_ _cleanup_(cleanup_store)
 
-/* Limits against decompression bombs; the defaults suit real distributions. 0: the default. */
+/*
+ * Limits against decompression bombs; the defaults suit real distributions. 0: the default. Who says how
+ * large an archive may be expects one of that size: then the ratio has no default.
+ */
 struct store_limits {
 	uint64_t archive_bytes; /* uncompressed size of one archive, and of its files with holes */
 	uint64_t entries;       /* entries of one archive */
+	uint64_t ratio; /* uncompressed size to compressed size, from STORE_RATIO_FREE_BYTES on */
 };
 #define STORE_LIMITS_DEFAULT \
-	((struct store_limits){.archive_bytes = 64ull << 30, .entries = 4u << 20})
+	((struct store_limits){.archive_bytes = 64ull << 30, .entries = 4u << 20, .ratio = 100})
+#define STORE_RATIO_FREE_BYTES (256ull << 20)
 
 /* done and total are bytes of the (compressed) input; total is 0 when it is not known. */
 typedef void store_progress_fn(void *context, uint64_t done, uint64_t total);

@@ -136,8 +136,8 @@ functional()
 
 container()
 {
-	functional container cli cmdline images fetch formats pod world rkt metadata prepared lifecycle logs \
-		volumes debian
+	functional container cli cmdline images hostile-images fetch formats pod world rkt metadata prepared \
+		lifecycle logs volumes debian
 }
 
 vm()

@@ -508,6 +508,42 @@ static void limits_stop_bombs(void **state)
 	aci_free(&aci);
 }
 
+static void a_ratio_that_only_bombs_have_is_refused(void **state)
+{
+	const size_t size = STORE_RATIO_FREE_BYTES + (16u << 20);
+	struct store_import_options large = {.limits = {.archive_bytes = 1ull << 30}};
+	struct store_import_options low = {.limits = {.ratio = 10}};
+	struct fixture *fixture = *state;
+	char id[STORE_IMAGE_ID_SIZE];
+	char *zeros = calloc(1, size);
+	struct error err = {0};
+	struct aci aci;
+
+	assert_non_null(zeros);
+	aci_begin(&aci, ARCHIVE_FILTER_GZIP);
+	aci_manifest(&aci, "example.com/a", "");
+	aci_put(&aci, aci_entry_make("rootfs/zeros", AE_IFREG, 0644), zeros, size);
+	aci_end(&aci);
+	assert_refused(fixture, aci.data, aci.length, NULL, -EFBIG, "more than 100 times as large");
+	/* Who says how large it may become means it. */
+	if (import_bytes(fixture->store, aci.data, aci.length, &large, id, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(store_remove(fixture->store, id, &err), 0);
+	aci_free(&aci);
+	free(zeros);
+	/* As small as an image is as a rule, the ratio says nothing. */
+	aci_begin(&aci, ARCHIVE_FILTER_XZ);
+	aci_manifest(&aci, "example.com/a", "");
+	zeros = calloc(1, 4 << 20);
+	assert_non_null(zeros);
+	aci_put(&aci, aci_entry_make("rootfs/zeros", AE_IFREG, 0644), zeros, 4 << 20);
+	aci_end(&aci);
+	free(zeros);
+	assert_true(aci.length < (4 << 20) / 100);
+	assert_int_equal(import_bytes(fixture->store, aci.data, aci.length, &low, id, &err), 0);
+	aci_free(&aci);
+}
+
 /* ---- finding */
 
 static void ids_are_found_by_prefix(void **state)
@@ -703,6 +739,7 @@ int main(void)
 		store_test(two_gzip_members_are_one_archive),
 		store_test(what_is_no_archive_is_refused),
 		store_test(limits_stop_bombs),
+		store_test(a_ratio_that_only_bombs_have_is_refused),
 		store_test(ids_are_found_by_prefix),
 		store_test(an_ambiguous_prefix_is_an_error),
 		store_test(names_are_found_newest_first),
