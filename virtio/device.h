@@ -21,6 +21,7 @@
 /* Device types (section 5). */
 #define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG     4
+#define VIRTIO_ID_VSOCK   19
 #define VIRTIO_ID_FS      26
 
 /* Feature bits (section 6). */

@@ -51,6 +51,11 @@ int loop_add(struct loop *loop, struct loop_source *source, uint32_t events)
 	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, source->fd, &event) < 0 ? -errno : 0;
 }
 
+void loop_remove(struct loop *loop, struct loop_source *source)
+{
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+}
+
 void loop_arm(struct loop *loop, struct loop_source *source, uint32_t events)
 {
 	struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = source};

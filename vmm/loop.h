@@ -32,6 +32,12 @@ void loop_done(struct loop *loop);
 /* Adds a source, armed for these poll events (0: hang-up and errors only). It must outlive the loop. */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events);
 
+/*
+ * Takes a source out of the loop, before its fd is closed. Any thread: a firing that has been noticed already may
+ * still come, so the source itself must outlive the loop all the same.
+ */
+void loop_remove(struct loop *loop, struct loop_source *source);
+
 /* Arms a source for one firing. Any thread. */
 void loop_arm(struct loop *loop, struct loop_source *source, uint32_t events);
 

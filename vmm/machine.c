@@ -224,6 +224,7 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 	machine->vm.kvm_fd = machine->vm.vm_fd = -1;
 	machine->loop.epoll_fd = machine->loop.stop_fd = -1;
 	machine->release_fd = machine->pagemap_fd = -1;
+	machine->vsock_connect_fd = machine->vsock_again_fd = -1;
 	machine->memory_fd = options->memory_fd;
 	machine->park_fd = options->park_fd;
 	message_port_init(&machine->messages, options->messages, options->message_count);
@@ -250,6 +251,7 @@ void machine_free(struct machine *machine)
 	virtio_console_free(machine->console);
 	if (machine->fs)
 		virtio_fs_free(machine->fs);
+	machine_free_vsock(machine);
 	for (unsigned int i = 0; i < DEVICES; i++)
 		cleanup_close(&machine->lines[i]);
 	cleanup_close(&machine->release_fd);

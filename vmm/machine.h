@@ -48,8 +48,25 @@ struct machine_options {
 	enum virtio_fs_dax dax; /* NEVER: the machine has no window, which is another machine */
 	struct fs_throttle_limits file_limits;
 	int control_fd, stream_fd; /* non-blocking stream sockets; the machine takes them */
-	bool kernel_messages;      /* every kernel message to standard error, from the first on */
+	/*
+	 * Of the vsock device; the machine takes them, -1: none. The first listens for clients of the host
+	 * (virtio/vsock.h). Through the other, a SOCK_SEQPACKET, the machine asks the caller for sockets of the host
+	 * that the guest wants: it opens no path itself.
+	 */
+	int vsock_listen_fd, vsock_connect_fd;
+	bool kernel_messages; /* every kernel message to standard error, from the first on */
 	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
+};
+
+/* A question on vsock_connect_fd, and its answer: with an fd (SCM_RIGHTS) where error is 0. */
+struct machine_vsock_question {
+	uint64_t id;
+	uint32_t port, reserved;
+};
+
+struct machine_vsock_answer {
+	uint64_t id;             /* of the question */
+	int32_t error, reserved; /* 0 or -errno */
 };
 
 /* Counters at an event; instructions is summed over all vCPUs, -1 where the host cannot count. */

@@ -85,7 +85,7 @@ static void line_raise(void *context)
 	(void)n; /* full means: raised already */
 }
 
-static int machine_attach(struct machine *machine, unsigned int index, struct virtio_device *device,
+int machine_attach(struct machine *machine, unsigned int index, struct virtio_device *device,
 	struct error *err)
 {
 	machine->lines[index] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -177,5 +177,6 @@ int machine_create_devices(
 	if (r < 0)
 		return r;
 	virtio_balloon_init(&machine->balloon, &machine->memory);
-	return machine_attach(machine, DEVICE_BALLOON, &machine->balloon.device, err);
+	r = machine_attach(machine, DEVICE_BALLOON, &machine->balloon.device, err);
+	return r < 0 ? r : machine_create_vsock(machine, options, err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of one machine share, and nobody else: machine.c puts it together and runs it,
- * machine_devices.c has its devices and what the event loop does for them, exits.c its vCPU threads,
+ * machine_devices.c has its devices and what the event loop does for them, machine_vsock.c what its
+ * vsock device needs of the host, exits.c its vCPU threads,
  * machine_state.c parks it and makes it go on.
  */
 #ifndef APPC_VMM_MACHINE_PARTS_H
@@ -11,6 +12,7 @@
 #include "virtio/console.h"
 #include "virtio/mmio.h"
 #include "virtio/rng.h"
+#include "virtio/vsock.h"
 #include "vmm/boot_console.h"
 #include "vmm/cpu_state.h"
 #include "vmm/generation.h"
@@ -23,7 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { DEVICE_CONSOLE, DEVICE_FS, DEVICE_RNG, DEVICE_BALLOON, DEVICES };
+enum { DEVICE_CONSOLE, DEVICE_FS, DEVICE_RNG, DEVICE_BALLOON, DEVICE_VSOCK, DEVICES };
 
 struct machine_vcpu {
 	struct machine *machine;
@@ -43,6 +45,7 @@ struct machine {
 	struct virtio_fs *fs;
 	struct virtio_rng rng;
 	struct virtio_balloon balloon;
+	struct virtio_vsock *vsock;
 	struct virtio_mmio mmio[DEVICES];
 	int lines[DEVICES]; /* eventfds of the interrupt lines */
 	struct boot_console boot_console;
@@ -50,6 +53,9 @@ struct machine {
 
 	struct loop loop;
 	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source, watch_source;
+	struct loop_source vsock_listen_source, vsock_connect_source, vsock_again_source;
+	struct loop_source *vsock_sources; /* of connections, by their slots */
+	int vsock_connect_fd, vsock_again_fd;
 	int release_fd; /* the control socket once more, watched for its other end's shutdown */
 	int smaps_fd;   /* /proc/self/smaps, from before the jail */
 
@@ -86,6 +92,17 @@ void machine_end(struct machine *machine, enum machine_end end, const char *form
 /* Makes the devices, their interrupt lines, and the sources of the event loop that they need. */
 int machine_create_devices(
 	struct machine *machine, const struct machine_options *options, struct error *err);
+
+/* Joins a device to its registers and its interrupt line. */
+int machine_attach(struct machine *machine, unsigned int index, struct virtio_device *device,
+	struct error *err);
+
+/* ---- machine_vsock.c */
+
+/* Makes the vsock device. Takes the fds of options, on failure too. */
+int machine_create_vsock(
+	struct machine *machine, const struct machine_options *options, struct error *err);
+void machine_free_vsock(struct machine *machine);
 
 /* ---- exits.c */
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define MACHINE_TAG     STATE_TAG('M', 'A', 'C', 'H')
-#define MACHINE_VERSION 2
+#define MACHINE_VERSION 3
 
 /*
  * What two machines must have in common for one to go on from the other's state. Of one width, so that
