@@ -3,7 +3,8 @@
  * machine_devices.c: the devices of a machine, their interrupt lines, and what the event loop does for
  * them.
  *
- * #syscalls: read write
+ * #syscalls:loop read
+ * #syscalls:vcpu,loop write
  */
 #include "base/log.h"
 #include "vmm/layout.h"
@@ -65,6 +66,15 @@ static void file_ready(struct loop_source *source, uint32_t events)
 	loop_arm(&machine->loop, source, EPOLLIN);
 }
 
+static void limit_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+
+	(void)events;
+	virtio_fs_limit(machine->fs);
+	loop_arm(&machine->loop, source, EPOLLIN);
+}
+
 static void watch_ready(struct loop_source *source, uint32_t events)
 {
 	struct machine *machine = source->context;
@@ -93,6 +103,14 @@ int machine_attach(struct machine *machine, unsigned int index, struct virtio_de
 		return error_set_errno(err, -errno, "cannot create an interrupt line");
 	virtio_mmio_attach(&machine->mmio[index], device, line_raise, &machine->lines[index]);
 	return vm_set_irqfd(&machine->vm, machine->lines[index], LAYOUT_FIRST_LINE + index, err);
+}
+
+/* Watches an fd for as long as the machine runs; there may be none (-1). */
+static int machine_watch(struct machine *machine, struct loop_source *source, int fd,
+	void (*ready)(struct loop_source *source, uint32_t events))
+{
+	*source = (struct loop_source){.fd = fd, .ready = ready, .context = machine};
+	return fd < 0 ? 0 : loop_add(&machine->loop, source, EPOLLIN);
 }
 
 int machine_create_devices(
@@ -148,26 +166,16 @@ int machine_create_devices(
 	r = virtio_fs_create(&machine->memory, &fs, &machine->fs, err);
 	if (r < 0)
 		return r;
-	if (virtio_fs_completion_fd(machine->fs) >= 0) {
-		machine->file_source = (struct loop_source){
-			.fd = virtio_fs_completion_fd(machine->fs),
-			.ready = file_ready,
-			.context = machine,
-		};
-		r = loop_add(&machine->loop, &machine->file_source, EPOLLIN);
-		if (r < 0)
-			return error_set_errno(err, r, "cannot watch file requests");
-	}
-	if (virtio_fs_watch_fd(machine->fs) >= 0) {
-		machine->watch_source = (struct loop_source){
-			.fd = virtio_fs_watch_fd(machine->fs),
-			.ready = watch_ready,
-			.context = machine,
-		};
-		r = loop_add(&machine->loop, &machine->watch_source, EPOLLIN);
-		if (r < 0)
-			return error_set_errno(err, r, "cannot watch files in the window");
-	}
+	r = machine_watch(
+		machine, &machine->file_source, virtio_fs_completion_fd(machine->fs), file_ready);
+	if (r == 0)
+		r = machine_watch(machine, &machine->limit_source, virtio_fs_limit_fd(machine->fs),
+			limit_ready);
+	if (r == 0)
+		r = machine_watch(machine, &machine->watch_source, virtio_fs_watch_fd(machine->fs),
+			watch_ready);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot watch file requests");
 	r = machine_attach(machine, DEVICE_FS, virtio_fs_device(machine->fs), err);
 	if (r < 0)
 		return r;

@@ -52,7 +52,8 @@ struct machine {
 	struct message_port messages;
 
 	struct loop loop;
-	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source, watch_source;
+	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source, limit_source,
+		watch_source;
 	struct loop_source vsock_listen_source, vsock_connect_source, vsock_again_source;
 	struct loop_source *vsock_sources; /* of connections, by their slots */
 	int vsock_connect_fd, vsock_again_fd;

@@ -75,7 +75,6 @@ static const struct {
 	{FUSE_READDIR, sizeof(struct fuse_read_in)},
 	{FUSE_RELEASEDIR, sizeof(struct fuse_release_in)},
 	{FUSE_FSYNCDIR, sizeof(struct fuse_fsync_in)},
-	{FUSE_ACCESS, sizeof(struct fuse_access_in)},
 	{FUSE_CREATE, sizeof(struct fuse_create_in)},
 	{FUSE_DESTROY, 0},
 	{FUSE_BATCH_FORGET, sizeof(struct fuse_batch_forget_in)},

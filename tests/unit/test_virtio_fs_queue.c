@@ -760,6 +760,31 @@ static void answers_over_the_limit_are_held_back_until_a_reset(void **state)
 		expect_pattern(driver, i, i * PAGE, PAGE);
 }
 
+static int driver_begin_slowed(void **state)
+{
+	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){.operations = 50});
+}
+
+static void answers_over_the_limit_are_given_when_the_timer_says_so(void **state)
+{
+	struct driver *driver = *state;
+	struct pollfd wait = {.fd = virtio_fs_limit_fd(driver->fs), .events = POLLIN};
+	uint16_t used = driver->used[1];
+
+	for (unsigned int i = 1; i <= 8; i++)
+		read_add(driver, i, i * PAGE, PAGE, 16 + PAGE, 0);
+	notify(driver, 1);
+	assert_true(collect(driver, 1) < (uint16_t)(used + 8));
+	while (collect(driver, 1) != (uint16_t)(used + 8)) {
+		assert_int_equal(poll(&wait, 1, 60000), 1);
+		virtio_fs_limit(driver->fs);
+	}
+	/* Nothing waits any more. */
+	assert_int_equal(poll(&wait, 1, 0), 0);
+	for (unsigned int i = 1; i <= 8; i++)
+		expect_pattern(driver, i, i * PAGE, PAGE);
+}
+
 #define DRIVER_TEST(name) cmocka_unit_test_setup_teardown(name, driver_begin, driver_end)
 #define TEST_WITHOUT_OPEN(name)                                                          \
 	{                                                                                \
@@ -788,6 +813,9 @@ int main(void)
 		TEST_WITHOUT_OPEN(processors_are_served_at_once),
 		cmocka_unit_test_setup_teardown(answers_over_the_limit_are_held_back_until_a_reset,
 			driver_begin_limited, driver_end),
+		cmocka_unit_test_setup_teardown(
+			answers_over_the_limit_are_given_when_the_timer_says_so,
+			driver_begin_slowed, driver_end),
 		cmocka_unit_test_setup_teardown(without_a_ring_everything_is_served_at_once,
 			driver_begin_without_ring, driver_end),
 	};

@@ -7,7 +7,7 @@
  * thread's file capabilities (capabilities(7), "Effect of user ID changes"); they are raised again,
  * since an override that the guest's kernel has granted must work here too.
  *
- * #syscalls: setfsuid setfsgid capget capset
+ * #syscalls:vcpu setfsuid setfsgid capget capset
  */
 #include "virtio/fs/credentials.h"
 
@@ -78,21 +78,6 @@ int fs_credentials_assume(struct fs_credentials *credentials, uint32_t uid, uint
 	/* Without capabilities of our own there is nothing to raise, and the host's word counts. */
 	if (before[0].effective || before[1].effective)
 		capabilities_set(before);
-	memcpy(credentials->saved, before, sizeof(before));
-	credentials->capabilities = true;
-	return 0;
-}
-
-int fs_credentials_assume_plain(struct fs_credentials *credentials, uint32_t uid, uint32_t gid)
-{
-	struct __user_cap_data_struct before[_LINUX_CAPABILITY_U32S_3];
-	int r = capabilities_get(before);
-
-	if (r < 0)
-		memset(before, 0, sizeof(before));
-	r = identity_assume(credentials, uid, gid);
-	if (r < 0)
-		return r;
 	memcpy(credentials->saved, before, sizeof(before));
 	credentials->capabilities = true;
 	return 0;

@@ -25,9 +25,6 @@ struct fs_credentials {
  */
 int fs_credentials_assume(struct fs_credentials *credentials, uint32_t uid, uint32_t gid);
 
-/* The same, without capabilities that override file permissions: the host checks like the guest. */
-int fs_credentials_assume_plain(struct fs_credentials *credentials, uint32_t uid, uint32_t gid);
-
 /* Writes and truncations clear setuid and setgid bits, as for a caller without CAP_FSETID. */
 void fs_credentials_drop_fsetid(struct fs_credentials *credentials);
 

@@ -2,7 +2,7 @@
 /*
  * data.c: fds for file data, one per inode, the least recently used one closed first.
  *
- * #syscalls: close
+ * #syscalls:vcpu,loop close
  */
 #include "virtio/fs/data.h"
 

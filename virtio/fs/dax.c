@@ -22,7 +22,8 @@
  * Opening for reading happens under the lock, so that no mapping of the lower file can be made
  * after that.
  *
- * #syscalls: mmap munmap mprotect fstat statx pread64 close timerfd_create timerfd_settime
+ * #syscalls: timerfd_create
+ * #syscalls:vcpu pread64 munmap close mmap(_, _, PROT_READ, MAP_SHARED)
  */
 #include "virtio/fs/dax.h"
 
@@ -179,7 +180,11 @@ bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
 
 /* ---- mappings */
 
-/* Under the lock: the files are watched while there are any. */
+/*
+ * Under the lock: the files are watched while there are any.
+ *
+ * #syscalls:vcpu,loop timerfd_settime(_, 0)
+ */
 static void count_mapped(struct fs_dax *dax, size_t mapped, size_t freed)
 {
 	size_t before = dax->mapped_count;
@@ -202,13 +207,21 @@ static int memory_replace(
 	return mapped == MAP_FAILED ? -errno : 0;
 }
 
-/* What is behind start of a range. */
+/*
+ * What is behind start of a range.
+ *
+ * #syscalls:vcpu,loop mmap(_, _, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED)
+ */
 static int memory_release(const struct fs_dax *dax, size_t index, uint64_t start)
 {
 	return memory_replace(dax->host + index * FS_DAX_RANGE + start, FS_DAX_RANGE - start,
 		PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
+/*
+ * #syscalls:vcpu mmap(_, _, PROT_READ, MAP_SHARED | MAP_FIXED)
+ * #syscalls:vcpu mmap(_, _, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED)
+ */
 static int memory_map(const struct fs_dax *dax, size_t first, size_t count, int fd, uint64_t offset,
 	bool writable)
 {
@@ -290,14 +303,15 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 	size_t count, uint64_t offset, bool writable, size_t *ret_spare)
 {
 	struct fs_dax *dax = &fs->dax;
-	struct stat status;
+	struct statx status;
 	uint64_t size;
 	int r;
 
 	*ret_spare = 0;
-	if (fstat(fd, &status) < 0)
-		return -errno;
-	size = (uint64_t)status.st_size;
+	r = fs_fd_status(fd, &status);
+	if (r < 0)
+		return r;
+	size = status.stx_size;
 	/* The last range may reach beyond the end of the file, but none may lie there. */
 	if (offset + (count - 1) * FS_DAX_RANGE >= size ||
 		!ranges_are_for(dax, first, count, inode, offset))
@@ -443,6 +457,7 @@ void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 	pthread_mutex_unlock(&dax->lock);
 }
 
+/* #syscalls:vcpu mprotect(_, _, PROT_READ) */
 void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)
 {
 	struct fs_dax *dax = &fs->dax;
@@ -493,6 +508,7 @@ static bool range_watch(struct fs_dax *dax, size_t index)
 	return left < FS_DAX_RANGE;
 }
 
+/* #syscalls:loop read */
 bool fs_dax_watch(struct fs_dax *dax)
 {
 	uint64_t expirations;

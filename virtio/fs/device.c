@@ -8,7 +8,8 @@
  * was popped, because a request goes on writing to guest memory until its chain was given back; so
  * does saving.
  *
- * #syscalls: prlimit64 umask open
+ * #syscalls: prlimit64 umask openat
+ * #syscalls:loop read close
  */
 #include "base/file.h"
 #include "base/log.h"
@@ -125,6 +126,12 @@ static void fs_notify(struct virtio_device *device, unsigned int index)
 /* Until every request that was popped is answered. Under the device's lock, which it drops. */
 static void fs_wait_idle(struct virtio_fs *fs)
 {
+	fs_throttle_flush(fs->throttle, true);
+	if (fs->throttle && fs->active > 0) {
+		pthread_mutex_unlock(&fs->device.lock);
+		fs_throttle_answer(fs->throttle, true);
+		pthread_mutex_lock(&fs->device.lock);
+	}
 	while (fs->active > 0) {
 		if (!fs->queue) {
 			pthread_cond_wait(&fs->idle, &fs->device.lock);
@@ -136,6 +143,7 @@ static void fs_wait_idle(struct virtio_fs *fs)
 		fs_queue_reap(fs->queue);
 		pthread_mutex_lock(&fs->device.lock);
 	}
+	fs_throttle_flush(fs->throttle, false);
 }
 
 static void fs_reset(struct virtio_device *device)
@@ -143,9 +151,7 @@ static void fs_reset(struct virtio_device *device)
 	struct virtio_fs *fs = device_fs(device);
 
 	fs->resetting++;
-	fs_throttle_flush(fs->throttle, true);
 	fs_wait_idle(fs);
-	fs_throttle_flush(fs->throttle, false);
 	fs->resetting--;
 	fs_session_reset(fs);
 }
@@ -155,9 +161,7 @@ static int fs_save(struct virtio_device *device, struct state_writer *writer, st
 	struct virtio_fs *fs = device_fs(device);
 
 	/* The transport saves the queues, where the last answers stand, after this. */
-	fs_throttle_flush(fs->throttle, true);
 	fs_wait_idle(fs);
-	fs_throttle_flush(fs->throttle, false);
 	return fs_session_save(fs, writer, err);
 }
 
@@ -323,6 +327,16 @@ void virtio_fs_complete(struct virtio_fs *fs)
 	if (read(fs_queue_completion_fd(fs->queue), &count, sizeof(count)) < 0 && errno != EAGAIN)
 		log_debug("file requests: eventfd: %s", strerror(errno));
 	fs_queue_reap(fs->queue);
+}
+
+int virtio_fs_limit_fd(const struct virtio_fs *fs)
+{
+	return fs->throttle ? fs_throttle_fd(fs->throttle) : -1;
+}
+
+void virtio_fs_limit(struct virtio_fs *fs)
+{
+	fs_throttle_answer(fs->throttle, false);
 }
 
 int virtio_fs_watch_fd(const struct virtio_fs *fs)

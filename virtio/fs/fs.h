@@ -107,6 +107,13 @@ int virtio_fs_completion_fd(const struct virtio_fs *fs);
 void virtio_fs_complete(struct virtio_fs *fs);
 
 /*
+ * A timerfd, readable when answers that options.limits have held back are due; -1: nothing is limited.
+ * virtio_fs_limit() gives them.
+ */
+int virtio_fs_limit_fd(const struct virtio_fs *fs);
+void virtio_fs_limit(struct virtio_fs *fs);
+
+/*
  * Whether the guest has seen names or contents below the root of a subtree that others change
  * too: what its caches hold of them would be old when it is parked and continued.
  */

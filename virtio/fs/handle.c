@@ -2,7 +2,7 @@
 /*
  * handle.c: ids of open files and directories.
  *
- * #syscalls: close
+ * #syscalls:vcpu,loop close
  */
 #include "virtio/fs/handle.h"
 

@@ -2,7 +2,8 @@
 /*
  * inode.c: inode ids, lookup counts and fds.
  *
- * #syscalls: statx openat2 readlinkat close
+ * #syscalls:vcpu,loop statx(_, _, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) close
+ * #syscalls:park openat2 readlinkat
  */
 #include "virtio/fs/inode.h"
 
@@ -24,6 +25,11 @@ static int file_status(int fd, const char *name, struct statx *ret)
 		return -errno;
 	/* Without mount ids (Linux before 5.8) files of different mounts cannot be told apart. */
 	return ret->stx_mask & STATX_MNT_ID ? 0 : -EOPNOTSUPP;
+}
+
+int fs_fd_status(int fd, struct statx *ret)
+{
+	return file_status(fd, "", ret);
 }
 
 int fs_inode_status(const struct fs_inode *inode, struct statx *ret)

@@ -124,7 +124,8 @@ static inline int fs_inode_writable(const struct fs_inode *inode)
 	return inode->policy == VIRTIO_FS_READ_ONLY_SHARED ? -EROFS : 0;
 }
 
-/* statx() of the inode, or of a name in it, as every request needs it. 0 or -errno. */
+/* statx() of an fd, the inode, or of a name in it, as every request needs it. 0 or -errno. */
+int fs_fd_status(int fd, struct statx *ret);
 int fs_inode_status(const struct fs_inode *inode, struct statx *ret);
 int fs_inode_name_status(const struct fs_inode *parent, const char *name, struct statx *ret);
 

@@ -61,7 +61,6 @@ ssize_t fs_op_statx(struct fs_request *request);
 ssize_t fs_op_setattr(struct fs_request *request);
 ssize_t fs_op_readlink(struct fs_request *request);
 ssize_t fs_op_statfs(struct fs_request *request);
-ssize_t fs_op_access(struct fs_request *request);
 ssize_t fs_op_syncfs(struct fs_request *request);
 
 /* ops_xattr.c: extended attributes */

@@ -6,7 +6,8 @@
  * AT_EMPTY_PATH, or through its magic link in /proc/self/fd, which leads to the very inode and no
  * further; both work for files that were unlinked, and neither can be diverted by a link.
  *
- * #syscalls: fchownat fchmodat2 fchmodat utimensat ftruncate readlinkat fstatfs faccessat2 syncfs
+ * #syscalls:vcpu fchownat(_, _, _, _, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) fchmodat ftruncate
+ * #syscalls:vcpu utimensat(_, _, _, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) readlinkat fstatfs syncfs close
  */
 #include "virtio/fs/credentials.h"
 #include "virtio/fs/operations.h"
@@ -17,12 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#ifndef SYS_fchmodat2
-#define SYS_fchmodat2 452 /* Linux 6.6 */
-#endif
 
 #define SETATTR_KNOWN                                                                             \
 	(FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME | FATTR_FH | \
@@ -137,10 +133,6 @@ static int set_mode(const struct virtio_fs *fs, const struct fs_inode *inode, mo
 
 	if (inode->type == S_IFLNK)
 		return -EOPNOTSUPP;
-	if (syscall(SYS_fchmodat2, inode->fd, "", mode & 07777, AT_EMPTY_PATH) == 0)
-		return 0;
-	if (errno != ENOSYS)
-		return -errno;
 	snprintf(path, sizeof(path), "%d", inode->fd);
 	return fchmodat(fs->proc_fd, path, mode & 07777, 0) < 0 ? -errno : 0;
 }
@@ -276,28 +268,6 @@ ssize_t fs_op_statfs(struct fs_request *request)
 	out.st.namelen = (uint32_t)status.f_namelen;
 	out.st.frsize = (uint32_t)status.f_frsize;
 	return fs_request_reply(request, &out, sizeof(out));
-}
-
-ssize_t fs_op_access(struct fs_request *request)
-{
-	_cleanup_credentials_ struct fs_credentials credentials = {0};
-	struct fuse_access_in in;
-	int r;
-
-	memcpy(&in, request->arguments, sizeof(in));
-	if (in.mask & ~(uint32_t)(R_OK | W_OK | X_OK))
-		return -EINVAL;
-	r = in.mask & W_OK ? fs_inode_writable(request->inode) : 0;
-	if (r < 0)
-		return r;
-	r = fs_credentials_assume_plain(&credentials, request->header.uid, request->header.gid);
-	if (r < 0)
-		return r;
-	/* The C library's faccessat() makes up AT_EACCESS from other calls: the kernel's own. */
-	if (syscall(SYS_faccessat2, request->inode->fd, "", in.mask,
-		    AT_EMPTY_PATH | AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	return 0;
 }
 
 ssize_t fs_op_syncfs(struct fs_request *request)

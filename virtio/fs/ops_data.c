@@ -11,7 +11,10 @@
  * closes files without a word and names no handle. Its own flags for a file travel with each WRITE
  * (O_SYNC), or are done by it (O_APPEND: it knows the size; O_TRUNC: SETATTR).
  *
- * #syscalls: openat preadv pwritev2 fsync fdatasync fallocate lseek copy_file_range fcntl close
+ * #syscalls:vcpu openat(_, _, ~(O_CREAT | (O_TMPFILE ^ O_DIRECTORY))) close fcntl(_, F_DUPFD_CLOEXEC) fsync fdatasync
+ * #syscalls:vcpu fallocate(_, ~(FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+ * #syscalls:vcpu lseek(_, _, SEEK_DATA) lseek(_, _, SEEK_HOLE) copy_file_range(_, _, _, _, _, 0)
+ * #syscalls:vcpu,loop preadv pwritev2(_, _, _, _, _, ~(RWF_HIPRI | RWF_NOWAIT | RWF_APPEND))
  */
 #include "base/checked.h"
 #include "virtio/fs/credentials.h"

@@ -7,7 +7,7 @@
  * out wait in the handle; a request for another offset throws them away and seeks. An entry that
  * the tables have no room for is still listed, without an inode.
  *
- * #syscalls: getdents64 lseek fsync fdatasync
+ * #syscalls:vcpu getdents64 lseek(_, _, SEEK_SET) fsync fdatasync
  */
 #include "virtio/fs/operations.h"
 

@@ -6,7 +6,9 @@
  * symbolic link is ever followed: whoever swaps a directory for a link, on either side, gets an
  * error or the link itself. Mount points are crossed, which is how volumes appear in the tree.
  *
- * #syscalls: openat2 openat mkdirat mknodat symlinkat linkat unlinkat renameat2 fstatfs
+ * #syscalls:vcpu openat2 openat(_, _, ~(O_CREAT | (O_TMPFILE ^ O_DIRECTORY))) mkdirat mknodat symlinkat fstatfs close
+ * #syscalls:vcpu linkat(_, _, _, _, AT_SYMLINK_FOLLOW) renameat2(_, _, _, _, ~RENAME_WHITEOUT)
+ * #syscalls:vcpu unlinkat(_, _, ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
  */
 #include "virtio/fs/credentials.h"
 #include "virtio/fs/operations.h"

@@ -7,8 +7,8 @@
  * before it, regular files and directories are opened again for the moment, and other files have no
  * attributes (user.* is not for them anyway).
  *
- * #syscalls: setxattrat getxattrat listxattrat removexattrat
- * #syscalls: fsetxattr fgetxattr flistxattr fremovexattr
+ * #syscalls:vcpu setxattrat getxattrat listxattrat removexattrat
+ * #syscalls:vcpu fsetxattr fgetxattr flistxattr fremovexattr close
  */
 #include "virtio/fs/operations.h"
 

@@ -7,7 +7,8 @@
  * take anything away; a reset waits for it (device.c). Requests are FS_QUEUE_DEPTH at most, more
  * are served inline. The completion queue is twice as long, so it cannot overflow.
  *
- * #syscalls: io_uring_setup io_uring_enter io_uring_register eventfd2 poll fstat
+ * #syscalls: io_uring_setup io_uring_register eventfd2
+ * #syscalls:loop munmap close
  */
 #include "virtio/fs/queued.h"
 
@@ -16,10 +17,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define FS_QUEUE_DEPTH 64
@@ -89,7 +88,11 @@ int fs_queue_create(struct virtio_fs *fs, struct fs_queue **ret)
 	r = io_uring_queue_init_params(FS_QUEUE_DEPTH, &queue->ring, &parameters);
 	if (r < 0)
 		return r;
-	r = io_uring_register_eventfd(&queue->ring, completion_fd);
+	/* fs_queue_wait() needs it (Linux 5.11). */
+	if (!(parameters.features & IORING_FEAT_EXT_ARG))
+		r = -ENOSYS;
+	if (r == 0)
+		r = io_uring_register_eventfd(&queue->ring, completion_fd);
 	if (r == 0)
 		r = ring_restrict(&queue->ring);
 	if (r == 0)
@@ -130,12 +133,13 @@ int fs_queue_completion_fd(const struct fs_queue *queue)
  */
 static bool needs_credentials(const struct fs_request *request, const struct fs_transfer *transfer)
 {
-	struct stat status;
+	struct statx status;
 	bool kill = request->header.opcode == FUSE_WRITE
 		? transfer->flags & FUSE_WRITE_KILL_SUIDGID
 		: request->header.opcode == FUSE_FALLOCATE && request->header.uid != 0;
 
-	return kill && (fstat(transfer->fd, &status) < 0 || status.st_mode & (S_ISUID | S_ISGID));
+	return kill &&
+		(fs_fd_status(transfer->fd, &status) < 0 || status.stx_mode & (S_ISUID | S_ISGID));
 }
 
 static void chain_copy(struct virtqueue_chain *to, const struct virtqueue_chain *from)
@@ -235,7 +239,12 @@ static void submission_fill(struct io_uring_sqe *entry, struct queued_request *q
 	io_uring_sqe_set_data(entry, queued);
 }
 
-/* Does without the ring what is left to do of a request. */
+/*
+ * Does without the ring what is left to do of a request.
+ *
+ * #syscalls:vcpu,loop fsync fdatasync
+ * #syscalls:vcpu,loop fallocate(_, ~(FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+ */
 static ssize_t queued_serve(const struct queued_request *queued, size_t done)
 {
 	const struct fs_transfer *transfer = &queued->transfer;
@@ -334,6 +343,8 @@ void fs_queue_reap(struct fs_queue *queue)
 /*
  * Under the queue's lock: moves what was added into the ring and enters the kernel. Returns the
  * list of requests that the kernel would not take.
+ *
+ * #syscalls:vcpu io_uring_enter(_, _, 0, 0)
  */
 static struct queued_request *ring_submit(struct fs_queue *queue)
 {
@@ -381,9 +392,16 @@ void fs_queue_submit(struct fs_queue *queue)
 	}
 }
 
+/*
+ * Another thread may take what completes: hence no longer than FS_WAIT_MS.
+ *
+ * #syscalls:vcpu,loop io_uring_enter(_, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG)
+ */
 void fs_queue_wait(const struct fs_queue *queue)
 {
-	struct pollfd wait = {.fd = queue->ring.ring_fd, .events = POLLIN};
+	struct __kernel_timespec limit = {.tv_nsec = FS_WAIT_MS * 1000000};
+	struct io_uring_getevents_arg argument = {.ts = (uintptr_t)&limit};
 
-	poll(&wait, 1, FS_WAIT_MS);
+	syscall(SYS_io_uring_enter, queue->ring.ring_fd, 0, 1,
+		IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &argument, sizeof(argument));
 }

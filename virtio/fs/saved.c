@@ -12,7 +12,7 @@
  * The layout, after the version: what must be equal in both devices; the negotiated features; the
  * generations of all inode slots; the inodes; the same for handles; what is mapped.
  *
- * #syscalls: readlinkat openat2 openat statx close
+ * #syscalls:park readlinkat openat2 close
  */
 #include "virtio/fs/saved.h"
 

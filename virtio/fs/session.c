@@ -74,7 +74,6 @@ static const struct fs_operation operations[] = {
 	[FUSE_READDIRPLUS] = {fs_op_readdirplus, sizeof(struct fuse_read_in), 0, FS_REVEALS},
 	[FUSE_RELEASEDIR] = {fs_op_releasedir, sizeof(struct fuse_release_in), 0, FS_NO_INODE},
 	[FUSE_FSYNCDIR] = {fs_op_fsyncdir, sizeof(struct fuse_fsync_in), 0, 0},
-	[FUSE_ACCESS] = {fs_op_access, sizeof(struct fuse_access_in), 0, 0},
 	[FUSE_CREATE] = {fs_op_create, sizeof(struct fuse_create_in), ENTRY + OPEN, FS_REVEALS},
 	[FUSE_TMPFILE] = {fs_op_tmpfile, sizeof(struct fuse_create_in), ENTRY + OPEN, FS_REVEALS},
 	[FUSE_DESTROY] = {op_destroy, NO_STRUCTURE, 0, FS_NO_INODE},

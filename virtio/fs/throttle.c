@@ -4,9 +4,11 @@
  *
  * Theory of operation: a bucket is one number, the time up to which everything is paid for. Each request moves it
  * on by its cost; while it is no more than FS_BUCKET_AHEAD ahead of the clock, answers go out at once. It only
- * ever moves on, so answers become due in the order in which they were served, and the list is a queue.
+ * ever moves on, so answers become due in the order in which they were served, and the list is a queue. One
+ * timer stands at the first answer's time; whoever waits for it hands out what is due.
  *
- * #syscalls: futex clock_gettime clone3
+ * #syscalls: timerfd_create
+ * #syscalls:vcpu,loop timerfd_settime(_, TFD_TIMER_ABSTIME)
  */
 #include "virtio/fs/throttle.h"
 
@@ -15,7 +17,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SECOND 1000000000ull
 
@@ -30,14 +34,11 @@ struct held_answer {
 struct fs_throttle {
 	struct virtio_fs *fs;
 	struct fs_throttle_limits limits;
-	pthread_t thread;
-	pthread_mutex_t
-		lock; /* protects all below; the device's lock may be held when it is taken */
-	pthread_cond_t changed;
+	int timer_fd;
+	pthread_mutex_t lock; /* protects all below; the device's may be held when it is taken */
 	struct fs_bucket bytes, operations;
 	struct held_answer *first, **last;
 	unsigned int flushing;
-	bool ending;
 };
 
 static uint64_t monotonic_now(void)
@@ -60,55 +61,54 @@ uint64_t fs_bucket_take(struct fs_bucket *bucket, uint64_t rate, uint64_t cost, 
 	return bucket->paid - now <= FS_BUCKET_AHEAD ? now : bucket->paid - FS_BUCKET_AHEAD;
 }
 
-/* The next answer that is due, taken from the list. Under the lock, which is dropped while it waits. */
-static struct held_answer *answer_wait(struct fs_throttle *throttle)
+/* Under the lock: the timer for the first answer that is held; none is: it stays quiet. */
+static void timer_set(struct fs_throttle *throttle)
 {
-	for (;;) {
-		struct held_answer *answer = throttle->first;
-		struct timespec due;
+	const struct held_answer *first = throttle->first;
+	struct itimerspec due = {0};
 
-		if (!answer) {
-			if (throttle->ending)
-				return NULL;
-			pthread_cond_wait(&throttle->changed, &throttle->lock);
-			continue;
-		}
-		if (throttle->flushing || throttle->ending || answer->due <= monotonic_now()) {
-			throttle->first = answer->next;
-			if (!throttle->first)
-				throttle->last = &throttle->first;
-			return answer;
-		}
-		due = (struct timespec){
-			.tv_sec = (time_t)(answer->due / SECOND),
-			.tv_nsec = (long)(answer->due % SECOND),
+	if (first)
+		due.it_value = (struct timespec){
+			.tv_sec = (time_t)(first->due / SECOND),
+			.tv_nsec = (long)(first->due % SECOND),
 		};
-		pthread_cond_timedwait(&throttle->changed, &throttle->lock, &due);
-	}
+	timerfd_settime(throttle->timer_fd, TFD_TIMER_ABSTIME, &due, NULL);
 }
 
-static void *throttle_main(void *argument)
+/* The next answer that is due, or any, taken from the list; NULL: there is none. */
+static struct held_answer *answer_take(struct fs_throttle *throttle, bool all)
 {
-	struct fs_throttle *throttle = argument;
 	struct held_answer *answer;
 
 	pthread_mutex_lock(&throttle->lock);
-	while ((answer = answer_wait(throttle))) {
-		pthread_mutex_unlock(&throttle->lock);
-		fs_answer(throttle->fs, answer->index, answer->head, answer->written);
-		free(answer);
-		pthread_mutex_lock(&throttle->lock);
+	answer = throttle->first;
+	if (answer && !all && answer->due > monotonic_now())
+		answer = NULL;
+	if (answer) {
+		throttle->first = answer->next;
+		if (!throttle->first)
+			throttle->last = &throttle->first;
+	} else {
+		timer_set(throttle);
 	}
 	pthread_mutex_unlock(&throttle->lock);
-	return NULL;
+	return answer;
+}
+
+void fs_throttle_answer(struct fs_throttle *throttle, bool all)
+{
+	struct held_answer *answer;
+
+	while ((answer = answer_take(throttle, all))) {
+		fs_answer(throttle->fs, answer->index, answer->head, answer->written);
+		free(answer);
+	}
 }
 
 int fs_throttle_create(
 	struct virtio_fs *fs, const struct fs_throttle_limits *limits, struct fs_throttle **ret)
 {
 	struct fs_throttle *throttle;
-	pthread_condattr_t attributes;
-	int r;
 
 	*ret = NULL;
 	if (!limits->bytes && !limits->operations)
@@ -116,21 +116,15 @@ int fs_throttle_create(
 	throttle = calloc(1, sizeof(*throttle));
 	if (!throttle)
 		return -ENOMEM;
+	throttle->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (throttle->timer_fd < 0) {
+		free(throttle);
+		return -errno;
+	}
 	throttle->fs = fs;
 	throttle->limits = *limits;
 	throttle->last = &throttle->first;
 	pthread_mutex_init(&throttle->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&throttle->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
-	r = pthread_create(&throttle->thread, NULL, throttle_main, throttle);
-	if (r != 0) {
-		pthread_cond_destroy(&throttle->changed);
-		pthread_mutex_destroy(&throttle->lock);
-		free(throttle);
-		return -r;
-	}
 	*ret = throttle;
 	return 0;
 }
@@ -139,14 +133,14 @@ void fs_throttle_free(struct fs_throttle *throttle)
 {
 	if (!throttle)
 		return;
-	pthread_mutex_lock(&throttle->lock);
-	throttle->ending = true;
-	pthread_cond_signal(&throttle->changed);
-	pthread_mutex_unlock(&throttle->lock);
-	pthread_join(throttle->thread, NULL);
-	pthread_cond_destroy(&throttle->changed);
+	close(throttle->timer_fd);
 	pthread_mutex_destroy(&throttle->lock);
 	free(throttle);
+}
+
+int fs_throttle_fd(const struct fs_throttle *throttle)
+{
+	return throttle->timer_fd;
 }
 
 /* Bytes that the request moved; whether it is one that counts. */
@@ -196,7 +190,8 @@ bool fs_throttle_hold(struct fs_throttle *throttle, const struct fs_request *req
 		};
 		*throttle->last = answer;
 		throttle->last = &answer->next;
-		pthread_cond_signal(&throttle->changed);
+		if (throttle->first == answer)
+			timer_set(throttle);
 	}
 	pthread_mutex_unlock(&throttle->lock);
 	return answer != NULL;
@@ -208,6 +203,5 @@ void fs_throttle_flush(struct fs_throttle *throttle, bool flush)
 		return;
 	pthread_mutex_lock(&throttle->lock);
 	throttle->flushing = flush ? throttle->flushing + 1 : throttle->flushing - 1;
-	pthread_cond_signal(&throttle->changed);
 	pthread_mutex_unlock(&throttle->lock);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Limits on what the guest reads and writes (isolators resource/block-bandwidth and block-iops): a request is
- * served at once, but its answer is held back until the bucket has room for it, by a thread of its own. So
+ * served at once, but its answer is held back until the bucket has room for it and a timer tells so. So
  * nobody else waits, neither the vCPU nor the event loop.
  */
 #ifndef APPC_VIRTIO_FS_THROTTLE_H
@@ -36,10 +36,10 @@ uint64_t fs_bucket_take(struct fs_bucket *bucket, uint64_t rate, uint64_t cost, 
 
 struct fs_throttle;
 
-/* 0 or -errno. *ret is NULL where nothing is limited. The thread begins here. */
+/* 0 or -errno. *ret is NULL where nothing is limited. */
 int fs_throttle_create(
 	struct virtio_fs *fs, const struct fs_throttle_limits *limits, struct fs_throttle **ret);
-/* All answers have been given (fs_throttle_flush(), then wait). throttle may be NULL. */
+/* All answers have been given. throttle may be NULL. */
 void fs_throttle_free(struct fs_throttle *throttle);
 
 /*
@@ -49,7 +49,13 @@ void fs_throttle_free(struct fs_throttle *throttle);
 bool fs_throttle_hold(struct fs_throttle *throttle, const struct fs_request *request,
 	unsigned int index, uint32_t written);
 
-/* Gives all answers now, and holds none back from now on, until it is called with false. */
+/* A timerfd, readable when it is time for fs_throttle_answer(). */
+int fs_throttle_fd(const struct fs_throttle *throttle);
+
+/* Gives the answers that are due, or all. No lock is held. */
+void fs_throttle_answer(struct fs_throttle *throttle, bool all);
+
+/* Holds no answer back from now on, until it is called with false. throttle may be NULL. */
 void fs_throttle_flush(struct fs_throttle *throttle, bool flush);
 
 #endif
