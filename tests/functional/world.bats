@@ -191,7 +191,7 @@ isolators()
 		[{name: "os/linux/seccomp-remove-set", value: {set: ["futex", "exit", "exit_group"], errno: "EIO"}}]]'
 	run_world
 	expect_status 203
-	expect_error 'app missing: Unable to open "/bin/no-such-program": No such file or directory'
+	expect_error 'app missing: Error: Unable to open "/bin/no-such-program": No such file or directory'
 }
 
 @test "isolators of the kernel: oom score, no new privileges; what cannot be enforced is reported" {
