@@ -39,6 +39,7 @@ struct port {
 	bool ready;       /* the driver knows the port */
 	bool wrote;       /* something left on it */
 	bool peer_closed; /* our side of the socket is gone: output is dropped */
+	uint32_t wanted;  /* poll events that the owner is to tell of */
 	struct held_chain receive, transmit;
 };
 
@@ -53,6 +54,16 @@ struct virtio_console {
 static struct virtio_console *console_of(struct virtio_device *device)
 {
 	return (struct virtio_console *)device; /* the device is the first member */
+}
+
+/* The owner tells once, of the events that it was asked for last: both directions ask for theirs together. */
+static void port_want(struct virtio_console *console, unsigned int index, uint32_t events)
+{
+	struct port *port = &console->ports[index];
+
+	port->wanted |= events;
+	if (port->wanted)
+		console->options.arm(console->options.context, index, port->wanted);
 }
 
 /* Pops into the holder unless it is taken. 1: a chain is held. */
@@ -190,7 +201,7 @@ static void port_transmit(struct virtio_console *console, unsigned int index)
 
 		/* A guest that never stops feeding must not keep the lock for ever. */
 		if (++turns > VIRTQUEUE_SIZE_MAX) {
-			console->options.arm(console->options.context, index, POLLOUT);
+			port_want(console, index, POLLOUT);
 			break;
 		}
 		if (left > 0)
@@ -203,7 +214,7 @@ static void port_transmit(struct virtio_console *console, unsigned int index)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			console->options.arm(console->options.context, index, POLLOUT);
+			port_want(console, index, POLLOUT);
 			break;
 		}
 		if (n < 0) {
@@ -274,7 +285,7 @@ static int port_receive(struct virtio_console *console, unsigned int index)
 
 		/* Nor may one that gives buffers as fast as the socket fills, or empty ones. */
 		if (++turns > VIRTQUEUE_SIZE_MAX) {
-			console->options.arm(console->options.context, index, POLLIN);
+			port_want(console, index, POLLIN);
 			break;
 		}
 		if (holder->chain.writable_bytes == 0) {
@@ -286,7 +297,7 @@ static int port_receive(struct virtio_console *console, unsigned int index)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			console->options.arm(console->options.context, index, POLLIN);
+			port_want(console, index, POLLIN);
 			break;
 		}
 		if (n <= 0) {
@@ -304,11 +315,13 @@ int virtio_console_ready(struct virtio_console *console, unsigned int port, uint
 	int r = 0;
 
 	pthread_mutex_lock(&console->device.lock);
+	console->ports[port].wanted &= ~events;
 	if (console->device.running) {
 		if (events & (POLLOUT | POLLERR | POLLHUP))
 			port_transmit(console, port);
 		if (events & (POLLIN | POLLERR | POLLHUP))
 			r = port_receive(console, port);
+		port_want(console, port, 0);
 	} else if (events & (POLLERR | POLLHUP)) {
 		r = -EPIPE;
 	}
@@ -333,7 +346,7 @@ static void console_notify(struct virtio_device *device, unsigned int queue)
 			port_transmit(console, i);
 		else if (queue == QUEUE_RECEIVE(i) && port_receive(console, i) < 0)
 			/* The end of the stream is the owner's to handle, on its own thread. */
-			console->options.arm(console->options.context, i, POLLIN);
+			port_want(console, i, POLLIN);
 	}
 }
 
@@ -344,6 +357,7 @@ static void console_reset(struct virtio_device *device)
 	console->pending_count = 0;
 	for (unsigned int i = 0; i < CONSOLE_PORTS; i++) {
 		console->ports[i].ready = false;
+		console->ports[i].wanted = 0;
 		console->ports[i].receive.held = false;
 		console->ports[i].transmit.held = false;
 	}
@@ -394,7 +408,7 @@ static int console_restore(
 		if (held)
 			virtqueue_unpop(queue);
 		if (queue->ready)
-			console->options.arm(console->options.context, i, POLLIN);
+			port_want(console, i, POLLIN);
 	}
 	size = state_get_bytes(reader, sizeof(console->pending), &pending);
 	if (reader->error || ports != CONSOLE_PORTS || size % sizeof(console->pending[0]))

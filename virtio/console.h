@@ -18,8 +18,8 @@ struct virtio_console_options {
 	/* Sockets of ports 1 and up (index 0 is unused), non-blocking; the console takes them. */
 	int fds[CONSOLE_PORTS];
 	/*
-	 * Asks the owner to call virtio_console_ready() once when the port's fd has one of the poll events.
-	 * Called under the device's lock, on any thread.
+	 * Asks the owner to call virtio_console_ready() once when the port's fd has one of the poll events, instead
+	 * of those of an earlier call. Called under the device's lock, on any thread.
 	 */
 	void (*arm)(void *context, unsigned int port, uint32_t events);
 	/* The first bytes of the guest are about to leave on that port. On the vCPU thread. May be NULL. */

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 /* Device types (section 5). */
+#define VIRTIO_ID_NET     1
 #define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG     4
 #define VIRTIO_ID_VSOCK   19

@@ -30,11 +30,6 @@ struct descriptor {
 	uint16_t next;
 };
 
-struct used_element {
-	uint32_t id;
-	uint32_t length;
-};
-
 /* Layout of the rings in 16-bit words: flags, idx, ring[], then used_event or avail_event. */
 static uint16_t *available_word(const struct virtqueue *queue, size_t word)
 {
@@ -53,7 +48,7 @@ static uint16_t *used_event(const struct virtqueue *queue)
 
 static uint16_t *available_event(const struct virtqueue *queue)
 {
-	return used_word(queue, 2 + (size_t)queue->size * sizeof(struct used_element) / 2);
+	return used_word(queue, 2 + (size_t)queue->size * sizeof(struct virtqueue_used) / 2);
 }
 
 int virtqueue_start(struct virtqueue *queue)
@@ -68,7 +63,7 @@ int virtqueue_start(struct virtqueue *queue)
 		queue->memory, queue->descriptors, size * sizeof(struct descriptor));
 	queue->available_ring = guest_memory_span(queue->memory, queue->available, 6 + 2 * size);
 	queue->used_ring = guest_memory_span(
-		queue->memory, queue->used, 6 + size * sizeof(struct used_element));
+		queue->memory, queue->used, 6 + size * sizeof(struct virtqueue_used));
 	if (!queue->descriptor_ring || !queue->available_ring || !queue->used_ring)
 		return -EINVAL;
 	queue->next_available = 0;
@@ -245,12 +240,19 @@ void virtqueue_unpop(struct virtqueue *queue)
 
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
 {
-	struct used_element *ring = (struct used_element *)used_word(queue, 2);
-	struct used_element element = {.id = head, .length = written};
+	const struct virtqueue_used element = {.head = head, .written = written};
 
-	memcpy(&ring[queue->next_used % queue->size], &element, sizeof(element));
-	queue->next_used++;
-	/* Pairs with the driver's read barrier after it has seen used.idx: the element comes first. */
+	virtqueue_push_all(queue, &element, 1);
+}
+
+void virtqueue_push_all(
+	struct virtqueue *queue, const struct virtqueue_used *elements, size_t count)
+{
+	struct virtqueue_used *ring = (struct virtqueue_used *)used_word(queue, 2);
+
+	for (size_t i = 0; i < count; i++, queue->next_used++)
+		memcpy(&ring[queue->next_used % queue->size], &elements[i], sizeof(elements[i]));
+	/* Pairs with the driver's read barrier after it has seen used.idx: the elements come first. */
 	__atomic_store_n(used_word(queue, 1), queue->next_used, __ATOMIC_RELEASE);
 }
 

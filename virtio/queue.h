@@ -73,7 +73,10 @@ void virtqueue_reset(struct virtqueue *queue);
  */
 int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain);
 
-/* Puts the chain that was popped last back, unanswered: it is the next to be popped. */
+/*
+ * Puts the chain that was popped last back, unanswered: it is the next to be popped. Called again, the one
+ * before it.
+ */
 void virtqueue_unpop(struct virtqueue *queue);
 
 /*
@@ -83,6 +86,13 @@ int virtqueue_pending(struct virtqueue *queue);
 
 /* Gives a chain back with the number of bytes written into it. */
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
+
+/* Gives several back, all of which the driver sees at once or none. As they lie in the used ring. */
+struct virtqueue_used {
+	uint32_t head, written;
+};
+void virtqueue_push_all(
+	struct virtqueue *queue, const struct virtqueue_used *elements, size_t count);
 
 /* Whether the driver wants an interrupt for what was pushed since the last call. */
 bool virtqueue_needs_interrupt(struct virtqueue *queue);

@@ -46,7 +46,7 @@ static void raise_line(void *context)
 
 static void arm(void *context, unsigned int port, uint32_t events)
 {
-	((struct console_fixture *)context)->armed[port] |= events;
+	((struct console_fixture *)context)->armed[port] = events;
 }
 
 static void first_output(void *context, unsigned int port)
@@ -487,6 +487,30 @@ static void full_socket_holds_the_chain_until_there_is_room(void **state)
 	assert_nothing_used(fixture, TRANSMIT(1));
 }
 
+/* The owner watches for what it was asked for last. */
+static void input_is_waited_for_while_output_waits_too(void **state)
+{
+	struct console_fixture *fixture = *state;
+
+	give(fixture, RECEIVE(1), NULL, 64);
+	fill_socket(fixture);
+	give(fixture, TRANSMIT(1), "tail", 4);
+	assert_int_equal(fixture->armed[1], POLLIN | POLLOUT);
+	/* Input first: output goes on waiting. */
+	fixture->armed[1] = 0;
+	assert_int_equal(send(fixture->ours[1], "input", 5, 0), 5);
+	assert_int_equal(virtio_console_ready(fixture->console, 1, POLLIN), 0);
+	assert_used(fixture, RECEIVE(1), 0, 5);
+	assert_int_equal(fixture->armed[1], POLLOUT);
+	/* And the other way round. */
+	give(fixture, RECEIVE(1), NULL, 64);
+	assert_int_equal(fixture->armed[1], POLLIN | POLLOUT);
+	drain_socket(fixture);
+	fixture->armed[1] = 0;
+	assert_int_equal(virtio_console_ready(fixture->console, 1, POLLOUT), 0);
+	assert_int_equal(fixture->armed[1] & POLLIN, POLLIN);
+}
+
 static void full_socket_does_not_hold_up_the_other_port(void **state)
 {
 	struct console_fixture *fixture = *state;
@@ -716,6 +740,7 @@ int main(void)
 		CONSOLE_TEST(input_without_a_buffer_stays_in_the_socket),
 		CONSOLE_TEST(receive_buffer_without_room_is_given_back),
 		CONSOLE_TEST(full_socket_holds_the_chain_until_there_is_room),
+		CONSOLE_TEST(input_is_waited_for_while_output_waits_too),
 		CONSOLE_TEST(full_socket_does_not_hold_up_the_other_port),
 		CONSOLE_TEST(output_to_a_closed_peer_is_dropped),
 		CONSOLE_TEST(peer_that_closes_while_the_socket_is_full_frees_the_guest),

@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: Apache-2.0
+/* test_virtio_net.c: frames to and from a stream, and a tap's as far as a socket can play one. */
+#include "tests/unit/virtio_driver.h"
+
+#include "base/cleanup.h"
+#include "virtio/net.h"
+
+#include <endian.h>
+#include <linux/virtio_net.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#define MEMORY_SIZE 0x400000ull
+#define RINGS       0x1000ull
+#define BUFFERS     0x100000ull
+#define BUFFER_SIZE 0x20000ull
+#define QUEUE_SIZE  8
+
+#define RECEIVE  0
+#define TRANSMIT 1
+
+#define HEADER    VIRTIO_NET_HEADER_SIZE
+#define ETHERNET  14
+#define FRAME_MAX VIRTIO_NET_FRAME_MAX
+
+static const uint8_t our_mac[] = {2, 0, 0, 0, 0, 1}, other_mac[] = {2, 0, 0, 0, 0, 2};
+
+struct net_fixture {
+	struct guest_memory memory;
+	struct virtio_net *net;
+	struct virtio_mmio mmio;
+	struct driver_ring rings[2];
+	uint16_t next_descriptor[2];
+	int host; /* the far end of the stream */
+	uint32_t armed;
+	unsigned int raised;
+};
+
+static void raise_line(void *context)
+{
+	((struct net_fixture *)context)->raised++;
+}
+
+static void arm(void *context, uint32_t events)
+{
+	((struct net_fixture *)context)->armed = events;
+}
+
+static void start_driver(struct net_fixture *fixture, uint64_t features)
+{
+	assert_true(
+		driver_negotiate(&fixture->mmio, VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | features));
+	memset(fixture->memory.regions[0].host + RINGS, 0, 2 * DRIVER_RING_SPACE);
+	for (unsigned int i = 0; i < 2; i++) {
+		fixture->rings[i] =
+			driver_ring_at(&fixture->memory, RINGS + i * DRIVER_RING_SPACE, QUEUE_SIZE);
+		fixture->next_descriptor[i] = 0;
+		assert_true(driver_set_up_queue(&fixture->mmio, i, &fixture->rings[i]));
+	}
+	driver_run(&fixture->mmio);
+}
+
+static int set_up(void **state)
+{
+	struct net_fixture *fixture = calloc(1, sizeof(*fixture));
+	struct virtio_net_options options = {
+		.kind = VIRTIO_NET_STREAM, .arm = arm, .context = fixture};
+	int pair[2];
+
+	assert_non_null(fixture);
+	driver_memory_create(&fixture->memory, MEMORY_SIZE);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	options.fd = pair[0];
+	fixture->host = pair[1];
+	memcpy(options.mac, our_mac, sizeof(our_mac));
+	assert_int_equal(virtio_net_create(&fixture->memory, &options, &fixture->net), 0);
+	virtio_mmio_attach(&fixture->mmio, virtio_net_device(fixture->net), raise_line, fixture);
+	start_driver(fixture,
+		VIRTIO_FEATURE(VIRTIO_NET_F_CSUM) | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_STATUS));
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct net_fixture *fixture = *state;
+
+	virtio_net_free(fixture->net);
+	cleanup_close(&fixture->host);
+	driver_memory_free(&fixture->memory);
+	free(fixture);
+	return 0;
+}
+
+static uint64_t buffer_address(unsigned int queue, uint16_t index)
+{
+	return BUFFERS + (queue * QUEUE_SIZE + index) * BUFFER_SIZE;
+}
+
+static uint8_t *buffer(struct net_fixture *fixture, unsigned int queue, uint32_t index)
+{
+	assert_in_range(index, 0, QUEUE_SIZE - 1);
+	return fixture->memory.regions[0].host + buffer_address(queue, (uint16_t)index);
+}
+
+/* A frame for another from us, whose bytes after the Ethernet header count up from first. */
+static void make_frame(uint8_t *frame, size_t length, uint8_t first)
+{
+	memcpy(frame, other_mac, sizeof(other_mac));
+	memcpy(frame + 6, our_mac, sizeof(our_mac));
+	frame[12] = 0x88;
+	frame[13] = 0xb5;
+	for (size_t i = ETHERNET; i < length; i++)
+		frame[i] = (uint8_t)(first + i);
+}
+
+static void send_from_guest(struct net_fixture *fixture,
+	const struct virtio_net_hdr_mrg_rxbuf *header, const uint8_t *frame, size_t length)
+{
+	uint16_t index = fixture->next_descriptor[TRANSMIT]++ % QUEUE_SIZE;
+
+	memcpy(buffer(fixture, TRANSMIT, index), header, HEADER);
+	memcpy(buffer(fixture, TRANSMIT, index) + HEADER, frame, length);
+	driver_offer_buffer(&fixture->rings[TRANSMIT], index, buffer_address(TRANSMIT, index),
+		(uint32_t)(HEADER + length), 0);
+	driver_notify(&fixture->mmio, TRANSMIT);
+}
+
+static void receive_exactly(int fd, void *data, size_t length)
+{
+	size_t done = 0;
+
+	while (done < length) {
+		ssize_t n = recv(fd, (uint8_t *)data + done, length - done, MSG_DONTWAIT);
+
+		assert_true(n > 0);
+		done += (size_t)n;
+	}
+}
+
+/* What the host gets next is this frame. */
+static void assert_sent(struct net_fixture *fixture, const uint8_t *frame, size_t length)
+{
+	static uint8_t got[FRAME_MAX];
+	uint32_t prefix;
+
+	receive_exactly(fixture->host, &prefix, sizeof(prefix));
+	assert_int_equal(be32toh(prefix), length);
+	receive_exactly(fixture->host, got, length);
+	assert_memory_equal(got, frame, length);
+}
+
+static void assert_nothing_sent(struct net_fixture *fixture)
+{
+	uint8_t byte;
+
+	assert_int_equal(recv(fixture->host, &byte, 1, MSG_DONTWAIT), -1);
+}
+
+static void send_from_host(struct net_fixture *fixture, const uint8_t *frame, size_t length)
+{
+	uint32_t prefix = htobe32((uint32_t)length);
+
+	assert_int_equal(send(fixture->host, &prefix, sizeof(prefix), 0), sizeof(prefix));
+	assert_int_equal(send(fixture->host, frame, length, 0), length);
+}
+
+static uint16_t add_buffer(struct net_fixture *fixture, uint32_t length)
+{
+	uint16_t index = fixture->next_descriptor[RECEIVE]++ % QUEUE_SIZE;
+
+	driver_offer_buffer(&fixture->rings[RECEIVE], index, buffer_address(RECEIVE, index), length,
+		DRIVER_WRITE);
+	return index;
+}
+
+static struct virtio_net_counters counters(const struct net_fixture *fixture)
+{
+	struct virtio_net_counters counters;
+
+	virtio_net_count(fixture->net, &counters);
+	return counters;
+}
+
+static bool is_broken(struct net_fixture *fixture)
+{
+	return driver_read(&fixture->mmio, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
+/* ---- from the guest */
+
+static void frame_of_the_guest_goes_out_behind_its_length(void **state)
+{
+	struct net_fixture *fixture = *state;
+	struct virtio_net_hdr_mrg_rxbuf header = {0};
+	static uint8_t frame[FRAME_MAX];
+	static const size_t lengths[] = {ETHERNET, 60, 1514, 9000, 40000};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		make_frame(frame, lengths[i], (uint8_t)i);
+		send_from_guest(fixture, &header, frame, lengths[i]);
+		assert_sent(fixture, frame, lengths[i]);
+	}
+	assert_nothing_sent(fixture);
+	assert_int_equal(counters(fixture).sent_frames, ARRAY_SIZE(lengths));
+	assert_int_equal(counters(fixture).dropped_frames, 0);
+}
+
+static void checksum_that_the_guest_left_out_is_filled_in(void **state)
+{
+	struct net_fixture *fixture = *state;
+	/* Worked out by hand: 0x0102 + 0x0304 + 0x1111 + 0x05 00 = 0x1a17, inverted 0xe5e8. */
+	static const struct {
+		uint8_t payload[8], expected[8];
+		size_t length;
+		uint16_t offset;
+	} cases[] = {
+		{{1, 2, 0x11, 0x11, 3, 4, 5}, {1, 2, 0xe5, 0xe8, 3, 4, 5}, 7, 2},
+		{{1, 2, 0x11, 0x11, 3, 4, 5, 0}, {1, 2, 0xe5, 0xe8, 3, 4, 5, 0}, 8, 2},
+		/* Carries are added again; a sum of 0xffff must not become "no checksum". */
+		{{0xff, 0xff, 0xff, 0xff}, {0xff, 0xff, 0xff, 0xff}, 4, 2},
+		{{0, 0, 0, 0}, {0xff, 0xff, 0, 0}, 4, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct virtio_net_hdr_mrg_rxbuf header = {
+			.hdr = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				.csum_start = htole16(ETHERNET),
+				.csum_offset = htole16(cases[i].offset)},
+		};
+		uint8_t frame[ETHERNET + 8], expected[ETHERNET + 8];
+		size_t length = ETHERNET + cases[i].length;
+
+		make_frame(frame, sizeof(frame), 0);
+		memcpy(expected, frame, sizeof(frame));
+		memcpy(frame + ETHERNET, cases[i].payload, cases[i].length);
+		memcpy(expected + ETHERNET, cases[i].expected, cases[i].length);
+		send_from_guest(fixture, &header, frame, length);
+		assert_sent(fixture, expected, length);
+	}
+}
+
+static void frame_that_is_not_well_formed_is_dropped(void **state)
+{
+	struct net_fixture *fixture = *state;
+	const struct {
+		struct virtio_net_hdr header;
+		size_t length;
+		const uint8_t *source;
+	} cases[] = {
+		{{0}, ETHERNET - 1, our_mac},
+		{{0}, 0, our_mac},
+		{{0}, 60, other_mac},
+		{{.gso_type = VIRTIO_NET_HDR_GSO_TCPV4}, 60, our_mac},
+		/* It would be written over the source address. */
+		{{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = htole16(6)}, 60, our_mac},
+		{{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = htole16(60)}, 60, our_mac},
+		{{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			 .csum_start = htole16(50),
+			 .csum_offset = htole16(9)},
+			60, our_mac},
+		{{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			 .csum_start = htole16(0xffff),
+			 .csum_offset = htole16(0xffff)},
+			60, our_mac},
+	};
+	uint8_t frame[60];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		make_frame(frame, sizeof(frame), 0);
+		memcpy(frame + 6, cases[i].source, 6);
+		send_from_guest(fixture, &(struct virtio_net_hdr_mrg_rxbuf){.hdr = cases[i].header},
+			frame, cases[i].length);
+		assert_int_equal(counters(fixture).dropped_frames, i + 1);
+	}
+	assert_nothing_sent(fixture);
+	assert_false(is_broken(fixture));
+	assert_int_equal(counters(fixture).sent_frames, 0);
+}
+
+static void request_that_is_no_frame_breaks_the_device(void **state)
+{
+	static const uint32_t lengths[] = {0, HEADER - 1, HEADER + FRAME_MAX + 1};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		struct net_fixture *fixture;
+
+		set_up(state);
+		fixture = *state;
+		driver_offer_buffer(&fixture->rings[TRANSMIT], 0, BUFFERS, lengths[i], 0);
+		driver_notify(&fixture->mmio, TRANSMIT);
+		assert_true(is_broken(fixture));
+		/* A reset mends it. */
+		start_driver(fixture, 0);
+		assert_false(is_broken(fixture));
+		tear_down(state);
+	}
+}
+
+static void stream_without_room_holds_frames_back_and_loses_none(void **state)
+{
+	struct net_fixture *fixture = *state;
+	struct virtio_net_hdr_mrg_rxbuf header = {0};
+	static uint8_t frame[30000];
+	size_t sent = 0, used = 0, got = 0;
+	int size = 4096;
+	uint32_t head, length;
+
+	setsockopt(fixture->host, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	while (sent < 1000) {
+		make_frame(frame, sizeof(frame), (uint8_t)sent++);
+		send_from_guest(fixture, &header, frame, sizeof(frame));
+		if (!driver_take_used(&fixture->rings[TRANSMIT], &head, &length))
+			break;
+		used++;
+	}
+	assert_true(sent < 1000);
+	assert_int_equal(fixture->armed & POLLOUT, POLLOUT);
+	while (got < sent) {
+		make_frame(frame, sizeof(frame), (uint8_t)got++);
+		assert_sent(fixture, frame, sizeof(frame));
+		virtio_net_ready(fixture->net, POLLOUT);
+		while (driver_take_used(&fixture->rings[TRANSMIT], &head, &length))
+			used++;
+	}
+	assert_nothing_sent(fixture);
+	assert_int_equal(used, sent);
+}
+
+/* ---- to the guest */
+
+static void frame_of_the_host_comes_with_a_header_that_trusts_its_checksum(void **state)
+{
+	struct net_fixture *fixture = *state;
+	struct virtio_net_hdr_mrg_rxbuf header;
+	uint32_t head, length;
+	uint8_t frame[100];
+
+	assert_int_equal(fixture->armed, POLLIN);
+	make_frame(frame, sizeof(frame), 7);
+	add_buffer(fixture, 2048);
+	send_from_host(fixture, frame, sizeof(frame));
+	virtio_net_ready(fixture->net, POLLIN);
+	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_int_equal(length, HEADER + sizeof(frame));
+	memcpy(&header, buffer(fixture, RECEIVE, head), HEADER);
+	assert_int_equal(header.num_buffers, 1);
+	assert_int_equal(header.hdr.flags, VIRTIO_NET_HDR_F_DATA_VALID);
+	assert_int_equal(header.hdr.gso_type, VIRTIO_NET_HDR_GSO_NONE);
+	assert_memory_equal(buffer(fixture, RECEIVE, head) + HEADER, frame, sizeof(frame));
+	assert_true(fixture->raised > 0);
+}
+
+static void long_frame_is_merged_of_several_buffers(void **state)
+{
+	struct net_fixture *fixture = *state;
+	static uint8_t frame[20000], got[20000 + HEADER];
+	struct virtio_net_hdr_mrg_rxbuf header;
+	uint32_t head, length;
+	size_t done = 0;
+
+	make_frame(frame, sizeof(frame), 1);
+	for (unsigned int i = 0; i < 5; i++)
+		add_buffer(fixture, i == 0 ? HEADER : 5000);
+	send_from_host(fixture, frame, sizeof(frame));
+	virtio_net_ready(fixture->net, POLLIN);
+	for (unsigned int i = 0; i < 5; i++) {
+		assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+		memcpy(got + done, buffer(fixture, RECEIVE, head), length);
+		done += length;
+	}
+	assert_int_equal(done, sizeof(got));
+	memcpy(&header, got, HEADER);
+	assert_int_equal(header.num_buffers, 5);
+	assert_memory_equal(got + HEADER, frame, sizeof(frame));
+}
+
+static void frame_waits_for_buffers(void **state)
+{
+	struct net_fixture *fixture = *state;
+	static uint8_t frame[6000];
+	uint32_t head, length;
+
+	make_frame(frame, sizeof(frame), 1);
+	send_from_host(fixture, frame, sizeof(frame));
+	virtio_net_ready(fixture->net, POLLIN);
+	add_buffer(fixture, 4000);
+	driver_notify(&fixture->mmio, RECEIVE);
+	assert_false(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	add_buffer(fixture, 4000);
+	driver_notify(&fixture->mmio, RECEIVE);
+	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_int_equal(length, 4000);
+	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_int_equal(length, HEADER + sizeof(frame) - 4000);
+	assert_int_equal(counters(fixture).received_frames, 1);
+	assert_int_equal(counters(fixture).dropped_frames, 0);
+}
+
+static void frame_in_pieces_is_gathered(void **state)
+{
+	struct net_fixture *fixture = *state;
+	uint8_t bytes[4 + 100];
+	uint32_t head, length, prefix = htobe32(100);
+
+	memcpy(bytes, &prefix, sizeof(prefix));
+	make_frame(bytes + 4, 100, 9);
+	add_buffer(fixture, 2048);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		assert_false(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+		assert_int_equal(send(fixture->host, bytes + i, 1, 0), 1);
+		virtio_net_ready(fixture->net, POLLIN);
+	}
+	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_memory_equal(buffer(fixture, RECEIVE, head) + HEADER, bytes + 4, 100);
+}
+
+static void frame_that_fits_no_buffer_is_dropped_without_merging(void **state)
+{
+	struct net_fixture *fixture = *state;
+	static uint8_t frame[3000];
+	uint32_t head, length;
+
+	start_driver(fixture, 0);
+	make_frame(frame, sizeof(frame), 1);
+	add_buffer(fixture, 1526);
+	send_from_host(fixture, frame, sizeof(frame));
+	send_from_host(fixture, frame, 1514);
+	virtio_net_ready(fixture->net, POLLIN);
+	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_int_equal(length, HEADER + 1514);
+	assert_int_equal(counters(fixture).dropped_frames, 1);
+	/* Who did not offer to trust checksums is not asked to. */
+	assert_int_equal(*buffer(fixture, RECEIVE, head), 0);
+}
+
+static void buffer_without_room_for_a_header_breaks_the_device(void **state)
+{
+	struct net_fixture *fixture = *state;
+	uint8_t frame[60];
+
+	make_frame(frame, sizeof(frame), 1);
+	add_buffer(fixture, HEADER - 1);
+	send_from_host(fixture, frame, sizeof(frame));
+	virtio_net_ready(fixture->net, POLLIN);
+	assert_true(is_broken(fixture));
+}
+
+static uint16_t link_status(struct net_fixture *fixture)
+{
+	uint16_t status;
+
+	virtio_mmio_read(&fixture->mmio,
+		VIRTIO_MMIO_CONFIG + offsetof(struct virtio_net_config, status), &status,
+		sizeof(status));
+	return le16toh(status);
+}
+
+static void link_goes_down_with_the_host_or_with_what_is_no_frame(void **state)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		uint32_t prefix = htobe32(FRAME_MAX + 1);
+		struct net_fixture *fixture;
+		uint8_t frame[60];
+
+		set_up(state);
+		fixture = *state;
+		assert_int_equal(link_status(fixture), VIRTIO_NET_S_LINK_UP);
+		add_buffer(fixture, 2048);
+		if (i == 0)
+			cleanup_close(&fixture->host);
+		else
+			assert_int_equal(send(fixture->host, &prefix, sizeof(prefix), 0), 4);
+		if (i == 0)
+			fixture->host = -1;
+		virtio_net_ready(fixture->net, POLLIN);
+		assert_int_equal(link_status(fixture), 0);
+		assert_true(driver_read(&fixture->mmio, VIRTIO_MMIO_INTERRUPT_STATUS) &
+			VIRTIO_MMIO_INT_CONFIG);
+		/* The guest may go on sending; it goes nowhere. */
+		make_frame(frame, sizeof(frame), 0);
+		send_from_guest(fixture, &(struct virtio_net_hdr_mrg_rxbuf){0}, frame, 60);
+		assert_int_equal(counters(fixture).dropped_frames, 1);
+		assert_false(is_broken(fixture));
+		tear_down(state);
+	}
+}
+
+#define NET_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		NET_TEST(frame_of_the_guest_goes_out_behind_its_length),
+		NET_TEST(checksum_that_the_guest_left_out_is_filled_in),
+		NET_TEST(frame_that_is_not_well_formed_is_dropped),
+		cmocka_unit_test(request_that_is_no_frame_breaks_the_device),
+		NET_TEST(stream_without_room_holds_frames_back_and_loses_none),
+		NET_TEST(frame_of_the_host_comes_with_a_header_that_trusts_its_checksum),
+		NET_TEST(long_frame_is_merged_of_several_buffers),
+		NET_TEST(frame_waits_for_buffers),
+		NET_TEST(frame_in_pieces_is_gathered),
+		NET_TEST(frame_that_fits_no_buffer_is_dropped_without_merging),
+		NET_TEST(buffer_without_room_for_a_header_breaks_the_device),
+		cmocka_unit_test(link_goes_down_with_the_host_or_with_what_is_no_frame),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

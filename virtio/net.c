@@ -1,0 +1,540 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * net.c: virtio-net over a tap interface or a stream of frames.
+ *
+ * Theory of operation: whatever the guest sends is copied out of its memory before it is looked at, and
+ * what is sent is that copy: a frame that was checked cannot change. Guests with emulated kernels gain much from
+ * a checksum that is computed here instead of there. In the other direction bytes of the host are gathered
+ * in one buffer until a frame is whole, and a frame goes into as many chains as it needs, which the driver
+ * then sees all at once; where there are too few, they are put back, and the frame waits for the
+ * driver's next notification.
+ *
+ * #syscalls: readv writev sendmsg
+ */
+#include "virtio/net.h"
+
+#include "base/cleanup.h"
+
+#include <endian.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define QUEUE_RECEIVE  0
+#define QUEUE_TRANSMIT 1
+
+#define ETHERNET_HEADER_SIZE 14u
+#define PREFIX_SIZE          sizeof(uint32_t) /* the length before a frame of a stream */
+
+/* A frame goes into at most so many chains; 64 KiB in buffers of one Ethernet frame are 43. */
+#define CHAINS_MAX 64
+/* Frames in one direction before others have their turn. */
+#define FRAMES_PER_TURN 64
+
+/* Bytes that wait for the other side: the next to go is at start. */
+struct frame_buffer {
+	uint8_t data[PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE + VIRTIO_NET_FRAME_MAX];
+	size_t start, length;
+};
+
+struct virtio_net {
+	struct virtio_device device;
+	struct virtio_net_options options;
+	bool is_down;    /* the host's end is gone, or there is none */
+	uint32_t wanted; /* poll events that the owner is to tell of */
+	/* From the host: of a stream what was read, a tap's one frame with its header. */
+	struct frame_buffer incoming;
+	/* To the host: what the stream had no room for. */
+	struct frame_buffer outgoing;
+	struct virtqueue_chain chain;
+	struct virtio_net_counters counters;
+};
+
+static struct virtio_net *net_of(struct virtio_device *device)
+{
+	return (struct virtio_net *)device; /* the device is the first member */
+}
+
+static void go_down(struct virtio_net *net)
+{
+	net->is_down = true;
+	net->incoming.length = net->outgoing.length = 0;
+	if (net->device.running)
+		net->device.interrupt(&net->device, VIRTIO_INTERRUPT_CONFIG);
+}
+
+/* The owner tells once, of the events that it was asked for last: both directions ask for theirs together. */
+static void net_want(struct virtio_net *net, uint32_t events)
+{
+	net->wanted |= events;
+	if (net->wanted)
+		net->options.arm(net->options.context, net->wanted);
+}
+
+static bool has_feature(const struct virtio_net *net, unsigned int bit)
+{
+	return net->device.driver_features & VIRTIO_FEATURE(bit);
+}
+
+/* ---- from the guest */
+
+/* The sum of RFC 1071 over bytes, not folded and not inverted. */
+static uint64_t checksum_add(const uint8_t *bytes, size_t length)
+{
+	uint64_t sum = 0;
+
+	for (; length >= 2; bytes += 2, length -= 2)
+		sum += (uint64_t)bytes[0] << 8 | bytes[1];
+	return length ? sum + ((uint64_t)bytes[0] << 8) : sum;
+}
+
+/*
+ * Fills in the checksum that the guest left to us (section 5.1.6.2): what stands there already is the sum of the
+ * pseudo header. False: the place is not in the frame, or in its Ethernet header, which was checked.
+ */
+static bool checksum_complete(
+	uint8_t *frame, size_t length, const struct virtio_net_hdr_mrg_rxbuf *header)
+{
+	size_t start = le16toh(header->hdr.csum_start);
+	size_t place = start + le16toh(header->hdr.csum_offset);
+	uint64_t sum;
+
+	if (start < ETHERNET_HEADER_SIZE || place + 2 > length)
+		return false;
+	sum = checksum_add(frame + start, length - start);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~sum & 0xffff;
+	/* To UDP a sum of zero means that there is none; to TCP both zeros are the same. */
+	if (sum == 0)
+		sum = 0xffff;
+	frame[place] = (uint8_t)(sum >> 8);
+	frame[place + 1] = (uint8_t)sum;
+	return true;
+}
+
+/* What a stream has no room for waits. False: something waits. */
+static bool stream_flush(struct virtio_net *net)
+{
+	struct frame_buffer *buffer = &net->outgoing;
+
+	while (buffer->length > 0) {
+		struct iovec span = {buffer->data + buffer->start, buffer->length};
+		const struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+		ssize_t n = sendmsg(net->options.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return false;
+		if (n < 0) {
+			go_down(net);
+			return true;
+		}
+		buffer->start += (size_t)n;
+		buffer->length -= (size_t)n;
+	}
+	return true;
+}
+
+/* Each: whether the frame, which is in outgoing behind its header, is sent or waits to be. */
+static bool stream_send(
+	struct virtio_net *net, const struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
+{
+	struct frame_buffer *buffer = &net->outgoing;
+	uint8_t *frame = buffer->data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
+	uint32_t prefix = htobe32((uint32_t)length);
+
+	if (header->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE ||
+		(header->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+			!checksum_complete(frame, length, header)))
+		return false;
+	/* The prefix takes the place of the end of the header. */
+	buffer->start = VIRTIO_NET_HEADER_SIZE;
+	buffer->length = PREFIX_SIZE + length;
+	memcpy(buffer->data + buffer->start, &prefix, sizeof(prefix));
+	stream_flush(net);
+	return true;
+}
+
+static bool tap_send(struct virtio_net *net, size_t length)
+{
+	const struct iovec span = {
+		net->outgoing.data + PREFIX_SIZE, VIRTIO_NET_HEADER_SIZE + length};
+	ssize_t n;
+
+	do
+		n = writev(net->options.fd, &span, 1);
+	while (n < 0 && errno == EINTR);
+	/* A full queue, or a header that makes no sense to the host's kernel: as on any link. */
+	return n >= 0;
+}
+
+/* Sends the frame in net->chain, or drops it. False: the driver broke the rules. */
+static bool frame_send(struct virtio_net *net)
+{
+	struct frame_buffer *buffer = &net->outgoing;
+	struct virtio_net_hdr_mrg_rxbuf header;
+	uint8_t *frame = buffer->data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
+	size_t total = net->chain.readable_bytes, length = total - VIRTIO_NET_HEADER_SIZE;
+
+	if (total < VIRTIO_NET_HEADER_SIZE || total > VIRTIO_NET_HEADER_SIZE + VIRTIO_NET_FRAME_MAX)
+		return false;
+	if (virtqueue_chain_read(&net->chain, 0, buffer->data + PREFIX_SIZE, total) != total)
+		return false;
+	memcpy(&header, buffer->data + PREFIX_SIZE, sizeof(header));
+	if (net->is_down || length < ETHERNET_HEADER_SIZE ||
+		memcmp(frame + VIRTIO_NET_MAC_SIZE, net->options.mac, VIRTIO_NET_MAC_SIZE) != 0) {
+		net->counters.dropped_frames++;
+		return true;
+	}
+	if (net->options.kind == VIRTIO_NET_TAP ? !tap_send(net, length)
+						: !stream_send(net, &header, length)) {
+		net->counters.dropped_frames++;
+		return true;
+	}
+	net->counters.sent_frames++;
+	net->counters.sent_bytes += length;
+	return true;
+}
+
+static void net_transmit(struct virtio_net *net)
+{
+	struct virtqueue *queue = &net->device.queues[QUEUE_TRANSMIT];
+	unsigned int turns = 0;
+
+	while (queue->ready) {
+		int r;
+
+		/* Either is gone on with on the owner's loop: others have their turn in between. */
+		if (!stream_flush(net) || ++turns > FRAMES_PER_TURN) {
+			net_want(net, POLLOUT);
+			break;
+		}
+		r = virtqueue_pop(queue, &net->chain);
+		if (r == 0) {
+			/* Ask for a notification, then look again: the driver may have added one. */
+			virtqueue_enable_notification(queue);
+			r = virtqueue_pop(queue, &net->chain);
+		}
+		if (r == 0)
+			break;
+		if (r < 0 || !frame_send(net)) {
+			virtio_device_break(&net->device, "a malformed frame to send");
+			break;
+		}
+		virtqueue_push(queue, net->chain.head, 0);
+	}
+	virtio_device_signal(&net->device, QUEUE_TRANSMIT);
+}
+
+/* ---- to the guest */
+
+/* Reads once; how many bytes came. */
+static size_t incoming_read(struct virtio_net *net)
+{
+	struct frame_buffer *buffer = &net->incoming;
+	struct iovec span;
+	ssize_t n;
+
+	/* A tap gives one frame at a time. */
+	if (net->options.kind == VIRTIO_NET_TAP && buffer->length > 0)
+		return 0;
+	if (buffer->start > 0)
+		memmove(buffer->data, buffer->data + buffer->start, buffer->length);
+	buffer->start = 0;
+	span = (struct iovec){buffer->data + buffer->length, sizeof(buffer->data) - buffer->length};
+	do
+		n = readv(net->options.fd, &span, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		go_down(net);
+		return 0;
+	}
+	if (n < 0)
+		return 0;
+	buffer->length += (size_t)n;
+	return (size_t)n;
+}
+
+/*
+ * The next frame that is whole, with its header before it in *ret_header. 1, 0: there is none yet; -EBADMSG: it
+ * is none, and no other can come.
+ */
+static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *ret_header,
+	const uint8_t **ret_frame, size_t *ret_length)
+{
+	const struct frame_buffer *buffer = &net->incoming;
+	uint32_t length;
+
+	*ret_header = (struct virtio_net_hdr_mrg_rxbuf){0};
+	if (net->options.kind == VIRTIO_NET_TAP) {
+		if (buffer->length == 0)
+			return 0;
+		if (buffer->length < VIRTIO_NET_HEADER_SIZE)
+			return -EBADMSG;
+		memcpy(ret_header, buffer->data, VIRTIO_NET_HEADER_SIZE);
+		*ret_frame = buffer->data + VIRTIO_NET_HEADER_SIZE;
+		*ret_length = buffer->length - VIRTIO_NET_HEADER_SIZE;
+		return 1;
+	}
+	if (buffer->length < PREFIX_SIZE)
+		return 0;
+	memcpy(&length, buffer->data + buffer->start, sizeof(length));
+	length = be32toh(length);
+	if (length > VIRTIO_NET_FRAME_MAX)
+		return -EBADMSG;
+	if (buffer->length < PREFIX_SIZE + length)
+		return 0;
+	if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
+		ret_header->hdr.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+	*ret_frame = buffer->data + buffer->start + PREFIX_SIZE;
+	*ret_length = length;
+	return 1;
+}
+
+static void incoming_drop(struct virtio_net *net, size_t length)
+{
+	struct frame_buffer *buffer = &net->incoming;
+	size_t size = net->options.kind == VIRTIO_NET_TAP ? buffer->length : PREFIX_SIZE + length;
+
+	buffer->start += size;
+	buffer->length -= size;
+}
+
+/* The parts of a frame as one sequence of bytes: writes those from offset on into the chain. */
+static size_t chain_fill(const struct virtqueue_chain *chain, size_t offset,
+	const struct virtio_net_hdr_mrg_rxbuf *header, const uint8_t *frame, size_t length)
+{
+	size_t filled = 0;
+
+	if (offset < VIRTIO_NET_HEADER_SIZE)
+		filled = virtqueue_chain_write(chain, 0, (const uint8_t *)header + offset,
+			VIRTIO_NET_HEADER_SIZE - offset);
+	if (offset + filled < VIRTIO_NET_HEADER_SIZE)
+		return filled;
+	offset += filled - VIRTIO_NET_HEADER_SIZE;
+	return filled + virtqueue_chain_write(chain, filled, frame + offset, length - offset);
+}
+
+/* Pops a chain that can be written. 1; 0: there is none now; -EBADMSG. */
+static int pop_receive(struct virtqueue *queue, struct virtqueue_chain *chain)
+{
+	int r = virtqueue_pop(queue, chain);
+
+	if (r == 0) {
+		virtqueue_enable_notification(queue);
+		r = virtqueue_pop(queue, chain);
+	}
+	return r > 0 && chain->writable_bytes < VIRTIO_NET_HEADER_SIZE ? -EBADMSG : r;
+}
+
+/*
+ * Puts a frame into chains of the guest. 1: done, or dropped since no buffers of this guest hold it; 0: there are too
+ * few now; -EBADMSG: the driver broke the rules.
+ */
+static int frame_deliver(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *header,
+	const uint8_t *frame, size_t length)
+{
+	size_t most = has_feature(net, VIRTIO_NET_F_MRG_RXBUF) ? CHAINS_MAX : 1;
+	struct virtqueue *queue = &net->device.queues[QUEUE_RECEIVE];
+	size_t total = VIRTIO_NET_HEADER_SIZE + length, done = 0, count = 0;
+	struct virtqueue_used used[CHAINS_MAX];
+	struct virtqueue_chain first;
+	int r = 1;
+
+	while (done < total && count < most) {
+		struct virtqueue_chain *chain = count == 0 ? &first : &net->chain;
+		size_t n;
+
+		r = pop_receive(queue, chain);
+		if (r <= 0)
+			break;
+		n = chain_fill(chain, done, header, frame, length);
+		used[count++] =
+			(struct virtqueue_used){.head = chain->head, .written = (uint32_t)n};
+		done += n;
+	}
+	if (done < total) {
+		for (size_t i = 0; i < count; i++)
+			virtqueue_unpop(queue);
+		net->counters.dropped_frames += r > 0;
+		return r;
+	}
+	header->num_buffers = htole16((uint16_t)count);
+	virtqueue_chain_write(&first, 0, header, VIRTIO_NET_HEADER_SIZE);
+	virtqueue_push_all(queue, used, count);
+	net->counters.received_frames++;
+	net->counters.received_bytes += length;
+	return 1;
+}
+
+static void net_receive(struct virtio_net *net)
+{
+	unsigned int turns = 0;
+
+	while (!net->is_down && net->device.queues[QUEUE_RECEIVE].ready) {
+		struct virtio_net_hdr_mrg_rxbuf header;
+		const uint8_t *frame = NULL;
+		size_t length = 0;
+		int r = incoming_frame(net, &header, &frame, &length);
+
+		if (r < 0) {
+			go_down(net);
+			break;
+		}
+		if (r == 0) {
+			if (turns < FRAMES_PER_TURN && incoming_read(net) > 0)
+				continue;
+			if (!net->is_down)
+				net_want(net, POLLIN);
+			break;
+		}
+		turns++;
+		r = frame_deliver(net, &header, frame, length);
+		if (r < 0)
+			virtio_device_break(&net->device, "a malformed buffer to receive into");
+		/* Without buffers it waits for the driver to notify of some. */
+		if (r <= 0)
+			break;
+		incoming_drop(net, length);
+	}
+	virtio_device_signal(&net->device, QUEUE_RECEIVE);
+}
+
+void virtio_net_ready(struct virtio_net *net, uint32_t events)
+{
+	pthread_mutex_lock(&net->device.lock);
+	net->wanted &= ~events;
+	if (net->device.running && !net->is_down) {
+		if (events & (POLLOUT | POLLERR | POLLHUP))
+			net_transmit(net);
+		if (events & (POLLIN | POLLERR | POLLHUP))
+			net_receive(net);
+		if (!net->is_down)
+			net_want(net, 0);
+	}
+	pthread_mutex_unlock(&net->device.lock);
+}
+
+/* ---- the device */
+
+static void net_notify(struct virtio_device *device, unsigned int queue)
+{
+	if (queue == QUEUE_TRANSMIT)
+		net_transmit(net_of(device));
+	else
+		net_receive(net_of(device));
+}
+
+/* What a tap may leave to the guest is what the driver has agreed to. #syscalls: ioctl(_, TUNSETOFFLOAD) */
+static void net_start(struct virtio_device *device)
+{
+	struct virtio_net *net = net_of(device);
+	unsigned long offload = 0;
+
+	if (net->is_down)
+		return;
+	if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
+		offload |= TUN_F_CSUM;
+	if (has_feature(net, VIRTIO_NET_F_GUEST_TSO4))
+		offload |= TUN_F_TSO4;
+	if (has_feature(net, VIRTIO_NET_F_GUEST_TSO6))
+		offload |= TUN_F_TSO6;
+	if (net->options.kind == VIRTIO_NET_TAP &&
+		ioctl(net->options.fd, TUNSETOFFLOAD, offload) < 0) {
+		go_down(net);
+		return;
+	}
+	net_want(net, POLLIN);
+}
+
+/* Frames on the way are lost, but not their boundaries in a stream. */
+static void net_reset(struct virtio_device *device)
+{
+	struct virtio_net *net = net_of(device);
+
+	net->wanted = 0;
+	if (net->options.kind == VIRTIO_NET_TAP)
+		net->incoming.length = 0;
+}
+
+static void net_read_config(struct virtio_device *device, size_t offset, void *data, size_t length)
+{
+	struct virtio_net *net = net_of(device);
+	struct virtio_net_config config = {
+		.status = net->is_down ? 0 : htole16(VIRTIO_NET_S_LINK_UP),
+		.max_virtqueue_pairs = htole16(1),
+	};
+
+	memcpy(config.mac, net->options.mac, VIRTIO_NET_MAC_SIZE);
+	memcpy(data, (const uint8_t *)&config + offset, length);
+}
+
+/* There is no state to save: frames in flight belong to no other machine. */
+static int net_restore(struct virtio_device *device, struct state_reader *reader, struct error *err)
+{
+	(void)reader;
+	(void)err;
+	if (device->queues[QUEUE_RECEIVE].ready)
+		net_start(device);
+	return 0;
+}
+
+static const struct virtio_operations net_operations = {
+	.notify = net_notify,
+	.start = net_start,
+	.reset = net_reset,
+	.read_config = net_read_config,
+	.restore = net_restore,
+};
+
+int virtio_net_create(const struct guest_memory *memory, const struct virtio_net_options *options,
+	struct virtio_net **ret)
+{
+	struct virtio_net *net = calloc(1, sizeof(*net));
+
+	if (!net)
+		return -ENOMEM;
+	virtio_device_init(&net->device, memory);
+	net->device.id = VIRTIO_ID_NET;
+	net->device.features = VIRTIO_FEATURE(VIRTIO_NET_F_CSUM) |
+		VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_FEATURE(VIRTIO_NET_F_MAC) |
+		VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_FEATURE(VIRTIO_NET_F_STATUS);
+	if (options->kind == VIRTIO_NET_TAP)
+		net->device.features |= VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO6) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO6);
+	net->device.queue_count = 2;
+	net->device.config_size = offsetof(struct virtio_net_config, mtu);
+	net->device.operations = &net_operations;
+	net->options = *options;
+	net->is_down = options->fd < 0;
+	*ret = net;
+	return 0;
+}
+
+void virtio_net_free(struct virtio_net *net)
+{
+	if (!net)
+		return;
+	cleanup_close(&net->options.fd);
+	pthread_mutex_destroy(&net->device.lock);
+	free(net);
+}
+
+struct virtio_device *virtio_net_device(struct virtio_net *net)
+{
+	return &net->device;
+}
+
+void virtio_net_count(struct virtio_net *net, struct virtio_net_counters *ret)
+{
+	pthread_mutex_lock(&net->device.lock);
+	*ret = net->counters;
+	pthread_mutex_unlock(&net->device.lock);
+}
