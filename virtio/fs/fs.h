@@ -20,16 +20,16 @@
  * files and directories; a device for a tree of the same shape takes them up again under the same
  * ids. What has no path any more, or is a directory being read just then, makes it fail.
  *
- * The guest's kernel decides who may do what (default_permissions): the server acts with all its
- * capabilities, and gives what it makes to the caller's uid and gid. What the guest may never have
+ * The guest's kernel decides who may do what (default_permissions): the server acts with all the
+ * capabilities that its jail leaves it (vmm/jail.c), and gives what it makes to the caller's uid and gid. What the guest may never have
  * is decided here:
  * - names are one component; nothing but regular files and directories is ever opened for data;
  * - device nodes are made only in EXCLUSIVE subtrees whose mount has nodev, and never 0:0 (the
  *   whiteout of overlayfs); rename with RENAME_WHITEOUT is refused;
- * - extended attributes: user.*, trusted.* and security.capability pass, but for trusted.overlay.*
- *   and user.overlay.*, which belong to overlayfs. Labels of host security modules (other
- *   security.*) and access control lists (system.*), which the guest would not enforce, are refused
- *   with EOPNOTSUPP and not listed;
+ * - extended attributes: user.* and security.capability pass, but for user.overlay.*, which belongs to
+ *   overlayfs, as does trusted.overlay.*. Other trusted.*, which would take CAP_SYS_ADMIN on the host,
+ *   labels of host security modules (other security.*) and access control lists (system.*), which
+ *   the guest would not enforce, are refused with EOPNOTSUPP and not listed;
  * - no link or rename between subtrees of different policy (EXDEV).
  */
 #ifndef APPC_VIRTIO_FS_FS_H

@@ -44,8 +44,7 @@ static int name_check(const char *name)
 		return -ERANGE;
 	if (has_prefix(name, "trusted.overlay.") || has_prefix(name, "user.overlay."))
 		return -EPERM;
-	if (has_prefix(name, "user.") || has_prefix(name, "trusted.") ||
-		!strcmp(name, "security.capability"))
+	if (has_prefix(name, "user.") || !strcmp(name, "security.capability"))
 		return 0;
 	return -EOPNOTSUPP;
 }
