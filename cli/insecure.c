@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define VMM(wall) (1u << (CLI_INSECURE_VMM + (wall)))
+
 static const struct {
 	const char *name;
 	unsigned int bits;
@@ -17,10 +19,24 @@ static const struct {
 	{"capabilities", CLI_INSECURE_CAPABILITIES},
 	{"paths", CLI_INSECURE_PATHS},
 	{"seccomp", CLI_INSECURE_SECCOMP},
+	{"vmm-namespaces", VMM(JAIL_NAMESPACES)},
+	{"vmm-user", VMM(JAIL_USER)},
+	{"vmm-limits", VMM(JAIL_LIMITS)},
+	{"vmm-cgroup", VMM(JAIL_CGROUP)},
+	{"vmm-landlock", VMM(JAIL_LANDLOCK)},
+	{"vmm-seccomp", VMM(JAIL_SECCOMP)},
+	{"all-vmm",
+		VMM(JAIL_NAMESPACES) | VMM(JAIL_USER) | VMM(JAIL_LIMITS) | VMM(JAIL_CGROUP) |
+			VMM(JAIL_LANDLOCK) | VMM(JAIL_SECCOMP)},
 	{"all-fetch", CLI_INSECURE_ALL_FETCH},
 	{"all-run", CLI_INSECURE_ALL_RUN},
 	{"all", CLI_INSECURE_ALL_FETCH | CLI_INSECURE_ALL_RUN},
 };
+
+unsigned int cli_insecure_walls(unsigned int bits)
+{
+	return bits >> CLI_INSECURE_VMM & JAIL_ALL;
+}
 
 int cli_insecure_parse(const char *list, unsigned int *bits, struct error *err)
 {
@@ -34,8 +50,9 @@ int cli_insecure_parse(const char *list, unsigned int *bits, struct error *err)
 		if (i == ARRAY_SIZE(names))
 			return error_set(err, -EINVAL,
 				"--insecure-options: unknown option \"%.*s\"; there are none, image, tls, "
-				"http, pubkey, ondisk, capabilities, paths, seccomp, all-fetch, all-run and "
-				"all",
+				"http, pubkey, ondisk, capabilities, paths, seccomp, all-fetch, all-run, "
+				"all, and of the VMM vmm-namespaces, vmm-user, vmm-limits, vmm-cgroup, "
+				"vmm-landlock, vmm-seccomp and all-vmm",
 				(int)length, rest);
 		*bits |= names[i].bits;
 		rest += length + (rest[length] == ',');

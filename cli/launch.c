@@ -343,6 +343,7 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		.kernel_fd = flags->kernel_fd,
 		.init_fd = flags->init_fd,
 		.log_size = flags->log_size,
+		.omitted_walls = cli_insecure_walls(cli->insecure),
 		.process_start = cli->start,
 	};
 	struct pod_timing timing = {.resident_kib = -1};

@@ -175,6 +175,8 @@ static void add_run(struct description *description)
 	set_text(description->object, "flavour", record.flavour);
 	if (record.pid > 0)
 		json_object_set_new(description->object, "pid", json_integer(record.pid));
+	if (record.walls)
+		json_object_set(description->object, "walls", record.walls);
 	if (record.isolators)
 		json_object_set(description->object, "isolators", record.isolators);
 }

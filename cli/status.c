@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/pod_json.h"
+#include "vmm/jail.h"
 
 #include <string.h>
 
@@ -46,9 +47,26 @@ static void print_app(const json_t *app)
 	print_value(app, json_object_get(app, "exit_code") ? "exit_code" : "state", title);
 }
 
+/* The names of the walls around the VMM that stand, or that do not. */
+static void print_walls(const json_t *walls, const char *title, bool stand)
+{
+	const char *separator = "";
+
+	printf("%s=", title);
+	for (int i = 0; i < JAIL_WALLS; i++) {
+		const char *name = jail_wall_name((enum jail_wall)i);
+
+		if (json_is_true(json_object_get(walls, name)) != stand)
+			continue;
+		printf("%s%s", separator, name);
+		separator = ",";
+	}
+	putchar('\n');
+}
+
 static void print_status(const json_t *pod, enum pod_state state)
 {
-	json_t *apps = json_object_get(pod, "apps"), *app;
+	json_t *apps = json_object_get(pod, "apps"), *app, *walls = json_object_get(pod, "walls");
 	bool exited = state == POD_EXITED || state == POD_EXITED_GARBAGE;
 	size_t i;
 
@@ -62,6 +80,10 @@ static void print_status(const json_t *pod, enum pod_state state)
 	printf("exited=%s\n", exited ? "true" : "false");
 	print_value(pod, "exit_code", "exit_code");
 	print_value(pod, "reason", "reason");
+	if (walls) {
+		print_walls(walls, "walls", true);
+		print_walls(walls, "walls_down", false);
+	}
 	json_array_foreach (apps, i, app)
 		print_app(app);
 	json_array_foreach (json_object_get(pod, "errors"), i, app)

@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host cgroup of a container: guest-init makes "appc-UUID" with one child per app below the cgroup
- * that it finds itself in, and removes it at its end. When it is killed, this module does.
+ * Cgroups of the host.
+ *
+ * A container's: guest-init makes "appc-UUID" with one child per app below the cgroup that it finds
+ * itself in, and removes it at its end. When it is killed, this module does.
+ *
+ * A VMM's: this module makes it, with the limits of the pod as a whole, and removes it. In version 1 it is a directory
+ * "appc-UUID" below this process's own in each hierarchy with a controller that is wanted. In version 2, where a
+ * cgroup with processes cannot have limited children, it stands beside this process's own.
  */
 #ifndef APPC_POD_CGROUP_H
 #define APPC_POD_CGROUP_H
 
+#include "base/error.h"
+#include "base/json.h"
+
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 /*
  * The path, in the version 2 hierarchy, of the cgroup that guest-init will make when this process starts
@@ -16,5 +28,60 @@ int pod_cgroup_path(const char *uuid, char *path, size_t size);
 
 /* Removes that cgroup and its children. They must be empty; one that is not, or is gone, stays so. */
 void pod_cgroup_remove(const char *path);
+
+/* ---- of a VMM */
+
+struct pod_cgroup_limits {
+	uint64_t memory;         /* bytes */
+	unsigned int cpu_millis; /* thousandths of a CPU */
+	unsigned int threads;
+	uint64_t disk_bytes,
+		disk_operations; /* per second, reading and writing each; 0: no limit */
+	int disk_fd;             /* a file on the disk that is meant; borrowed */
+};
+
+/* memory, cpu, pids, blkio can have a hierarchy each. */
+#define POD_CGROUP_HIERARCHIES 4
+
+struct pod_cgroup_hierarchy {
+	char *controllers; /* of version 1, "cpu,cpuacct"; "": version 2 */
+	char *path;        /* of the cgroup, absolute in the hierarchy */
+	int fd;            /* the cgroup's directory, once it was made; -1 */
+	int join_fd;       /* version 1: its file "tasks"; -1 */
+};
+
+struct pod_cgroup {
+	struct pod_cgroup_hierarchy hierarchies[POD_CGROUP_HIERARCHIES];
+	size_t count;
+	int unified_fd; /* of version 2, for CLONE_INTO_CGROUP; -1: there is none */
+};
+#define POD_CGROUP_NONE ((struct pod_cgroup){.unified_fd = -1})
+
+/*
+ * Where the cgroup would be: nothing is made yet, so that it can be written down before. An empty plan (count is
+ * 0): the host has no controllers. 0 or -errno.
+ */
+int pod_cgroup_plan(const char *uuid, struct pod_cgroup *ret);
+
+/* The plan as a record has it: an array of strings "CONTROLLERS:PATH". NULL: out of memory. */
+json_t *pod_cgroup_json(const struct pod_cgroup *cgroup);
+
+/*
+ * Makes what was planned and sets the limits. What the host does not have is left out, but for the limit on memory:
+ * without it there is no cgroup. -errno with a message; then nothing is left.
+ */
+int pod_cgroup_create(
+	struct pod_cgroup *cgroup, const struct pod_cgroup_limits *limits, struct error *err);
+
+/* Whether the kernel has killed a process in it, for lack of memory. */
+bool pod_cgroup_was_out_of_memory(const struct pod_cgroup *cgroup);
+
+/* Removes the directories. What is gone, or has processes still, stays as it is. */
+void pod_cgroup_destroy(struct pod_cgroup *cgroup);
+/* The same from a record, which may be damaged. */
+void pod_cgroup_remove_recorded(const json_t *recorded);
+
+/* Frees the plan and closes; nothing is removed. */
+void pod_cgroup_done(struct pod_cgroup *cgroup);
 
 #endif

@@ -3,6 +3,7 @@
 #include "pod/flavour.h"
 
 #include "base/log.h"
+#include "pod/cgroup.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -53,29 +54,6 @@ static void close_others(int *keep, size_t count)
 	close_range(next, ~0u, 0);
 }
 
-/*
- * The tree as this process's own mount namespace has it: the working directory, see fork_in_tree(). An
- * fd from the supervisor's namespace would still lead to the host's files.
- */
-static int open_own_tree(void)
-{
-	int fd;
-
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return -errno;
-	fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-/* Makes the pod's tree the root of this process, and the only file system it can see. */
-static int enter_tree(void)
-{
-	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-		chdir("/") < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
-	return 0;
-}
-
 /* The memory was written when the machine was parked; the state completes it. */
 static int write_parked(
 	struct machine *machine, const struct template_builder *park, struct error *err)
@@ -87,9 +65,93 @@ static int write_parked(
 	return template_write_state(park->state_fd, park->memory_fd, park->key, state, size, err);
 }
 
+static bool send_report(int report_fd, const struct flavour_report *report)
+{
+	return send(report_fd, report, sizeof(*report), MSG_NOSIGNAL) == sizeof(*report);
+}
+
+int flavour_report_read(int report_fd, struct flavour_report *ret)
+{
+	ssize_t n = recv(report_fd, ret, sizeof(*ret), MSG_DONTWAIT);
+
+	if (n < 0)
+		return -errno;
+	if (n != sizeof(*ret) || (ret->event != FLAVOUR_JAILED && ret->event != FLAVOUR_ENDED))
+		return -EBADMSG;
+	ret->message[sizeof(ret->message) - 1] = '\0';
+	return 0;
+}
+
+/* From now on the process dies with the supervisor, which may have died before: then nobody holds the other end. */
+static void die_with_supervisor(int control_fd)
+{
+	char byte;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (recv(control_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		_exit(1);
+}
+
+static void close_cgroup(const struct pod_cgroup *cgroup)
+{
+	for (size_t i = 0; i < cgroup->count; i++) {
+		if (cgroup->hierarchies[i].fd >= 0)
+			close(cgroup->hierarchies[i].fd);
+		if (cgroup->hierarchies[i].join_fd >= 0)
+			close(cgroup->hierarchies[i].join_fd);
+	}
+}
+
+/* What only the creation of the machine needs. Parking compares memory with what it came from. */
+static void close_sources(const struct flavour_options *options)
+{
+	close(options->init_fd);
+	if (options->kernel_fd >= 0)
+		close(options->kernel_fd);
+	if (options->template && !options->park)
+		close(options->template->memory_fd);
+}
+
+/* A machine in its jail: the next step runs the guest. */
+static int vm_create_jailed(const struct flavour_options *options,
+	struct machine_options *machine_options, int report_fd, struct machine **ret,
+	struct flavour_report *report, struct error *err)
+{
+	int join_fds[POD_CGROUP_HIERARCHIES];
+	struct jail_options jail = {
+		.omitted = options->omitted_walls,
+		.user = options->user,
+		.join_fds = join_fds,
+		.has_cgroup = options->cgroup,
+	};
+	int r;
+
+	for (size_t i = 0; options->cgroup && i < options->cgroup->count; i++)
+		if (options->cgroup->hierarchies[i].join_fd >= 0)
+			join_fds[jail.join_count++] = options->cgroup->hierarchies[i].join_fd;
+	r = jail_prepare(&jail, &machine_options->tree_fd, err);
+	if (r < 0)
+		return r;
+	close(options->tree_fd);
+	if (options->cgroup)
+		close_cgroup(options->cgroup);
+	r = machine_create(machine_options, ret, err);
+	if (r < 0)
+		return r;
+	close_sources(options);
+	r = jail_enter(&jail, machine_options->tree_fd, &report->walls, err);
+	if (r < 0)
+		return r;
+	die_with_supervisor(machine_options->control_fd);
+	report->event = FLAVOUR_JAILED;
+	send_report(report_fd, report);
+	report->event = FLAVOUR_ENDED;
+	return 0;
+}
+
 /* The life of the VMM process. */
 static void vm_child(const struct flavour_options *options, int control_fd, int stream_fd,
-	struct flavour_report *report)
+	int report_fd, struct flavour_report *report)
 {
 	const struct template *template = options->template;
 	struct machine_options machine_options = {
@@ -114,25 +176,9 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	};
 	struct machine *machine;
 	struct error err = {0};
-	int r;
 
-	machine_options.tree_fd = open_own_tree();
-	if (machine_options.tree_fd < 0) {
-		snprintf(report->message, sizeof(report->message),
-			"cannot set up the VMM's mount namespace: %s",
-			strerror(-machine_options.tree_fd));
-		return;
-	}
-	close(options->tree_fd);
-	r = machine_create(&machine_options, &machine, &err);
-	if (r < 0) {
+	if (vm_create_jailed(options, &machine_options, report_fd, &machine, report, &err) < 0) {
 		memcpy(report->message, err.message, sizeof(err.message));
-		return;
-	}
-	r = enter_tree();
-	if (r < 0) {
-		snprintf(report->message, sizeof(report->message),
-			"cannot shut the VMM into the pod's tree: %s", strerror(-r));
 		return;
 	}
 	report->started = true;
@@ -150,36 +196,49 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 static void child_set_up(const struct flavour_options *options, const fd_pair control,
 	const fd_pair stream, int report_fd)
 {
-	int keep[] = {options->tree_fd, options->lock_fd, options->init_fd, options->kernel_fd,
-		control[1], stream[1], report_fd,
+	const struct pod_cgroup *cgroup = options->cgroup;
+	int keep[10 + 2 * POD_CGROUP_HIERARCHIES] = {options->tree_fd, options->lock_fd,
+		options->init_fd, options->kernel_fd, control[1], stream[1], report_fd,
 		options->template ? options->template->memory_fd : -1,
 		options->park ? options->park->memory_fd : -1,
 		options->park ? options->park->state_fd : -1};
+	size_t count = 10;
 	sigset_t none;
-	char byte;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* The supervisor may have died before that call: then nobody holds the other end. */
+	for (size_t i = 0; cgroup && i < cgroup->count; i++) {
+		keep[count++] = cgroup->hierarchies[i].fd;
+		keep[count++] = cgroup->hierarchies[i].join_fd;
+	}
 	close(control[0]);
-	if (recv(control[1], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-		_exit(1);
+	die_with_supervisor(control[1]);
 	/* Signals from the terminal are the supervisor's business. */
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	close_others(keep, ARRAY_SIZE(keep));
+	close_others(keep, count);
+}
+
+/* What we were given to read and write is the apps', through the supervisor. A terminal could be read here, too. */
+static void close_standard_fds(void)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+		_exit(1);
 }
 
 /* The whole life of the child. */
 static _Noreturn void vm_main(const struct flavour_options *options, const fd_pair control,
 	const fd_pair stream, int report_fd)
 {
-	struct flavour_report report = {.end = MACHINE_END_FAILED, .resident_kib = -1};
+	struct flavour_report report = {
+		.event = FLAVOUR_ENDED, .end = MACHINE_END_FAILED, .resident_kib = -1};
 
 	child_set_up(options, control, stream, report_fd);
+	close_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
-	vm_child(options, control[1], stream[1], &report);
-	_exit(send(report_fd, &report, sizeof(report), MSG_NOSIGNAL) == sizeof(report) ? 0 : 1);
+	vm_child(options, control[1], stream[1], report_fd, &report);
+	_exit(send_report(report_fd, &report) ? 0 : 1);
 }
 
 static _Noreturn void container_main(
@@ -199,12 +258,16 @@ static _Noreturn void container_main(
 }
 
 /* fork() into new namespaces; both ends continue. The child's working directory is the tree. */
-static pid_t fork_in_tree(int tree_fd, unsigned long namespaces)
+static pid_t fork_in_tree(int tree_fd, unsigned long namespaces, const struct pod_cgroup *cgroup)
 {
 	struct clone_args arguments = {.flags = namespaces, .exit_signal = SIGCHLD};
 	_cleanup_close_ int old = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	pid_t pid;
 
+	if (cgroup && cgroup->unified_fd >= 0) {
+		arguments.flags |= CLONE_INTO_CGROUP;
+		arguments.cgroup = (uint64_t)cgroup->unified_fd;
+	}
 	/* A new mount namespace takes over the working directory; fds stay in the old one. */
 	if (old < 0 || fchdir(tree_fd) < 0)
 		return -1;
@@ -233,8 +296,8 @@ int flavour_from_name(const char *name, enum flavour *ret)
 int flavour_start(enum flavour flavour, const struct flavour_options *options,
 	struct flavour_process *ret, struct error *err)
 {
-	static const unsigned long namespaces[] = {
-		[FLAVOUR_VM] = CLONE_NEWNS,
+	const unsigned long namespaces[] = {
+		[FLAVOUR_VM] = CLONE_NEWNS | jail_namespaces(options->omitted_walls),
 		[FLAVOUR_CONTAINER] = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
 			CLONE_NEWNET,
 	};
@@ -247,7 +310,7 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 		(flavour == FLAVOUR_VM &&
 			socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0))
 		return error_set_errno(err, -errno, "cannot create sockets");
-	pid = fork_in_tree(options->tree_fd, namespaces[flavour]);
+	pid = fork_in_tree(options->tree_fd, namespaces[flavour], options->cgroup);
 	if (pid < 0)
 		return error_set_errno(err, -errno, "cannot create the pod's process");
 	if (pid == 0 && flavour == FLAVOUR_VM)

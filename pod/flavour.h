@@ -8,13 +8,21 @@
 
 #include "base/error.h"
 #include "virtio/fs/fs.h"
+#include "vmm/jail.h"
 #include "vmm/machine.h"
 #include "vmm/template.h"
 
 #include <sys/types.h>
 
-/* What the child tells on report_fd just before it exits, in one message. */
+struct pod_cgroup;
+
+/* What the child tells on report_fd: when it is in its jail, and just before it exits. */
+enum flavour_event { FLAVOUR_JAILED, FLAVOUR_ENDED };
+
 struct flavour_report {
+	enum flavour_event event;
+	unsigned int walls; /* that stand (vmm/jail.h) */
+	/* FLAVOUR_ENDED: */
 	enum machine_end end;
 	char message[sizeof(
 		((struct error *)NULL)->message)]; /* how it ended, or why it did not start */
@@ -23,6 +31,9 @@ struct flavour_report {
 	int64_t resident_kib; /* beside guest memory; -1: unknown */
 	struct machine_mark marks[MACHINE_EVENTS];
 };
+
+/* The next report. 0 or -errno; -EBADMSG: it is none. */
+int flavour_report_read(int report_fd, struct flavour_report *ret);
 
 enum flavour { FLAVOUR_VM, FLAVOUR_CONTAINER };
 
@@ -53,6 +64,9 @@ struct flavour_options {
 	struct fs_throttle_limits file_limits;
 	bool kernel_messages;
 	const char *extra_command_line;
+	unsigned int omitted_walls;      /* of the jail */
+	uid_t user;                      /* of the VMM: jail_user() */
+	const struct pod_cgroup *cgroup; /* of the VMM; NULL: none of its own */
 };
 
 /* Starts the child. It dies with the supervisor. */

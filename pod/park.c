@@ -39,6 +39,7 @@ static int park_machine(const struct pod *pod, const struct resolved_pod *resolv
 		.message_count = 1,
 		.template = options->template,
 		.park = options->builder,
+		.user = jail_user(pod->uuid),
 	};
 	struct virtio_fs_export *exports = NULL;
 	char hostname[POD_HOSTNAME_SIZE];

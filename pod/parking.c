@@ -163,10 +163,8 @@ static int read_report(struct machine_wait *wait, struct error *err)
 {
 	siginfo_t info = {0};
 
-	if (recv(wait->process.report_fd, &wait->report, sizeof(wait->report), MSG_DONTWAIT) ==
-		sizeof(wait->report)) {
-		wait->report.message[sizeof(wait->report.message) - 1] = '\0';
-		wait->reported = true;
+	if (flavour_report_read(wait->process.report_fd, &wait->report) == 0) {
+		wait->reported = wait->report.event == FLAVOUR_ENDED;
 		return 0;
 	}
 	if (waitid(P_PIDFD, (id_t)wait->process.pid_fd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&

@@ -576,8 +576,11 @@ int pod_remove(struct pod *pod, struct error *err)
 			return error_set_errno(
 				err, r, "pod %s: cannot move it to garbage", pod->uuid);
 	}
-	if (pod_run_record_read(pod, &run) == 0 && run.cgroup)
-		pod_cgroup_remove(run.cgroup);
+	if (pod_run_record_read(pod, &run) == 0) {
+		if (run.cgroup)
+			pod_cgroup_remove(run.cgroup);
+		pod_cgroup_remove_recorded(run.cgroups);
+	}
 	r = directory_remove(pod->pods->fds[PLACE_GARBAGE], pod->uuid);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot remove it", pod->uuid);

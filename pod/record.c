@@ -42,6 +42,14 @@ static int text_of(const json_t *object, const char *key, char **ret)
 	return 0;
 }
 
+/* A reference; NULL where it is of another type. */
+static json_t *value_of(const json_t *object, const char *key, json_type type)
+{
+	json_t *value = json_object_get(object, key);
+
+	return value && json_typeof(value) == type ? json_incref(value) : NULL;
+}
+
 static int set_time(json_t *object, const char *key, int64_t time)
 {
 	return json_object_set_new(object, key, time ? json_integer(time) : json_null());
@@ -51,6 +59,11 @@ static int set_time(json_t *object, const char *key, int64_t time)
 static int set_number(json_t *object, const char *key, int64_t number, int64_t unknown)
 {
 	return number == unknown ? 0 : json_object_set_new(object, key, json_integer(number));
+}
+
+static int set_value(json_t *object, const char *key, json_t *value)
+{
+	return value ? json_object_set(object, key, value) : 0;
 }
 
 static int set_text(json_t *object, const char *key, const char *text)
@@ -93,8 +106,9 @@ json_t *pod_run_record_json(const struct pod_run_record *record)
 		set_time(object, "started_at", record->started_at) < 0 ||
 		set_number(object, "vcpus", record->vcpus, 0) < 0 ||
 		set_number(object, "memory", record->memory, 0) < 0 ||
-		(record->isolators &&
-			json_object_set(object, "isolators", record->isolators) < 0)) {
+		set_value(object, "cgroups", record->cgroups) < 0 ||
+		set_value(object, "walls", record->walls) < 0 ||
+		set_value(object, "isolators", record->isolators) < 0) {
 		json_decref(object);
 		return NULL;
 	}
@@ -124,8 +138,9 @@ int pod_run_record_parse(const char *text, size_t length, struct pod_run_record 
 	record.started_at = number_of(object, "started_at", INT64_MAX);
 	record.vcpus = number_of(object, "vcpus", INT64_MAX);
 	record.memory = number_of(object, "memory", INT64_MAX);
-	if (json_is_object(json_object_get(object, "isolators")))
-		record.isolators = json_incref(json_object_get(object, "isolators"));
+	record.cgroups = value_of(object, "cgroups", JSON_ARRAY);
+	record.walls = value_of(object, "walls", JSON_OBJECT);
+	record.isolators = value_of(object, "isolators", JSON_OBJECT);
 	*ret = record;
 	record = (struct pod_run_record){0};
 	return 0;
@@ -144,6 +159,8 @@ void pod_run_record_done(struct pod_run_record *record)
 {
 	free(record->flavour);
 	free(record->cgroup);
+	json_decref(record->cgroups);
+	json_decref(record->walls);
 	json_decref(record->isolators);
 	*record = (struct pod_run_record){0};
 }

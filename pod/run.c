@@ -46,6 +46,8 @@
 #define MESSAGES_PER_TURN 64
 /* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
 #define STOPS_MAX 2
+/* What the kernel keeps for a file that a process has open: inodes and names of an overlay and below it. */
+#define KERNEL_BYTES_PER_FILE 3072ull
 
 enum app_state { APP_WAITING, APP_STARTED, APP_EXITED };
 
@@ -90,7 +92,12 @@ struct supervisor {
 	bool is_killed; /* on request */
 	unsigned int stops, warnings;
 	char cgroup[PATH_MAX]; /* of a container; empty: none */
-	int64_t kill_at;       /* CLOCK_MONOTONIC; 0: no deadline */
+	struct pod_cgroup vmm_cgroup;
+	bool out_of_memory; /* its cgroup was, and something was killed */
+	int64_t started_at;
+	unsigned int walls; /* of the VMM, that stand, as it told before it ran the guest */
+	bool jailed;        /* it has told */
+	int64_t kill_at;    /* CLOCK_MONOTONIC; 0: no deadline */
 };
 
 static int64_t monotonic_now(void)
@@ -123,6 +130,7 @@ static void supervisor_done(struct supervisor *s)
 	cleanup_close(&s->process.pid_fd);
 	cleanup_close(&s->signal_fd);
 	pod_requests_close(&s->requests);
+	pod_cgroup_done(&s->vmm_cgroup);
 }
 
 /* ---- records */
@@ -144,15 +152,45 @@ static void record_app(struct supervisor *s, size_t index)
 		log_warning("cannot record the state of app %s: %s", name, strerror(-r));
 }
 
+/* Before anything is made: whoever finds the pod dead reads in its record what is to be removed. */
+static void plan_cgroup(struct supervisor *s)
+{
+	int r = 0;
+
+	if (s->options->flavour == FLAVOUR_CONTAINER) {
+		if (pod_cgroup_path(s->pod->uuid, s->cgroup, sizeof(s->cgroup)) < 0)
+			*s->cgroup = '\0';
+	} else if (!(s->options->omitted_walls & 1u << JAIL_CGROUP)) {
+		r = pod_cgroup_plan(s->pod->uuid, &s->vmm_cgroup);
+	}
+	if (r < 0)
+		log_warning("cannot find a cgroup for the VMM: %s", strerror(-r));
+}
+
+/* An object of all walls, {"tree": true, ...}. */
+static json_t *walls_json(unsigned int walls)
+{
+	json_t *object = json_object();
+
+	for (int i = 0; i < JAIL_WALLS; i++)
+		json_object_set_new(
+			object, jail_wall_name((enum jail_wall)i), json_boolean(walls & 1u << i));
+	return object;
+}
+
+/* When the pod is about to start; and again when the VMM's walls are known. */
 static void record_run(struct supervisor *s)
 {
-	bool has_cgroup = s->options->flavour == FLAVOUR_CONTAINER &&
-		pod_cgroup_path(s->pod->uuid, s->cgroup, sizeof(s->cgroup)) == 0;
+	bool is_vm = s->options->flavour == FLAVOUR_VM;
+	_cleanup_json_ json_t *cgroups = is_vm ? pod_cgroup_json(&s->vmm_cgroup) : NULL;
+	_cleanup_json_ json_t *walls = s->jailed ? walls_json(s->walls) : NULL;
 	const struct pod_run_record record = {
 		.flavour = (char *)flavour_name(s->options->flavour),
-		.cgroup = has_cgroup ? s->cgroup : NULL,
+		.cgroup = *s->cgroup ? s->cgroup : NULL,
+		.cgroups = cgroups,
+		.walls = walls,
 		.pid = getpid(),
-		.started_at = pod_now(),
+		.started_at = s->started_at,
 		.vcpus = s->resolved->vcpus,
 		.memory = (int64_t)s->resolved->memory,
 		.isolators = s->resolved->isolators,
@@ -467,11 +505,17 @@ static void report_ready(struct supervisor *s)
 {
 	struct flavour_report report;
 
-	if (recv(s->process.report_fd, &report, sizeof(report), MSG_DONTWAIT) != sizeof(report))
+	if (flavour_report_read(s->process.report_fd, &report) < 0)
 		return;
-	s->report = report;
-	s->report.message[sizeof(report.message) - 1] = '\0';
-	s->reported = true;
+	if (report.event == FLAVOUR_ENDED) {
+		s->report = report;
+		s->reported = true;
+	} else if (!s->jailed) {
+		/* The first is true: no guest has run. */
+		s->jailed = true;
+		s->walls = report.walls;
+		record_run(s);
+	}
 }
 
 static int timeout_ms(const struct supervisor *s)
@@ -643,6 +687,8 @@ static void release_process(struct supervisor *s)
 		;
 	if (*s->cgroup)
 		pod_cgroup_remove(s->cgroup);
+	s->out_of_memory = pod_cgroup_was_out_of_memory(&s->vmm_cgroup);
+	pod_cgroup_destroy(&s->vmm_cgroup);
 	if (!s->reported)
 		report_ready(s);
 	if (was_gone && info.si_code != CLD_EXITED)
@@ -656,6 +702,9 @@ static int explain_end(struct supervisor *s, int r, struct error *err)
 	if (s->reported && (!s->report.started || s->report.end != MACHINE_END_RELEASED) &&
 		r != -ETIMEDOUT)
 		return error_set(err, -EIO, "%s", s->report.message);
+	if (s->killed_by == SIGKILL && s->out_of_memory)
+		return error_set(err, -ENOMEM,
+			"the pod's VMM was killed at the memory limit of its cgroup on the host");
 	if (s->killed_by && r != -ETIMEDOUT)
 		return error_set(err, -EIO, "the pod's process was killed by signal %d (%s)",
 			s->killed_by, strsignal(s->killed_by));
@@ -777,6 +826,52 @@ static int compose_message(struct supervisor *s, const unsigned int *etc_files, 
 	return r < 0 ? error_set_errno(err, r, "cannot compose the guest's instructions") : 0;
 }
 
+/*
+ * What the machine of this pod can need of the host at most. Memory: its RAM; page tables and KVM's own, a sixteenth
+ * of it; the window, the VMM and its caches of files, 192 MiB; and what the kernel keeps for each file that the
+ * file server may hold for the guest. CPUs: the apps' limits, where all have one, else the vCPUs; and one for the
+ * event loop and for workers of the kernel.
+ */
+static struct pod_cgroup_limits vmm_limits(const struct supervisor *s)
+{
+	const struct resolved_pod *resolved = s->resolved;
+	int64_t millis = 0;
+
+	for (size_t i = 0; i < resolved->app_count; i++) {
+		if (resolved->apps[i].cpu_millis < 0) {
+			millis = INT64_MAX;
+			break;
+		}
+		millis += resolved->apps[i].cpu_millis;
+	}
+	if (millis > resolved->vcpus * 1000)
+		millis = resolved->vcpus * 1000;
+	return (struct pod_cgroup_limits){
+		.memory = resolved->memory + resolved->memory / 16 + (192ull << 20) +
+			(MACHINE_INODES_MAX + MACHINE_HANDLES_MAX) * KERNEL_BYTES_PER_FILE,
+		.cpu_millis = (unsigned int)millis + 1000,
+		.threads = JAIL_THREADS_MAX,
+		.disk_bytes = resolved->file_limits.bytes,
+		.disk_operations = resolved->file_limits.operations,
+		.disk_fd = s->pod->fd,
+	};
+}
+
+/* Where the host has no cgroup for it the VMM does without, and status tells. */
+static const struct pod_cgroup *create_vmm_cgroup(struct supervisor *s)
+{
+	struct pod_cgroup_limits limits = vmm_limits(s);
+	struct error error;
+	int r;
+
+	if (s->vmm_cgroup.count == 0)
+		return NULL;
+	r = pod_cgroup_create(&s->vmm_cgroup, &limits, &error);
+	if (r < 0)
+		log_debug("the VMM has no cgroup of its own: %s", error.message);
+	return r < 0 ? NULL : &s->vmm_cgroup;
+}
+
 static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 {
 	const struct pod_run_options *options = s->options;
@@ -798,6 +893,9 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.dax = options->dax,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
+		.omitted_walls = options->omitted_walls,
+		.user = jail_user(s->pod->uuid),
+		.cgroup = create_vmm_cgroup(s),
 	};
 	struct virtio_fs_export *exports = NULL;
 	int r;
@@ -807,6 +905,8 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		return error_set_errno(err, r, "cannot list the volumes");
 	flavour.exports = exports;
 	r = flavour_start(options->flavour, &flavour, &s->process, err);
+	if (r < 0)
+		pod_cgroup_destroy(&s->vmm_cgroup);
 	pod_tree_exports_free(exports, flavour.export_count);
 	/* A machine takes its message from a port, a container from its socket. */
 	if (options->flavour == FLAVOUR_VM)
@@ -825,6 +925,8 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.options = options,
 		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
 		.signal_fd = -1,
+		.vmm_cgroup = POD_CGROUP_NONE,
+		.started_at = pod_now(),
 		.metadata =
 			{
 				.uuid = pod->uuid,
@@ -854,6 +956,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	r = pod_requests_open(pod, &s.requests);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot listen to requests");
+	plan_cgroup(&s);
 	record_run(&s);
 	r = pod_tree_mount(
 		pod, resolved, store, options->flavour == FLAVOUR_VM, &tree, etc_files, err);

@@ -28,6 +28,7 @@ struct pod_run_options {
 	enum virtio_fs_dax dax;
 	bool kernel_messages;
 	const char *extra_command_line;
+	unsigned int omitted_walls; /* of the VMM's jail (vmm/jail.h) */
 	int64_t process_start; /* CLOCK_MONOTONIC when this command began, for the timing */
 };
 

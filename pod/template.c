@@ -72,6 +72,7 @@ static int boot_and_park(const struct template_builder *builder,
 		.dax = subject->dax,
 		.kernel_messages = subject->kernel_messages,
 		.extra_command_line = subject->extra_command_line,
+		.user = jail_user(builder->key),
 	};
 
 	return parking_run(parking, &flavour, err);

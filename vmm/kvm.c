@@ -83,6 +83,12 @@ int vm_create(unsigned int vcpus, struct vm *ret, struct error *err)
 	return 0;
 }
 
+void vm_close_system(struct vm *vm)
+{
+	cleanup_close(&vm->kvm_fd);
+	vm->kvm_fd = -1;
+}
+
 void vm_destroy(struct vm *vm)
 {
 	cleanup_close(&vm->vm_fd);

@@ -40,6 +40,8 @@ struct vcpu {
 /* Opens /dev/kvm and creates a VM without anything in it. */
 int vm_create(unsigned int vcpus, struct vm *ret, struct error *err);
 void vm_destroy(struct vm *vm);
+/* Closes /dev/kvm: what is asked of it, rather than of the machine, fails from now on. */
+void vm_close_system(struct vm *vm);
 
 /*
  * Gives the VM size bytes of memory at a guest physical address; the mapping is borrowed. Comes before the

@@ -240,6 +240,9 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 		machine_free(machine);
 		return r;
 	}
+	/* More machines can be made through it; only to save the state it is asked again. */
+	if (machine->park_fd < 0)
+		vm_close_system(&machine->vm);
 	*ret = machine;
 	return 0;
 }

@@ -25,6 +25,10 @@
 #define MACHINE_MEMORY_MIN (64ull << 20)
 #define MACHINE_MEMORY_MAX (64ull << 30)
 
+/* Bounds on what the guest may make the file server hold: an fd each (docs/security.md). */
+#define MACHINE_INODES_MAX  (256u << 10)
+#define MACHINE_HANDLES_MAX (64u << 10)
+
 /* Borrowed until the machine is freed. */
 struct machine_message {
 	const void *data;
@@ -33,7 +37,8 @@ struct machine_message {
 
 struct machine_options {
 	int kernel_fd, initramfs_fd; /* vmlinux (ELF) and guest-init's executable; borrowed */
-	/* To go on from a parked machine instead: RAM (mapped privately) and state; borrowed. */
+	/* To go on from a parked machine instead: RAM (mapped privately) and state; borrowed, and read
+	   again when this machine is parked. */
 	int memory_fd; /* -1: boot */
 	const void *state;
 	size_t state_size;

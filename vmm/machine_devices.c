@@ -16,10 +16,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-/* Bounds on what the guest may make the file server hold: an fd each (docs/security.md). */
-#define INODES_MAX  (256u << 10)
-#define HANDLES_MAX (64u << 10)
-
 /*
  * Where each guest kernel instruction is emulated, a page that is read ahead and never used costs as much
  * as one that is.
@@ -129,8 +125,8 @@ int machine_create_devices(
 		.exports = options->exports,
 		.export_count = options->export_count,
 		.limits = options->file_limits,
-		.inodes_max = INODES_MAX,
-		.handles_max = HANDLES_MAX,
+		.inodes_max = MACHINE_INODES_MAX,
+		.handles_max = MACHINE_HANDLES_MAX,
 		.readahead = machine->vm.emulated ? READAHEAD_EMULATED : 0,
 		.dax = options->dax,
 	};
