@@ -88,6 +88,9 @@ $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS) -lcmocka
 
+# What a captured VMM would try, in a jail without a machine.
+$(BUILD)/unit/test_jail: $(BUILD)/sanitized/tests/attack/attempts.o
+
 .PHONY: unit-tests
 unit-tests: $(addprefix $(BUILD)/unit/,$(UNIT_TESTS))
 
