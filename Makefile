@@ -27,7 +27,7 @@ VERSION := $(shell cat VERSION)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
 	    -Wvla -Wformat=2 -Wno-format-nonliteral $(if $(WERROR),-Werror)
-CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -DAPPC_VM_VERSION='"$(VERSION)"'
+CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(BUILD)/generated -DAPPC_VM_VERSION='"$(VERSION)"'
 CFLAGS   ?= -O2 -g
 STANDARD := -std=gnu17
 HARDENING := -fstack-protector-strong -fPIE $(if $(findstring -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
@@ -54,6 +54,18 @@ $(BUILD)/obj/%.o: %.c VERSION Makefile
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(HARDENING) -MMD -MP -c -o $@ $<
+
+# ---- the VMM's system call filters, from the tags in its sources; what is allowed, for people and tests
+FILTERS := $(BUILD)/generated/filter_programs.h
+$(FILTERS): $(BUILD)/generated/filter.stamp
+	$(Q):
+$(BUILD)/generated/filter.stamp: vmm/filter_generate.py $(LIBRARY_SOURCES)
+	$(call say,FILTER,$(FILTERS))
+	$(Q)vmm/filter_generate.py --cc "$(CC)" --programs $(FILTERS) \
+		--calls $(BUILD)/generated/filter_calls.txt $(LIBRARY_SOURCES)
+	$(Q)touch $@
+
+$(foreach kind,obj sanitized fuzzed,$(BUILD)/$(kind)/vmm/filter.o): $(FILTERS)
 
 # ---- the guest's init: static, small, no position independence to relocate
 INIT_OBJECTS := $(patsubst %.c,$(BUILD)/init/%.o,$(INIT_SOURCES))

@@ -34,6 +34,7 @@ char *log_sanitise(char *text)
 	return text;
 }
 
+/* #syscalls:vcpu,loop write */
 void log_message(enum log_level level, const char *format, ...)
 {
 	static const char *const words[] = {"error: ", "warning: ", "", "debug: "};

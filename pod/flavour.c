@@ -4,8 +4,10 @@
 
 #include "base/log.h"
 #include "pod/cgroup.h"
+#include "pod/seccomp.h"
 
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -67,7 +69,18 @@ static int write_parked(
 
 static bool send_report(int report_fd, const struct flavour_report *report)
 {
-	return send(report_fd, report, sizeof(*report), MSG_NOSIGNAL) == sizeof(*report);
+	return write(report_fd, report, sizeof(*report)) == sizeof(*report);
+}
+
+static void violation_describe(const struct filter_violation *violation, char *text, size_t size)
+{
+	char call[POD_SECCOMP_NAME_SIZE];
+
+	pod_seccomp_call_name(violation->number, call);
+	snprintf(text, size,
+		"the VMM was stopped: its %s thread made the %ssystem call %s, which its filter does not allow",
+		filter_thread_name(violation->thread),
+		violation->architecture == AUDIT_ARCH_X86_64 ? "" : "32-bit ", call);
 }
 
 int flavour_report_read(int report_fd, struct flavour_report *ret)
@@ -79,7 +92,27 @@ int flavour_report_read(int report_fd, struct flavour_report *ret)
 	if (n != sizeof(*ret) || (ret->event != FLAVOUR_JAILED && ret->event != FLAVOUR_ENDED))
 		return -EBADMSG;
 	ret->message[sizeof(ret->message) - 1] = '\0';
+	if (ret->is_violation)
+		violation_describe(&ret->violation, ret->message, sizeof(ret->message));
 	return 0;
+}
+
+/* Where report_violation() tells of it: it has no argument to say so. */
+static int violation_fd = -1;
+
+/* In a signal handler. */
+static void report_violation(const struct filter_violation *violation)
+{
+	const struct flavour_report report = {
+		.event = FLAVOUR_ENDED,
+		.end = MACHINE_END_FAILED,
+		.started = true,
+		.resident_kib = -1,
+		.is_violation = true,
+		.violation = *violation,
+	};
+
+	_exit(send_report(violation_fd, &report) ? 0 : 1);
 }
 
 /* From now on the process dies with the supervisor, which may have died before: then nobody holds the other end. */
@@ -143,6 +176,9 @@ static int vm_create_jailed(const struct flavour_options *options,
 	if (r < 0)
 		return r;
 	die_with_supervisor(machine_options->control_fd);
+	/* The machine does not run without it. */
+	if (machine_options->violated)
+		report->walls |= 1u << JAIL_SECCOMP;
 	report->event = FLAVOUR_JAILED;
 	send_report(report_fd, report);
 	report->event = FLAVOUR_ENDED;
@@ -171,6 +207,7 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.file_limits = options->file_limits,
 		.control_fd = control_fd,
 		.stream_fd = stream_fd,
+		.violated = options->omitted_walls & (1u << JAIL_SECCOMP) ? NULL : report_violation,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
 	};
@@ -227,7 +264,11 @@ static void close_standard_fds(void)
 		_exit(1);
 }
 
-/* The whole life of the child. */
+/*
+ * The whole life of the child.
+ *
+ * #syscalls:vcpu,loop write exit_group
+ */
 static _Noreturn void vm_main(const struct flavour_options *options, const fd_pair control,
 	const fd_pair stream, int report_fd)
 {
@@ -237,6 +278,7 @@ static _Noreturn void vm_main(const struct flavour_options *options, const fd_pa
 	child_set_up(options, control, stream, report_fd);
 	close_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
+	violation_fd = report_fd;
 	vm_child(options, control[1], stream[1], report_fd, &report);
 	_exit(send_report(report_fd, &report) ? 0 : 1);
 }

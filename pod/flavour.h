@@ -27,6 +27,8 @@ struct flavour_report {
 	char message[sizeof(
 		((struct error *)NULL)->message)]; /* how it ended, or why it did not start */
 	bool started;                              /* the guest ran */
+	bool is_violation; /* a thread broke its filter: then violation says how */
+	struct filter_violation violation;
 	bool counts_instructions;
 	int64_t resident_kib; /* beside guest memory; -1: unknown */
 	struct machine_mark marks[MACHINE_EVENTS];

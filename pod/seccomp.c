@@ -178,6 +178,20 @@ static int call_number(const char *name)
 	return number;
 }
 
+void pod_seccomp_call_name(int number, char ret[static POD_SECCOMP_NAME_SIZE])
+{
+	_cleanup_free_ char *known = seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, number);
+	const char *name = known;
+
+	for (size_t i = 0; !name && i < ARRAY_SIZE(young_calls); i++)
+		if (young_calls[i].number == number)
+			name = young_calls[i].name;
+	if (name)
+		snprintf(ret, POD_SECCOMP_NAME_SIZE, "%s", name);
+	else
+		snprintf(ret, POD_SECCOMP_NAME_SIZE, "%d", number);
+}
+
 static bool set_add_call(struct call_set *set, const char *name)
 {
 	int number = call_number(name);

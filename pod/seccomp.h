@@ -39,4 +39,8 @@ int pod_seccomp_resolve(const struct appc_isolators *isolators, const char *who,
 	struct pod_seccomp *ret, struct error *err);
 void pod_seccomp_done(struct pod_seccomp *seccomp);
 
+/* The name of a system call by its number, or the number. */
+#define POD_SECCOMP_NAME_SIZE 64
+void pod_seccomp_call_name(int number, char ret[static POD_SECCOMP_NAME_SIZE]);
+
 #endif

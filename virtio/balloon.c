@@ -27,7 +27,7 @@
  * without a gap (Linux does); or go by the specification's numbers. We offer neither statistics nor hints, so
  * that all queues above the first two can be nothing but the reporting queue.
  *
- * #syscalls: madvise
+ * #syscalls:vcpu madvise(_, _, MADV_DONTNEED)
  */
 #include "virtio/balloon.h"
 

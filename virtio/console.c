@@ -8,7 +8,8 @@
  * empty it does not, and the guest's next notification starts again. So there is no buffer between
  * guest and socket and no state but the held chains.
  *
- * #syscalls: readv sendmsg
+ * #syscalls:vcpu,loop readv sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
+ * #syscalls:loop close
  */
 #include "virtio/console.h"
 

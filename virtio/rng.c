@@ -2,7 +2,7 @@
 /*
  * rng.c: the entropy source.
  *
- * #syscalls: getrandom
+ * #syscalls:vcpu getrandom(_, _, 0)
  */
 #include "virtio/rng.h"
 

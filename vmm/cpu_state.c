@@ -9,6 +9,11 @@
  * those are left out.
  *
  * #syscalls: ioctl
+ * #syscalls:park ioctl(_, KVM_GET_IRQCHIP) ioctl(_, KVM_GET_MSR_INDEX_LIST) ioctl(_, KVM_GET_MSRS)
+ * #syscalls:park ioctl(_, KVM_CHECK_EXTENSION) ioctl(_, KVM_GET_XSAVE2) ioctl(_, KVM_GET_XSAVE)
+ * #syscalls:park ioctl(_, KVM_GET_MP_STATE) ioctl(_, KVM_GET_SREGS) ioctl(_, KVM_GET_REGS)
+ * #syscalls:park ioctl(_, KVM_GET_DEBUGREGS) ioctl(_, KVM_GET_XCRS) ioctl(_, KVM_GET_LAPIC)
+ * #syscalls:park ioctl(_, KVM_GET_VCPU_EVENTS)
  */
 #include "vmm/cpu_state.h"
 
@@ -119,6 +124,7 @@ static int msr_set(const struct vcpu *vcpu, uint32_t index, uint64_t value)
 	return ioctl(vcpu->fd, KVM_SET_MSRS, &batch) == 1 ? 0 : -EINVAL;
 }
 
+/* #syscalls:vcpu ioctl(_, KVM_GET_CLOCK) ioctl(_, KVM_GET_MSRS) */
 int clock_moment_take(struct vm *vm, const struct vcpu *vcpu, struct clock_moment *ret)
 {
 	struct kvm_clock_data clock = {0};

@@ -3,7 +3,7 @@
  * exits.c: the vCPU threads, and what they do when the guest leaves KVM_RUN: device registers (a notified
  * queue is served inside that very exit), ports, and the ways in which a guest can die.
  *
- * #syscalls: ioctl
+ * #syscalls:vcpu ioctl(_, KVM_RUN) ioctl(_, KVM_GET_REGS) ioctl(_, KVM_GET_SREGS)
  */
 #include "base/checked.h"
 #include "base/log.h"
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Resets: the keyboard controller's command port and the command that pulses the reset line. */
 #define RESET_PORT    0x64
@@ -309,6 +310,9 @@ void *vcpu_thread(void *argument)
 	struct machine *machine = self->machine;
 	int r;
 
+	self->thread_id = gettid();
+	if (!machine_enter_thread(machine, FILTER_VCPU))
+		return NULL;
 	for (;;) {
 		/*
 		 * When all stop, the exit that was served last is completed yet: KVM_RUN then ends with

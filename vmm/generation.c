@@ -2,7 +2,8 @@
 /*
  * generation.c: who this instance of a machine is.
  *
- * #syscalls: getrandom
+ * #syscalls: getrandom mmap
+ * #syscalls:loop munmap
  */
 #include "vmm/generation.h"
 

@@ -26,7 +26,7 @@ enum jail_wall {
 	JAIL_LIMITS,     /* resource limits */
 	JAIL_CGROUP,     /* a cgroup of its own with limits, which the caller made */
 	JAIL_LANDLOCK, /* files outside of the tree, TCP, signals: landlock(7), as far as the kernel has it */
-	JAIL_SECCOMP, /* system call filters; not built here */
+	JAIL_SECCOMP, /* a filter of system calls for each thread, which the machine takes on (filter.h) */
 	JAIL_WALLS,
 };
 

@@ -89,6 +89,7 @@ void vm_close_system(struct vm *vm)
 	vm->kvm_fd = -1;
 }
 
+/* #syscalls:loop close */
 void vm_destroy(struct vm *vm)
 {
 	cleanup_close(&vm->vm_fd);
@@ -128,6 +129,7 @@ int vm_set_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err)
 	return 0;
 }
 
+/* #syscalls:park ioctl(_, KVM_IRQFD) */
 int vm_clear_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err)
 {
 	struct kvm_irqfd irqfd = {
@@ -316,6 +318,7 @@ static void vcpu_open_statistics(struct vcpu *vcpu)
 	}
 }
 
+/* #syscalls:vcpu,loop pread64 */
 int64_t vcpu_instructions(const struct vcpu *vcpu)
 {
 	uint64_t value;
@@ -354,6 +357,7 @@ int vcpu_create(struct vm *vm, unsigned int id, struct vcpu *ret, struct error *
 	return 0;
 }
 
+/* #syscalls:loop munmap close */
 void vcpu_destroy(struct vcpu *vcpu)
 {
 	if (vcpu->run)
@@ -379,6 +383,7 @@ bool vcpu_fault_address(const struct vcpu *vcpu, uint64_t *ret)
 	return true;
 }
 
+/* #syscalls:vcpu ioctl(_, KVM_GET_VCPU_EVENTS) ioctl(_, KVM_SET_VCPU_EVENTS) */
 int vcpu_raise_bus_error(const struct vcpu *vcpu)
 {
 	struct kvm_vcpu_events events;

@@ -2,7 +2,8 @@
 /*
  * loop.c: one-shot event sources on epoll.
  *
- * #syscalls: epoll_wait epoll_ctl write
+ * #syscalls:loop epoll_wait close
+ * #syscalls:vcpu,loop epoll_ctl(_, EPOLL_CTL_MOD) write
  */
 #include "vmm/loop.h"
 

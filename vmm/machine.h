@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "virtio/fs/fs.h"
+#include "vmm/filter.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,6 +60,11 @@ struct machine_options {
 	 * that the guest wants: it opens no path itself.
 	 */
 	int vsock_listen_fd, vsock_connect_fd;
+	/*
+	 * Each thread's system calls are filtered before the guest runs, and this is called where one was not
+	 * allowed (vmm/filter.h); NULL: they are not filtered.
+	 */
+	void (*violated)(const struct filter_violation *violation);
 	bool kernel_messages; /* every kernel message to standard error, from the first on */
 	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
 };
@@ -104,7 +110,7 @@ struct machine;
 
 /*
  * Creates the machine: opens /dev/kvm, loads the kernel, makes the devices. Needs /proc and /dev.
- * After it, no path is opened any more. The fds that the machine takes are lost when it fails, too.
+ * After it, no path is opened and no thread made but by machine_run(). The fds that the machine takes are lost when it fails, too.
  */
 int machine_create(const struct machine_options *options, struct machine **ret, struct error *err);
 

@@ -15,6 +15,7 @@
 #include "virtio/vsock.h"
 #include "vmm/boot_console.h"
 #include "vmm/cpu_state.h"
+#include "vmm/filter.h"
 #include "vmm/generation.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
@@ -32,6 +33,7 @@ struct machine_vcpu {
 	struct vcpu vcpu;
 	pthread_t thread;
 	bool started;
+	atomic_int thread_id; /* gettid(); 0: it is not in KVM_RUN yet */
 };
 
 struct machine {
@@ -66,8 +68,12 @@ struct machine {
 	void *state;    /* after the machine was parked */
 	size_t state_size;
 
+	bool filtered; /* system calls are filtered; before the threads start */
+	pid_t process_id;
 	atomic_bool stopping;
-	pthread_mutex_t lock; /* protects all below */
+	pthread_mutex_t lock;      /* protects all below */
+	pthread_cond_t shut;       /* ended, or threads_shut has become as it should */
+	unsigned int threads_shut; /* that have their filters */
 	bool ended;
 	enum machine_end end;
 	struct error end_error;
@@ -87,6 +93,12 @@ void machine_record(struct machine *machine, enum machine_event event);
  */
 void machine_end(struct machine *machine, enum machine_end end, const char *format, ...)
 	_printf_(3, 4);
+
+/*
+ * What a thread of the machine does first: takes on its filter, and waits for the others to have done so. False:
+ * the machine ends before it has run.
+ */
+bool machine_enter_thread(struct machine *machine, enum filter_thread thread);
 
 /* ---- machine_devices.c */
 

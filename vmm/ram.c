@@ -7,7 +7,9 @@
  * has, and the holes of the file that the RAM was mapped from tell which of the others can have content.
  * What remains is looked at, and written in runs.
  *
- * #syscalls: mmap munmap madvise fstat ftruncate lseek pread64 pwrite64
+ * #syscalls: mmap madvise newfstatat
+ * #syscalls:loop munmap
+ * #syscalls:park pread64 pwrite64 lseek(_, _, SEEK_DATA) lseek(_, _, SEEK_HOLE) ftruncate
  */
 #include "vmm/ram.h"
 

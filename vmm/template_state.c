@@ -35,7 +35,7 @@ bool template_key_is_valid(const char *name)
 		strspn(name, "0123456789abcdef") == TEMPLATE_KEY_SIZE - 1;
 }
 
-/* #syscalls: pread64 */
+/* #syscalls:park pread64 */
 int template_read_at(int fd, void *data, size_t length, uint64_t offset)
 {
 	char *next = data;
@@ -63,7 +63,7 @@ static bool page_is_zero(const uint8_t page[PAGE_SIZE])
 	return page[0] == 0 && memcmp(page, page + 1, PAGE_SIZE - 1) == 0;
 }
 
-/* #syscalls: lseek pread64 */
+/* #syscalls:park lseek(_, _, SEEK_DATA) pread64 */
 int template_memory_hash(int fd, uint64_t size, uint8_t ret_digest[SHA512_SIZE])
 {
 	_cleanup_free_ uint8_t *chunk = malloc(CHUNK_SIZE);
@@ -151,7 +151,7 @@ int template_state_parse(const void *data, size_t size, const char *key, struct 
 	return 0;
 }
 
-/* #syscalls: fsync fstat lseek ftruncate write */
+/* #syscalls:park fsync newfstatat(_, _, _, AT_EMPTY_PATH) lseek(_, _, SEEK_SET) ftruncate write */
 int template_write_state(int state_fd, int memory_fd, const char *key, const void *state,
 	size_t state_size, struct error *err)
 {

@@ -7,7 +7,7 @@
  * guest memory, as with any address of a queue. The guest may change tables and bytes while we read:
  * it then sends other bytes of its own.
  *
- * #syscalls: ioctl
+ * #syscalls:vcpu ioctl(_, KVM_TRANSLATE) ioctl(_, KVM_GET_REGS)
  */
 #include "vmm/transmit_port.h"
 

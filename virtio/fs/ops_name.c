@@ -351,7 +351,10 @@ static ssize_t rename_names(
 	r = parent_check(directory);
 	if (r == 0 && fs_inode_policy(directory) != fs_inode_policy(request->inode))
 		r = -EXDEV;
-	if (r == 0 && renameat2(request->inode->fd, old_name, directory->fd, new_name, flags) < 0)
+	/* The C library makes another system call where there are no flags. */
+	if (r == 0 &&
+		syscall(SYS_renameat2, request->inode->fd, old_name, directory->fd, new_name,
+			flags) < 0)
 		r = -errno;
 	fs_inode_put(&fs->inodes, directory);
 	return r;
