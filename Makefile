@@ -137,6 +137,12 @@ $(BUILD)/guest-%: tests/functional/guest/%.c Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -static -s -o $@ $<
 
+# A library that has a VMM make system calls that it may not.
+$(BUILD)/forbidden.so: tests/functional/forbidden.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) -Wno-missing-prototypes $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
+
 # ---- from nothing: dependencies, kernel, demo, tests
 # Parallel by itself, unless the caller's -j is there to be shared.
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -154,7 +160,8 @@ demo: deps
 	$(Q)examples/demo.sh
 
 check: deps
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe $(BUILD)/guest-metadata kernel
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe $(BUILD)/guest-metadata \
+		$(BUILD)/guest-files $(BUILD)/forbidden.so kernel
 	$(Q)tests/run.sh
 
 include tests/bench/bench.mk

@@ -21,6 +21,7 @@ packages=(
 	gpgv              # their signatures
 	liburing-dev     # file requests
 	libseccomp-dev   # numbers of system calls
+	python3          # filters from the tags in the sources
 
 	# the guest kernel
 	linux-source-6.12 # in bookworm-security
@@ -43,7 +44,7 @@ packages=(
 	llvm-14           # symbols in their reports
 	bats procps bsdutils # functional tests
 	gpg gpg-agent     # keys and signatures in them
-	python3 openssl   # servers in them
+	openssl strace    # servers in them, what system calls are made
 
 	# make lint
 	clang-format clang-tidy cppcheck shellcheck

@@ -21,7 +21,7 @@ mapfile -t scripts < <(find . -path ./build -prune -o -path ./.git -prune -o -ty
 	\( -name '*.sh' -o -name '*.bash' -o -name '*.bats' -o -path ./.ci/run -o \
 	-path '*/rootfs/bin/*' \) -print | sed 's,^\./,,' | LC_ALL=C sort)
 # What the Makefile defines for every source.
-flags=(-std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. '-DAPPC_VM_VERSION="lint"')
+flags=(-std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -Ibuild/lint/generated '-DAPPC_VM_VERSION="lint"')
 cpus=$(nproc)
 
 format()
@@ -43,13 +43,21 @@ tidy_one()
 	return 1
 }
 
+# What the Makefile makes that sources include.
+generated()
+{
+	make --no-print-directory BUILD=build/lint build/lint/generated/filter_programs.h
+}
+
 tidy()
 {
+	generated
 	printf '%s\0' "${sources[@]}" | xargs -0 -n 1 -P "$cpus" tests/lint.sh --tidy
 }
 
 cppcheck_all()
 {
+	generated
 	mkdir -p build/lint/cppcheck
 	# It does not know __attribute__((cleanup)), so it sees leaks everywhere; the unit tests run with
 	# the leak sanitizer. readdir() is safe with one thread for a directory, and strsep() is often
@@ -58,7 +66,7 @@ cppcheck_all()
 		--std=c11 --library=posix,gnu,tests/cppcheck.cfg --suppress=missingIncludeSystem --suppress=memleak \
 		--suppress=resourceLeak --suppress=readdirCalled --suppress=ignoredReturnValue:guest-init/* \
 		--cppcheck-build-dir=build/lint/cppcheck -j "$cpus" \
-		-D_GNU_SOURCE -D__x86_64__ '-DAPPC_VM_VERSION="lint"' -I. "${sources[@]}"
+		-D_GNU_SOURCE -D__x86_64__ '-DAPPC_VM_VERSION="lint"' -I. -Ibuild/lint/generated "${sources[@]}"
 }
 
 shell()

@@ -142,7 +142,8 @@ container()
 
 vm()
 {
-	functional vm template pod world rkt metadata prepared volumes logs dax debian clones warm machine metadata-machine failure
+	functional vm template pod world rkt metadata prepared volumes logs dax debian clones warm machine \
+		metadata-machine failure filter
 }
 
 started=$SECONDS

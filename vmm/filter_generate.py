@@ -47,7 +47,7 @@ JUMP_MAX = 255
 # Compared before the others of its call.
 FREQUENT = "KVM_RUN"
 
-TAG = re.compile(r"#syscalls:(?P<threads>[a-z,]*)(?P<calls>( .*)?)$")
+TAG = re.compile(r"#syscalls:(?P<threads>([a-z]+(,[a-z]+)*)?)(?P<calls>( .*)?)$")
 CALL = re.compile(r"\s*(?P<name>[a-z_][a-z0-9_]*)(?P<open>\()?")
 
 
@@ -196,6 +196,9 @@ def collect(sources, numbers):
             for calls in rules[other].calls.values():
                 for call in calls:
                     rules[thread].add(call)
+    for thread, own in rules.items():
+        if not own.calls:
+            raise TagError("the filters", f"no tag says what the thread {thread} may call")
     union = sorted({name for thread in rules.values() for name in thread.calls})
     if len(union) > CALLS_MAX:
         raise TagError(
