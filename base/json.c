@@ -77,7 +77,7 @@ static size_t utf8_length(const unsigned char *data, size_t length)
 	return size;
 }
 
-json_t *json_text(const char *data, size_t length)
+json_t *json_string_lossy(const char *data, size_t length)
 {
 	static const char replacement[] = "\xef\xbf\xbd";
 	_cleanup_free_ char *text = NULL;

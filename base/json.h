@@ -27,6 +27,6 @@ int json_parse(const char *data, size_t length, const char *what, json_t **ret, 
 /*
  * A string of any bytes: those that are not UTF-8 become U+FFFD each. NULL: out of memory.
  */
-json_t *json_text(const char *data, size_t length);
+json_t *json_string_lossy(const char *data, size_t length);
 
 #endif

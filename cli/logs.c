@@ -39,7 +39,8 @@ static void print_json(const struct app_log_record *record)
 
 	timestamp_format(record->time, time);
 	object = json_pack("{s:s, s:s, s:s, s:o}", "time", time, "app", record->app, "stream",
-		stream_name(record->stream), "message", json_text(record->text, record->length));
+		stream_name(record->stream), "message",
+		json_string_lossy(record->text, record->length));
 	if (record->is_partial)
 		json_object_set_new(object, "partial", json_true());
 	json_dumpf(object, stdout, JSON_COMPACT);

@@ -207,6 +207,8 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.file_limits = options->file_limits,
 		.control_fd = control_fd,
 		.stream_fd = stream_fd,
+		.vsock_listen_fd = -1,
+		.vsock_connect_fd = -1,
 		.violated = options->omitted_walls & (1u << JAIL_SECCOMP) ? NULL : report_violation,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
