@@ -161,7 +161,7 @@ demo: deps
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe $(BUILD)/guest-metadata \
-		$(BUILD)/guest-files $(BUILD)/forbidden.so kernel
+		$(BUILD)/guest-files $(BUILD)/guest-network $(BUILD)/forbidden.so kernel
 	$(Q)tests/run.sh
 
 include tests/bench/bench.mk

@@ -273,6 +273,10 @@ void appc_isolators_remove(struct appc_isolators *isolators, enum appc_isolator_
  */
 int appc_pod_ports_check(const struct appc_pod_manifest *manifest, struct error *err);
 
+/* The port of an app that an exposed port of such a pod stands for. -EINVAL with a message. */
+int appc_exposed_port_find(const struct appc_pod_manifest *manifest,
+	const struct appc_exposed_port *exposed, const struct appc_port **ret, struct error *err);
+
 /*
  * The capability bounding set that the isolators ask for, as a bit mask over CAP_* numbers: the
  * default set of rkt without any, else the retain set, or the default set less the remove set.

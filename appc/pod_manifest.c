@@ -333,7 +333,7 @@ json_t *appc_pod_manifest_json(const struct appc_pod_manifest *manifest)
 }
 
 /* The port that an exposed port names: its own podPort, or the one of the only app that has it. */
-static int exposed_port_resolve(const struct appc_pod_manifest *manifest,
+int appc_exposed_port_find(const struct appc_pod_manifest *manifest,
 	const struct appc_exposed_port *exposed, const struct appc_port **ret, struct error *err)
 {
 	*ret = exposed->pod_port;
@@ -370,7 +370,7 @@ int appc_pod_ports_check(const struct appc_pod_manifest *manifest, struct error 
 		json_t *other;
 		int r;
 
-		r = exposed_port_resolve(manifest, exposed, &port, err);
+		r = appc_exposed_port_find(manifest, exposed, &port, err);
 		if (r < 0)
 			return r;
 		if (asprintf(&key, "%s-%s:%u", port->protocol,

@@ -4,10 +4,12 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define NOBODY 65534
@@ -34,12 +36,30 @@ static bool place_fds(const int *fds, size_t count)
 	return close_range((unsigned int)above, ~0u, 0) == 0;
 }
 
-/* #syscalls: setgroups setresgid setresuid */
-static bool drop_privileges(pid_t parent)
+/* What a new identity has kept becomes all that it has, and over execve(). #syscalls: capset */
+static bool keep_capability(int capability)
 {
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+	struct __user_cap_data_struct *part = &data[CAP_TO_INDEX(capability)];
+
+	part->effective = part->permitted = part->inheritable = CAP_TO_MASK(capability);
+	return syscall(SYS_capset, &header, data) == 0 &&
+		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0;
+}
+
+/* #syscalls: setgroups setresgid setresuid */
+static bool drop_privileges(pid_t parent, int capability)
+{
+	bool keeps = capability >= 0 && geteuid() == 0;
+
+	if (keeps && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return false;
 	if (geteuid() == 0 &&
 		(setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
 			setresuid(NOBODY, NOBODY, NOBODY) < 0))
+		return false;
+	if (keeps && !keep_capability(capability))
 		return false;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return false;
@@ -49,6 +69,11 @@ static bool drop_privileges(pid_t parent)
 
 pid_t child_fork_unprivileged(const int *fds, size_t count)
 {
+	return child_fork_with_capability(fds, count, -1);
+}
+
+pid_t child_fork_with_capability(const int *fds, size_t count, int capability)
+{
 	pid_t parent = getpid(), pid;
 
 	if (count > CHILD_FDS_MAX)
@@ -56,7 +81,7 @@ pid_t child_fork_unprivileged(const int *fds, size_t count)
 	pid = fork();
 	if (pid < 0)
 		return -errno;
-	if (pid == 0 && (!place_fds(fds, count) || !drop_privileges(parent)))
+	if (pid == 0 && (!place_fds(fds, count) || !drop_privileges(parent, capability)))
 		_exit(127);
 	return pid;
 }

@@ -23,6 +23,9 @@
  */
 pid_t child_fork_unprivileged(const int *fds, size_t count);
 
+/* The same with one capability (a CAP_* number), which the program that it executes has too. */
+pid_t child_fork_with_capability(const int *fds, size_t count, int capability);
+
 /* Waits for its end. Its exit status, 128 + the signal that killed it, or -errno. */
 int child_wait(pid_t pid);
 

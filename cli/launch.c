@@ -79,8 +79,8 @@ size_t launch_run_options(struct launch_flags *flags, struct cli_option *options
 			"the wall around the pod: a virtual machine (default) or namespaces"},
 		{"hostname", CLI_STRING, &flags->hostname, "NAME",
 			"hostname of the pod (default appc-UUID)"},
-		{"net", CLI_OPTIONAL, &flags->net, "none",
-			"network of the pod: none, which is the default; there are no others yet"},
+		{"net", CLI_OPTIONAL, &flags->net, "none|default",
+			"network of the pod: none, or with --net alone through passt"},
 		{"dns-domain", CLI_STRING, &flags->names.domain, "DOMAIN",
 			"domain for the apps' resolv.conf"},
 		{"interactive", CLI_FLAG, &flags->interactive, NULL,
@@ -142,20 +142,27 @@ static int parse_log_size(struct cli *cli, struct launch_flags *flags)
 	return r;
 }
 
-static int check_net(struct cli *cli, const struct launch_flags *flags)
+static int check_net(struct cli *cli, struct launch_flags *flags)
 {
-	const char *net = flags->net;
+	int r = network_mode_parse(flags->net ? flags->net : "none", &flags->network, &cli->error);
 
-	if (!net || !strcmp(net, "none"))
-		return 0;
-	if (!strcmp(net, "host") && flags->flavour_kind == FLAVOUR_VM)
+	if (r == 0 && flags->network != NETWORK_NONE && flags->flavour_kind != FLAVOUR_VM)
 		return error_set(&cli->error, -ENOTSUP,
-			"flavor kvm requires private network configuration (try --net): a virtual machine "
-			"cannot share the host's network");
-	return error_set(&cli->error, -ENOTSUP,
-		"--net=%s: this version has no networks yet; a pod has a loopback interface of its own "
-		"(--net=none)",
-		*net ? net : "default");
+			"--net=%s: pods of the container flavour have a loopback interface of their own only "
+			"(--net=none)",
+			*flags->net ? flags->net : "default");
+	return r;
+}
+
+/* A network brings its own name server, where no flag says otherwise. */
+static int default_name_server(struct launch_flags *flags)
+{
+	const struct name_service_flags *names = &flags->names;
+
+	if (flags->network != NETWORK_USER || names->servers.count || names->searches.count ||
+		names->options.count || names->domain)
+		return 0;
+	return appc_strings_append(&flags->names.servers, NETWORK_USER_NAME_SERVER);
 }
 
 static int check_ipc(struct cli *cli, const char *ipc)
@@ -215,6 +222,8 @@ int launch_flags_check(struct cli *cli, struct launch_flags *flags)
 		r = check_ipc(cli, flags->ipc);
 	if (r == 0)
 		r = launch_parse_machine(cli, flags->cpus, flags->memory, resolve);
+	if (r == 0)
+		r = default_name_server(flags);
 	if (r == 0)
 		r = name_service_resolve(&flags->names, HOST_RESOLV_CONF, HOST_HOSTS,
 			&flags->name_service, &cli->error);
@@ -302,6 +311,7 @@ void launch_find_origin(const struct launch_flags *flags, struct launch_stores *
 		.init_fd = flags->init_fd,
 		.warm = flags->warm,
 		.dax = flags->dax,
+		.net_kind = network_device_kind(flags->network),
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = cli_kernel_parameters(),
 	};
@@ -338,6 +348,7 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		.flavour = flags->flavour_kind,
 		.hostname = flags->hostname,
 		.dax = flags->dax,
+		.network = flags->network,
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = cli_kernel_parameters(),
 		.kernel_fd = flags->kernel_fd,

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "pod/flavour.h"
 #include "pod/name_service.h"
+#include "pod/network.h"
 #include "pod/origin.h"
 #include "pod/resolve.h"
 
@@ -24,6 +25,7 @@ struct launch_flags {
 	/* After launch_flags_check(). */
 	enum flavour flavour_kind;
 	enum virtio_fs_dax dax;
+	enum network_mode network;
 	uint64_t log_size;
 	struct name_service name_service;
 	struct resolve_options resolve;

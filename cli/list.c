@@ -40,6 +40,7 @@ static void add_app(struct cli_table *table, const json_t *app, bool full)
 static void add_pod(struct cli_table *table, const json_t *pod, bool full)
 {
 	json_t *apps = json_object_get(pod, "apps"), *app;
+	_cleanup_free_ char *networks = pod_networks_text(pod);
 	size_t i;
 
 	cli_table_add(table, "%.*s", full ? POD_UUID_SIZE : SHORT_UUID, text_of(pod, "name"));
@@ -47,7 +48,7 @@ static void add_pod(struct cli_table *table, const json_t *pod, bool full)
 	cli_table_add(table, "%s", text_of(pod, "state"));
 	add_time(table, pod, "created_at");
 	add_time(table, pod, "started_at");
-	cli_table_add(table, "%s", ""); /* networks: none yet */
+	cli_table_add(table, "%s", networks ? networks : "");
 	json_array_foreach (apps, i, app) {
 		if (i == 0)
 			continue;

@@ -5,6 +5,7 @@
 #include "appc/manifest.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "pod/record.h"
 
 #include <fcntl.h>
@@ -175,6 +176,8 @@ static void add_run(struct description *description)
 	set_text(description->object, "flavour", record.flavour);
 	if (record.pid > 0)
 		json_object_set_new(description->object, "pid", json_integer(record.pid));
+	if (record.networks)
+		json_object_set(description->object, "networks", record.networks);
 	if (record.walls)
 		json_object_set(description->object, "walls", record.walls);
 	if (record.isolators)
@@ -195,6 +198,29 @@ static void add_end(struct description *description)
 		set_text(description->object, "reason",
 			"killed: appc-vm itself ended before it could record how");
 	set_text(description->object, "reason", record.reason);
+}
+
+char *pod_networks_text(const json_t *pod)
+{
+	json_t *network;
+	char *text = NULL;
+	size_t size, i;
+	FILE *stream = open_memstream(&text, &size);
+
+	if (!stream)
+		return NULL;
+	json_array_foreach (json_object_get(pod, "networks"), i, network) {
+		const char *name = json_string_value(json_object_get(network, "netName"));
+		const char *ip = json_string_value(json_object_get(network, "ip"));
+
+		if (name && ip)
+			fprintf(stream, "%s%s:ip4=%s", i ? ", " : "", name, ip);
+	}
+	if (fclose(stream) != 0) {
+		free(text);
+		return NULL;
+	}
+	return log_sanitise(text);
 }
 
 json_t *pod_json(const struct pod *pod)

@@ -68,6 +68,7 @@ static void print_status(const json_t *pod, enum pod_state state)
 {
 	json_t *apps = json_object_get(pod, "apps"), *app, *walls = json_object_get(pod, "walls");
 	bool exited = state == POD_EXITED || state == POD_EXITED_GARBAGE;
+	_cleanup_free_ char *networks = pod_networks_text(pod);
 	size_t i;
 
 	printf("state=%s\n", pod_state_name(state));
@@ -75,7 +76,7 @@ static void print_status(const json_t *pod, enum pod_state state)
 	print_time(pod, "started_at", "started");
 	print_time(pod, "finished_at", "finished");
 	if (state == POD_RUNNING || exited)
-		printf("networks=\n");
+		printf("networks=%s\n", networks ? networks : "");
 	print_value(pod, "pid", "pid");
 	printf("exited=%s\n", exited ? "true" : "false");
 	print_value(pod, "exit_code", "exit_code");

@@ -500,6 +500,11 @@ int guest_boot_identify(
 		if (r < 0)
 			return error_set_errno(err, r, "add entropy");
 	}
+	if (*instance->network.interface) {
+		r = guest_network_set(&instance->network, err);
+		if (r < 0)
+			return r;
+	}
 	return names_set(guest, instance, err);
 }
 

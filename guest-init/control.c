@@ -9,6 +9,7 @@
 #include "guest-init/port.h"
 #include "wire/filter.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <string.h>
 
@@ -514,6 +515,36 @@ static void sysctls_parse(struct field_reader *reader, struct guest_config *conf
 	}
 }
 
+/* "network": what the one interface is to be. */
+static void network_parse(struct field_reader *parent, struct guest_network *network)
+{
+	static const char *const names[] = {
+		"interface", "mac", "mtu", "address", "prefix", "gateway", NULL};
+	json_t *object = reader_take(parent, "network", OPTIONAL, JSON_OBJECT, "an object");
+	struct field_reader reader = {.object = object, .where = "network", .err = parent->err};
+	json_int_t mtu = 0, prefix = 0;
+
+	*network = (struct guest_network){.prefix = 0};
+	if (!object)
+		return;
+	snprintf(network->interface, sizeof(network->interface), "%s",
+		reader_string(&reader, "interface", 1, IFNAMSIZ - 1));
+	if (guest_mac_parse(reader_string(&reader, "mac", 1, 64), network->mac) < 0)
+		reader_fail(&reader, "mac", "an address of an Ethernet interface");
+	reader_integer(&reader, "mtu", REQUIRED, 68, 65535, &mtu);
+	reader_integer(&reader, "prefix", REQUIRED, 1, 32, &prefix);
+	if (inet_pton(AF_INET, reader_string(&reader, "address", 1, INET_ADDRSTRLEN),
+		    &network->address) != 1)
+		reader_fail(&reader, "address", "an IPv4 address");
+	if (inet_pton(AF_INET, reader_string(&reader, "gateway", 1, INET_ADDRSTRLEN),
+		    &network->gateway) != 1)
+		reader_fail(&reader, "gateway", "an IPv4 address");
+	network->mtu = (uint32_t)mtu;
+	network->prefix = (uint8_t)prefix;
+	reader_check_known(&reader, names);
+	parent->r = reader.r;
+}
+
 static void instance_parse(struct field_reader *reader, struct guest_instance *instance)
 {
 	instance->uuid = reader_string(reader, "uuid", 1, UUID_MAX);
@@ -527,13 +558,14 @@ static void instance_parse(struct field_reader *reader, struct guest_instance *i
 	if (wire_hex_decode(reader_string(reader, "entropy", 0, (size_t)2 * WIRE_ENTROPY_SIZE),
 		    instance->entropy, WIRE_ENTROPY_SIZE) < 0)
 		reader_fail(reader, "entropy", "32 bytes in hexadecimal digits");
+	network_parse(reader, &instance->network);
 }
 
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
 {
 	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
 		"entropy", "park", "apps", "sysctls", "input", "hosts_entries", "resolv_conf",
-		NULL};
+		"network", NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
 	json_int_t version, number;
 
@@ -557,7 +589,7 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 int guest_renew_parse(json_t *message, struct guest_instance *instance, struct error *err)
 {
 	static const char *const names[] = {
-		"type", "uuid", "hostname", "machine_id", "entropy", NULL};
+		"type", "uuid", "hostname", "machine_id", "entropy", "network", NULL};
 	struct field_reader reader = {.object = message, .where = "renew", .err = err};
 
 	instance_parse(&reader, instance);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "guest-init/network.h"
 #include "wire/wire.h"
 
 #include <linux/filter.h>
@@ -68,13 +69,14 @@ struct guest_sysctl {
 struct guest_instance {
 	const char *uuid, *hostname, *machine_id;
 	uint8_t entropy[WIRE_ENTROPY_SIZE];
+	struct guest_network network;
 };
 
 struct guest_config {
 	json_t *message;
 	struct guest_instance instance;
-	bool park;        /* start the apps up to their first instruction */
-	int input_app;    /* index of the app that reads what the stream port carries; -1: none */
+	bool park;     /* start the apps up to their first instruction */
+	int input_app; /* index of the app that reads what the stream port carries; -1: none */
 	struct guest_app_config *apps;
 	size_t app_count;
 	struct guest_sysctl *sysctls;

@@ -209,6 +209,8 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.stream_fd = stream_fd,
 		.vsock_listen_fd = -1,
 		.vsock_connect_fd = -1,
+		.net_kind = options->net_kind,
+		.net_fd = options->net_fd,
 		.violated = options->omitted_walls & (1u << JAIL_SECCOMP) ? NULL : report_violation,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
@@ -236,12 +238,13 @@ static void child_set_up(const struct flavour_options *options, const fd_pair co
 	const fd_pair stream, int report_fd)
 {
 	const struct pod_cgroup *cgroup = options->cgroup;
-	int keep[10 + 2 * POD_CGROUP_HIERARCHIES] = {options->tree_fd, options->lock_fd,
+	int keep[11 + 2 * POD_CGROUP_HIERARCHIES] = {options->tree_fd, options->lock_fd,
 		options->init_fd, options->kernel_fd, control[1], stream[1], report_fd,
 		options->template ? options->template->memory_fd : -1,
 		options->park ? options->park->memory_fd : -1,
-		options->park ? options->park->state_fd : -1};
-	size_t count = 10;
+		options->park ? options->park->state_fd : -1,
+		options->net_kind == VIRTIO_NET_NONE ? -1 : options->net_fd};
+	size_t count = 11;
 	sigset_t none;
 
 	for (size_t i = 0; cgroup && i < cgroup->count; i++) {

@@ -64,6 +64,10 @@ struct flavour_options {
 	size_t export_count;
 	enum virtio_fs_dax dax;
 	struct fs_throttle_limits file_limits;
+	/* The network device's; the fd is borrowed, -1: none. */
+	enum virtio_net_kind net_kind;
+	int net_fd;
+	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
 	bool kernel_messages;
 	const char *extra_command_line;
 	unsigned int omitted_walls;      /* of the jail */

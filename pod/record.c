@@ -108,6 +108,7 @@ json_t *pod_run_record_json(const struct pod_run_record *record)
 		set_number(object, "memory", record->memory, 0) < 0 ||
 		set_value(object, "cgroups", record->cgroups) < 0 ||
 		set_value(object, "walls", record->walls) < 0 ||
+		set_value(object, "networks", record->networks) < 0 ||
 		set_value(object, "isolators", record->isolators) < 0) {
 		json_decref(object);
 		return NULL;
@@ -140,6 +141,7 @@ int pod_run_record_parse(const char *text, size_t length, struct pod_run_record 
 	record.memory = number_of(object, "memory", INT64_MAX);
 	record.cgroups = value_of(object, "cgroups", JSON_ARRAY);
 	record.walls = value_of(object, "walls", JSON_OBJECT);
+	record.networks = value_of(object, "networks", JSON_ARRAY);
 	record.isolators = value_of(object, "isolators", JSON_OBJECT);
 	*ret = record;
 	record = (struct pod_run_record){0};
@@ -161,6 +163,7 @@ void pod_run_record_done(struct pod_run_record *record)
 	free(record->cgroup);
 	json_decref(record->cgroups);
 	json_decref(record->walls);
+	json_decref(record->networks);
 	json_decref(record->isolators);
 	*record = (struct pod_run_record){0};
 }

@@ -86,6 +86,7 @@ struct supervisor {
 	struct pod_output output;
 	struct pod_input input;
 	struct pod_attachments attachments;
+	struct pod_network network;
 
 	int signal_fd;
 	struct pod_requests requests;
@@ -122,6 +123,7 @@ static void supervisor_done(struct supervisor *s)
 	wire_reader_done(&s->control);
 	pod_output_done(&s->output);
 	pod_attachments_close(&s->attachments);
+	pod_network_stop(&s->network);
 	pod_metadata_done(&s->metadata);
 	free(s->outgoing.data);
 	cleanup_close(&s->process.control_fd);
@@ -184,6 +186,7 @@ static void record_run(struct supervisor *s)
 	bool is_vm = s->options->flavour == FLAVOUR_VM;
 	_cleanup_json_ json_t *cgroups = is_vm ? pod_cgroup_json(&s->vmm_cgroup) : NULL;
 	_cleanup_json_ json_t *walls = s->jailed ? walls_json(s->walls) : NULL;
+	_cleanup_json_ json_t *networks = pod_network_describe(s->options->network);
 	const struct pod_run_record record = {
 		.flavour = (char *)flavour_name(s->options->flavour),
 		.cgroup = *s->cgroup ? s->cgroup : NULL,
@@ -193,6 +196,7 @@ static void record_run(struct supervisor *s)
 		.started_at = s->started_at,
 		.vcpus = s->resolved->vcpus,
 		.memory = (int64_t)s->resolved->memory,
+		.networks = networks,
 		.isolators = s->resolved->isolators,
 	};
 	int r = pod_run_record_write(s->pod, &record);
@@ -813,7 +817,7 @@ static int compose_message(struct supervisor *s, const unsigned int *etc_files, 
 {
 	char default_name[POD_HOSTNAME_SIZE];
 	const char *hostname = s->options->hostname;
-	_cleanup_json_ json_t *message = NULL;
+	_cleanup_json_ json_t *message = NULL, *network = NULL;
 	int r;
 
 	pod_default_hostname(s->pod, default_name);
@@ -822,6 +826,9 @@ static int compose_message(struct supervisor *s, const unsigned int *etc_files, 
 	message = s->options->apps_are_parked
 		? resolved_pod_renew(s->pod->uuid, hostname)
 		: resolved_pod_configure(s->resolved, etc_files, s->pod->uuid, hostname, false);
+	network = pod_network_configure(&s->network);
+	if (network && message)
+		json_object_set(message, "network", network);
 	r = message ? queue_message(s, message) : -ENOMEM;
 	return r < 0 ? error_set_errno(err, r, "cannot compose the guest's instructions") : 0;
 }
@@ -891,6 +898,8 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.message_count = 1,
 		.template = options->template,
 		.dax = options->dax,
+		.net_kind = network_device_kind(options->network),
+		.net_fd = s->network.fd,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
 		.omitted_walls = options->omitted_walls,
@@ -904,6 +913,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the volumes");
 	flavour.exports = exports;
+	memcpy(flavour.net_mac, s->network.mac, sizeof(flavour.net_mac));
 	r = flavour_start(options->flavour, &flavour, &s->process, err);
 	if (r < 0)
 		pod_cgroup_destroy(&s->vmm_cgroup);
@@ -946,6 +956,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	s.output.context = &s;
 	pod_attachments_init(&s.attachments);
 	pod_requests_init(&s.requests);
+	s.network = POD_NETWORK_NONE;
 	wire_reader_init(&s.control, WIRE_FRAME_MAX_FROM_GUEST);
 	s.apps = calloc(resolved->app_count, sizeof(s.apps[0]));
 	if (!s.apps || pod_output_init(&s.output) < 0)
@@ -958,12 +969,17 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		return error_set_errno(err, r, "cannot listen to requests");
 	plan_cgroup(&s);
 	record_run(&s);
-	r = pod_tree_mount(
-		pod, resolved, store, options->flavour == FLAVOUR_VM, &tree, etc_files, err);
+	r = pod_network_start(options->network, resolved, pod->uuid, &s.network, err);
+	if (r == 0)
+		r = pod_tree_mount(pod, resolved, store, options->flavour == FLAVOUR_VM, &tree,
+			etc_files, err);
 	if (r == 0)
 		r = compose_message(&s, etc_files, err);
 	if (r == 0)
+		r = pod_network_wait(&s.network, err);
+	if (r == 0)
 		r = start_flavour(&s, tree, err);
+	pod_network_handed_over(&s.network);
 	if (r < 0) {
 		record_end(&s, POD_STATUS_ERROR, err->message);
 		return r;

@@ -10,6 +10,7 @@
 #define APPC_POD_RUN_H
 
 #include "pod/flavour.h"
+#include "pod/network.h"
 #include "pod/pod.h"
 #include "pod/resolve.h"
 
@@ -26,6 +27,7 @@ struct pod_run_options {
 	const struct template *template;
 	bool apps_are_parked; /* in the template: this pod's */
 	enum virtio_fs_dax dax;
+	enum network_mode network;
 	bool kernel_messages;
 	const char *extra_command_line;
 	unsigned int omitted_walls; /* of the VMM's jail (vmm/jail.h) */

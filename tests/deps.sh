@@ -22,6 +22,7 @@ packages=(
 	liburing-dev     # file requests
 	libseccomp-dev   # numbers of system calls
 	python3          # filters from the tags in the sources
+	passt            # networks of pods
 
 	# the guest kernel
 	linux-source-6.12 # in bookworm-security

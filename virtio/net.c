@@ -9,7 +9,7 @@
  * then sees all at once; where there are too few, they are put back, and the frame waits for the
  * driver's next notification.
  *
- * #syscalls: readv writev sendmsg
+ * #syscalls:vcpu,loop readv writev sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
  */
 #include "virtio/net.h"
 
@@ -43,7 +43,7 @@ struct frame_buffer {
 struct virtio_net {
 	struct virtio_device device;
 	struct virtio_net_options options;
-	bool is_down;    /* the host's end is gone, or there is none */
+	bool is_down;    /* the host's end is gone */
 	uint32_t wanted; /* poll events that the owner is to tell of */
 	/* From the host: of a stream what was read, a tap's one frame with its header. */
 	struct frame_buffer incoming;
@@ -56,6 +56,12 @@ struct virtio_net {
 static struct virtio_net *net_of(struct virtio_device *device)
 {
 	return (struct virtio_net *)device; /* the device is the first member */
+}
+
+/* Whether frames can go to the host, and come from there. */
+static bool is_joined(const struct virtio_net *net)
+{
+	return net->options.fd >= 0 && !net->is_down;
 }
 
 static void go_down(struct virtio_net *net)
@@ -186,7 +192,7 @@ static bool frame_send(struct virtio_net *net)
 	if (virtqueue_chain_read(&net->chain, 0, buffer->data + PREFIX_SIZE, total) != total)
 		return false;
 	memcpy(&header, buffer->data + PREFIX_SIZE, sizeof(header));
-	if (net->is_down || length < ETHERNET_HEADER_SIZE ||
+	if (!is_joined(net) || length < ETHERNET_HEADER_SIZE ||
 		memcmp(frame + VIRTIO_NET_MAC_SIZE, net->options.mac, VIRTIO_NET_MAC_SIZE) != 0) {
 		net->counters.dropped_frames++;
 		return true;
@@ -376,7 +382,7 @@ static void net_receive(struct virtio_net *net)
 {
 	unsigned int turns = 0;
 
-	while (!net->is_down && net->device.queues[QUEUE_RECEIVE].ready) {
+	while (is_joined(net) && net->device.queues[QUEUE_RECEIVE].ready) {
 		struct virtio_net_hdr_mrg_rxbuf header;
 		const uint8_t *frame = NULL;
 		size_t length = 0;
@@ -389,7 +395,7 @@ static void net_receive(struct virtio_net *net)
 		if (r == 0) {
 			if (turns < FRAMES_PER_TURN && incoming_read(net) > 0)
 				continue;
-			if (!net->is_down)
+			if (is_joined(net))
 				net_want(net, POLLIN);
 			break;
 		}
@@ -409,12 +415,12 @@ void virtio_net_ready(struct virtio_net *net, uint32_t events)
 {
 	pthread_mutex_lock(&net->device.lock);
 	net->wanted &= ~events;
-	if (net->device.running && !net->is_down) {
+	if (net->device.running && is_joined(net)) {
 		if (events & (POLLOUT | POLLERR | POLLHUP))
 			net_transmit(net);
 		if (events & (POLLIN | POLLERR | POLLHUP))
 			net_receive(net);
-		if (!net->is_down)
+		if (is_joined(net))
 			net_want(net, 0);
 	}
 	pthread_mutex_unlock(&net->device.lock);
@@ -430,13 +436,15 @@ static void net_notify(struct virtio_device *device, unsigned int queue)
 		net_receive(net_of(device));
 }
 
-/* What a tap may leave to the guest is what the driver has agreed to. #syscalls: ioctl(_, TUNSETOFFLOAD) */
+/* What a tap may leave to the guest is what the driver has agreed to.
+ * #syscalls:vcpu ioctl(_, TUNSETOFFLOAD)
+ */
 static void net_start(struct virtio_device *device)
 {
 	struct virtio_net *net = net_of(device);
 	unsigned long offload = 0;
 
-	if (net->is_down)
+	if (!is_joined(net))
 		return;
 	if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
 		offload |= TUN_F_CSUM;
@@ -513,7 +521,6 @@ int virtio_net_create(const struct guest_memory *memory, const struct virtio_net
 	net->device.config_size = offsetof(struct virtio_net_config, mtu);
 	net->device.operations = &net_operations;
 	net->options = *options;
-	net->is_down = options->fd < 0;
 	*ret = net;
 	return 0;
 }

@@ -25,12 +25,13 @@
 /* Longest frame, bytes: an IP packet of 64 KiB behind an Ethernet header. */
 #define VIRTIO_NET_FRAME_MAX (14u + 65535u)
 
-enum virtio_net_kind { VIRTIO_NET_TAP, VIRTIO_NET_STREAM };
+/* NONE: there is no such device. */
+enum virtio_net_kind { VIRTIO_NET_NONE, VIRTIO_NET_TAP, VIRTIO_NET_STREAM };
 
 struct virtio_net_options {
 	enum virtio_net_kind
 		kind; /* what the driver may leave out depends on it: part of the machine's shape */
-	int fd;       /* non-blocking; -1: the link is down. The device takes it */
+	int fd;       /* non-blocking; -1: what is sent goes nowhere. The device takes it */
 	/*
 	 * Of the guest's interface. Frames with another source are dropped, so that nobody on a shared link can
 	 * pass for another.

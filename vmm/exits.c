@@ -208,7 +208,7 @@ static void serve_mmio(struct machine *machine, struct kvm_run *run)
 	size_t length = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : 0;
 
 	if (run->mmio.phys_addr >= LAYOUT_DEVICES &&
-		offset < (uint64_t)DEVICES * VIRTIO_MMIO_SIZE &&
+		offset < (uint64_t)machine->device_count * VIRTIO_MMIO_SIZE &&
 		checked_range(offset % VIRTIO_MMIO_SIZE, length, VIRTIO_MMIO_SIZE)) {
 		struct virtio_mmio *mmio = &machine->mmio[offset / VIRTIO_MMIO_SIZE];
 

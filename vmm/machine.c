@@ -196,7 +196,7 @@ static int machine_boot(
 		.kernel_fd = options->kernel_fd,
 		.initramfs_fd = options->initramfs_fd,
 		.vcpus = options->vcpus,
-		.devices = DEVICES,
+		.devices = machine->device_count,
 		.emulated = machine->vm.emulated,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
@@ -254,7 +254,8 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 	machine->memory_fd = options->memory_fd;
 	machine->park_fd = options->park_fd;
 	message_port_init(&machine->messages, options->messages, options->message_count);
-	for (unsigned int i = 0; i < DEVICES; i++)
+	machine->device_count = options->net_kind == VIRTIO_NET_NONE ? DEVICE_NET : DEVICES_MAX;
+	for (unsigned int i = 0; i < DEVICES_MAX; i++)
 		machine->lines[i] = -1;
 	pthread_mutex_init(&machine->lock, NULL);
 	pthread_cond_init(&machine->shut, NULL);
@@ -285,7 +286,8 @@ void machine_free(struct machine *machine)
 	if (machine->fs)
 		virtio_fs_free(machine->fs);
 	machine_free_vsock(machine);
-	for (unsigned int i = 0; i < DEVICES; i++)
+	virtio_net_free(machine->net);
+	for (unsigned int i = 0; i < DEVICES_MAX; i++)
 		cleanup_close(&machine->lines[i]);
 	cleanup_close(&machine->release_fd);
 	cleanup_close(&machine->smaps_fd);

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "virtio/fs/fs.h"
+#include "virtio/net.h"
 #include "vmm/filter.h"
 
 #include <stdbool.h>
@@ -65,6 +66,10 @@ struct machine_options {
 	 * allowed (vmm/filter.h); NULL: they are not filtered.
 	 */
 	void (*violated)(const struct filter_violation *violation);
+	/* Of the network device, whose kind is part of the machine's shape; the machine takes the fd (virtio/net.h). */
+	enum virtio_net_kind net_kind;
+	int net_fd;
+	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
 	bool kernel_messages; /* every kernel message to standard error, from the first on */
 	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
 };

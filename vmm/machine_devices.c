@@ -101,6 +101,45 @@ int machine_attach(struct machine *machine, unsigned int index, struct virtio_de
 	return vm_set_irqfd(&machine->vm, machine->lines[index], LAYOUT_FIRST_LINE + index, err);
 }
 
+static void net_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+
+	virtio_net_ready(machine->net, events);
+}
+
+static void net_arm(void *context, uint32_t events)
+{
+	struct machine *machine = context;
+
+	loop_arm(&machine->loop, &machine->net_source, events);
+}
+
+static int machine_create_net(
+	struct machine *machine, const struct machine_options *options, struct error *err)
+{
+	struct virtio_net_options net = {
+		.kind = options->net_kind,
+		.fd = options->net_fd,
+		.arm = net_arm,
+		.context = machine,
+	};
+	int r;
+
+	if (options->net_kind == VIRTIO_NET_NONE)
+		return 0;
+	memcpy(net.mac, options->net_mac, sizeof(net.mac));
+	r = virtio_net_create(&machine->memory, &net, &machine->net);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot create the network device");
+	machine->net_source =
+		(struct loop_source){.fd = options->net_fd, .ready = net_ready, .context = machine};
+	r = options->net_fd < 0 ? 0 : loop_add(&machine->loop, &machine->net_source, 0);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot watch the network");
+	return machine_attach(machine, DEVICE_NET, virtio_net_device(machine->net), err);
+}
+
 /* Watches an fd for as long as the machine runs; there may be none (-1). */
 static int machine_watch(struct machine *machine, struct loop_source *source, int fd,
 	void (*ready)(struct loop_source *source, uint32_t events))
@@ -182,5 +221,7 @@ int machine_create_devices(
 		return r;
 	virtio_balloon_init(&machine->balloon, &machine->memory);
 	r = machine_attach(machine, DEVICE_BALLOON, &machine->balloon.device, err);
-	return r < 0 ? r : machine_create_vsock(machine, options, err);
+	if (r == 0)
+		r = machine_create_vsock(machine, options, err);
+	return r < 0 ? r : machine_create_net(machine, options, err);
 }

@@ -26,7 +26,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { DEVICE_CONSOLE, DEVICE_FS, DEVICE_RNG, DEVICE_BALLOON, DEVICE_VSOCK, DEVICES };
+/* The last is there in machines with a network only. */
+enum {
+	DEVICE_CONSOLE,
+	DEVICE_FS,
+	DEVICE_RNG,
+	DEVICE_BALLOON,
+	DEVICE_VSOCK,
+	DEVICE_NET,
+	DEVICES_MAX
+};
 
 struct machine_vcpu {
 	struct machine *machine;
@@ -48,14 +57,16 @@ struct machine {
 	struct virtio_rng rng;
 	struct virtio_balloon balloon;
 	struct virtio_vsock *vsock;
-	struct virtio_mmio mmio[DEVICES];
-	int lines[DEVICES]; /* eventfds of the interrupt lines */
+	struct virtio_net *net; /* NULL: none */
+	unsigned int device_count;
+	struct virtio_mmio mmio[DEVICES_MAX];
+	int lines[DEVICES_MAX]; /* eventfds of the interrupt lines */
 	struct boot_console boot_console;
 	struct message_port messages;
 
 	struct loop loop;
 	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source, limit_source,
-		watch_source;
+		watch_source, net_source;
 	struct loop_source vsock_listen_source, vsock_connect_source, vsock_again_source;
 	struct loop_source *vsock_sources; /* of connections, by their slots */
 	int vsock_connect_fd, vsock_again_fd;

@@ -18,7 +18,7 @@
  */
 struct machine_shape {
 	uint64_t memory, window_start, window_size, vcpus, emulated, devices;
-	uint64_t device_ids[DEVICES];
+	uint64_t device_ids[DEVICES_MAX];
 	uint8_t cpuid_digest[SHA512_SIZE];
 };
 
@@ -27,12 +27,12 @@ static void machine_get_shape(const struct machine *machine, struct machine_shap
 	*ret = (struct machine_shape){0};
 	ret->vcpus = machine->vcpu_count;
 	ret->emulated = machine->vm.emulated;
-	ret->devices = DEVICES;
+	ret->devices = machine->device_count;
 	for (size_t i = 0; i < machine->memory.count; i++)
 		ret->memory += machine->memory.regions[i].size;
 	ret->window_start = machine->memory.window.start;
 	ret->window_size = machine->memory.window.size;
-	for (unsigned int i = 0; i < DEVICES; i++)
+	for (unsigned int i = 0; i < machine->device_count; i++)
 		ret->device_ids[i] = machine->mmio[i].device->id;
 	memcpy(ret->cpuid_digest, machine->vm.cpuid_digest, sizeof(ret->cpuid_digest));
 }
@@ -47,13 +47,13 @@ static int machine_save_sections(
 	state_begin(writer, MACHINE_TAG, MACHINE_VERSION);
 	state_put(writer, &shape, sizeof(shape));
 	state_end(writer);
-	for (unsigned int i = 0; i < DEVICES; i++) {
+	for (unsigned int i = 0; i < machine->device_count; i++) {
 		r = virtio_mmio_save(&machine->mmio[i], writer, err);
 		if (r < 0)
 			return r;
 	}
 	/* The devices' interrupts are on their way to the controllers; there they are saved. */
-	for (unsigned int i = 0; i < DEVICES; i++) {
+	for (unsigned int i = 0; i < machine->device_count; i++) {
 		r = vm_clear_irqfd(&machine->vm, machine->lines[i], LAYOUT_FIRST_LINE + i, err);
 		if (r < 0)
 			return r;
@@ -120,7 +120,7 @@ static int machine_restore_sections(
 			"saved state: of another machine (%" PRIu64 " vCPUs, %" PRIu64
 			" bytes of memory, %" PRIu64 " devices), or of another host",
 			saved.vcpus, saved.memory, saved.devices);
-	for (unsigned int i = 0; i < DEVICES; i++) {
+	for (unsigned int i = 0; i < machine->device_count; i++) {
 		r = virtio_mmio_restore(&machine->mmio[i], reader, err);
 		if (r < 0)
 			return r;
@@ -143,5 +143,5 @@ int machine_restore(struct machine *machine, const void *state, size_t size, str
 	if (reader.next != reader.length)
 		return error_set(err, -EBADMSG, "saved state: %zu bytes after its end",
 			reader.length - reader.next);
-	return generation_announce(&machine->vm, DEVICES, err);
+	return generation_announce(&machine->vm, machine->device_count, err);
 }

@@ -16,7 +16,7 @@
  * Host to guest
  *   configure   once, first. See "The configure message" below.
  *   renew       once, to a guest that was parked with its apps: who this copy of it is. uuid,
- *               hostname, machine_id, entropy, as in configure. VM only.
+ *               hostname, machine_id, entropy, network, as in configure. VM only.
  *   metadata    the answer to a metadata message: "status" (HTTP's), "content_type", "body" (strings).
  *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL. Repeated: SIGKILL now.
  *
@@ -75,6 +75,9 @@
  *                others: input is empty
  *   hosts_entries   lines for the pod's /etc/hosts, each ended by a newline; absent for none
  *   resolv_conf  the pod's resolv.conf(5); absent for none
+ *   network      also in renew; VM only; absent for none: {"interface": the name of the machine's network
+ *                interface, "mac": "02:00:00:00:00:01", "mtu": bytes, "address", "gateway": IPv4 addresses,
+ *                "prefix": bits of the address that are its network's}
  */
 #ifndef APPC_WIRE_WIRE_H
 #define APPC_WIRE_WIRE_H

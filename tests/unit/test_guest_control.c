@@ -202,6 +202,10 @@ static void each_bad_field_of_the_pod_is_named(void **state)
 		{"sysctls", "{\".a\":\"1\"}"},
 		{"hosts_entries", "[]"},
 		{"resolv_conf", "null"},
+		{"input", "1"},
+		{"input", "-1"},
+		{"input", "true"},
+		{"network", "[]"},
 		{"unknown", "1"},
 	};
 
@@ -301,6 +305,80 @@ static void each_bad_field_of_an_app_is_named(void **state)
 
 		object_set(json_array_get(json_object_get(message, "apps"), 0), bad[i].field,
 			bad[i].value);
+		expect_refused(message, bad[i].field, bad[i].value);
+	}
+}
+
+static json_t *good_network(void)
+{
+	json_t *network = json_pack("{s:s, s:s, s:i, s:s, s:i, s:s}", "interface", "eth0", "mac",
+		"02:0a:00:00:fe:01", "mtu", 65520, "address", "10.0.2.15", "prefix", 24, "gateway",
+		"10.0.2.2");
+
+	assert_non_null(network);
+	return network;
+}
+
+static void network_is_understood_in_both_messages(void **state)
+{
+	static const uint8_t mac[] = {2, 0x0a, 0, 0, 0xfe, 1};
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		_cleanup_json_ json_t *message = good_configure();
+		struct guest_config config = {0};
+		struct guest_network *network = &config.instance.network;
+
+		json_object_set_new(message, "network", good_network());
+		if (i == 0) {
+			assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+		} else {
+			static const char *const others[] = {"version", "park", "apps", "sysctls"};
+
+			for (size_t j = 0; j < ARRAY_SIZE(others); j++)
+				json_object_del(message, others[j]);
+			assert_int_equal(guest_renew_parse(message, &config.instance, NULL), 0);
+		}
+		assert_string_equal(network->interface, "eth0");
+		assert_memory_equal(network->mac, mac, sizeof(mac));
+		assert_int_equal(network->mtu, 65520);
+		assert_int_equal(ntohl(network->address.s_addr), 0x0a00020f);
+		assert_int_equal(ntohl(network->gateway.s_addr), 0x0a000202);
+		assert_int_equal(network->prefix, 24);
+		guest_config_done(&config);
+	}
+}
+
+static void each_bad_field_of_a_network_is_named(void **state)
+{
+	static const struct bad_field bad[] = {
+		{"interface", NULL},
+		{"interface", "\"\""},
+		{"interface", "\"sixteen-letters-\""},
+		{"mac", NULL},
+		{"mac", "\"02:00:00:00:00\""},
+		{"mac", "\"02:00:00:00:00:0g\""},
+		{"mac", "\"02-00-00-00-00-01\""},
+		{"mac", "\"02:00:00:00:00:01:\""},
+		{"mac", "\"03:00:00:00:00:01\""},
+		{"mtu", "67"},
+		{"mtu", "65536"},
+		{"address", "\"10.0.2\""},
+		{"address", "\"::1\""},
+		{"prefix", "0"},
+		{"prefix", "33"},
+		{"gateway", NULL},
+		{"gateway", "\"nowhere\""},
+		{"unknown", "1"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_json_ json_t *message = good_configure();
+		json_t *network = good_network();
+
+		object_set(network, bad[i].field, bad[i].value);
+		json_object_set_new(message, "network", network);
 		expect_refused(message, bad[i].field, bad[i].value);
 	}
 }
@@ -554,6 +632,8 @@ int main(void)
 		cmocka_unit_test(each_bad_field_of_a_socket_is_named),
 		cmocka_unit_test(
 			filter_is_the_default_one_by_name_or_of_the_longest_length_at_most),
+		cmocka_unit_test(network_is_understood_in_both_messages),
+		cmocka_unit_test(each_bad_field_of_a_network_is_named),
 		cmocka_unit_test(apps_of_one_name_and_too_many_apps_are_refused),
 		cmocka_unit_test(renew_says_who_this_copy_is_and_nothing_else),
 		cmocka_unit_test(stop_takes_a_grace_time_and_nothing_else),

@@ -1,0 +1,173 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Pods with a network: what they reach, what reaches them, and what ends with them. The program in the pods is
+# tests/functional/guest/network.c.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154 # the variables are jq's and bats'
+
+load lib
+
+setup_file()
+{
+	export PROBE=$TOP/build/guest-network
+	data_directory
+}
+
+setup()
+{
+	needs_kvm
+	UUID_FILE=$BATS_TEST_TMPDIR/uuid
+}
+
+teardown()
+{
+	[ -z "${SERVER:-}" ] || kill "$SERVER" || true
+	[ -z "${RUN:-}" ] || kill -9 "$RUN" || true
+}
+
+# An address of the host that is not on its loopback interface.
+host_address()
+{
+	hostname --all-ip-addresses | tr ' ' '\n' | grep -m 1 -E '^[0-9.]+$'
+}
+
+# serve tcp|udp ADDRESS: a server on the host that says "from the host". Sets SERVER_PORT.
+serve()
+{
+	rm -f "$BATS_TEST_TMPDIR/port"
+	python3 - "$BATS_TEST_TMPDIR/port" "$@" 3>&- <<-'END' &
+		import os, socket, sys
+		path, protocol, address = sys.argv[1:]
+		server = socket.socket(type=socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
+		server.bind((address, 0))
+		if protocol == "tcp":
+		    server.listen()
+		open(path + ".new", "w").write(str(server.getsockname()[1]))
+		os.rename(path + ".new", path)
+		while True:
+		    if protocol == "tcp":
+		        client = server.accept()[0]
+		        client.sendall(b"from the host\n")
+		        client.close()
+		    else:
+		        server.sendto(b"from the host\n", server.recvfrom(100)[1])
+	END
+	SERVER=$!
+	eventually "the server listens" test -s "$BATS_TEST_TMPDIR/port"
+	SERVER_PORT=$(<"$BATS_TEST_TMPDIR/port")
+}
+
+# A port of the host that nobody uses.
+free_port()
+{
+	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# hear PORT: what a server of the host says who speaks first.
+hear()
+{
+	python3 -c 'import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
+print(s.makefile().readline(), end="")' "$1"
+}
+
+# No process with this user id and name, which carries a pod's network, is left.
+passt_is_gone()
+{
+	! pgrep --exact --uid 65534 'passt(.avx2)?'
+}
+
+@test "a pod reaches what the host reaches, and knows its own address" {
+	serve tcp "$(host_address)"
+	pod ".apps = [app(\"a\"; [\"connect\", \"$(host_address)\", \"$SERVER_PORT\", \"interface\", \"eth0\"])]"
+	run_pod --net "--uuid-file-save=$UUID_FILE"
+	expect_status 0
+	expect_line "connect $(host_address): from the host" 'interface eth0: address 10.0.2.15' \
+		'interface eth0: mtu 65520'
+	grep -qE '^interface eth0: mac 02(:[0-9a-f]{2}){5}$' "$OUT"
+	appc_vm status "$(<"$UUID_FILE")" | grep -qx 'networks=default:ip4=10.0.2.15'
+	appc_vm list | grep -q 'default:ip4=10.0.2.15'
+	appc_vm status --format=json "$(<"$UUID_FILE")" | jq --exit-status '.networks == [
+		{netName: "default", ifName: "eth0", ip: "10.0.2.15", mask: "255.255.255.0"}]'
+	eventually "passt has ended" passt_is_gone
+}
+
+@test "datagrams pass, and what listens on the host's loopback alone is out of reach" {
+	serve udp "$(host_address)"
+	local udp=$SERVER_PORT
+	kill "$SERVER"
+	serve udp "$(host_address)"
+	udp=$SERVER_PORT
+	local first=$SERVER
+	serve tcp 127.0.0.1
+	pod ".apps = [app(\"a\"; [\"ask\", \"$(host_address)\", \"$udp\",
+		\"connect\", \"10.0.2.2\", \"$SERVER_PORT\", \"connect\", \"127.0.0.1\", \"$SERVER_PORT\"])]"
+	run_pod --net=default
+	kill "$first"
+	expect_status 0
+	expect_line "ask $(host_address): from the host" 'connect 127.0.0.1: ECONNREFUSED'
+	! grep -q '^connect 10.0.2.2: from the host' "$OUT"
+}
+
+@test "an exposed port of the pod is one of the host, and is free again afterwards" {
+	local port
+	port=$(free_port)
+	pod ".apps = [app(\"a\"; [\"serve\", \"80\", \"echo\", \"80\"]) |
+		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}]] |
+		.ports = [{name: \"http\", hostPort: $port, hostIP: \"127.0.0.1\"}]"
+	start_pod --net
+	eventually "the app listens" said listening
+	[ "$(hear "$port")" = 'from the pod' ]
+	eventually "the app listens again" test "$(grep -c listening "$OUT")" -eq 2
+	python3 - "$port" <<-'END'
+		import hashlib, os, socket, sys, threading
+		data = os.urandom(1 << 20)
+		s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60)
+		def send():
+		    s.sendall(data)
+		    s.shutdown(socket.SHUT_WR)
+		threading.Thread(target=send).start()
+		got = b""
+		while len(got) < len(data):
+		    piece = s.recv(1 << 16)
+		    assert piece, len(got)
+		    got += piece
+		assert got == data
+	END
+	finish_pod
+	expect_status 0
+	expect_line 'serve 80: ok' 'echo 80: 1048576 bytes'
+	! hear "$port" 2>/dev/null
+}
+
+@test "a port that is taken ends the pod before it starts, with its name" {
+	serve tcp 127.0.0.1
+	pod ".apps = [app(\"a\"; [\"interface\", \"eth0\"]) |
+		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}]] |
+		.ports = [{name: \"http\", hostPort: $SERVER_PORT, hostIP: \"127.0.0.1\"}]"
+	run_pod --net
+	expect_status 254
+	expect_error "no network: .*127.0.0.1/$SERVER_PORT:80"
+	[ ! -s "$OUT" ]
+}
+
+@test "pods from one template have addresses of their own, and none has a network unless asked" {
+	local i
+	pod '.apps = [app("a"; ["interface", "eth0"])]'
+	for i in 1 2; do
+		run_pod --net
+		grep ' mac ' "$OUT" >"$BATS_TEST_TMPDIR/mac-$i"
+	done
+	! diff -q "$BATS_TEST_TMPDIR/mac-1" "$BATS_TEST_TMPDIR/mac-2"
+	run_pod
+	expect_line 'interface eth0: ENODEV'
+}
+
+@test "kill -9 of run leaves no process that carries its network" {
+	pod ".apps = [app(\"a\"; [\"serve\", \"80\"])]"
+	start_pod --net
+	eventually "the app listens" said listening
+	kill -9 "$RUN"
+	wait "$RUN" || true
+	RUN=
+	eventually "passt has ended" passt_is_gone
+}
