@@ -360,6 +360,8 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 	struct pod_timing timing = {.resident_kib = -1};
 	int status, r;
 
+	if (flags->network == NETWORK_NONE && resolved->manifest->port_count > 0)
+		log_warning("the pod's exposed ports are nobody's: it has no network (--net)");
 	/* A prepared pod whose start fails stays as it is; one that has begun to start is spent. */
 	r = pod_start(pod, &cli->error);
 	if (r == 0 && origin->is_warm)

@@ -218,6 +218,7 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	struct machine *machine;
 	struct error err = {0};
 
+	memcpy(machine_options.net_mac, options->net_mac, sizeof(machine_options.net_mac));
 	if (vm_create_jailed(options, &machine_options, report_fd, &machine, report, &err) < 0) {
 		memcpy(report->message, err.message, sizeof(err.message));
 		return;
