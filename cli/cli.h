@@ -9,6 +9,7 @@
 #define APPC_CLI_CLI_H
 
 #include "base/error.h"
+#include "cli/configuration.h"
 #include "pod/pod.h"
 #include "store/store.h"
 #include "vmm/template.h"
@@ -33,6 +34,8 @@ struct cli_describer {
 
 struct cli {
 	const char *data_directory; /* --dir */
+	/* --system-config, --local-config, --user-config; NULL: the usual one, or none */
+	const char *system_config, *local_config, *user_config;
 	bool debug;
 	unsigned int insecure; /* --insecure-options: enum cli_insecure */
 	int64_t start;         /* CLOCK_MONOTONIC at the beginning of main() */
@@ -98,16 +101,23 @@ int cli_parse_sequence(struct cli *cli, const struct cli_option *options, size_t
 	const struct cli_sequence *sequence, int argc, char **argv);
 
 /*
- * Parses what stands before the command's name: --version, --help and the options of every command.
- * The index of the first other argument, or -EINVAL with the message set.
+ * Parses what stands before the command's name: --version, --help and the options of every command. Other flags
+ * there are moved behind the command. The index of the command, or -EINVAL with the message set.
  */
 int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, bool *ret_version);
 
 /* A usage error. */
 int cli_usage(struct cli *cli, const char *format, ...) _printf_(2, 3);
 
-/* Where the data directory is; path has room for size bytes. */
-void cli_data_path(const struct cli *cli, char *path, size_t size);
+/*
+ * What the configuration files say of one part, or, with CONFIGURATION_PARTS, of all. The caller clears *ret
+ * in any case. -errno with the message set.
+ */
+int cli_read_configuration(
+	struct cli *cli, enum configuration_part part, struct configuration *ret);
+
+/* Where the data directory is; path has room for size bytes. -errno with the message set. */
+int cli_data_path(struct cli *cli, char *path, size_t size);
 
 /* Opens the data directory, creating it. The fd, or -errno with the message set. */
 int cli_open_data(struct cli *cli);

@@ -33,19 +33,33 @@ static json_t *program_file_json(struct cli *cli, const char *name)
 	return path_json(fd);
 }
 
-static json_t *config_json(struct cli *cli)
+/* What we go by in place of what the files say of it. */
+static json_t *stage0_json(struct configuration *configuration, const char *data)
 {
+	free(configuration->data);
+	configuration->data = strdup(data);
+	return configuration->data ? configuration_json(configuration) : NULL;
+}
+
+static int config_json(struct cli *cli, json_t **ret)
+{
+	_cleanup_(configuration_clear) struct configuration configuration = {0};
 	const char *parameters = cli_kernel_parameters(), *templates = getenv(CLI_ENV_TEMPLATES);
 	char data[PATH_MAX], below[PATH_MAX + 16];
+	int r;
 
-	cli_data_path(cli, data, sizeof(data));
+	r = cli_read_configuration(cli, CONFIGURATION_PARTS, &configuration);
+	if (r == 0)
+		r = cli_data_path(cli, data, sizeof(data));
+	if (r < 0)
+		return r;
 	snprintf(below, sizeof(below), "%s/templates", data);
-	return json_pack("{s:[{s:s, s:s, s:s}], s:{s:s, s:o, s:o, s:s, s:s}}", "stage0",
-		"rktVersion", "v1", "rktKind", "paths", "data", data, "appc-vm", "version",
-		APPC_VM_VERSION, "kernel", program_file_json(cli, "vmlinux"), "init",
-		program_file_json(cli, "guest-init"), "templates",
-		templates && *templates ? templates : below, "kernel-parameters",
+	*ret = json_pack("{s:o, s:{s:s, s:o, s:o, s:s, s:s}}", "stage0",
+		stage0_json(&configuration, data), "appc-vm", "version", APPC_VM_VERSION, "kernel",
+		program_file_json(cli, "vmlinux"), "init", program_file_json(cli, "guest-init"),
+		"templates", templates && *templates ? templates : below, "kernel-parameters",
 		parameters ? parameters : "");
+	return *ret ? 0 : -ENOMEM;
 }
 
 int command_config(struct cli *cli, int argc, char **argv)
@@ -55,13 +69,13 @@ int command_config(struct cli *cli, int argc, char **argv)
 		{"pretty-print", CLI_FLAG, &pretty, NULL, "indent the JSON (default true)"},
 	};
 	_cleanup_json_ json_t *json = NULL;
-	int at;
+	int at, r;
 
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
 	if (at < argc)
 		return cli_usage(cli, "takes no arguments");
-	json = config_json(cli);
-	return cli_print_formatted(cli, pretty ? "json-pretty" : "json", json);
+	r = config_json(cli, &json);
+	return r < 0 ? r : cli_print_formatted(cli, pretty ? "json-pretty" : "json", json);
 }

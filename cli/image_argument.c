@@ -74,6 +74,7 @@ int image_limits_parse(
 int cli_find_image(struct cli *cli, struct store *store, const char *argument,
 	const struct image_argument_options *options, char *ret_id)
 {
+	_cleanup_(configuration_clear) struct configuration configuration = {0};
 	struct cli_progress progress;
 	const struct store_fetch_options fetch = {
 		.policy = options->pull_policy,
@@ -82,6 +83,7 @@ int cli_find_image(struct cli *cli, struct store *store, const char *argument,
 		.allow_unsigned = cli->insecure & CLI_INSECURE_IMAGE,
 		.any_certificate = cli->insecure & CLI_INSECURE_TLS,
 		.allow_http = cli->insecure & CLI_INSECURE_HTTP,
+		.credentials = &configuration.servers,
 		.progress = cli_progress_show,
 		.progress_context = &progress,
 	};
@@ -103,6 +105,11 @@ int cli_find_image(struct cli *cli, struct store *store, const char *argument,
 				kind == IMAGE_ARGUMENT_ID ? "image ID" : "image name", argument);
 		return r;
 	}
+	r = kind == IMAGE_ARGUMENT_URL
+		? cli_read_configuration(cli, CONFIGURATION_AUTH, &configuration)
+		: 0;
+	if (r < 0)
+		return r;
 	cli_progress_begin(&progress, "fetching", argument);
 	r = kind == IMAGE_ARGUMENT_URL
 		? store_fetch_url(store, argument, &fetch, ret_id, &cli->error)

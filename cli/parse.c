@@ -71,7 +71,7 @@ static void print_help(const struct cli *cli, const struct cli_option *options, 
 
 /* What every command takes, and what stands before its name. */
 struct everywhere {
-	const char *insecure, *ignored;
+	const char *insecure;
 	bool help, ignored_flag;
 };
 
@@ -113,24 +113,32 @@ static bool is_flag(const char *word)
 		strcmp(word, "---") != 0;
 }
 
-/* Takes the flag at argv[*index], with its value; *index is then at the last word of it. */
-static int parse_one(const struct parser *parser, int *index)
+/* The option that a flag names, or NULL. */
+static const struct cli_option *find_option(const struct parser *parser, const char *word)
 {
-	const char *word = parser->argv[*index], *text = strchr(word, '=');
-	size_t length = text ? (size_t)(text++ - word) : strlen(word);
-	const struct cli_option *option = NULL;
+	size_t length = strcspn(word, "=");
 
-	if (!strcmp(word, "-h")) {
-		parser->everywhere->help = true;
-		return 0;
-	}
-	for (size_t i = 0; i < parser->count && !option; i++) {
+	for (size_t i = 0; i < parser->count; i++) {
 		const char *prefix = dashes(&parser->options[i]), *name = parser->options[i].name;
 
 		if (strlen(prefix) + strlen(name) == length &&
 			!strncmp(prefix, word, strlen(prefix)) &&
 			!strncmp(name, word + strlen(prefix), strlen(name)))
-			option = &parser->options[i];
+			return &parser->options[i];
+	}
+	return NULL;
+}
+
+/* Takes the flag at argv[*index], with its value; *index is then at the last word of it. */
+static int parse_one(const struct parser *parser, int *index)
+{
+	const char *word = parser->argv[*index], *text = strchr(word, '=');
+	size_t length = text ? (size_t)(text++ - word) : strlen(word);
+	const struct cli_option *option = find_option(parser, word);
+
+	if (!strcmp(word, "-h")) {
+		parser->everywhere->help = true;
+		return 0;
 	}
 	if (!option)
 		return cli_usage(parser->cli, "unknown flag %.*s", (int)length, word);
@@ -177,18 +185,35 @@ static int parse_permuted(const struct parser *parser)
 	return parser->argc - count;
 }
 
-/* Up to the first operand. */
+/*
+ * Up to the first operand, which is the command. What is no flag of ours is one of the command's, as in rkt: it is put
+ * behind the command. The index of that.
+ */
 static int parse_leading(const struct parser *parser)
 {
-	int i = 1;
+	char **argv = parser->argv, *command;
+	int i = 1, kept = 0;
 
-	for (; i < parser->argc && is_flag(parser->argv[i]); i++) {
-		int r = parse_one(parser, &i);
+	for (; i < parser->argc && is_flag(argv[i]); i++) {
+		int r;
 
+		if (!find_option(parser, argv[i]) && strcmp(argv[i], "-h") != 0) {
+			argv[1 + kept++] = argv[i];
+			continue;
+		}
+		r = parse_one(parser, &i);
 		if (r < 0)
 			return r;
 	}
-	return i;
+	if (kept == 0)
+		return i;
+	if (i == parser->argc)
+		return cli_usage(
+			parser->cli, "unknown flag %.*s", (int)strcspn(argv[1], "="), argv[1]);
+	command = argv[i];
+	memmove(&argv[i - kept + 1], &argv[1], (size_t)kept * sizeof(*argv));
+	argv[i - kept] = command;
+	return i - kept;
 }
 
 /* From left to right; who asks for help gets it whatever comes after. */
@@ -225,9 +250,13 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 		{"insecure-options", CLI_STRING, &values.insecure, "LIST",
 			"checks to leave out: image, tls, http, pubkey, ondisk, capabilities, paths, "
 			"seccomp, all-fetch, all-run, all"},
-		{"system-config", CLI_STRING, &values.ignored, "DIR", "accepted, not read"},
-		{"local-config", CLI_STRING, &values.ignored, "DIR", "accepted, not read"},
-		{"user-config", CLI_STRING, &values.ignored, "DIR", "accepted, not read"},
+		{"system-config", CLI_STRING, &cli->system_config, "DIR",
+			"configuration files of the system (default " CONFIGURATION_SYSTEM ")"},
+		{"local-config", CLI_STRING, &cli->local_config, "DIR",
+			"configuration files of this host, which win over those (default " CONFIGURATION_LOCAL
+			")"},
+		{"user-config", CLI_STRING, &cli->user_config, "DIR",
+			"configuration files of a user, which win over both (default: none)"},
 		{"trust-keys-from-https", CLI_FLAG, &values.ignored_flag, NULL,
 			"accepted: keys are not looked for"},
 		{"help", CLI_FLAG, &values.help, NULL, "this text"},
@@ -286,18 +315,42 @@ int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, boo
 	return parse_with_everywhere(cli, options, ARRAY_SIZE(options), NULL, argc, argv, ret_help);
 }
 
-void cli_data_path(const struct cli *cli, char *path, size_t size)
+int cli_read_configuration(struct cli *cli, enum configuration_part part, struct configuration *ret)
 {
-	const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+	const char *const directories[] = {
+		cli->system_config ? cli->system_config : CONFIGURATION_SYSTEM,
+		cli->local_config ? cli->local_config : CONFIGURATION_LOCAL,
+		cli->user_config && *cli->user_config ? cli->user_config : NULL,
+	};
+	enum configuration_part first = part == CONFIGURATION_PARTS ? 0 : part;
+	enum configuration_part end = part == CONFIGURATION_PARTS ? part : part + 1;
+	int r = 0;
 
+	*ret = (struct configuration){0};
+	for (part = first; r == 0 && part < end; part++)
+		r = configuration_read(part, directories, ret, &cli->error);
+	return r;
+}
+
+int cli_data_path(struct cli *cli, char *path, size_t size)
+{
+	_cleanup_(configuration_clear) struct configuration configuration = {0};
+	const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+	int r = 0;
+
+	if (!cli->data_directory)
+		r = cli_read_configuration(cli, CONFIGURATION_PATHS, &configuration);
 	if (cli->data_directory)
 		snprintf(path, size, "%s", cli->data_directory);
+	else if (configuration.data)
+		snprintf(path, size, "%s", configuration.data);
 	else if (geteuid() == 0)
 		snprintf(path, size, "%s", DATA_DIRECTORY_ROOT);
 	else if (xdg && *xdg)
 		snprintf(path, size, "%s/appc-vm", xdg);
 	else
 		snprintf(path, size, "%s/.local/share/appc-vm", home ? home : "");
+	return r;
 }
 
 int cli_open_data(struct cli *cli)
@@ -305,7 +358,9 @@ int cli_open_data(struct cli *cli)
 	char path[PATH_MAX];
 	int fd, r;
 
-	cli_data_path(cli, path, sizeof(path));
+	r = cli_data_path(cli, path, sizeof(path));
+	if (r < 0)
+		return r;
 	r = directory_create_path(AT_FDCWD, path, 0755);
 	if (r < 0)
 		return error_set_errno(

@@ -188,7 +188,8 @@ static bool set_options(const struct library *curl, CURL *handle, const char *ur
 	struct transfer *transfer, char *error_text)
 {
 	const struct download_options *options = transfer->options;
-	bool secure = !strncasecmp(url, "https:", 6) && !options->allow_http;
+	const struct credential *credential = NULL;
+	bool is_https = !strncasecmp(url, "https:", 6), secure = is_https && !options->allow_http;
 	long verify = !options->any_certificate;
 	bool ok = true;
 
@@ -208,6 +209,17 @@ static bool set_options(const struct library *curl, CURL *handle, const char *ur
 		(curl_off_t)(options->size_max < INT64_MAX ? options->size_max : INT64_MAX));
 	SET(CURLOPT_SSL_VERIFYPEER, verify);
 	SET(CURLOPT_SSL_VERIFYHOST, verify ? 2L : 0L);
+	/* In clear only where a person has said so. */
+	if (is_https || options->allow_http)
+		credential = credentials_find(options->credentials, url);
+	if (credential && credential->token) {
+		SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+		SET(CURLOPT_XOAUTH2_BEARER, credential->token);
+	} else if (credential) {
+		SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+		SET(CURLOPT_USERNAME, credential->user);
+		SET(CURLOPT_PASSWORD, credential->password);
+	}
 	SET(CURLOPT_USERAGENT, "appc-vm/" APPC_VM_VERSION);
 	SET(CURLOPT_WRITEFUNCTION, on_data);
 	SET(CURLOPT_WRITEDATA, transfer);
@@ -253,6 +265,9 @@ static void transfer_perform(
 	else if (transfer.error < 0)
 		snprintf(report->message, sizeof(report->message), "cannot write: %s",
 			strerror(-transfer.error));
+	else if (code == CURLE_HTTP_RETURNED_ERROR)
+		snprintf(report->message, sizeof(report->message), "bad HTTP status code: %ld",
+			status);
 	else if (code != CURLE_OK)
 		snprintf(report->message, sizeof(report->message), "%s",
 			*text ? text : curl.strerror(code));

@@ -6,6 +6,7 @@
 #ifndef APPC_STORE_DOWNLOAD_H
 #define APPC_STORE_DOWNLOAD_H
 
+#include "store/credentials.h"
 #include "store/store.h"
 
 #define DOWNLOAD_ETAG_SIZE 256
@@ -13,8 +14,10 @@
 struct download_options {
 	uint64_t size_max; /* bytes */
 	const char *etag;  /* ask whether it has changed since this entity tag; NULL: do not ask */
-	bool any_certificate;        /* certificates of the server are not verified */
-	bool allow_http;             /* an https:// URL may redirect to http:// */
+	bool any_certificate; /* certificates of the server are not verified */
+	bool allow_http;      /* an https:// URL may redirect to http:// */
+	const struct credentials
+		*credentials; /* for the URL's own server, not for those of redirects; NULL: none */
 	store_progress_fn *progress; /* may be NULL */
 	void *progress_context;
 };

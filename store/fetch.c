@@ -243,6 +243,7 @@ static int work_download(struct work *work, const char *url, int fd, uint64_t si
 		.etag = etag,
 		.any_certificate = options->any_certificate,
 		.allow_http = options->allow_http,
+		.credentials = options->credentials,
 		.progress = is_image ? options->progress : NULL,
 		.progress_context = options->progress_context,
 	};

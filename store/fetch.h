@@ -29,7 +29,8 @@ struct store_fetch_options {
 	bool any_certificate;       /* certificates of servers are not verified */
 	bool allow_http;            /* https:// may redirect to http:// */
 	struct store_limits limits; /* of the image; that of a file's size holds for the file too */
-	store_progress_fn *progress; /* may be NULL */
+	const struct credentials *credentials; /* for servers; NULL: none */
+	store_progress_fn *progress;           /* may be NULL */
 	void *progress_context;
 };
 

@@ -136,7 +136,7 @@ functional()
 
 container()
 {
-	functional container cli cmdline images hostile-images fetch formats pod world rkt metadata prepared \
+	functional container cli cmdline config images hostile-images fetch formats pod world rkt metadata prepared \
 		lifecycle logs volumes debian
 }
 

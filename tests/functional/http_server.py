@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server for fetch.bats: http_server.py DIRECTORY LOG [CERTIFICATE-AND-KEY]
 
-Listens on a free port of 127.0.0.1 and prints it. Each request is a line of LOG: path and status.
+Listens on a free port of 127.0.0.1 and prints it. Each request is a line of LOG: path and status, and, where the
+environment has AUTHORIZATION, the kind of authorization that came with it. That is then what files are given for.
 
   /NAME      the file, with an entity tag
   /to/URL    redirects there
@@ -17,11 +18,16 @@ import ssl
 import sys
 import urllib.parse
 
+AUTHORIZATION = os.environ.get("AUTHORIZATION")
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, status, headers, body=b""):
+        kind = ""
+        if AUTHORIZATION:
+            kind = " " + self.headers.get("Authorization", "-").split()[0]
         with open(sys.argv[2], "a") as log:
-            log.write(f"{self.path} {status}\n")
+            log.write(f"{self.path} {status}{kind}\n")
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -32,6 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/to/"):
             target = urllib.parse.unquote(self.path[len("/to/"):])
             return self.answer(302, {"Location": target, "Content-Length": "0"})
+        if AUTHORIZATION and self.headers.get("Authorization") != AUTHORIZATION:
+            return self.answer(401, {"Content-Length": "0"})
         if self.path == "/loop":
             return self.answer(302, {"Location": "/loop", "Content-Length": "0"})
         if self.path == "/huge":
