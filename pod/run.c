@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "pod/attach.h"
 #include "pod/cgroup.h"
 #include "pod/input.h"
@@ -91,6 +92,7 @@ struct supervisor {
 	int signal_fd;
 	struct pod_requests requests;
 	bool is_killed; /* on request */
+	bool is_ending; /* the service manager was told */
 	unsigned int stops, warnings;
 	char cgroup[PATH_MAX]; /* of a container; empty: none */
 	struct pod_cgroup vmm_cgroup;
@@ -282,6 +284,32 @@ static int message_status(json_t *message)
 	return json_is_integer(status) && value >= 0 && value <= 255 ? (int)value : -1;
 }
 
+/* What a service manager hears of us. */
+static void manager_tell(const char *state)
+{
+	int r = notify_manager(state);
+
+	if (r < 0)
+		log_warning("cannot tell the service manager: NOTIFY_SOCKET=%s: %s",
+			getenv("NOTIFY_SOCKET"), strerror(-r));
+}
+
+static void manager_tell_ready(const struct supervisor *s)
+{
+	char state[128];
+
+	snprintf(state, sizeof(state), "READY=1\nMAINPID=%d\nSTATUS=pod %s is running",
+		(int)getpid(), s->pod->uuid);
+	manager_tell(state);
+}
+
+static void manager_tell_ending(struct supervisor *s)
+{
+	if (!s->is_ending)
+		manager_tell("STOPPING=1");
+	s->is_ending = true;
+}
+
 /* A pod is ready when each of its apps has been executed. */
 static void ready_check(struct supervisor *s)
 {
@@ -293,6 +321,7 @@ static void ready_check(struct supervisor *s)
 	r = pod_set_ready(s->pod);
 	if (r < 0)
 		log_warning("cannot tell that the pod is ready: %s", strerror(-r));
+	manager_tell_ready(s);
 }
 
 static int handle_started(struct supervisor *s, json_t *message)
@@ -342,6 +371,7 @@ static int handle_ended(struct supervisor *s, json_t *message)
 		return protocol_error(s, "the pod ended without a status");
 	s->ended = true;
 	s->status = status;
+	manager_tell_ending(s);
 	return 0;
 }
 
@@ -461,6 +491,7 @@ static void request_stop(struct supervisor *s)
 		json_pack("{s:s, s:i}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS);
 	int64_t now = monotonic_now();
 
+	manager_tell_ending(s);
 	s->stops++;
 	/* Before it has said anything there is nothing to stop gently. */
 	if (!s->heard || s->stops > STOPS_MAX || !message || queue_message(s, message) < 0) {
@@ -489,6 +520,7 @@ static void requests_ready(struct supervisor *s)
 	while (pod_requests_take(&s->requests, &taken) > 0) {
 		switch (taken.request) {
 		case POD_REQUEST_KILL:
+			manager_tell_ending(s);
 			s->is_killed = true;
 			s->kill_at = monotonic_now();
 			break;

@@ -121,6 +121,31 @@ LASTING='.apps = [app("lasting"; ["until-stopped", "exit", "5"])]'
 	[[ $output == *"pod \"$UUID\" is not running"* ]]
 }
 
+@test "a service manager is told when a pod is ready and when it ends" {
+	local manager=$BATS_TEST_TMPDIR/manager heard=$BATS_TEST_TMPDIR/heard
+	python3 -u - "$manager" >"$heard" 3>&- <<-'END' &
+		import socket, sys
+		listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		listener.bind(sys.argv[1])
+		told = ""
+		while "STOPPING" not in told:
+		    told = listener.recv(4096).decode()
+		    print(told)
+	END
+	eventually "the manager listens" test -S "$manager"
+	export NOTIFY_SOCKET=$manager
+	begin "$LASTING"
+	eventually "the pod is ready" grep -q READY=1 "$heard"
+	[ "$(sed -n 1,3p "$heard")" = "READY=1
+MAINPID=$RUN
+STATUS=pod $UUID is running" ]
+	run ! grep -q STOPPING "$heard"
+	appc_vm stop "$UUID"
+	eventually "it has ended" grep -q STOPPING=1 "$heard"
+	finish_pod
+	[ "$(wc -l <"$heard")" -eq 4 ]
+}
+
 @test "stop --force returns when the pod has ended, and run says why" {
 	begin '.apps = [app("deaf"; ["forever"])]'
 	appc_vm stop --force "--uuid-file=$UUID_FILE"
