@@ -136,8 +136,8 @@ functional()
 
 container()
 {
-	functional container cli cmdline config images hostile-images fetch formats pod world rkt metadata prepared \
-		lifecycle logs volumes debian
+	functional container cli errors cmdline config images hostile-images fetch formats pod world rkt metadata \
+		prepared lifecycle logs volumes debian
 }
 
 vm()
