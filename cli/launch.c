@@ -9,12 +9,14 @@
 #include "pod/app_log.h"
 #include "pod/park.h"
 #include "pod/run.h"
+#include "pod/terminal.h"
 #include "pod/tree.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define HOSTNAME_MAX 63
+#define TERM_MAX     64
 
 #define HOST_RESOLV_CONF "/etc/resolv.conf"
 #define HOST_HOSTS       "/etc/hosts"
@@ -84,7 +86,8 @@ size_t launch_run_options(struct launch_flags *flags, struct cli_option *options
 		{"dns-domain", CLI_STRING, &flags->names.domain, "DOMAIN",
 			"domain for the apps' resolv.conf"},
 		{"interactive", CLI_FLAG, &flags->interactive, NULL,
-			"the app reads this command's standard input (a single app only)"},
+			"the app reads this command's standard input, through a terminal of its own where that "
+			"is one (a single app only)"},
 		{"ipc", CLI_STRING, &flags->ipc, "auto|private",
 			"IPC namespace of the pod: always its own"},
 		{"mds-register", CLI_FLAG, &flags->mds_register, NULL,
@@ -299,6 +302,13 @@ int launch_set_interactive(
 	resolved->interactive = flags->interactive;
 	if (flags->interactive)
 		resolved->input_app = 0;
+	/* What is parked has pipes already. */
+	if (flags->interactive && !flags->warm && isatty(STDIN_FILENO)) {
+		const char *type = getenv("TERM");
+
+		resolved->terminal = type && *type && strlen(type) <= TERM_MAX ? type : "linux";
+		terminal_size(STDIN_FILENO, &resolved->terminal_rows, &resolved->terminal_columns);
+	}
 	return 0;
 }
 

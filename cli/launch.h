@@ -64,7 +64,7 @@ void launch_stores_close(struct launch_stores *stores);
 int launch_open(struct cli *cli, struct launch_flags *flags, struct launch_stores *ret);
 int launch_open_stores(struct cli *cli, struct launch_stores *ret);
 
-/* --interactive, for a pod that was resolved: its one app gets our standard input. */
+/* --interactive, for a pod that was resolved: its one app gets our standard input, and a terminal where that is one. */
 int launch_set_interactive(
 	struct cli *cli, const struct launch_flags *flags, struct resolved_pod *resolved);
 

@@ -19,6 +19,7 @@
 #include "guest-init/launch.h"
 #include "guest-init/listen.h"
 #include "guest-init/port.h"
+#include "guest-init/pty.h"
 #include "guest-init/seccomp.h"
 #include "wire/filter.h"
 
@@ -74,6 +75,11 @@ static void app_fail(struct guest_pod *pod, struct guest_app *app, int status)
 	pod_app_failed(pod, app);
 }
 
+static bool app_has_terminal(const struct guest_pod *pod, const struct guest_app *app)
+{
+	return pod->config.has_terminal && pod->config.input_app == (int)app->index;
+}
+
 static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *const *exec,
 	bool is_handler, struct error *err)
 {
@@ -118,6 +124,7 @@ static int app_launch(struct guest_pod *pod, struct guest_app *app, const char *
 	/* Without this a process that is not root may not filter its own calls. */
 	if (config->seccomp && app->uid != 0)
 		launch.identity.no_new_privileges = true;
+	launch.has_terminal = app_has_terminal(pod, app);
 	launch.socket_fds = app->socket_fds;
 	launch.sockets = config->sockets;
 	launch.socket_count = config->socket_count;
@@ -285,6 +292,63 @@ static int app_renew_launcher(struct guest_pod *pod, struct guest_app *app, stru
 	return app_order(pod, app, order_prepare, err);
 }
 
+/* Both of its streams end there, and ours of its output begin there. */
+static int app_connect_terminal(
+	struct guest_pod *pod, struct guest_app *app, int master, int terminal)
+{
+	struct guest_output_pipe *pipe = &app->pipes[WIRE_STREAM_STDOUT - 1];
+	_cleanup_close_ int output = fcntl(master, F_DUPFD_CLOEXEC, 0);
+	int r;
+
+	if (output < 0 || dup3(terminal, app->stdout_fd, O_CLOEXEC) < 0 ||
+		dup3(terminal, app->stderr_fd, O_CLOEXEC) < 0)
+		return -errno;
+	r = guest_watch(pod->guest, output, EPOLLIN | EPOLLET, GUEST_EVENT_PIPE,
+		2 * app->index + WIRE_STREAM_STDOUT - 1);
+	if (r < 0)
+		return r;
+	guest_output_set_terminal(pipe, TAKE_FD(output));
+	return guest_input_open_terminal(&pod->input, pod->guest, master);
+}
+
+/* Its terminal, as its standard streams. The parked pipes are of no use then. */
+static int app_make_terminal(struct guest_pod *pod, struct guest_app *app, struct error *err)
+{
+	const struct guest_pty_size size = {
+		pod->config.terminal_rows, pod->config.terminal_columns};
+	_cleanup_close_ int master = -1, terminal = -1;
+	int r = guest_pty_open(app->rootfs.root_fd, app->uid, size, &master, &terminal, err);
+
+	if (r < 0)
+		return r;
+	r = app_connect_terminal(pod, app, master, terminal);
+	if (r < 0)
+		return error_set_errno(err, r, "connect its terminal");
+	TAKE_FD(master);
+	app->stdin_fd = TAKE_FD(terminal);
+	return 0;
+}
+
+/* What the app reads, and who may open its streams by their names. */
+static int app_prepare_streams(struct guest_pod *pod, struct guest_app *app, struct error *err)
+{
+	bool has_input = pod->config.input_app == (int)app->index;
+
+	if (app_has_terminal(pod, app))
+		return app_make_terminal(pod, app, err);
+	if (has_input)
+		app->stdin_fd = guest_input_open(&pod->input, pod->guest);
+	if (has_input && app->stdin_fd < 0)
+		return error_set_errno(err, app->stdin_fd, "make a pipe for its input");
+	/* So that an app without privileges can open /dev/stdout. */
+	if (app->uid != 0 &&
+		((app->stdin_fd >= 0 && fchown(app->stdin_fd, app->uid, app->gid) < 0) ||
+			fchown(app->stdout_fd, app->uid, app->gid) < 0 ||
+			fchown(app->stderr_fd, app->uid, app->gid) < 0))
+		return error_set_errno(err, -errno, "give the app its pipes");
+	return 0;
+}
+
 static int app_prepare(struct guest_pod *pod, struct guest_app *app)
 {
 	const struct guest_app_config *config = app->config;
@@ -305,17 +369,8 @@ static int app_prepare(struct guest_pod *pod, struct guest_app *app)
 		r = guest_group_resolve(app->rootfs.root_fd, config->group, &app->gid, err);
 	if (r < 0)
 		return r;
-	if (pod->config.input_app == (int)app->index)
-		r = app->stdin_fd = guest_input_open(&pod->input, pod->guest);
-	if (r < 0)
-		return error_set_errno(err, r, "make a pipe for its input");
-	/* So that an app without privileges can open /dev/stdout. */
-	if (app->uid != 0 &&
-		((app->stdin_fd >= 0 && fchown(app->stdin_fd, app->uid, app->gid) < 0) ||
-			fchown(app->stdout_fd, app->uid, app->gid) < 0 ||
-			fchown(app->stderr_fd, app->uid, app->gid) < 0))
-		return error_set_errno(err, -errno, "give the app its pipes");
-	if (config->socket_count > 0)
+	r = app_prepare_streams(pod, app, err);
+	if (r == 0 && config->socket_count > 0)
 		r = guest_listen(config, &app->socket_fds, err);
 	if (r < 0)
 		return r;

@@ -25,6 +25,7 @@
 #define STOP_GRACE_MAX_MS 86400000
 #define OUTBOX_ROOM       1024u
 #define CONTENT_TYPE_MAX  64u
+#define TERMINAL_TYPE_MAX 64u
 
 /*
  * One JSON object being read. where names it in messages; the first error sticks, and the calls
@@ -561,11 +562,68 @@ static void instance_parse(struct field_reader *reader, struct guest_instance *i
 	network_parse(reader, &instance->network);
 }
 
+static int app_add_variable(struct guest_app_config *app, const char *variable)
+{
+	const char **environment;
+	size_t count = 0;
+
+	while (app->environment[count])
+		count++;
+	environment = reallocarray(app->environment, count + 2, sizeof(*environment));
+	if (!environment)
+		return -ENOMEM;
+	environment[count] = variable;
+	environment[count + 1] = NULL;
+	app->environment = environment;
+	return 0;
+}
+
+static bool environment_has(const char *const *environment, const char *prefix)
+{
+	for (; *environment; environment++)
+		if (!strncmp(*environment, prefix, strlen(prefix)))
+			return true;
+	return false;
+}
+
+/* Of the app that has input; what that says of TERM itself is left. */
+static void config_terminal_parse(struct field_reader *parent, struct guest_config *config)
+{
+	static const char *const names[] = {"type", "rows", "columns", NULL};
+	struct field_reader reader = {.where = "configure: terminal", .err = parent->err};
+	json_int_t rows = 0, columns = 0;
+	struct guest_app_config *app;
+	const char *type;
+
+	reader.object = reader_take(parent, "terminal", OPTIONAL, JSON_OBJECT, "an object");
+	if (!reader.object)
+		return;
+	if (config->input_app < 0)
+		reader_fail(parent, "input", "an integer, with a terminal,");
+	config->has_terminal = true;
+	type = reader_string(&reader, "type", 1, TERMINAL_TYPE_MAX);
+	reader_integer(&reader, "rows", REQUIRED, 0, UINT16_MAX, &rows);
+	reader_integer(&reader, "columns", REQUIRED, 0, UINT16_MAX, &columns);
+	config->terminal_rows = (uint16_t)rows;
+	config->terminal_columns = (uint16_t)columns;
+	reader_check_known(&reader, names);
+	if (parent->r < 0 || reader.r < 0) {
+		parent->r = parent->r < 0 ? parent->r : reader.r;
+		return;
+	}
+	app = &config->apps[config->input_app];
+	if (environment_has(app->environment, "TERM="))
+		return;
+	if (asprintf(&config->terminal_variable, "TERM=%s", type) < 0 ||
+		app_add_variable(app, config->terminal_variable) < 0)
+		parent->r = -ENOMEM;
+}
+
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
 {
 	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
-		"entropy", "park", "apps", "sysctls", "input", "hosts_entries", "resolv_conf",
-		"network", NULL};
+		"entropy", "park", "apps", "sysctls", "input", "terminal", "hosts_entries",
+		"resolv_conf", "network", NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
 	json_int_t version, number;
 
@@ -580,6 +638,7 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 		config->input_app = (int)number;
 	if (config->input_app >= (int)config->app_count)
 		reader_fail(&reader, "input", "the number of an app");
+	config_terminal_parse(&reader, config);
 	config->hosts_entries = reader_text(&reader, "hosts_entries", WIRE_ETC_TEXT_MAX);
 	config->resolv_conf = reader_text(&reader, "resolv_conf", WIRE_ETC_TEXT_MAX);
 	reader_check_known(&reader, names);
@@ -615,6 +674,7 @@ void guest_config_done(struct guest_config *config)
 	for (size_t i = 0; i < config->sysctl_count; i++)
 		free(config->sysctls[i].path);
 	free(config->sysctls);
+	free(config->terminal_variable);
 	json_decref(config->message);
 	*config = (struct guest_config){0};
 }
@@ -633,21 +693,11 @@ int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *
 
 int guest_config_add_variable(struct guest_config *config, const char *variable)
 {
-	for (size_t i = 0; i < config->app_count; i++) {
-		struct guest_app_config *app = &config->apps[i];
-		size_t count = 0;
-		const char **environment;
+	int r = 0;
 
-		while (app->environment[count])
-			count++;
-		environment = reallocarray(app->environment, count + 2, sizeof(*environment));
-		if (!environment)
-			return -ENOMEM;
-		environment[count] = variable;
-		environment[count + 1] = NULL;
-		app->environment = environment;
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < config->app_count; i++)
+		r = app_add_variable(&config->apps[i], variable);
+	return r;
 }
 
 int guest_metadata_parse(json_t *message, struct guest_metadata_answer *answer, struct error *err)

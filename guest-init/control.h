@@ -75,8 +75,11 @@ struct guest_instance {
 struct guest_config {
 	json_t *message;
 	struct guest_instance instance;
-	bool park;     /* start the apps up to their first instruction */
-	int input_app; /* index of the app that reads what the stream port carries; -1: none */
+	bool park;         /* start the apps up to their first instruction */
+	int input_app;     /* index of the app that reads what the stream port carries; -1: none */
+	bool has_terminal; /* that app's streams are a terminal */
+	uint16_t terminal_rows, terminal_columns;
+	char *terminal_variable; /* TERM */
 	struct guest_app_config *apps;
 	size_t app_count;
 	struct guest_sysctl *sysctls;

@@ -2,8 +2,11 @@
 /* input.c: see input.h. */
 #include "guest-init/input.h"
 
+#include "guest-init/pty.h"
+
 #include <endian.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/epoll.h>
 
 /* #syscalls: pipe2 */
@@ -24,6 +27,17 @@ int guest_input_open(struct guest_input *input, const struct guest *guest)
 	input->pipe_fd = fds[1];
 	input->is_open = input->is_readable = input->is_writable = true;
 	return fds[0];
+}
+
+int guest_input_open_terminal(struct guest_input *input, const struct guest *guest, int master)
+{
+	int r = guest_watch(guest, master, EPOLLOUT | EPOLLET, GUEST_EVENT_INPUT, 0);
+
+	if (r < 0)
+		return r;
+	input->pipe_fd = master;
+	input->is_open = input->is_readable = input->is_writable = input->is_terminal = true;
+	return 0;
 }
 
 void guest_input_close(struct guest_input *input)
@@ -47,17 +61,53 @@ static uint32_t frame_length(const struct guest_input *input)
 	return le32toh(input->header.length);
 }
 
+/* A terminal has no end; its user types one. */
+static void terminal_end(const struct guest_input *input)
+{
+	int character = guest_pty_end_character(input->pipe_fd);
+	char end = (char)character;
+
+	if (character >= 0 && write(input->pipe_fd, &end, 1) < 0)
+		errno = 0;
+}
+
+static bool is_window(const struct guest_input *input)
+{
+	return input->is_terminal && input->header.stream == WIRE_STREAM_WINDOW;
+}
+
 static int header_check(struct guest_input *input)
 {
 	/* A frame of length 0 ends the input. */
 	if (frame_length(input) == 0) {
 		input->has_ended = true;
+		if (input->is_terminal && input->pipe_fd >= 0)
+			terminal_end(input);
 		guest_input_close(input);
 		return 0;
 	}
+	if (is_window(input))
+		return frame_length(input) == sizeof(struct wire_window) ? 0 : -EBADMSG;
 	return frame_length(input) > WIRE_STREAM_MAX || input->header.stream != WIRE_STREAM_STDIN
 		? -EBADMSG
 		: 0;
+}
+
+static void frame_done(struct guest_input *input)
+{
+	input->header_length = input->length = input->written = 0;
+}
+
+/* The frame is whole. */
+static void window_set(struct guest_input *input)
+{
+	struct wire_window window;
+
+	memcpy(&window, input->payload, sizeof(window));
+	if (input->pipe_fd >= 0)
+		guest_pty_resize(input->pipe_fd,
+			(struct guest_pty_size){le16toh(window.rows), le16toh(window.columns)});
+	frame_done(input);
 }
 
 /* Reads once into the header or the payload. */
@@ -97,7 +147,7 @@ static void pipe_write(struct guest_input *input)
 	if (n > 0)
 		input->written += (size_t)n;
 	if (input->written == frame_length(input))
-		input->header_length = input->length = input->written = 0;
+		frame_done(input);
 }
 
 int guest_input_pump(struct guest_input *input, int port_fd)
@@ -105,8 +155,12 @@ int guest_input_pump(struct guest_input *input, int port_fd)
 	while (input->is_open && !input->has_ended) {
 		int r;
 
+		if (is_window(input) && input->length == sizeof(struct wire_window)) {
+			window_set(input);
+			continue;
+		}
 		/* A frame is passed on as it comes, and before more of it is read. */
-		if (input->written < input->length) {
+		if (!is_window(input) && input->written < input->length) {
 			if (!input->is_writable && input->pipe_fd >= 0)
 				return 0;
 			pipe_write(input);

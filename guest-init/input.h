@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The standard input of the pod's one interactive app: frames of the stream port into its pipe.
+ * The standard input of the pod's one interactive app: frames of the stream port into its pipe, or its terminal.
  *
  * While the app does not read, its pipe is full and the port is left unread, and so is the host's own input.
  * For the one thread of PID 1; nothing here waits.
@@ -12,6 +12,7 @@
 
 struct guest_input {
 	int pipe_fd;      /* our end, non-blocking; -1: not open yet, or closed for good */
+	bool is_terminal; /* it is a terminal's master */
 	bool is_open;     /* it was opened: from then on the port is read */
 	bool is_readable; /* the port may have data */
 	bool is_writable; /* the pipe may take some */
@@ -26,6 +27,9 @@ struct guest_input {
 
 /* Makes the pipe and watches our end. Returns the app's end, or -errno. */
 int guest_input_open(struct guest_input *input, const struct guest *guest);
+
+/* The same with a terminal's master, non-blocking, which is taken over on success. 0 or -errno. */
+int guest_input_open_terminal(struct guest_input *input, const struct guest *guest, int master);
 
 /* The app will not read any more; what still comes goes nowhere. */
 void guest_input_close(struct guest_input *input);

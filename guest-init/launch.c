@@ -23,6 +23,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -120,7 +121,7 @@ static _Noreturn void child_exit(void)
 	}
 }
 
-/* #syscalls: close_range fchdir chroot dup3 setns chdir prlimit64 rt_sigprocmask execve */
+/* #syscalls: close_range fchdir chroot dup3 setns setsid ioctl chdir prlimit64 rt_sigprocmask execve */
 static int child_main(void *argument)
 {
 	struct child *child = argument;
@@ -144,6 +145,9 @@ static int child_main(void *argument)
 		dup3(stdin_fd, STDIN_FILENO, 0) < 0 ||
 		dup3(launch->stdout_fd, STDOUT_FILENO, 0) < 0 ||
 		dup3(launch->stderr_fd, STDERR_FILENO, 0) < 0)
+		return child_fail(child, CHILD_STEP_STREAMS);
+	if ((launch->new_session && setsid() < 0) ||
+		(launch->has_terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0))
 		return child_fail(child, CHILD_STEP_STREAMS);
 	if (launch->socket_count > 0 && child_set_sockets(child) < 0)
 		return child_fail(child, CHILD_STEP_SOCKETS);

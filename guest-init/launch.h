@@ -27,8 +27,10 @@ struct guest_launch {
 	int root_fd;
 	int stdin_fd; /* not a positive number: empty */
 	int stdout_fd, stderr_fd;
-	bool mark_phase; /* this is the first app of the pod */
-	bool trace;      /* to be stopped by guest_park() */
+	bool new_session;  /* of processes; it leads it */
+	bool has_terminal; /* stdin_fd is a terminal, the new session's */
+	bool mark_phase;   /* this is the first app of the pod */
+	bool trace;        /* to be stopped by guest_park() */
 };
 
 /*

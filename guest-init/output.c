@@ -44,6 +44,14 @@ int guest_output_add(struct guest_output *output, struct guest_output_pipe *pipe
 	return 0;
 }
 
+void guest_output_set_terminal(struct guest_output_pipe *pipe, int fd)
+{
+	close(pipe->fd);
+	pipe->fd = fd;
+	pipe->is_terminal = true;
+	pipe->is_hung_up = false;
+}
+
 void guest_output_pipe_ready(struct guest_output_pipe *pipe, uint32_t events)
 {
 	pipe->is_readable = pipe->fd >= 0;
@@ -84,9 +92,10 @@ static void pipe_read(const struct guest_output *output, struct guest_output_pip
 		pipe->length += (size_t)n;
 		/*
 		 * A short read has emptied the pipe and later data makes a new event, but the end
-		 * of the pipe may have been announced already.
+		 * of the pipe may have been announced already. A terminal gives what it has in pieces.
 		 */
-		if ((size_t)n < room && !pipe->is_hung_up && !pipe->is_last_read)
+		if ((size_t)n < room && !pipe->is_hung_up && !pipe->is_last_read &&
+			!pipe->is_terminal)
 			pipe->is_readable = false;
 		return;
 	}
@@ -115,6 +124,8 @@ static size_t pipe_choose_frame(
 		return pipe->length;
 	}
 	newline = memrchr(pipe_data(pipe), '\n', pipe->length);
+	if (pipe->is_terminal)
+		return pipe->length;
 	if (newline || pipe->length == WIRE_STREAM_MAX) {
 		pipe->flush_at_ms = 0;
 		return newline ? (size_t)(newline + 1 - pipe_data(pipe)) : pipe->length;

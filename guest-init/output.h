@@ -20,7 +20,8 @@ struct guest_output_pipe {
 	uint8_t stream;   /* enum wire_stream */
 	bool is_readable; /* may have data: set by its event, cleared when read empty */
 	bool is_hung_up, is_last_read;
-	char *buffer; /* header, then up to WIRE_STREAM_MAX bytes */
+	bool is_terminal; /* fd is a terminal's master: what comes is passed on at once */
+	char *buffer;     /* header, then up to WIRE_STREAM_MAX bytes */
 	size_t length, frame;
 	uint64_t flush_at_ms; /* when an unfinished line is sent as it is; 0: nothing is held */
 };
@@ -40,6 +41,9 @@ struct guest_output {
 /* Adds a pipe that lives as long as output. Takes fd over. 0 or -ENOMEM (fd is not taken then). */
 int guest_output_add(struct guest_output *output, struct guest_output_pipe *pipe, int fd,
 	uint16_t app, uint8_t stream);
+
+/* In place of the pipe that it was added with, which is closed: a terminal's master. Takes fd over. */
+void guest_output_set_terminal(struct guest_output_pipe *pipe, int fd);
 
 /* The pipe's event; events as epoll gave them. To be watched with EPOLLIN | EPOLLET. */
 void guest_output_pipe_ready(struct guest_output_pipe *pipe, uint32_t events);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Input for the one app of the pod that has it, in frames of the stream (wire/wire.h): our own standard input, or
- * what those send who attach. One frame is on its way at a time: while the guest does not take it, nothing
+ * what those send who attach, and the size of its terminal's window. One frame is on its way at a time: while the guest does not take it, nothing
  * more is read.
  */
 #ifndef APPC_POD_INPUT_H
@@ -10,8 +10,10 @@
 #include "wire/wire.h"
 
 struct pod_input {
-	bool is_open; /* there is input to forward, or the end of it to tell */
-	bool is_last; /* the frame on its way is the last one */
+	bool is_open;    /* there is input to forward, or the end of it to tell */
+	bool is_last;    /* the frame on its way is the last one */
+	bool has_window; /* a size to tell, when there is room */
+	struct wire_window window;
 	struct {
 		struct wire_stream_header header;
 		char payload[WIRE_STREAM_MAX];
@@ -25,6 +27,9 @@ bool pod_input_can_send(const struct pod_input *input);
 
 /* size bytes, more than none, have been put into the payload. */
 void pod_input_put(struct pod_input *input, size_t size);
+
+/* The window has another size. */
+void pod_input_set_window(struct pod_input *input, uint16_t rows, uint16_t columns);
 
 /* fd has input, or its end; stream_fd has room. Neither waits. */
 void pod_input_read(struct pod_input *input, int fd);

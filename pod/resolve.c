@@ -867,6 +867,10 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 			json_string(sysctl->sysctls.items[i].value));
 	if (pod->input_app >= 0)
 		json_object_set_new(message, "input", json_integer(pod->input_app));
+	if (pod->terminal)
+		json_object_set_new(message, "terminal",
+			json_pack("{s:s, s:i, s:i}", "type", pod->terminal, "rows",
+				pod->terminal_rows, "columns", pod->terminal_columns));
 	if (json_array_size(apps) != pod->app_count ||
 		json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
 		json_object_set_new(message, "park", json_boolean(park)) < 0 ||

@@ -20,6 +20,7 @@
 #include "pod/output.h"
 #include "pod/record.h"
 #include "pod/request.h"
+#include "pod/terminal.h"
 #include "pod/tree.h"
 #include "wire/wire.h"
 
@@ -88,6 +89,7 @@ struct supervisor {
 	struct pod_input input;
 	struct pod_attachments attachments;
 	struct pod_network network;
+	struct terminal terminal; /* ours, while an app of the pod has one */
 
 	int signal_fd;
 	struct pod_requests requests;
@@ -132,6 +134,7 @@ static void supervisor_done(struct supervisor *s)
 	cleanup_close(&s->process.stream_fd);
 	cleanup_close(&s->process.report_fd);
 	cleanup_close(&s->process.pid_fd);
+	terminal_restore(&s->terminal);
 	cleanup_close(&s->signal_fd);
 	pod_requests_close(&s->requests);
 	pod_cgroup_done(&s->vmm_cgroup);
@@ -324,6 +327,27 @@ static void ready_check(struct supervisor *s)
 	manager_tell_ready(s);
 }
 
+static void window_tell(struct supervisor *s)
+{
+	uint16_t rows, columns;
+
+	if (s->resolved->terminal && terminal_size(STDIN_FILENO, &rows, &columns))
+		pod_input_set_window(&s->input, rows, columns);
+}
+
+/* From now on keys are the app's. Until then they were ours, to stop a pod that does not start. */
+static void terminal_take(struct supervisor *s)
+{
+	int r;
+
+	if (!s->resolved->terminal)
+		return;
+	r = terminal_make_raw(&s->terminal, STDIN_FILENO);
+	if (r < 0)
+		log_warning("cannot set up the terminal: %s", strerror(-r));
+	window_tell(s);
+}
+
 static int handle_started(struct supervisor *s, json_t *message)
 {
 	ssize_t index = message_app(s, message);
@@ -333,6 +357,7 @@ static int handle_started(struct supervisor *s, json_t *message)
 	s->apps[index].state = APP_STARTED;
 	s->apps[index].started_at = pod_now();
 	mark(s, MACHINE_EVENT_APP_EXEC);
+	terminal_take(s);
 	record_app(s, (size_t)index);
 	ready_check(s);
 	return 0;
@@ -508,6 +533,10 @@ static void signal_ready(struct supervisor *s)
 	struct signalfd_siginfo info;
 
 	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGWINCH) {
+			window_tell(s);
+			continue;
+		}
 		log_debug("signal %u: stopping the pod", info.ssi_signo);
 		request_stop(s);
 	}
@@ -775,13 +804,13 @@ static void fill_timing(const struct supervisor *s, struct pod_timing *timing)
 
 static int block_signals(int *ret_fd)
 {
-	static const int stops[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH};
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(stops); i++)
-		sigaddset(&set, stops[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&set, signals[i]);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);
@@ -969,6 +998,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.signal_fd = -1,
 		.vmm_cgroup = POD_CGROUP_NONE,
 		.started_at = pod_now(),
+		.terminal = TERMINAL_NONE,
 		.metadata =
 			{
 				.uuid = pod->uuid,

@@ -73,6 +73,8 @@
  *   sysctls      object of strings, may be empty
  *   input        number of the app (its index) that reads what the stream carries; absent, and for all
  *                others: input is empty
+ *   terminal     of the app that has input: {"type": for TERM, "rows", "columns": 0 unknown}: its standard
+ *                streams are a terminal of its own; what it says is all WIRE_STREAM_STDOUT
  *   hosts_entries   lines for the pod's /etc/hosts, each ended by a newline; absent for none
  *   resolv_conf  the pod's resolv.conf(5); absent for none
  *   network      also in renew; VM only; absent for none: {"interface": the name of the machine's network
@@ -179,7 +181,17 @@ enum wire_etc_file {
 };
 extern const char *const wire_etc_names[WIRE_ETC_FILES];
 
-enum wire_stream { WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2, WIRE_STREAM_STDIN = 3 };
+enum wire_stream {
+	WIRE_STREAM_STDOUT = 1,
+	WIRE_STREAM_STDERR = 2,
+	WIRE_STREAM_STDIN = 3,
+	WIRE_STREAM_WINDOW = 4, /* to the guest: struct wire_window, of an app with a terminal */
+};
+
+/* The size of a terminal's window. */
+struct wire_window {
+	uint16_t rows, columns; /* little-endian */
+};
 
 /*
  * Followed by length bytes of output of app number app (its index in the configure message). A

@@ -84,6 +84,46 @@ state_of()
 	expect_line default
 }
 
+# on_terminal STEP... -- WORD...: run with these words on a terminal of 33 lines of 77 characters. Sets status.
+on_terminal()
+{
+	local steps=()
+	OUT=$BATS_TEST_TMPDIR/out
+	ERR=$BATS_TEST_TMPDIR/err
+	while [ "$1" != -- ]; do
+		steps+=("$1")
+		shift
+	done
+	status=0
+	TERM=vt220 timeout --kill-after=20 "$LIMIT" python3 "$BATS_TEST_DIRNAME/on_terminal.py" 33 77 "${steps[@]}" -- \
+		"$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" "${@:2}" >"$OUT.raw" 2>"$ERR" 3>&- ||
+		status=$?
+	tr -d '\r' <"$OUT.raw" >"$OUT"
+}
+
+@test "on a terminal an interactive app has one of its own: keys, window, signals" {
+	local app="example.com/probe --exec=/bin/probe --user=alice --"
+	# shellcheck disable=SC2086 # words
+	on_terminal 'Enter text:=>Saluton\n' 'Change the window=>size:50,132' -- --interactive $app \
+		terminal line await-window env TERM exit 3
+	[ "$(tail -n 1 "$OUT")" = "terminal: as before" ]
+	expect_line 'Received text: Saluton' 'window: 50x132' 'env TERM: vt220'
+	grep -qE '^stdin is a terminal: /dev/pts/[0-9]+, its own, 33x77$' "$OUT"
+	expect_status 3
+	# shellcheck disable=SC2086
+	on_terminal 'Enter text:=>\x03' -- --interactive $app line
+	expect_line 'terminal: as before'
+	expect_status 130
+	# shellcheck disable=SC2086
+	on_terminal 'Enter text:=>\x04' -- --interactive $app line
+	expect_line 'Received text: '
+	expect_status 0
+	# shellcheck disable=SC2086
+	on_terminal -- $app terminal
+	expect_line 'stdin is not a terminal'
+	expect_status 0
+}
+
 @test "an interactive app reads our standard input to its end, others have none" {
 	local uuid
 	seq 1 100000 >"$BATS_TEST_TMPDIR/numbers"

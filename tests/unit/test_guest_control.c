@@ -218,6 +218,72 @@ static void each_bad_field_of_the_pod_is_named(void **state)
 	}
 }
 
+static const char *variable(const struct guest_config *config, const char *prefix)
+{
+	for (const char *const *item = config->apps[0].environment; *item; item++)
+		if (!strncmp(*item, prefix, strlen(prefix)))
+			return *item;
+	return NULL;
+}
+
+static void a_terminal_names_its_type_to_an_app_that_says_nothing_of_it(void **state)
+{
+	static const char terminal[] = "{\"type\":\"xterm\",\"rows\":24,\"columns\":80}";
+	_cleanup_json_ json_t *message = good_configure(), *own = good_configure();
+	struct guest_config config;
+	struct error error = {0};
+
+	(void)state;
+	object_set(message, "input", "0");
+	object_set(message, "terminal", terminal);
+	assert_int_equal(guest_config_parse(message, &config, &error), 0);
+	assert_true(config.has_terminal);
+	assert_int_equal(config.terminal_rows, 24);
+	assert_int_equal(config.terminal_columns, 80);
+	assert_string_equal(variable(&config, "TERM="), "TERM=xterm");
+	guest_config_done(&config);
+
+	object_set(own, "input", "0");
+	object_set(own, "terminal", terminal);
+	object_set(
+		json_array_get(json_object_get(own, "apps"), 0), "environment", "[\"TERM=mine\"]");
+	assert_int_equal(guest_config_parse(own, &config, &error), 0);
+	assert_string_equal(variable(&config, "TERM="), "TERM=mine");
+	guest_config_done(&config);
+}
+
+static void a_bad_terminal_is_refused(void **state)
+{
+	static const struct bad_field bad[] = {
+		{"terminal", "1"},
+		{"terminal", "[]"},
+		{"type", "{}"},
+		{"type", "{\"type\":\"\",\"rows\":1,\"columns\":1}"},
+		{"rows", "{\"type\":\"x\",\"rows\":-1,\"columns\":1}"},
+		{"columns", "{\"type\":\"x\",\"rows\":1,\"columns\":65536}"},
+		{"columns", "{\"type\":\"x\",\"rows\":1}"},
+		{"more", "{\"type\":\"x\",\"rows\":1,\"columns\":1,\"more\":1}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_json_ json_t *message = good_configure();
+
+		object_set(message, "input", "0");
+		object_set(message, "terminal", bad[i].value);
+		expect_refused(message, bad[i].field, bad[i].value);
+	}
+}
+
+static void a_terminal_without_input_is_refused(void **state)
+{
+	_cleanup_json_ json_t *message = good_configure();
+
+	(void)state;
+	object_set(message, "terminal", "{\"type\":\"x\",\"rows\":1,\"columns\":1}");
+	expect_refused(message, "input", "absent");
+}
+
 static void each_bad_field_of_an_app_is_named(void **state)
 {
 	static const struct bad_field bad[] = {
@@ -627,6 +693,9 @@ int main(void)
 		cmocka_unit_test(strings_outlive_the_callers_reference),
 		cmocka_unit_test(optional_fields_may_be_absent),
 		cmocka_unit_test(each_bad_field_of_the_pod_is_named),
+		cmocka_unit_test(a_terminal_names_its_type_to_an_app_that_says_nothing_of_it),
+		cmocka_unit_test(a_bad_terminal_is_refused),
+		cmocka_unit_test(a_terminal_without_input_is_refused),
 		cmocka_unit_test(each_bad_field_of_an_app_is_named),
 		cmocka_unit_test(each_bad_field_of_a_mount_is_named),
 		cmocka_unit_test(each_bad_field_of_a_socket_is_named),

@@ -212,6 +212,29 @@ static void full_port_loses_nothing_and_stops_reading(void **state)
 	expect_nothing(fixture);
 }
 
+static void what_a_terminal_says_leaves_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+	char payload[WIRE_STREAM_MAX];
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	guest_output_set_terminal(&fixture->pipe, fds[0]);
+	close(fixture->app_fd);
+	fixture->app_fd = fds[1];
+	app_writes(fixture, "$ ", 2);
+	guest_output_pump(&fixture->output);
+	assert_int_equal(host_reads(fixture, payload), 2);
+	assert_memory_equal(payload, "$ ", 2);
+	/* More may be there than one read gave. */
+	assert_int_equal(guest_output_timeout_ms(&fixture->output), 0);
+	guest_output_pump(&fixture->output);
+	assert_int_equal(guest_output_timeout_ms(&fixture->output), -1);
+	app_ends(fixture);
+	guest_output_pump(&fixture->output);
+	assert_true(guest_output_is_finished(&fixture->pipe));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +250,8 @@ int main(void)
 			finished_pipe_with_living_writers_ends_when_it_is_empty, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			full_port_loses_nothing_and_stops_reading, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_a_terminal_says_leaves_at_once, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

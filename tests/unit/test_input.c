@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -184,6 +185,8 @@ static void a_malformed_frame_is_an_error(void **state)
 		{.length = 1, .stream = 0},
 		{.length = WIRE_STREAM_MAX + 1, .stream = WIRE_STREAM_STDIN},
 		{.length = UINT32_MAX, .stream = WIRE_STREAM_STDIN},
+		/* A pipe has no window. */
+		{.length = sizeof(struct wire_window), .stream = WIRE_STREAM_WINDOW},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
@@ -199,6 +202,72 @@ static void a_malformed_frame_is_an_error(void **state)
 	}
 }
 
+/* In place of the pipe a terminal, of which app_fd is the app's side. */
+static void use_terminal(struct path *path)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+
+	assert_true(master >= 0);
+	assert_int_equal(grantpt(master), 0);
+	assert_int_equal(unlockpt(master), 0);
+	guest_input_close(&path->input);
+	cleanup_close(&path->app_fd);
+	path->app_fd = open(ptsname(master), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(path->app_fd >= 0);
+	path->input = GUEST_INPUT_NONE;
+	assert_int_equal(guest_input_open_terminal(&path->input, &path->guest, master), 0);
+}
+
+static void a_terminals_window_changes_between_what_is_typed(void **state)
+{
+	struct path *path = *state;
+	struct winsize size = {0};
+	char text[16] = "";
+
+	use_terminal(path);
+	assert_int_equal(write(path->source[1], "a\n", 2), 2);
+	host_turn(path);
+	pod_input_set_window(&path->host, 10, 10);
+	pod_input_set_window(&path->host, 50, 132);
+	assert_false(pod_input_can_read(&path->host));
+	host_turn(path);
+	assert_int_equal(pump(path), 0);
+	assert_int_equal(ioctl(path->app_fd, TIOCGWINSZ, &size), 0);
+	assert_int_equal(size.ws_row, 50);
+	assert_int_equal(size.ws_col, 132);
+	assert_int_equal(write(path->source[1], "b\n", 2), 2);
+	host_turn(path);
+	assert_int_equal(pump(path), 0);
+	assert_int_equal(read(path->app_fd, text, sizeof(text)), 2);
+	assert_int_equal(read(path->app_fd, text + 2, sizeof(text) - 2), 2);
+	assert_string_equal(text, "a\nb\n");
+}
+
+static void the_end_of_input_is_typed_into_a_terminal(void **state)
+{
+	struct path *path = *state;
+	char text[16];
+
+	use_terminal(path);
+	close(TAKE_FD(path->source[1]));
+	host_turn(path);
+	assert_int_equal(pump(path), 0);
+	assert_true(path->input.has_ended);
+	/* Or the terminal has hung up by now, which is an end as well. */
+	assert_true(read(path->app_fd, text, sizeof(text)) <= 0);
+}
+
+static void a_window_of_another_length_is_an_error(void **state)
+{
+	const struct wire_stream_header header = {
+		.length = htole32(sizeof(struct wire_window) + 1), .stream = WIRE_STREAM_WINDOW};
+	struct path *path = *state;
+
+	use_terminal(path);
+	assert_int_equal(file_write_all(path->stream[0], &header, sizeof(header)), 0);
+	assert_int_equal(pump(path), -EBADMSG);
+}
+
 #define INPUT_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -209,6 +278,9 @@ int main(void)
 		INPUT_TEST(an_app_that_does_not_read_stops_the_host),
 		INPUT_TEST(input_of_an_app_that_is_gone_goes_nowhere),
 		INPUT_TEST(a_guest_that_is_gone_ends_the_hosts_part),
+		INPUT_TEST(a_terminals_window_changes_between_what_is_typed),
+		INPUT_TEST(the_end_of_input_is_typed_into_a_terminal),
+		INPUT_TEST(a_window_of_another_length_is_an_error),
 		cmocka_unit_test(a_malformed_frame_is_an_error),
 	};
 

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/random.h>
@@ -953,6 +954,63 @@ static void make_device(char **args)
 	printf("device %s %s: made %s, opened %s\n", args[0], args[1], made, opened);
 }
 
+/* What standard input is: a terminal, whether it is the session's own, and its window. */
+static void terminal(char **args)
+{
+	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	struct winsize size = {0};
+
+	(void)args;
+	if (!isatty(STDIN_FILENO)) {
+		puts("stdin is not a terminal");
+	} else {
+		ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
+		printf("stdin is a terminal: %s, %s, %ux%u\n", ttyname(STDIN_FILENO),
+			fd >= 0 ? "its own" : strerrorname_np(errno), size.ws_row, size.ws_col);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Asks for a line. */
+static void read_line(char **args)
+{
+	char line[256] = "";
+
+	(void)args;
+	printf("Enter text:\n");
+	if (fgets(line, sizeof(line), stdin))
+		line[strcspn(line, "\n")] = '\0';
+	printf("Received text: %s\n", line);
+}
+
+static volatile sig_atomic_t window_changes;
+
+static void on_window(int signal)
+{
+	(void)signal;
+	window_changes++;
+}
+
+/* Waits until the window has another size. */
+static void await_window(char **args)
+{
+	const struct sigaction action = {.sa_handler = on_window};
+	struct winsize size;
+	sigset_t set, old;
+
+	(void)args;
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	sigaction(SIGWINCH, &action, NULL);
+	puts("Change the window");
+	while (!window_changes)
+		sigsuspend(&old);
+	ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
+	printf("window: %ux%u\n", size.ws_row, size.ws_col);
+}
+
 /* Whether a process of this name is to be seen. */
 static void sees(char **args)
 {
@@ -1035,6 +1093,9 @@ static const struct command {
 	{"converse", 0, converse},
 	{"flood", 1, flood},
 	{"device", 2, make_device},
+	{"terminal", 0, terminal},
+	{"line", 0, read_line},
+	{"await-window", 0, await_window},
 	{"sees", 1, sees},
 };
 
