@@ -2,9 +2,7 @@
 /* sha1.c: SHA-1, FIPS 180-4 section 6.1 */
 #include "base/sha1.h"
 
-#include <string.h>
-
-#define BLOCK sizeof(((struct sha1 *)NULL)->block)
+#include "base/hash_blocks.h"
 
 static uint32_t rotate(uint32_t word, unsigned int bits)
 {
@@ -17,13 +15,12 @@ static uint32_t load_be32(const uint8_t *bytes)
 		bytes[3];
 }
 
-static void compress(struct sha1 *sha)
+static void compress(uint32_t state[5], const uint8_t *block)
 {
-	uint32_t w[80], a = sha->state[0], b = sha->state[1], c = sha->state[2], d = sha->state[3],
-			e = sha->state[4];
+	uint32_t w[80], a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
 
 	for (size_t t = 0; t < 16; t++)
-		w[t] = load_be32(sha->block + 4 * t);
+		w[t] = load_be32(block + 4 * t);
 	for (size_t t = 16; t < 80; t++)
 		w[t] = rotate(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
 	for (size_t t = 0; t < 80; t++) {
@@ -49,11 +46,11 @@ static void compress(struct sha1 *sha)
 		b = a;
 		a = next;
 	}
-	sha->state[0] += a;
-	sha->state[1] += b;
-	sha->state[2] += c;
-	sha->state[3] += d;
-	sha->state[4] += e;
+	state[0] += a;
+	state[1] += b;
+	state[2] += c;
+	state[3] += d;
+	state[4] += e;
 }
 
 void sha1_init(struct sha1 *sha)
@@ -63,35 +60,26 @@ void sha1_init(struct sha1 *sha)
 	};
 }
 
+static void sha1_blocks(void *state, const uint8_t *data, size_t blocks)
+{
+	for (; blocks > 0; blocks--, data += SHA1_BLOCK)
+		compress(state, data);
+}
+
+static const struct hash_blocks sha1_hash = {
+	.block = SHA1_BLOCK,
+	.length_bytes = 8,
+	.compress = sha1_blocks,
+};
+
 void sha1_update(struct sha1 *sha, const void *data, size_t length)
 {
-	const uint8_t *bytes = data;
-
-	while (length > 0) {
-		size_t used = sha->length % BLOCK;
-		size_t piece = BLOCK - used < length ? BLOCK - used : length;
-
-		memcpy(sha->block + used, bytes, piece);
-		sha->length += piece;
-		bytes += piece;
-		length -= piece;
-		if (sha->length % BLOCK == 0)
-			compress(sha);
-	}
+	hash_blocks_update(&sha1_hash, sha->state, sha->block, &sha->length, data, length);
 }
 
 void sha1_final(struct sha1 *sha, uint8_t ret_digest[SHA1_SIZE])
 {
-	const uint64_t bits = sha->length * 8;
-	const uint8_t one = 0x80, zero = 0;
-	uint8_t length[8];
-
-	for (size_t i = 0; i < sizeof(length); i++)
-		length[i] = (uint8_t)(bits >> (56 - 8 * i));
-	sha1_update(sha, &one, 1);
-	while (sha->length % BLOCK != BLOCK - sizeof(length))
-		sha1_update(sha, &zero, 1);
-	sha1_update(sha, length, sizeof(length));
+	hash_blocks_end(&sha1_hash, sha->state, sha->block, sha->length);
 	for (size_t i = 0; i < SHA1_SIZE; i++)
 		ret_digest[i] = (uint8_t)(sha->state[i / 4] >> (24 - 8 * (i % 4)));
 }

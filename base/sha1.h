@@ -9,12 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHA1_SIZE 20
+#define SHA1_SIZE  20
+#define SHA1_BLOCK 64
 
 struct sha1 {
 	uint32_t state[5];
 	uint64_t length; /* bytes so far */
-	uint8_t block[64];
+	uint8_t block[SHA1_BLOCK];
 };
 
 void sha1_init(struct sha1 *sha);

@@ -5,6 +5,9 @@
  */
 #include "base/sha256.h"
 
+#include "base/hash_blocks.h"
+#include "base/hex.h"
+
 #include <cpuid.h>
 #include <immintrin.h>
 #include <pthread.h>
@@ -214,7 +217,7 @@ static void sha256_choose(void)
 	sha256_chosen = has_instructions() ? sha256_blocks_instructions : sha256_blocks_portable;
 }
 
-static void sha256_blocks(uint32_t state[8], const uint8_t *data, size_t blocks)
+static void sha256_blocks(void *state, const uint8_t *data, size_t blocks)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -240,58 +243,28 @@ void sha256_init(struct sha256 *sha)
 	sha->length = 0;
 }
 
+static const struct hash_blocks sha256_hash = {
+	.block = SHA256_BLOCK,
+	.length_bytes = 8,
+	.compress = sha256_blocks,
+};
+
 void sha256_update(struct sha256 *sha, const void *data, size_t length)
 {
-	const uint8_t *bytes = data;
-	size_t used = sha->length % SHA256_BLOCK;
-	size_t blocks;
-
-	if (length == 0)
-		return;
-	sha->length += length;
-	if (used > 0) {
-		size_t part = SHA256_BLOCK - used;
-
-		if (part > length)
-			part = length;
-		memcpy(sha->block + used, bytes, part);
-		bytes += part;
-		length -= part;
-		if (used + part < SHA256_BLOCK)
-			return;
-		sha256_blocks(sha->state, sha->block, 1);
-	}
-	blocks = length / SHA256_BLOCK;
-	sha256_blocks(sha->state, bytes, blocks);
-	bytes += blocks * SHA256_BLOCK;
-	memcpy(sha->block, bytes, length % SHA256_BLOCK);
+	hash_blocks_update(&sha256_hash, sha->state, sha->block, &sha->length, data, length);
 }
 
 void sha256_final(struct sha256 *sha, uint8_t ret_digest[SHA256_SIZE])
 {
-	uint8_t tail[2 * SHA256_BLOCK] = {0};
-	size_t used = sha->length % SHA256_BLOCK;
-	/* A one bit, zeros, and the length in bits as 64 bits (section 5.1.1). */
-	size_t padded = used < SHA256_BLOCK - 8 ? SHA256_BLOCK : 2 * SHA256_BLOCK;
-
-	memcpy(tail, sha->block, used);
-	tail[used] = 0x80;
-	store_be32(tail + padded - 8, (uint32_t)(sha->length >> 29));
-	store_be32(tail + padded - 4, (uint32_t)(sha->length << 3));
-	sha256_blocks(sha->state, tail, padded / SHA256_BLOCK);
+	hash_blocks_end(&sha256_hash, sha->state, sha->block, sha->length);
 	for (size_t i = 0; i < 8; i++)
 		store_be32(ret_digest + 4 * i, sha->state[i]);
 }
 
 void sha256_final_text(struct sha256 *sha, char ret_text[SHA256_TEXT_SIZE])
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t digest[SHA256_SIZE];
 
 	sha256_final(sha, digest);
-	for (size_t i = 0; i < SHA256_SIZE; i++) {
-		ret_text[2 * i] = digits[digest[i] >> 4];
-		ret_text[2 * i + 1] = digits[digest[i] & 15];
-	}
-	ret_text[SHA256_TEXT_SIZE - 1] = '\0';
+	hex_write(digest, sizeof(digest), ret_text);
 }

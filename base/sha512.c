@@ -2,6 +2,9 @@
 /* sha512.c: SHA-512 as FIPS 180-4 section 6.4 describes it. */
 #include "base/sha512.h"
 
+#include "base/hash_blocks.h"
+#include "base/hex.h"
+
 #include <string.h>
 
 /* Section 4.2.3. */
@@ -140,8 +143,10 @@ static inline void store_be64(uint8_t *bytes, uint64_t value)
 
 #define LOADED_WORD(w, t) ((w)[t])
 
-static void sha512_blocks(uint64_t state[8], const uint8_t *data, size_t blocks)
+static void sha512_blocks(void *context, const uint8_t *data, size_t blocks)
 {
+	uint64_t *state = context;
+
 	for (; blocks > 0; blocks--, data += SHA512_BLOCK) {
 		uint64_t a = state[0], b = state[1], c = state[2], d = state[3];
 		uint64_t e = state[4], f = state[5], g = state[6], h = state[7];
@@ -184,58 +189,28 @@ void sha512_init(struct sha512 *sha)
 	sha->length = 0;
 }
 
+static const struct hash_blocks sha512_hash = {
+	.block = SHA512_BLOCK,
+	.length_bytes = 16,
+	.compress = sha512_blocks,
+};
+
 void sha512_update(struct sha512 *sha, const void *data, size_t length)
 {
-	const uint8_t *bytes = data;
-	size_t used = sha->length % SHA512_BLOCK;
-	size_t blocks;
-
-	if (length == 0)
-		return;
-	sha->length += length;
-	if (used > 0) {
-		size_t part = SHA512_BLOCK - used;
-
-		if (part > length)
-			part = length;
-		memcpy(sha->block + used, bytes, part);
-		bytes += part;
-		length -= part;
-		if (used + part < SHA512_BLOCK)
-			return;
-		sha512_blocks(sha->state, sha->block, 1);
-	}
-	blocks = length / SHA512_BLOCK;
-	sha512_blocks(sha->state, bytes, blocks);
-	bytes += blocks * SHA512_BLOCK;
-	memcpy(sha->block, bytes, length % SHA512_BLOCK);
+	hash_blocks_update(&sha512_hash, sha->state, sha->block, &sha->length, data, length);
 }
 
 void sha512_final(struct sha512 *sha, uint8_t ret_digest[SHA512_SIZE])
 {
-	uint8_t tail[2 * SHA512_BLOCK] = {0};
-	size_t used = sha->length % SHA512_BLOCK;
-	/* A one bit, zeros, and the length in bits as 128 bits (section 5.1.2). */
-	size_t padded = used < SHA512_BLOCK - 16 ? SHA512_BLOCK : 2 * SHA512_BLOCK;
-
-	memcpy(tail, sha->block, used);
-	tail[used] = 0x80;
-	store_be64(tail + padded - 16, sha->length >> 61);
-	store_be64(tail + padded - 8, sha->length << 3);
-	sha512_blocks(sha->state, tail, padded / SHA512_BLOCK);
+	hash_blocks_end(&sha512_hash, sha->state, sha->block, sha->length);
 	for (size_t i = 0; i < 8; i++)
 		store_be64(ret_digest + 8 * i, sha->state[i]);
 }
 
 void sha512_final_text(struct sha512 *sha, char ret_text[SHA512_TEXT_SIZE])
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t digest[SHA512_SIZE];
 
 	sha512_final(sha, digest);
-	for (size_t i = 0; i < SHA512_SIZE; i++) {
-		ret_text[2 * i] = digits[digest[i] >> 4];
-		ret_text[2 * i + 1] = digits[digest[i] & 15];
-	}
-	ret_text[SHA512_TEXT_SIZE - 1] = '\0';
+	hex_write(digest, sizeof(digest), ret_text);
 }

@@ -5,6 +5,7 @@
 #include "base/base64.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "guest-init/port.h"
 #include "wire/filter.h"
@@ -274,7 +275,7 @@ static void seccomp_parse(struct field_reader *reader, struct guest_app_config *
 	app->seccomp_count = length / digits;
 	app->seccomp = app->seccomp_own =
 		reader_allocate(reader, app->seccomp_count, sizeof(*app->seccomp));
-	if (app->seccomp && wire_hex_decode(text, (uint8_t *)app->seccomp_own, length / 2) < 0)
+	if (app->seccomp && hex_read(text, (uint8_t *)app->seccomp_own, length / 2) < 0)
 		reader_fail(reader, "seccomp", "hexadecimal digits");
 }
 
@@ -556,7 +557,7 @@ static void instance_parse(struct field_reader *reader, struct guest_instance *i
 		reader_string(reader, "machine_id", MACHINE_ID_LENGTH, MACHINE_ID_LENGTH);
 	if (!text_is_made_of(instance->machine_id, "0123456789abcdef"))
 		reader_fail(reader, "machine_id", "32 hexadecimal digits");
-	if (wire_hex_decode(reader_string(reader, "entropy", 0, (size_t)2 * WIRE_ENTROPY_SIZE),
+	if (hex_read(reader_string(reader, "entropy", 0, (size_t)2 * WIRE_ENTROPY_SIZE),
 		    instance->entropy, WIRE_ENTROPY_SIZE) < 0)
 		reader_fail(reader, "entropy", "32 bytes in hexadecimal digits");
 	network_parse(reader, &instance->network);

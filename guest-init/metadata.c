@@ -15,6 +15,7 @@
 
 #include "base/base64.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/hmac.h"
 
 #include <arpa/inet.h>
@@ -78,7 +79,7 @@ void guest_metadata_identify(struct guest_metadata *metadata, const struct guest
 	uint8_t token[GUEST_METADATA_TOKEN_SIZE];
 
 	guest_secret_derive(instance->entropy, "appc-vm metadata token", 0, token, sizeof(token));
-	wire_hex_encode(token, sizeof(token), metadata->token);
+	hex_write(token, sizeof(token), metadata->token);
 	explicit_bzero(token, sizeof(token));
 	snprintf(metadata->uuid, sizeof(metadata->uuid), "%s", instance->uuid);
 	snprintf(metadata->variable, sizeof(metadata->variable),

@@ -5,6 +5,7 @@
 #include "appc/parse.h"
 #include "base/base64.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/hmac.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -217,7 +218,7 @@ static int uuid_parse(const char *text, uint8_t bytes[UUID_BYTES])
 								  : text[i];
 	}
 	digits[used] = '\0';
-	return wire_hex_decode(digits, bytes, UUID_BYTES);
+	return hex_read(digits, bytes, UUID_BYTES);
 }
 
 static int sign(struct pod_metadata *metadata, const char *uuid, const json_t *content,

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "pod/isolators.h"
 #include "pod/pod.h"
@@ -764,7 +765,7 @@ static json_t *seccomp_json(const struct pod_seccomp *seccomp)
 
 	if (!text)
 		return NULL;
-	wire_hex_encode((const uint8_t *)seccomp->program, size, text);
+	hex_write((const uint8_t *)seccomp->program, size, text);
 	return json_string(text);
 }
 
@@ -837,7 +838,7 @@ static json_t *identity_json(const char *type, const char *uuid, const char *hos
 
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return NULL;
-	wire_hex_encode(entropy, sizeof(entropy), entropy_text);
+	hex_write(entropy, sizeof(entropy), entropy_text);
 	explicit_bzero(entropy, sizeof(entropy));
 	/* machine-id(5): the UUID without its dashes. */
 	for (const char *c = uuid; *c && end < machine_id + 32; c++)

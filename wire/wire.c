@@ -159,37 +159,3 @@ const char *wire_type(json_t *message)
 {
 	return json_string_value(json_object_get(message, "type"));
 }
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
-int wire_hex_decode(const char *text, uint8_t *bytes, size_t size)
-{
-	if (strlen(text) != 2 * size)
-		return -EINVAL;
-	for (size_t i = 0; i < size; i++) {
-		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		bytes[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
-
-void wire_hex_encode(const uint8_t *bytes, size_t size, char *text)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < size; i++) {
-		text[2 * i] = digits[bytes[i] >> 4];
-		text[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	text[2 * size] = '\0';
-}

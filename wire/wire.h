@@ -251,9 +251,4 @@ int wire_frames_write(int fd, const char *frames, size_t length);
 /* The "type" of a message that wire_reader_next() returned. */
 const char *wire_type(json_t *message);
 
-/* Bytes from an exact number of hexadecimal digits. 0 or -EINVAL. */
-int wire_hex_decode(const char *text, uint8_t *bytes, size_t size);
-/* text has room for 2 * size + 1. */
-void wire_hex_encode(const uint8_t *bytes, size_t size, char *text);
-
 #endif

@@ -2,6 +2,7 @@
 /* test_wire.c: frames of the control stream and hexadecimal digits. */
 #include "wire/wire.h"
 
+#include "base/hex.h"
 #include "base/json.h"
 
 #include <setjmp.h>
@@ -225,11 +226,11 @@ static void hexadecimal_digits_round_trip(void **state)
 	char text[2 * sizeof(bytes) + 1];
 
 	(void)state;
-	wire_hex_encode(bytes, sizeof(bytes), text);
+	hex_write(bytes, sizeof(bytes), text);
 	assert_string_equal(text, "007f80ffa5");
-	assert_int_equal(wire_hex_decode(text, decoded, sizeof(decoded)), 0);
+	assert_int_equal(hex_read(text, decoded, sizeof(decoded)), 0);
 	assert_memory_equal(bytes, decoded, sizeof(bytes));
-	wire_hex_encode(bytes, 0, text);
+	hex_write(bytes, 0, text);
 	assert_string_equal(text, "");
 }
 
@@ -240,7 +241,7 @@ static void wrong_hexadecimal_digits_are_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(wire_hex_decode(bad[i], bytes, sizeof(bytes)), -EINVAL);
+		assert_int_equal(hex_read(bad[i], bytes, sizeof(bytes)), -EINVAL);
 }
 
 int main(void)
