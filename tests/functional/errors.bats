@@ -70,7 +70,7 @@ refused_each()
 
 @test "pods that are not there are named, and what is missing" {
 	local command
-	for command in cat-manifest rm status stop; do
+	for command in attach cat-manifest logs rm status stop; do
 		refused "$command: needs the UUID" "$command"
 		refused 'no matches found for "nope"' "$command" nope
 		refused "--uuid-file=$FILES/absent: No such file" "$command" "--uuid-file=$FILES/absent"
@@ -80,6 +80,7 @@ refused_each()
 		status: --wait: "x" is not a duration | status --wait=x nope
 		status: --wait-ready: "x" is not a duration | status --wait-ready=x nope
 		status: --format is json | status --format=x nope
+		attach: --mode is auto, list, or some of | attach --mode=x nope
 		run-prepared: needs the UUID | run-prepared
 		no matches found for "nope" | run-prepared nope
 		export: needs the UUID | export
