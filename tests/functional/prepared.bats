@@ -108,7 +108,7 @@ on_terminal()
 		terminal line await-window env TERM exit 3
 	[ "$(tail -n 1 "$OUT")" = "terminal: as before" ]
 	expect_line 'Received text: Saluton' 'window: 50x132' 'env TERM: vt220'
-	grep -qE '^stdin is a terminal: /dev/pts/[0-9]+, its own, 33x77$' "$OUT"
+	grep -qE 'stdin is a terminal: /dev/pts/[0-9]+, its own, 33x77$' "$OUT"
 	expect_status 3
 	# shellcheck disable=SC2086
 	on_terminal 'Enter text:=>\x03' -- --interactive $app line
