@@ -176,7 +176,7 @@ refused_each()
 		--timing is json or nothing, not "x" | run --timing=x nope
 		--hostname: "-" | run --hostname=- nope
 		--ipc is auto or private, not "x" | run --ipc=x nope
-		--net=x | run --net=x nope
+		--net is none or default, not "x" | run --net=x nope
 		--dns: x | run --dns=x nope
 		--hosts-entry x | run --hosts-entry=x nope
 		--kernel=FILES/absent | run --kernel=FILES/absent example.com/probe
