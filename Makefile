@@ -67,6 +67,11 @@ $(BUILD)/generated/filter.stamp: vmm/filter_generate.py $(LIBRARY_SOURCES)
 
 $(foreach kind,obj sanitized fuzzed,$(BUILD)/$(kind)/vmm/filter.o): $(FILTERS)
 
+# ---- the same program in the hands of its guest, for tests/functional/jail.bats
+$(BUILD)/appc-vm-captured: $(PROGRAM_OBJECTS) $(BUILD)/obj/tests/attack/attempts.o $(BUILD)/obj/tests/attack/hook.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--wrap=loop_run,--wrap=virtio_mmio_write $(LDFLAGS) -o $@ $^ $(LIBS)
+
 # ---- the guest's init: static, small, no position independence to relocate
 INIT_OBJECTS := $(patsubst %.c,$(BUILD)/init/%.o,$(INIT_SOURCES))
 
@@ -161,7 +166,8 @@ demo: deps
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe $(BUILD)/guest-metadata \
-		$(BUILD)/guest-files $(BUILD)/guest-network $(BUILD)/forbidden.so kernel
+		$(BUILD)/guest-files $(BUILD)/guest-network $(BUILD)/forbidden.so \
+		$(BUILD)/appc-vm-captured kernel
 	$(Q)tests/run.sh
 
 include tests/bench/bench.mk

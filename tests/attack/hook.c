@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * hook.c: a VMM that its guest has captured.
+ *
+ * Theory of operation: build/appc-vm-captured is the program from the very objects of the shipped one, and this file,
+ * linked so (--wrap) that two of the VMM's functions come through here: the one that serves a device's register, on a
+ * vCPU's thread, and the one that is the event loop. Each runs, once and before anything else, what the environment
+ * asks for: APPC_ATTACK, "THREAD NAME" with THREAD vcpu or loop, and NAME of an attempt, or "all" of those that another
+ * wall than the system call filter stops. What came of it is told on standard error.
+ */
+#include "tests/attack/attempts.h"
+#include "virtio/mmio.h"
+#include "vmm/loop.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct attack_targets targets = {.tcp_port = -1, .process = -1, .shared_memory = -1};
+static const char *attack;
+
+static int number_of(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? atoi(text) : -1;
+}
+
+__attribute__((constructor)) static void read_environment(void)
+{
+	attack = getenv("APPC_ATTACK");
+	targets.secret = getenv("APPC_ATTACK_SECRET");
+	targets.abstract = getenv("APPC_ATTACK_ABSTRACT");
+	targets.tcp_port = number_of("APPC_ATTACK_PORT");
+	targets.process = number_of("APPC_ATTACK_PROCESS");
+	targets.shared_memory = number_of("APPC_ATTACK_MEMORY");
+	targets.host_name = getenv("APPC_ATTACK_HOST");
+}
+
+static void attempt_run(const struct attempt *attempt)
+{
+	int r;
+
+	dprintf(STDERR_FILENO, "attack %s: begins\n", attempt->name);
+	r = attempt->run(&targets);
+	if (r == 0)
+		dprintf(STDERR_FILENO, "attack %s: SUCCEEDED (%s)\n", attempt->name,
+			attempt->tries);
+	else
+		dprintf(STDERR_FILENO, "attack %s: stopped (%s)\n", attempt->name,
+			r > 0 ? "nothing to try" : strerror(-r));
+}
+
+static void captured(const char *thread)
+{
+	size_t length = strlen(thread);
+	const char *name;
+
+	if (!attack || strncmp(attack, thread, length) != 0 || attack[length] != ' ')
+		return;
+	name = attack + length + 1;
+	for (size_t i = 0; i < attempt_count; i++)
+		if (!strcmp(name, attempts[i].name) ||
+			(!strcmp(name, "all") && strcmp(attempts[i].wall, "filter") != 0))
+			attempt_run(&attempts[i]);
+	dprintf(STDERR_FILENO, "attack: done on %s\n", thread);
+}
+
+int __real_loop_run(struct loop *loop);
+int __wrap_loop_run(struct loop *loop);
+int __wrap_loop_run(struct loop *loop)
+{
+	captured("loop");
+	return __real_loop_run(loop);
+}
+
+void __real_virtio_mmio_write(
+	struct virtio_mmio *mmio, uint64_t offset, const void *data, size_t length);
+void __wrap_virtio_mmio_write(
+	struct virtio_mmio *mmio, uint64_t offset, const void *data, size_t length);
+void __wrap_virtio_mmio_write(
+	struct virtio_mmio *mmio, uint64_t offset, const void *data, size_t length)
+{
+	static atomic_flag once = ATOMIC_FLAG_INIT;
+
+	if (!atomic_flag_test_and_set(&once))
+		captured("vcpu");
+	__real_virtio_mmio_write(mmio, offset, data, length);
+}

@@ -1,0 +1,240 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The jail of the VMM: what stands around it while a pod runs, what a captured one can do, and that nothing of it
+# is left. The captured one is build/appc-vm-captured (tests/attack/hook.c).
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154 # the variables are jq's and bats'
+
+load lib
+
+CAPTURED=${CAPTURED:-$TOP/build/appc-vm-captured}
+
+setup_file()
+{
+	[ -c /dev/kvm ] || return 0
+	data_directory
+	# Templates of both programs, before anybody attacks.
+	pod '.apps = [app("one"; ["say", "ready"])]'
+	run_pod --memory=128M
+	APPC_VM=$CAPTURED run_pod --memory=128M
+	host_targets
+}
+
+# What of the host a captured VMM is after.
+host_targets()
+{
+	echo secret >"$BATS_FILE_TMPDIR/secret"
+	python3 - "$BATS_FILE_TMPDIR/port" "appc-jail-$$" >/dev/null 2>&1 3>&- <<-'END' &
+		import os, socket, sys, time
+		tcp = socket.create_server(("127.0.0.1", 0))
+		abstract = socket.socket(socket.AF_UNIX)
+		abstract.bind("\0" + sys.argv[2])
+		abstract.listen()
+		with open(sys.argv[1] + ".new", "w") as file:
+		    print(tcp.getsockname()[1], file=file)
+		os.rename(sys.argv[1] + ".new", sys.argv[1])
+		time.sleep(100000)
+	END
+	echo $! >"$BATS_FILE_TMPDIR/server"
+	eventually "the host's servers listen" test -s "$BATS_FILE_TMPDIR/port"
+	ipcmk --shmem 4096 | sed 's/.*: //' >"$BATS_FILE_TMPDIR/memory"
+	export APPC_ATTACK_SECRET=$BATS_FILE_TMPDIR/secret APPC_ATTACK_ABSTRACT=appc-jail-$$
+	APPC_ATTACK_PORT=$(<"$BATS_FILE_TMPDIR/port")
+	APPC_ATTACK_PROCESS=$(<"$BATS_FILE_TMPDIR/server")
+	APPC_ATTACK_MEMORY=$(<"$BATS_FILE_TMPDIR/memory")
+	APPC_ATTACK_HOST=$(hostname)
+	export APPC_ATTACK_PORT APPC_ATTACK_PROCESS APPC_ATTACK_MEMORY APPC_ATTACK_HOST
+}
+
+teardown_file()
+{
+	if [ -e "$BATS_FILE_TMPDIR/server" ]; then
+		kill "$(<"$BATS_FILE_TMPDIR/server")"
+		ipcrm --shmem-id "$(<"$BATS_FILE_TMPDIR/memory")"
+	fi
+}
+
+setup()
+{
+	needs_kvm
+	UUID_FILE=$BATS_TEST_TMPDIR/uuid
+}
+
+# begin [OPTION...]: a pod that runs until it is stopped. Sets UUID, and VMM, the process of its machine.
+begin()
+{
+	pod '.apps = [app("lasting"; ["until-stopped"])]'
+	start_pod --memory=128M "--uuid-file-save=$UUID_FILE" "$@"
+	eventually "the pod has a UUID" test -s "$UUID_FILE"
+	UUID=$(<"$UUID_FILE")
+	appc_vm status --wait-ready "$UUID" >/dev/null
+	VMM=$(pgrep --parent "$RUN")
+}
+
+stop()
+{
+	appc_vm stop "$UUID"
+	finish_pod
+}
+
+# The directories of the pod's cgroup, in every hierarchy that is mounted.
+cgroups()
+{
+	find /sys/fs/cgroup -type d -name "appc-$UUID" 2>/dev/null
+}
+
+no_cgroups()
+{
+	[ -z "$(cgroups)" ]
+}
+
+of_status()
+{
+	sed -n "s/^$1:[[:space:]]*//p" "/proc/$VMM/status"
+}
+
+@test "a running VMM has its own namespaces, user, capabilities and cgroup, and status says so" {
+	local namespace landlock=true user
+	begin
+	for namespace in mnt pid net ipc uts cgroup; do
+		[ "$(readlink "/proc/$VMM/ns/$namespace")" != "$(readlink "/proc/self/ns/$namespace")" ]
+	done
+	# It is the first process of its PID namespace, and alone in it.
+	[ "$(of_status NSpid | awk '{print $NF}')" = 1 ]
+	# 0x70000000 and the last 28 bits of the UUID; its files are root's until it says otherwise.
+	user=$((0x70000000 | 0x${UUID: -7}))
+	[ "$(of_status Uid)" = "$user	$user	$user	0" ]
+	[ "$(of_status Gid)" = "$user	$user	$user	0" ]
+	[ -z "$(of_status Groups)" ]
+	# CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, MKNOD, SETFCAP
+	for set in CapPrm CapEff CapBnd; do
+		[ "$(of_status $set)" = 00000000880000db ]
+	done
+	[ "$(of_status CapInh)" = 0000000000000000 ]
+	[ "$(of_status NoNewPrivs)" = 1 ]
+	"$APPC_VM" check | grep -qE 'landlock +version' || landlock=false
+	appc_vm status --format=json "$UUID" | jq --exit-status --argjson landlock "$landlock" '
+		.walls | .tree and .namespaces and .user and .limits and .landlock == $landlock'
+	appc_vm status "$UUID" | grep -qE '^walls=tree,namespaces,user,limits'
+	stop
+}
+
+@test "a running VMM has open what docs/security.md lists, and no directory outside of its tree" {
+	local fd target
+	begin
+	for fd in "/proc/$VMM/fd"/*; do
+		target=$(readlink "$fd") || continue
+		case $target in
+		anon_inode:* | socket:* | pipe:* | /null) ;;
+		"$BATS_TEST_TMPDIR"/*) [ "${fd##*/}" = 2 ] ;; # standard error
+		*/lock | /self/fd | /1/fd | /1/smaps) ;;
+		/ | /apps* | /volumes* | /tree*) ;; # of the tree
+		*)
+			echo "fd ${fd##*/} is $target"
+			return 1
+			;;
+		esac
+	done
+	stop
+}
+
+@test "the host's cgroup limits memory, CPUs and threads, and is gone afterwards" {
+	local directory limit
+	begin
+	[ -n "$(cgroups)" ] || skip "this host has no cgroups, or none is mounted"
+	grep -qxF "$VMM" $(cgroups | sed 's,$,/cgroup.procs,')
+	for directory in $(cgroups); do
+		if [ -e "$directory/memory.limit_in_bytes" ]; then
+			limit=$(<"$directory/memory.limit_in_bytes")
+		elif [ -e "$directory/memory.max" ]; then
+			limit=$(<"$directory/memory.max")
+		fi
+		[ ! -e "$directory/pids.max" ] || [ "$(<"$directory/pids.max")" = 128 ]
+		[ ! -e "$directory/cpu.cfs_quota_us" ] || [ "$(<"$directory/cpu.cfs_quota_us")" = 200000 ]
+		[ ! -e "$directory/cpu.max" ] || [ "$(<"$directory/cpu.max")" = "200000 100000" ]
+	done
+	[ "$limit" -gt $((128 << 20)) ]
+	[ "$limit" -lt $((2 << 30)) ]
+	appc_vm status --format=json "$UUID" | jq --exit-status .walls.cgroup
+	stop
+	no_cgroups
+}
+
+@test "a VMM that reaches the limit on its memory is ended with a word on why" {
+	local file usage
+	pod '.apps = [app("hungry"; ["until-stopped", "hog"])]'
+	start_pod --memory=128M "--uuid-file-save=$UUID_FILE"
+	eventually "the pod has a UUID" test -s "$UUID_FILE"
+	UUID=$(<"$UUID_FILE")
+	appc_vm status --wait-ready "$UUID" >/dev/null
+	eventually "the app is ready" said ready
+	file=$(cgroups | while read -r directory; do
+		find "$directory" -name memory.limit_in_bytes -o -name memory.max
+	done)
+	[ -n "$file" ] || skip "this host has no cgroup for memory, or none is mounted"
+	# A bit more than it has; the app wants it all.
+	usage=$(cat "${file%/*}"/memory.{usage_in_bytes,current} 2>/dev/null || true)
+	echo $((usage + (2 << 20))) >"$file"
+	appc_vm stop "$UUID"
+	finish_pod
+	expect_status 254
+	expect_error "the pod's VMM was killed at the memory limit of its cgroup on the host"
+	no_cgroups
+}
+
+@test "each wall can be taken down by its name, and status tells" {
+	local wall
+	pod '.apps = [app("one"; ["say", "ready"])]'
+	for wall in namespaces user limits cgroup landlock; do
+		run_pod --memory=128M "--uuid-file-save=$UUID_FILE" "--insecure-options=vmm-$wall"
+		expect_status 0
+		expect_line ready
+		appc_vm status "$(<"$UUID_FILE")" >"$BATS_TEST_TMPDIR/status"
+		grep -E '^walls_down=' "$BATS_TEST_TMPDIR/status" | grep -qwF "$wall"
+		grep -E '^walls=' "$BATS_TEST_TMPDIR/status" | grep -qwF tree
+	done
+	run_pod --insecure-options=vmm-tree
+	expect_status 254
+	expect_error 'unknown option "vmm-tree"; there are none, .* vmm-namespaces'
+}
+
+# attack THREAD: all attempts that another wall than the filter stops, without the filter, in one pod.
+attack()
+{
+	pod '.apps = [app("one"; ["say", "ready"])]'
+	APPC_VM=$CAPTURED APPC_ATTACK="$1 all" run_pod --memory=128M --insecure-options=vmm-seccomp
+	# The pod does not notice.
+	expect_status 0
+	expect_line ready
+	expect_error "^attack: done on $1$"
+	[ "$(grep -c '^attack .*: stopped' "$ERR")" -ge 28 ]
+	! grep '^attack .*: SUCCEEDED' "$ERR"
+	# But for the ring, which the file server uses, there was something to try.
+	[ "$(grep -c 'nothing to try' "$ERR")" -eq 1 ]
+}
+
+@test "what a captured event loop tries to break out is stopped by walls other than the filter" {
+	attack loop
+}
+
+@test "what a captured vCPU thread tries to break out is stopped by walls other than the filter" {
+	attack vcpu
+}
+
+@test "SIGKILL of the supervisor takes the VMM along, and rm clears the rest away" {
+	begin
+	kill -KILL "$RUN"
+	wait "$RUN" || true
+	eventually "the VMM is gone" process_gone "$VMM"
+	RUN=
+	appc_vm rm "$UUID"
+	no_cgroups
+}
+
+@test "SIGKILL of the VMM ends the pod, and leaves nothing" {
+	begin
+	kill -KILL "$VMM"
+	finish_pod
+	expect_status 254
+	expect_error "killed by signal 9"
+	no_cgroups
+}
