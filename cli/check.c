@@ -7,12 +7,15 @@
  */
 #include "cli/cli.h"
 
+#include "pod/cgroup.h"
+#include "vmm/jail.h"
 #include "vmm/kvm.h"
 
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <liburing.h>
+#include <linux/sched.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -105,24 +108,57 @@ static bool check_openat2(void)
 	return print_fact(GOOD, "openat2", "paths are resolved safely");
 }
 
+/* Whether a VMM would get a cgroup, by making one. */
 static bool check_cgroups(void)
 {
-	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
-		return print_fact(GOOD, "cgroups", "version 2");
-	if (access("/sys/fs/cgroup/memory", F_OK) == 0)
-		return print_fact(
-			GOOD, "cgroups", "version 1 (limits inside a pod do not depend on it)");
+	const struct pod_cgroup_limits limits = {.memory = 1ull << 30,
+		.cpu_millis = 1000,
+		.threads = JAIL_THREADS_MAX,
+		.disk_fd = -1};
+	_cleanup_(pod_cgroup_done) struct pod_cgroup cgroup = POD_CGROUP_NONE;
+	struct error error = {0};
+	char name[32];
+	int r;
+
+	snprintf(name, sizeof(name), "check-%d", getpid());
+	r = pod_cgroup_plan(name, &cgroup);
+	if (r == 0 && cgroup.count == 0)
+		return print_fact(WITHOUT, "cgroups",
+			"none with a controller for memory: the host does not limit VMMs");
+	if (r == 0)
+		r = pod_cgroup_create(&cgroup, &limits, &error);
+	if (r < 0)
+		return print_fact(WITHOUT, "cgroups", "the host does not limit VMMs: %s",
+			*error.message ? error.message : strerror(-r));
+	pod_cgroup_destroy(&cgroup);
+	return print_fact(GOOD, "cgroups", "version %d: the host limits each VMM",
+		*cgroup.hierarchies[0].controllers ? 1 : 2);
+}
+
+/* The namespaces of a VMM's jail. */
+static bool check_namespaces(void)
+{
+	struct clone_args arguments = {
+		.flags = CLONE_NEWNS | jail_namespaces(0), .exit_signal = SIGCHLD};
+	pid_t pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
+
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		return print_fact(FATAL, "namespaces",
+			"%s (pods run with --insecure-options=vmm-namespaces)", strerror(errno));
+	waitpid(pid, NULL, 0);
 	return print_fact(
-		WITHOUT, "cgroups", "none mounted (limits inside a pod do not depend on it)");
+		GOOD, "namespaces", "each VMM has its own processes, network, IPC and names");
 }
 
 static bool check_landlock(void)
 {
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int version = jail_landlock_version();
 
-	if (abi > 0)
-		return print_fact(GOOD, "landlock", "version %ld of its interface", abi);
-	return print_fact(WITHOUT, "landlock", "%s", strerror(errno));
+	if (version > 0)
+		return print_fact(GOOD, "landlock", "version %d of its interface", version);
+	return print_fact(WITHOUT, "landlock", "not in this kernel, or not switched on (lsm=)");
 }
 
 static bool check_io_uring(void)
@@ -147,8 +183,8 @@ static bool check_tun(void)
 int command_check(struct cli *cli, int argc, char **argv)
 {
 	static bool (*const checks[])(void) = {check_kvm, check_privileges, check_overlay,
-		check_mount_namespace, check_openat2, check_cgroups, check_landlock, check_io_uring,
-		check_tun};
+		check_mount_namespace, check_namespaces, check_openat2, check_cgroups,
+		check_landlock, check_io_uring, check_tun};
 	struct utsname host;
 	bool pods_can_run = true;
 	int at = cli_parse(cli, NULL, 0, argc, argv);

@@ -143,7 +143,7 @@ container()
 vm()
 {
 	functional vm template pod world rkt metadata prepared volumes logs dax debian clones warm machine \
-		metadata-machine failure
+		metadata-machine failure jail
 }
 
 started=$SECONDS
