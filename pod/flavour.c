@@ -262,11 +262,12 @@ static void child_set_up(const struct flavour_options *options, const fd_pair co
 }
 
 /* What we were given to read and write is the apps', through the supervisor. A terminal could be read here, too. */
-static void close_standard_fds(void)
+static void change_standard_fds(int log_fd)
 {
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+		dup2(log_fd, STDERR_FILENO) < 0)
 		_exit(1);
 }
 
@@ -276,13 +277,14 @@ static void close_standard_fds(void)
  * #syscalls:vcpu,loop write exit_group
  */
 static _Noreturn void vm_main(const struct flavour_options *options, const fd_pair control,
-	const fd_pair stream, int report_fd)
+	const fd_pair stream, int report_fd, int log_fd)
 {
 	struct flavour_report report = {
 		.event = FLAVOUR_ENDED, .end = MACHINE_END_FAILED, .resident_kib = -1};
 
+	/* The other fds that are not to be kept are closed next. */
+	change_standard_fds(log_fd);
 	child_set_up(options, control, stream, report_fd);
-	close_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
 	violation_fd = report_fd;
 	vm_child(options, control[1], stream[1], report_fd, &report);
@@ -349,20 +351,23 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 		[FLAVOUR_CONTAINER] = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
 			CLONE_NEWNET,
 	};
-	_cleanup_pair_ fd_pair control = {-1, -1}, stream = {-1, -1}, report = {-1, -1};
+	_cleanup_pair_ fd_pair control = {-1, -1}, stream = {-1, -1}, report = {-1, -1},
+			       log = {-1, -1};
 	int pid_fd;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, control) < 0 ||
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, stream) < 0 ||
 		(flavour == FLAVOUR_VM &&
-			socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0))
+			(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0 ||
+				pipe2(log, O_CLOEXEC) < 0 ||
+				fcntl(log[0], F_SETFL, O_NONBLOCK) < 0)))
 		return error_set_errno(err, -errno, "cannot create sockets");
 	pid = fork_in_tree(options->tree_fd, namespaces[flavour], options->cgroup);
 	if (pid < 0)
 		return error_set_errno(err, -errno, "cannot create the pod's process");
 	if (pid == 0 && flavour == FLAVOUR_VM)
-		vm_main(options, control, stream, report[1]);
+		vm_main(options, control, stream, report[1], log[1]);
 	if (pid == 0)
 		container_main(options, control, stream);
 	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -377,6 +382,7 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 		.pid_fd = pid_fd,
 		.control_fd = TAKE_FD(control[0]),
 		.stream_fd = TAKE_FD(stream[0]),
+		.log_fd = TAKE_FD(log[0]),
 		.report_fd = TAKE_FD(report[0]),
 	};
 	return 0;

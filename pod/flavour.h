@@ -43,7 +43,8 @@ struct flavour_process {
 	pid_t pid;
 	int pid_fd;
 	int control_fd, stream_fd; /* wire/wire.h; non-blocking stream sockets */
-	int report_fd;             /* seqpacket socket; a container has none to write: -1 */
+	int log_fd;    /* a VMM's standard error (pod/vmm_log.h); a container's is ours: -1 */
+	int report_fd; /* seqpacket socket; a container has none to write: -1 */
 };
 
 struct flavour_options {

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/vmm_log.h"
 #include "wire/wire.h"
 
 #include <inttypes.h>
@@ -23,6 +24,7 @@ struct machine_wait {
 	struct flavour_process process;
 	struct wire_reader control;
 	struct flavour_report report;
+	struct vmm_log log;
 	bool reported;
 	struct parking *parking;
 	unsigned int warnings;
@@ -123,6 +125,8 @@ static void machine_wait_done(struct machine_wait *wait)
 	cleanup_close(&wait->process.control_fd);
 	cleanup_close(&wait->process.stream_fd);
 	cleanup_close(&wait->process.report_fd);
+	vmm_log_pass(&wait->log);
+	vmm_log_done(&wait->log);
 	cleanup_close(&wait->process.pid_fd);
 }
 
@@ -186,6 +190,7 @@ static int machine_wait(struct machine_wait *wait, struct error *err)
 			{.fd = hears ? wait->process.control_fd : -1, .events = POLLIN},
 			{.fd = wait->process.report_fd, .events = POLLIN},
 			{.fd = wait->process.pid_fd, .events = POLLIN},
+			{.fd = wait->log.fd, .events = POLLIN},
 		};
 		int64_t passed = monotonic_ms() - start;
 		int r = 0;
@@ -199,6 +204,8 @@ static int machine_wait(struct machine_wait *wait, struct error *err)
 			return error_set_errno(err, -errno, "poll");
 		if (fds[0].revents)
 			return error_set(err, -EINTR, "it was stopped by a signal");
+		if (fds[4].revents)
+			vmm_log_pass(&wait->log);
 		if (fds[1].revents) {
 			r = read_control(wait);
 			hears = !(fds[1].revents & POLLHUP);
@@ -221,13 +228,16 @@ int parking_run(struct parking *parking, const struct flavour_options *options, 
 	_cleanup_(machine_wait_done) struct machine_wait wait = {
 		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
 		.parking = parking,
+		.log = VMM_LOG_NONE,
 	};
 	int r;
 
 	wire_reader_init(&wait.control, WIRE_FRAME_MAX_FROM_GUEST);
 	r = flavour_start(FLAVOUR_VM, options, &wait.process, err);
-	if (r == 0)
+	if (r == 0) {
+		wait.log.fd = wait.process.log_fd;
 		r = machine_wait(&wait, err);
+	}
 	parking_end_line(parking);
 	if (r < 0)
 		return r;

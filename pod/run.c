@@ -22,6 +22,7 @@
 #include "pod/request.h"
 #include "pod/terminal.h"
 #include "pod/tree.h"
+#include "pod/vmm_log.h"
 #include "wire/wire.h"
 
 #include <endian.h>
@@ -66,6 +67,7 @@ struct supervisor {
 	const struct resolved_pod *resolved;
 	const struct pod_run_options *options;
 	struct flavour_process process;
+	struct vmm_log vmm_log;
 	struct flavour_report report;
 	bool reported;
 	int killed_by; /* the signal that ended the flavour's process, when it was not ours */
@@ -133,6 +135,7 @@ static void supervisor_done(struct supervisor *s)
 	cleanup_close(&s->process.control_fd);
 	cleanup_close(&s->process.stream_fd);
 	cleanup_close(&s->process.report_fd);
+	vmm_log_done(&s->vmm_log);
 	cleanup_close(&s->process.pid_fd);
 	terminal_restore(&s->terminal);
 	cleanup_close(&s->signal_fd);
@@ -656,6 +659,7 @@ static int supervise_once(struct supervisor *s)
 		STREAM,
 		OUTPUT,
 		REPORT,
+		LOG,
 		CHILD,
 		SIGNAL,
 		INPUT,
@@ -673,6 +677,7 @@ static int supervise_once(struct supervisor *s)
 		[OUTPUT] = {.fd = pod_output_waits(&s->output) ? pod_output_fd(&s->output) : -1,
 			.events = POLLOUT},
 		[REPORT] = {.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
+		[LOG] = {.fd = s->vmm_log.fd, .events = POLLIN},
 		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
 		[INPUT] = input_source(s),
@@ -701,6 +706,8 @@ static int supervise_once(struct supervisor *s)
 		requests_ready(s);
 	if (fds[REPORT].revents)
 		report_ready(s);
+	if (fds[LOG].revents)
+		vmm_log_pass(&s->vmm_log);
 	if (fds[OUTPUT].revents)
 		pod_output_write(&s->output);
 	if (fds[INPUT].revents && fds[INPUT].fd == STDIN_FILENO)
@@ -736,6 +743,7 @@ static void release_process(struct supervisor *s)
 		struct pollfd fds[] = {
 			{.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
 			{.fd = s->process.pid_fd, .events = POLLIN},
+			{.fd = s->vmm_log.fd, .events = POLLIN},
 		};
 		int64_t left = (deadline - monotonic_now()) / 1000000;
 
@@ -743,6 +751,8 @@ static void release_process(struct supervisor *s)
 			break;
 		if (fds[0].revents && !s->reported)
 			report_ready(s);
+		if (fds[2].revents)
+			vmm_log_pass(&s->vmm_log);
 		was_gone = fds[1].revents;
 		if (was_gone)
 			break;
@@ -750,6 +760,7 @@ static void release_process(struct supervisor *s)
 	kill(s->process.pid, SIGKILL);
 	while (waitid(P_PIDFD, (id_t)s->process.pid_fd, &info, WEXITED) < 0 && errno == EINTR)
 		;
+	vmm_log_pass(&s->vmm_log);
 	if (*s->cgroup)
 		pod_cgroup_remove(s->cgroup);
 	s->out_of_memory = pod_cgroup_was_out_of_memory(&s->vmm_cgroup);
@@ -978,6 +989,8 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 	r = flavour_start(options->flavour, &flavour, &s->process, err);
 	if (r < 0)
 		pod_cgroup_destroy(&s->vmm_cgroup);
+	else
+		s->vmm_log.fd = s->process.log_fd;
 	pod_tree_exports_free(exports, flavour.export_count);
 	/* A machine takes its message from a port, a container from its socket. */
 	if (options->flavour == FLAVOUR_VM)
@@ -997,6 +1010,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
 		.signal_fd = -1,
 		.vmm_cgroup = POD_CGROUP_NONE,
+		.vmm_log = VMM_LOG_NONE,
 		.started_at = pod_now(),
 		.terminal = TERMINAL_NONE,
 		.metadata =

@@ -41,6 +41,11 @@ static char *print(json_t *json)
 	return text;
 }
 
+static bool values_equal(const json_t *a, const json_t *b)
+{
+	return a && b ? json_equal(a, b) : a == b;
+}
+
 static void fuzz_run(const char *text, size_t length)
 {
 	_cleanup_(pod_run_record_done) struct pod_run_record record = {0}, again = {0};
@@ -57,7 +62,9 @@ static void fuzz_run(const char *text, size_t length)
 	require(again.pid == record.pid && again.started_at == record.started_at &&
 		again.vcpus == record.vcpus && again.memory == record.memory &&
 		texts_equal(again.flavour, record.flavour) &&
-		texts_equal(again.cgroup, record.cgroup));
+		texts_equal(again.cgroup, record.cgroup) &&
+		values_equal(again.cgroups, record.cgroups) &&
+		values_equal(again.walls, record.walls));
 }
 
 static void fuzz_app(const char *text, size_t length)

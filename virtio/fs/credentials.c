@@ -5,7 +5,8 @@
  * Theory of operation: glibc's setfsuid() and capset wrappers are avoided only where they would act
  * on all threads; the kernel's own calls change the calling thread. Leaving uid 0 clears the
  * thread's file capabilities (capabilities(7), "Effect of user ID changes"); they are raised again,
- * since an override that the guest's kernel has granted must work here too.
+ * since an override that the guest's kernel has granted must work here too. In the jail they stay
+ * (vmm/jail.c, SECBIT_NO_SETUID_FIXUP).
  *
  * #syscalls:vcpu setfsuid setfsgid capget capset
  */
