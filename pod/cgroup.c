@@ -234,10 +234,11 @@ static void write_optional(int r, const char *what)
 static int find_disk(int fd, unsigned int *ret_major, unsigned int *ret_minor)
 {
 	_cleanup_free_ char *text = NULL;
-	char path[64];
+	char path[64], *colon, *end;
 	struct stat st;
 	int r;
 
+	*ret_major = *ret_minor = 0;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	*ret_major = major(st.st_dev);
@@ -252,7 +253,11 @@ static int find_disk(int fd, unsigned int *ret_major, unsigned int *ret_minor)
 	r = file_read(AT_FDCWD, path, EVENTS_MAX, &text, NULL);
 	if (r < 0)
 		return r;
-	return sscanf(text, "%u:%u", ret_major, ret_minor) == 2 ? 0 : -EBADMSG;
+	*ret_major = (unsigned int)strtoul(text, &colon, 10);
+	if (colon == text || *colon != ':')
+		return -EBADMSG;
+	*ret_minor = (unsigned int)strtoul(colon + 1, &end, 10);
+	return end == colon + 1 ? -EBADMSG : 0;
 }
 
 static int limit_disk(int fd, bool unified, const struct pod_cgroup_limits *limits)
@@ -266,8 +271,8 @@ static int limit_disk(int fd, bool unified, const struct pod_cgroup_limits *limi
 		{"blkio.throttle.read_iops_device", "riops", limits->disk_operations},
 		{"blkio.throttle.write_iops_device", "wiops", limits->disk_operations},
 	};
-	unsigned int major, minor;
-	int r = 0;
+	unsigned int major = 0, minor = 0;
+	int r;
 
 	if (limits->disk_bytes == 0 && limits->disk_operations == 0)
 		return 0;

@@ -225,7 +225,8 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	}
 	report->started = true;
 	report->end = machine_run(machine, &err);
-	if (report->end == MACHINE_END_PARKED && write_parked(machine, options->park, &err) < 0)
+	if (report->end == MACHINE_END_PARKED && options->park &&
+		write_parked(machine, options->park, &err) < 0)
 		report->end = MACHINE_END_FAILED;
 	memcpy(report->message, err.message, sizeof(err.message));
 	machine_marks(machine, report->marks);

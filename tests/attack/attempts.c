@@ -335,7 +335,7 @@ static int trace_process(const struct attack_targets *targets)
 static int read_process(const struct attack_targets *targets)
 {
 	char byte;
-	struct iovec local = {&byte, 1}, remote = {(void *)0x400000, 1};
+	struct iovec local = {&byte, 1}, remote = {&byte, 1};
 
 	return targets->process > 0
 		? stopped(process_vm_readv(targets->process, &local, 1, &remote, 1, 0))
@@ -362,7 +362,7 @@ static int attach_memory(const struct attack_targets *targets)
 	if (targets->shared_memory < 0)
 		return NOTHING_TO_TRY;
 	memory = shmat(targets->shared_memory, NULL, SHM_RDONLY);
-	if (memory == (void *)-1)
+	if ((intptr_t)memory == -1)
 		return -errno;
 	shmdt(memory);
 	return 0;

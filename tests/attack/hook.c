@@ -26,7 +26,7 @@ static int number_of(const char *name)
 {
 	const char *text = getenv(name);
 
-	return text ? atoi(text) : -1;
+	return text ? (int)strtol(text, NULL, 10) : -1;
 }
 
 __attribute__((constructor)) static void read_environment(void)

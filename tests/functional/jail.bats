@@ -59,11 +59,11 @@ setup()
 	UUID_FILE=$BATS_TEST_TMPDIR/uuid
 }
 
-# begin [OPTION...]: a pod that runs until it is stopped. Sets UUID, and VMM, the process of its machine.
+# A pod that runs until it is stopped. Sets UUID, and VMM, the process of its machine.
 begin()
 {
 	pod '.apps = [app("lasting"; ["until-stopped"])]'
-	start_pod --memory=128M "--uuid-file-save=$UUID_FILE" "$@"
+	start_pod --memory=128M "--uuid-file-save=$UUID_FILE"
 	eventually "the pod has a UUID" test -s "$UUID_FILE"
 	UUID=$(<"$UUID_FILE")
 	appc_vm status --wait-ready "$UUID" >/dev/null
@@ -140,7 +140,7 @@ of_status()
 	local directory limit
 	begin
 	[ -n "$(cgroups)" ] || skip "this host has no cgroups, or none is mounted"
-	grep -qxF "$VMM" $(cgroups | sed 's,$,/cgroup.procs,')
+	cgroups | while read -r directory; do cat "$directory/cgroup.procs"; done | grep -xF "$VMM"
 	for directory in $(cgroups); do
 		if [ -e "$directory/memory.limit_in_bytes" ]; then
 			limit=$(<"$directory/memory.limit_in_bytes")
@@ -206,7 +206,7 @@ attack()
 	expect_line ready
 	expect_error "^attack: done on $1$"
 	[ "$(grep -c '^attack .*: stopped' "$ERR")" -ge 28 ]
-	[ -z "$(grep '^attack .*: SUCCEEDED' "$ERR")" ]
+	[ "$(grep -c '^attack .*: SUCCEEDED' "$ERR")" -eq 0 ]
 	# But for the ring, which the file server uses, there was something to try.
 	[ "$(grep -c 'nothing to try' "$ERR")" -eq 1 ]
 }
@@ -227,8 +227,8 @@ attack()
 		expect_status 254
 		expect_error "thread made the system call $call, which its filter does not allow"
 		expect_error "^attack $name: begins"
-		[ -z "$(grep -E '^attack .*(SUCCEEDED|stopped)' "$ERR")" ]
-		thread=$([ $thread = loop ] && echo vcpu || echo loop)
+		[ "$(grep -cE '^attack .*(SUCCEEDED|stopped)' "$ERR")" -eq 0 ]
+		thread=$([ "$thread" = loop ] && echo vcpu || echo loop)
 	done <<-'END'
 		new-socket socket
 		become-root setresuid

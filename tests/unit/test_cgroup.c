@@ -76,6 +76,30 @@ static void limits_are_those_that_were_given(void **state)
 	pod_cgroup_destroy(&cgroup);
 }
 
+static void a_disk_is_limited_as_a_whole(void **state)
+{
+	_cleanup_(pod_cgroup_done) struct pod_cgroup cgroup = POD_CGROUP_NONE;
+	_cleanup_close_ int file = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct pod_cgroup_limits with_disk = limits;
+	_cleanup_free_ char *text = NULL;
+	struct error err;
+
+	(void)state;
+	with_disk.disk_bytes = 7654321;
+	with_disk.disk_fd = file;
+	assert_int_equal(pod_cgroup_plan(UUID, &cgroup), 0);
+	if (cgroup.count == 0 || geteuid() != 0 || pod_cgroup_create(&cgroup, &with_disk, &err) < 0)
+		skip();
+	for (size_t i = 0; i < cgroup.count && !text; i++)
+		if (file_read(cgroup.hierarchies[i].fd, "blkio.throttle.write_bps_device", 4096,
+			    &text, NULL) < 0)
+			file_read(cgroup.hierarchies[i].fd, "io.max", 4096, &text, NULL);
+	/* Empty where the root is on no disk. */
+	if (text && *text)
+		assert_non_null(strstr(text, "7654321"));
+	pod_cgroup_destroy(&cgroup);
+}
+
 static void a_process_is_born_in_it_or_moves_itself(void **state)
 {
 	_cleanup_(pod_cgroup_done) struct pod_cgroup cgroup = POD_CGROUP_NONE;
@@ -159,6 +183,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(limits_are_those_that_were_given),
+		cmocka_unit_test(a_disk_is_limited_as_a_whole),
 		cmocka_unit_test(a_process_is_born_in_it_or_moves_itself),
 		cmocka_unit_test(what_a_record_names_is_removed),
 		cmocka_unit_test(a_damaged_record_removes_nothing_else),
