@@ -322,9 +322,26 @@ static void set_with_most_ranges_is_searched_right(void **state)
 	pod_seccomp_done(&seccomp);
 }
 
+static void numbers_have_names(void **state)
+{
+	char name[POD_SECCOMP_NAME_SIZE];
+
+	(void)state;
+	pod_seccomp_call_name(SYS_ptrace, name);
+	assert_string_equal(name, "ptrace");
+	/* Younger than the library that knows the others. */
+	pod_seccomp_call_name(452, name);
+	assert_string_equal(name, "fchmodat2");
+	pod_seccomp_call_name(100000, name);
+	assert_string_equal(name, "100000");
+	pod_seccomp_call_name(-1, name);
+	assert_string_equal(name, "-1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(numbers_have_names),
 		cmocka_unit_test(without_an_isolator_the_filter_is_the_one_that_guest_init_knows),
 		cmocka_unit_test(
 			default_filter_ends_what_concerns_the_machine_and_allows_what_programs_do),
