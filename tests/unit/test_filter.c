@@ -38,17 +38,18 @@ static int read_list(void **state)
 {
 	static const char *const names[] = {"vcpu", "loop", "park"};
 	FILE *file = fopen(CALLS_FILE, "re");
-	char line[512], thread[16];
-	int number;
+	char line[512];
 
 	(void)state;
 	assert_non_null(file);
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%15s %d", thread, &number) != 2)
-			continue;
-		for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		/* "THREAD NUMBER CALL SOURCE:LINE" */
+		char *rest = line;
+		const char *thread = strsep(&rest, " ");
+
+		for (size_t i = 0; rest && i < ARRAY_SIZE(names); i++)
 			if (!strcmp(thread, names[i]))
-				allowed[i][number] = true;
+				allowed[i][strtoul(rest, NULL, 10)] = true;
 	}
 	fclose(file);
 	return 0;
