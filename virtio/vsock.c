@@ -16,7 +16,8 @@
  * connection. When the guest says that both its directions have ended, what it sent before still goes to the
  * host's program, and the RST is ours.
  *
- * #syscalls: accept4 readv recvfrom sendmsg sendto shutdown close poll
+ * #syscalls:loop accept4 read
+ * #syscalls:vcpu,loop readv recvmsg sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL) shutdown close poll(_, 1, 0)
  */
 #include "virtio/vsock.h"
 
@@ -632,10 +633,12 @@ static uint32_t connection_read(struct virtio_vsock *vsock, struct connection *c
 	uint32_t room = vsock->chain.writable_bytes - (uint32_t)HEADER_SIZE;
 	uint32_t credit = connection_credit(connection);
 	uint8_t byte;
+	struct iovec one = {.iov_base = &byte, .iov_len = sizeof(byte)};
+	struct msghdr message = {.msg_iov = &one, .msg_iovlen = 1};
 	ssize_t n;
 
 	if (credit == 0) {
-		n = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+		n = recvmsg(connection->fd, &message, MSG_PEEK | MSG_DONTWAIT);
 		if (n > 0) {
 			connection->asked_credit = true;
 			return packet_write(
@@ -791,7 +794,7 @@ static void connection_greet(struct virtio_vsock *vsock, struct connection *conn
 	uint32_t port;
 	ssize_t n;
 
-	while ((n = recv(connection->fd, end, 1, MSG_DONTWAIT)) == 1 && *end != '\n') {
+	while ((n = read(connection->fd, end, 1)) == 1 && *end != '\n') {
 		connection->greeting_length++;
 		end++;
 		if (connection->greeting_length == GREETING_MAX) {

@@ -2,7 +2,7 @@
 /*
  * vsock_buffer.c: see vsock_buffer.h.
  *
- * #syscalls: sendmsg
+ * #syscalls:vcpu,loop sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
  */
 #include "virtio/vsock_buffer.h"
 

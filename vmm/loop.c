@@ -43,6 +43,7 @@ void loop_done(struct loop *loop)
 	cleanup_close(&loop->stop_fd);
 }
 
+/* #syscalls:loop epoll_ctl(_, EPOLL_CTL_ADD) */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events)
 {
 	struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = source};
@@ -52,6 +53,7 @@ int loop_add(struct loop *loop, struct loop_source *source, uint32_t events)
 	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, source->fd, &event) < 0 ? -errno : 0;
 }
 
+/* #syscalls:vcpu,loop epoll_ctl(_, EPOLL_CTL_DEL) */
 void loop_remove(struct loop *loop, struct loop_source *source)
 {
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);

@@ -140,8 +140,7 @@ static int machine_create_net(
 	return machine_attach(machine, DEVICE_NET, virtio_net_device(machine->net), err);
 }
 
-/* Watches an fd for as long as the machine runs; there may be none (-1). */
-static int machine_watch(struct machine *machine, struct loop_source *source, int fd,
+int machine_watch(struct machine *machine, struct loop_source *source, int fd,
 	void (*ready)(struct loop_source *source, uint32_t events))
 {
 	*source = (struct loop_source){.fd = fd, .ready = ready, .context = machine};

@@ -113,6 +113,10 @@ bool machine_enter_thread(struct machine *machine, enum filter_thread thread);
 
 /* ---- machine_devices.c */
 
+/* Watches an fd for as long as the machine runs; there may be none (-1). 0 or -errno. */
+int machine_watch(struct machine *machine, struct loop_source *source, int fd,
+	void (*ready)(struct loop_source *source, uint32_t events));
+
 /* Makes the devices, their interrupt lines, and the sources of the event loop that they need. */
 int machine_create_devices(
 	struct machine *machine, const struct machine_options *options, struct error *err);

@@ -7,7 +7,8 @@
  * the socket and hands it over. Each connection's source of the loop lies in an array, where it stays as long
  * as the machine: an event that was noticed before the connection went finds it.
  *
- * #syscalls: recvmsg sendto write epoll_ctl
+ * #syscalls:loop recvmsg read close
+ * #syscalls:vcpu,loop sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL) write
  */
 #include "vmm/machine_parts.h"
 
@@ -53,12 +54,13 @@ static void vsock_unwatch(void *context, unsigned int slot, int fd)
 static int vsock_connect(void *context, uint64_t id, uint32_t port)
 {
 	const struct machine *machine = context;
-	const struct machine_vsock_question question = {.id = id, .port = port};
+	struct machine_vsock_question question = {.id = id, .port = port};
+	struct iovec span = {.iov_base = &question, .iov_len = sizeof(question)};
+	const struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
 
 	if (machine->vsock_connect_fd < 0)
 		return -ECONNREFUSED;
-	return send(machine->vsock_connect_fd, &question, sizeof(question),
-		       MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+	return sendmsg(machine->vsock_connect_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
 		? -errno
 		: 0;
 }
@@ -145,13 +147,6 @@ static void answers_ready(struct loop_source *source, uint32_t events)
 		loop_arm(&machine->loop, source, EPOLLIN);
 }
 
-static int watch_source(struct machine *machine, struct loop_source *source, int fd,
-	void (*ready)(struct loop_source *source, uint32_t events))
-{
-	*source = (struct loop_source){.fd = fd, .ready = ready, .context = machine};
-	return fd < 0 ? 0 : loop_add(&machine->loop, source, EPOLLIN);
-}
-
 int machine_create_vsock(
 	struct machine *machine, const struct machine_options *options, struct error *err)
 {
@@ -175,14 +170,14 @@ int machine_create_vsock(
 	machine->vsock_again_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = machine->vsock_again_fd < 0 ? -errno : 0;
 	if (r == 0)
-		r = watch_source(machine, &machine->vsock_again_source, machine->vsock_again_fd,
+		r = machine_watch(machine, &machine->vsock_again_source, machine->vsock_again_fd,
 			again_ready);
 	if (r == 0)
-		r = watch_source(machine, &machine->vsock_listen_source, options->vsock_listen_fd,
+		r = machine_watch(machine, &machine->vsock_listen_source, options->vsock_listen_fd,
 			listen_ready);
 	if (r == 0)
-		r = watch_source(machine, &machine->vsock_connect_source, machine->vsock_connect_fd,
-			answers_ready);
+		r = machine_watch(machine, &machine->vsock_connect_source,
+			machine->vsock_connect_fd, answers_ready);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot watch the sockets of the vsock device");
 	return machine_attach(machine, DEVICE_VSOCK, virtio_vsock_device(machine->vsock), err);

@@ -2,12 +2,11 @@
 /*
  * ops_xattr.c: FUSE operations on extended attributes; fs.h says which ones the guest may have.
  *
- * Theory of operation: neither the f*xattr() calls nor AT_EMPTY_PATH take O_PATH fds here.
- * Linux 6.13 has *xattrat() calls, which reach the inode through its magic link in /proc/self/fd;
- * before it, regular files and directories are opened again for the moment, and other files have no
- * attributes (user.* is not for them anyway).
+ * Theory of operation: neither the f*xattr() calls nor AT_EMPTY_PATH take O_PATH fds here. So regular
+ * files and directories are opened again for the moment, and other files have no attributes: the kernel has
+ * none of those that a guest may have for them (xattr(7)). Linux 6.13 has calls that could do without; they would
+ * come on top of these in the filter, for the sake of older kernels.
  *
- * #syscalls:vcpu setxattrat getxattrat listxattrat removexattrat
  * #syscalls:vcpu fsetxattr fgetxattr flistxattr fremovexattr close
  */
 #include "virtio/fs/operations.h"
@@ -15,22 +14,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
-
-#ifndef SYS_setxattrat
-#define SYS_setxattrat    463
-#define SYS_getxattrat    464
-#define SYS_listxattrat   465
-#define SYS_removexattrat 466
-#endif
-
-struct xattr_arguments {
-	uint64_t value;
-	uint32_t size, flags;
-};
 
 static bool has_prefix(const char *name, const char *prefix)
 {
@@ -49,7 +34,7 @@ static int name_check(const char *name)
 	return -EOPNOTSUPP;
 }
 
-/* The inode opened for the older calls; -EOPNOTSUPP where it cannot be opened for data. */
+/* The inode opened for the moment; -EOPNOTSUPP where it cannot be opened for data. */
 static int attribute_open(const struct fs_request *request)
 {
 	struct fs_inode *inode = request->inode;
@@ -59,31 +44,12 @@ static int attribute_open(const struct fs_request *request)
 	return fs_inode_open(request->fs, inode, O_RDONLY);
 }
 
-/* The inode's name in /proc/self/fd. */
-struct magic_link {
-	char name[16];
-};
-
-static struct magic_link inode_link(const struct fs_inode *inode)
-{
-	struct magic_link link;
-
-	snprintf(link.name, sizeof(link.name), "%d", inode->fd);
-	return link;
-}
-
 static ssize_t attribute_get(
 	const struct fs_request *request, const char *name, void *value, size_t size)
 {
-	struct xattr_arguments arguments = {.value = (uintptr_t)value, .size = (uint32_t)size};
-	struct magic_link link = inode_link(request->inode);
-	_cleanup_close_ int fd = -1;
-	ssize_t r = syscall(SYS_getxattrat, request->fs->proc_fd, link.name, 0, name, &arguments,
-		sizeof(arguments));
+	_cleanup_close_ int fd = attribute_open(request);
+	ssize_t r;
 
-	if (r >= 0 || errno != ENOSYS)
-		return r < 0 ? -errno : r;
-	fd = attribute_open(request);
 	if (fd < 0)
 		return fd;
 	r = fgetxattr(fd, name, value, size);
@@ -92,13 +58,9 @@ static ssize_t attribute_get(
 
 static ssize_t attribute_list(const struct fs_request *request, char *list, size_t size)
 {
-	struct magic_link link = inode_link(request->inode);
-	_cleanup_close_ int fd = -1;
-	ssize_t r = syscall(SYS_listxattrat, request->fs->proc_fd, link.name, 0, list, size);
+	_cleanup_close_ int fd = attribute_open(request);
+	ssize_t r;
 
-	if (r >= 0 || errno != ENOSYS)
-		return r < 0 ? -errno : r;
-	fd = attribute_open(request);
 	if (fd < 0)
 		return fd;
 	r = flistxattr(fd, list, size);
@@ -108,20 +70,8 @@ static ssize_t attribute_list(const struct fs_request *request, char *list, size
 static int attribute_set(const struct fs_request *request, const char *name, const void *value,
 	size_t size, uint32_t flags)
 {
-	struct xattr_arguments arguments = {
-		.value = (uintptr_t)value,
-		.size = (uint32_t)size,
-		.flags = flags,
-	};
-	struct magic_link link = inode_link(request->inode);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = attribute_open(request);
 
-	if (syscall(SYS_setxattrat, request->fs->proc_fd, link.name, 0, name, &arguments,
-		    sizeof(arguments)) == 0)
-		return 0;
-	if (errno != ENOSYS)
-		return -errno;
-	fd = attribute_open(request);
 	if (fd < 0)
 		return fd;
 	return fsetxattr(fd, name, value, size, (int)flags) < 0 ? -errno : 0;
@@ -129,14 +79,8 @@ static int attribute_set(const struct fs_request *request, const char *name, con
 
 static int attribute_remove(const struct fs_request *request, const char *name)
 {
-	struct magic_link link = inode_link(request->inode);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = attribute_open(request);
 
-	if (syscall(SYS_removexattrat, request->fs->proc_fd, link.name, 0, name) == 0)
-		return 0;
-	if (errno != ENOSYS)
-		return -errno;
-	fd = attribute_open(request);
 	if (fd < 0)
 		return fd;
 	return fremovexattr(fd, name) < 0 ? -errno : 0;
