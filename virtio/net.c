@@ -9,7 +9,11 @@
  * then sees all at once; where there are too few, they are put back, and the frame waits for the
  * driver's next notification.
  *
- * #syscalls:vcpu,loop readv writev sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
+ * #syscalls:vcpu,loop readv sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
+ *
+ * No pod has a tap yet; the filters then need, in the same threads:
+ *
+ * #syscalls: writev ioctl(_, TUNSETOFFLOAD)
  */
 #include "virtio/net.h"
 
@@ -436,9 +440,7 @@ static void net_notify(struct virtio_device *device, unsigned int queue)
 		net_receive(net_of(device));
 }
 
-/* What a tap may leave to the guest is what the driver has agreed to.
- * #syscalls:vcpu ioctl(_, TUNSETOFFLOAD)
- */
+/* What a tap may leave to the guest is what the driver has agreed to. */
 static void net_start(struct virtio_device *device)
 {
 	struct virtio_net *net = net_of(device);
