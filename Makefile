@@ -103,7 +103,11 @@ $(BUILD)/sanitized/libappc.a: $(TEST_OBJECTS)
 $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
+
+# The cases of tests/hostile are in a unit test, in a fuzz harness and in a guest of their own.
+HOSTILE_SOURCES := $(wildcard tests/hostile/*.c)
+$(BUILD)/unit/test_hostile: $(patsubst %.c,$(BUILD)/sanitized/%.o,$(HOSTILE_SOURCES))
 
 # What a captured VMM would try, in a jail without a machine.
 $(BUILD)/unit/test_jail: $(BUILD)/sanitized/tests/attack/attempts.o
@@ -129,7 +133,7 @@ $(BUILD)/fuzzed/libappc.a: $(FUZZ_OBJECTS)
 $(BUILD)/fuzz/%: $(BUILD)/fuzzed/tests/fuzz/%.o $(BUILD)/fuzzed/libappc.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 .PHONY: fuzzers fuzz
 fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
@@ -147,6 +151,27 @@ $(BUILD)/forbidden.so: tests/functional/forbidden.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(STANDARD) $(WARNINGS) -Wno-missing-prototypes $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
+
+# ---- the hostile guest: no Linux, no library; an ELF file that the program boots as a kernel
+METAL_OBJECTS := $(patsubst %,$(BUILD)/metal/%.o,$(basename $(filter-out %/in_process.c,$(HOSTILE_SOURCES)) \
+			$(wildcard tests/hostile/metal/*.c tests/hostile/metal/*.S)))
+METAL_FLAGS := -O2 -ffreestanding -fno-pie -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
+	       -fno-stack-protector -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns
+
+$(BUILD)/hostile-guest: $(METAL_OBJECTS) tests/hostile/metal/link.ld
+	$(call say,LD,$@)
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments \
+		-Wl,-T,tests/hostile/metal/link.ld -o $@ $(METAL_OBJECTS)
+
+$(BUILD)/metal/%.o: %.c Makefile
+	$(call say,CC,"$< (metal)")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) -I. -DHOSTILE_METAL $(METAL_FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/metal/%.o: %.S Makefile
+	$(call say,AS,"$< (metal)")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(METAL_FLAGS) -c -o $@ $<
 
 # ---- from nothing: dependencies, kernel, demo, tests
 # Parallel by itself, unless the caller's -j is there to be shared.
@@ -167,7 +192,7 @@ demo: deps
 check: deps
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe $(BUILD)/guest-metadata \
 		$(BUILD)/guest-files $(BUILD)/guest-network $(BUILD)/forbidden.so \
-		$(BUILD)/appc-vm-captured kernel
+		$(BUILD)/appc-vm-captured $(BUILD)/hostile-guest kernel
 	$(Q)tests/run.sh
 
 include tests/bench/bench.mk
@@ -191,4 +216,4 @@ clean:
 	rm -rf $(BUILD)
 
 .SECONDARY:
--include $(shell find $(addprefix $(BUILD)/,obj init sanitized fuzzed) -name '*.d' 2>/dev/null)
+-include $(shell find $(addprefix $(BUILD)/,obj init sanitized fuzzed metal) -name '*.d' 2>/dev/null)

@@ -143,7 +143,7 @@ container()
 vm()
 {
 	functional vm template pod world rkt metadata prepared volumes logs dax debian clones warm machine \
-		metadata-machine failure jail
+		metadata-machine failure filter jail hostile network
 }
 
 started=$SECONDS

@@ -1,0 +1,294 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# A guest that is hostile from its first instruction: tests/hostile, built for ring 0 and started as the
+# kernel of a real pod. The numbers are the groups of tests/hostile/cases.h. What each case expects of the machine
+# the guest checks itself; here it is seen that the pod ends as it must, and what became of the host.
+# shellcheck disable=SC2016,SC2034 # the variables are jq's; lib.bash reads LIMIT
+
+load lib
+
+GUEST=${GUEST:-$TOP/build/hostile-guest}
+# Bounds of the VMM while the guest is done and waits: fds, and kilobytes that were ever resident: its 64 MiB of
+# RAM, and what the VMM needs.
+FDS_MAX=64
+RESIDENT_MAX=$(((64 + 16) * 1024))
+# A device tells eight times that its driver broke the rules; guest-init warns a hundred times.
+LINES_MAX=40
+
+setup_file()
+{
+	[ ! -c /dev/kvm ] || data_directory
+}
+
+setup()
+{
+	needs_kvm
+	LIMIT=60
+	local volume
+	for volume in rw ro; do
+		mkdir -p "$BATS_TEST_TMPDIR/host/$volume/directory"
+		printf hello >"$BATS_TEST_TMPDIR/host/$volume/file"
+		printf inner >"$BATS_TEST_TMPDIR/host/$volume/directory/inner"
+		ln -s / "$BATS_TEST_TMPDIR/host/$volume/to-root"
+		ln -s ../../.. "$BATS_TEST_TMPDIR/host/$volume/to-parent"
+		ln -s /proc/self/root "$BATS_TEST_TMPDIR/host/$volume/to-magic"
+		ln -s file "$BATS_TEST_TMPDIR/host/$volume/to-file"
+	done
+	printf sings >"$BATS_TEST_TMPDIR/host/canary"
+	hostile_pod .
+}
+
+# hostile_pod FILTER: the pod of all cases, changed by the filter.
+hostile_pod()
+{
+	pod '.apps = [app("app"; []) | .mounts = [{volume: "rw", path: "/rw"}, {volume: "ro", path: "/ro"}]] |
+		.volumes = [{name: "rw", kind: "host", source: ($host + "/rw")},
+			{name: "ro", kind: "host", source: ($host + "/ro"), readOnly: true}] | '"$1"
+}
+
+# What no guest may change: all of the host's directory but the volume that is its own.
+host_state()
+{
+	find "$BATS_TEST_TMPDIR/host" -path "$BATS_TEST_TMPDIR/host/rw/*" -prune -o ! -name rw \
+		-printf '%p %y %m %U %G %s %T@ %l\n' -type f -exec sha256sum {} + | sort
+}
+
+# start_guest WORDS [OPTION...]: a pod whose kernel is the hostile guest, with these words for it.
+start_guest()
+{
+	local words=$1
+	shift
+	BEFORE=$(host_state)
+	APPC_VM_EXTRA_KERNEL_PARAMS=$words start_pod --no-template "--kernel=$GUEST" --memory=64M "$@"
+}
+
+# The guest has said this line, or is no more.
+guest_said()
+{
+	said "$1" || process_gone "$RUN"
+}
+
+# What the VMM costs, while it runs.
+expect_bounds()
+{
+	local vmm fds resident
+	vmm=$(tr -d ' ' <"/proc/$RUN/task/$RUN/children")
+	fds=(/proc/"$vmm"/fd/*)
+	resident=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$vmm/status")
+	if [ "${#fds[@]}" -gt "$FDS_MAX" ] || [ "$resident" -gt "$RESIDENT_MAX" ]; then
+		echo "the VMM has ${#fds[@]} open files, had $resident KiB resident"
+		return 1
+	fi
+}
+
+expect_host_untouched()
+{
+	local after
+	after=$(host_state)
+	if [ "$after" != "$BEFORE" ]; then
+		diff <(echo "$BEFORE") <(echo "$after")
+		return 1
+	fi
+	# What it made in its volume is nothing that the host would follow or open.
+	[ -z "$(find "$BATS_TEST_TMPDIR/host/rw" -type b -o -type c)" ]
+}
+
+expect_lines()
+{
+	local lines
+	lines=$(wc -l <"$ERR")
+	if [ "$lines" -gt "$1" ]; then
+		echo "$lines lines of log, at most $1 expected"
+		return 1
+	fi
+}
+
+# survive WORDS [OPTION...]: all cases that the words choose are as they should be, and the pod then ends as any.
+survive()
+{
+	start_guest "$@"
+	eventually "the guest is done" guest_said done
+	expect_bounds
+	kill -TERM "$RUN"
+	finish_pod
+	expect_status 0
+	! grep -q FAILED "$OUT"
+	grep -q '^ok ' "$OUT"
+	expect_lines "$LINES_MAX"
+	expect_host_untouched
+}
+
+# die CASE PATTERN [OPTION...]: the pod ends by itself, and the last line says why.
+die()
+{
+	local name=$1 pattern=$2
+	shift 2
+	start_guest "hostile.case=$name" "$@"
+	finish_pod
+	expect_status 254
+	expect_lines 2
+	if ! tail -n 1 "$ERR" | grep -qE -- "$pattern"; then
+		echo "$name: the reason does not match: $pattern"
+		return 1
+	fi
+	expect_host_untouched
+}
+
+# outlast CASE LINES: the guest goes on for ever; who ends the pod ends it at once.
+outlast()
+{
+	# Each is heard once while it waits, so they are three.
+	local i
+	start_guest "hostile.case=$1"
+	eventually "the guest is there" guest_said here
+	expect_bounds
+	for i in TERM INT HUP; do
+		kill "-$i" "$RUN" 2>/dev/null || true
+	done
+	finish_pod
+	expect_status 254
+	expect_lines "$2"
+	expect_error 'error: .*killed'
+	expect_host_untouched
+}
+
+@test "group 1: queues that cannot be" {
+	survive hostile.group=1
+}
+
+@test "group 2: registers in any order, of any width, and resets" {
+	survive hostile.group=2
+}
+
+@test "group 3: indices and heads" {
+	survive hostile.group=3
+}
+
+@test "group 4: malformed chains" {
+	survive hostile.group=4
+}
+
+@test "group 5: another CPU changes what is being read" {
+	survive hostile.group=5 --cpus=2
+}
+
+@test "group 6: chains of gigabytes and of fragments" {
+	survive hostile.group=6
+}
+
+@test "group 7: ports and addresses of nothing" {
+	survive hostile.group=7
+}
+
+@test "group 8: CPUs that crash, stop or never stop" {
+	survive hostile.group=8 --cpus=2
+	die triple_fault 'triple fault'
+	die reset_line 'reset itself'
+	die page_tables_nowhere 'triple fault|cannot emulate|internal error'
+	die execute_nothing 'triple fault|cannot emulate|internal error'
+	outlast halt_for_ever 1
+	outlast stand_still 1
+}
+
+@test "group 9: headers, versions and sizes of requests" {
+	survive hostile.group=9
+}
+
+@test "group 10: nodes and handles that were never given" {
+	survive hostile.group=10
+}
+
+@test "group 11: names that are no names" {
+	survive hostile.group=11
+}
+
+@test "group 12: links" {
+	survive hostile.group=12
+}
+
+@test "group 13: special files and read-only volumes" {
+	survive hostile.group=13
+}
+
+@test "group 14: numbers at their ends" {
+	survive hostile.group=14
+}
+
+@test "group 15: more of everything than the bounds" {
+	survive hostile.group=15
+	# Where answers are held back, too.
+	hostile_pod '.apps[0].app.isolators = [{name: "resource/block-iops", value: {default: true, limit: "1"}}]'
+	survive hostile.case=head_flood
+}
+
+@test "group 16: ranges of the window for files" {
+	survive hostile.group=16 --dax=always
+}
+
+@test "group 17: what guest-init would never say" {
+	die frame_huge 'broke the protocol: .*4294967295'
+	die frame_empty 'broke the protocol: .*0 bytes'
+	die frame_garbage 'broke the protocol'
+	die frame_deep 'broke the protocol: .*nested'
+	die frame_not_utf8 'broke the protocol'
+	die message_unknown 'unknown type'
+	die message_escapes 'guest-init failed'
+	[ "$(tr -d '[:print:]\n' <"$ERR" | wc -c)" -eq 0 ]
+	die app_unknown 'cannot have'
+	die app_twice 'cannot have'
+	die status_range 'cannot have'
+	die ended_early 'before its apps'
+	die metadata_flood 'before the last one was answered'
+	die stream_malformed 'malformed output'
+	outlast frame_partial 1
+}
+
+@test "group 17: warnings without end" {
+	outlast warnings_for_ever 102
+	start_guest hostile.case=warning_flood
+	finish_pod
+	expect_status 0
+	expect_lines 101
+}
+
+@test "group 18: the console's queues" {
+	survive hostile.group=18
+}
+
+@test "group 18: output that nobody reads keeps nothing but the guest" {
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	exec 8<>"$BATS_TEST_TMPDIR/pipe"
+	BEFORE=$(host_state)
+	ERR=$BATS_TEST_TMPDIR/err
+	OUT=$ERR
+	APPC_VM_EXTRA_KERNEL_PARAMS=hostile.case=output_blocked "$APPC_VM" "--dir=$DATA" run --no-template \
+		"--kernel=$GUEST" --memory=64M "$POD" >"$BATS_TEST_TMPDIR/pipe" 2>"$ERR" </dev/null 3>&- 8>&- &
+	RUN=$!
+	read -r line <&8
+	[ "$line" = here ]
+	expect_bounds
+	for i in TERM INT HUP; do
+		kill "-$i" "$RUN" 2>/dev/null || true
+	done
+	# What was written belongs to the person; who does not want it says so once more.
+	eventually "the VMM is gone" vmm_gone
+	kill -TERM "$RUN" 2>/dev/null || true
+	finish_pod
+	exec 8>&-
+	expect_status 254
+	expect_lines 1
+	expect_host_untouched
+}
+
+vmm_gone()
+{
+	[ ! -s "/proc/$RUN/task/$RUN/children" ] 2>/dev/null || process_gone "$RUN"
+}
+
+@test "groups 19 and 20: there are no other devices" {
+	survive hostile.group=19
+}
+
+@test "group 21: entropy and balloon" {
+	survive hostile.group=21
+}
