@@ -227,9 +227,10 @@ bool ring_wait(const struct ring *ring, uint16_t count)
 			return true;
 		if (i % 64 == 63 && device_is_broken(ring->slot))
 			return false;
-		guest_pause();
+		if (!guest_pause())
+			break;
 	}
-	return false;
+	return ring_used(ring) == count;
 }
 
 void expect(bool condition, const char *what, uint64_t value)

@@ -50,8 +50,8 @@ void guest_port_write(uint16_t port, unsigned int width, uint32_t value);
 /* The transmit port: bytes of memory to a stream of the console; how many were taken. */
 uint32_t guest_transmit(uint64_t stream, uint64_t address, uint64_t length);
 
-/* Time passes: what the machine does on threads of its own goes on. */
-void guest_pause(void);
+/* Time passes: what the machine does on threads of its own goes on. False: it has nothing to do any more. */
+bool guest_pause(void);
 
 /*
  * Runs task on another CPU; guest_join() waits until it has returned. False: there is no other, and nothing

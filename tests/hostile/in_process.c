@@ -8,15 +8,17 @@
 #include "tests/hostile/guest.h"
 #include "virtio/balloon.h"
 #include "virtio/console.h"
-#include "virtio/fs/fs.h"
+#include "virtio/fs/session.h"
 #include "virtio/mmio.h"
 #include "virtio/rng.h"
 #include "vmm/layout.h"
 #include "vmm/message_port.h"
 #include "wire/wire.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_mmio.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -46,16 +48,20 @@ _Static_assert(GUEST_STREAM_CONTROL == WIRE_PORT_CONTROL && GUEST_STREAM_OUTPUT 
 #define HANDLES_MAX 64
 /* No file of a volume grows beyond. */
 #define FILE_MAX (4u << 20)
+/* Per second, where they are limited: most answers wait. */
+#define OPERATIONS 1
 
 enum { CONSOLE, FS, RNG, BALLOON, DEVICES };
 
-static struct {
-	/* The tree; see in_process_set_up(). */
+/* One for each kind, made when it is first needed: to make a ring of the host's takes longer than a case. */
+static struct in_process {
+	bool is_made;
+
+	/* A directory with a file that is nobody's business, and the tree. */
 	char path[64];
-	int top, tree;
+	int top, tree, volumes, rw, ro;
 	struct stat canary, top_status, fixed[4];
 
-	/* The machine. */
 	struct guest_memory memory;
 	struct virtio_console *console;
 	struct virtio_fs *fs;
@@ -64,13 +70,15 @@ static struct {
 	struct virtio_mmio mmio[DEVICES];
 	struct message_port messages;
 	int ends[CONSOLE_PORTS]; /* the host's ends of the console's sockets */
+
 	bool quiet;
 	unsigned int failed;
-	void (*hook)(struct in_process_operation *operation);
+} machines[IN_PROCESS_KINDS], *machine = machines;
 
-	pthread_t other;
-	void (*task)(void);
-} machine;
+static void (*operation_hook)(struct in_process_operation *operation);
+
+static pthread_t other;
+static void (*other_task)(void);
 
 static void require(bool condition)
 {
@@ -80,84 +88,109 @@ static void require(bool condition)
 
 /* ---- the tree */
 
-static const char *const fixed_names[] = {
-	"volumes/ro", "volumes/ro/file", "volumes/ro/directory", "volumes/ro/directory/inner"};
+/* Below volumes/ro. */
+static const char *const fixed_names[] = {".", "file", "directory", "directory/inner"};
 
-static void make_file(const char *path, const char *text)
+static void make_file(int dirfd, const char *path, const char *text)
 {
-	_cleanup_close_ int fd = openat(
-		machine.tree, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	_cleanup_close_ int fd =
+		openat(dirfd, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
 
 	require(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 }
 
-static void volume_fill(const char *name)
+static int make_directory(int dirfd, const char *name)
+{
+	int fd;
+
+	require(mkdirat(dirfd, name, 0755) == 0);
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	require(fd >= 0);
+	return fd;
+}
+
+static void volume_fill(int volume)
 {
 	static const struct {
 		const char *name, *target;
 	} links[] = {{"to-root", "/"}, {"to-parent", "../../.."}, {"to-magic", "/proc/self/root"},
 		{"to-file", "file"}};
-	char path[64];
 
-	require(mkdirat(machine.tree, name, 0755) == 0);
-	snprintf(path, sizeof(path), "%s/file", name);
-	make_file(path, "hello");
-	snprintf(path, sizeof(path), "%s/directory", name);
-	require(mkdirat(machine.tree, path, 0755) == 0);
-	snprintf(path, sizeof(path), "%s/directory/inner", name);
-	make_file(path, "inner");
-	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
-		snprintf(path, sizeof(path), "%s/%s", name, links[i].name);
-		require(symlinkat(links[i].target, machine.tree, path) == 0);
-	}
+	make_file(volume, "file", "hello");
+	require(mkdirat(volume, "directory", 0755) == 0);
+	make_file(volume, "directory/inner", "inner");
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		require(symlinkat(links[i].target, volume, links[i].name) == 0);
 }
 
 static void look(struct stat *canary, struct stat *top, struct stat fixed[4])
 {
-	require(fstatat(machine.top, "canary", canary, AT_SYMLINK_NOFOLLOW) == 0 &&
-		fstat(machine.top, top) == 0);
+	require(fstatat(machine->top, "canary", canary, AT_SYMLINK_NOFOLLOW) == 0 &&
+		fstat(machine->top, top) == 0);
 	for (size_t i = 0; i < ARRAY_SIZE(fixed_names); i++)
-		require(fstatat(machine.tree, fixed_names[i], &fixed[i], AT_SYMLINK_NOFOLLOW) == 0);
+		require(fstatat(machine->ro, fixed_names[i], &fixed[i], AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 static void tree_make(void)
 {
-	if (machine.tree >= 0)
-		close(machine.tree);
-	machine.tree = -1;
-	directory_remove(machine.top, "tree");
-	require(mkdirat(machine.top, "tree", 0755) == 0);
-	machine.tree = openat(machine.top, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	require(machine.tree >= 0 && mkdirat(machine.tree, "volumes", 0755) == 0);
-	volume_fill("volumes/rw");
-	volume_fill("volumes/ro");
-	look(&machine.canary, &machine.top_status, machine.fixed);
+	if (!mkdtemp(strcpy(machine->path, "/dev/shm/hostile-XXXXXX")))
+		require(mkdtemp(strcpy(machine->path, "/tmp/hostile-XXXXXX")) != NULL);
+	machine->top = open(machine->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	require(machine->top >= 0);
+	make_file(machine->top, "canary", "sings");
+	machine->tree = make_directory(machine->top, "tree");
+	machine->volumes = make_directory(machine->tree, "volumes");
+	machine->rw = make_directory(machine->volumes, "rw");
+	machine->ro = make_directory(machine->volumes, "ro");
+	volume_fill(machine->rw);
+	volume_fill(machine->ro);
+	look(&machine->canary, &machine->top_status, machine->fixed);
 }
 
-void in_process_set_up(void)
+static void tree_remove(void)
 {
-	const struct rlimit limit = {FILE_MAX, FILE_MAX};
-	int fd;
+	const int fds[] = {machine->top, machine->tree, machine->volumes, machine->rw, machine->ro};
 
-	if (!mkdtemp(strcpy(machine.path, "/dev/shm/hostile-XXXXXX")))
-		require(mkdtemp(strcpy(machine.path, "/tmp/hostile-XXXXXX")) != NULL);
-	machine.top = open(machine.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	require(machine.top >= 0);
-	fd = openat(machine.top, "canary", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	require(fd >= 0 && write(fd, "sings", 5) == 5);
-	close(fd);
-	machine.tree = -1;
-	tree_make();
-	signal(SIGXFSZ, SIG_IGN);
-	setrlimit(RLIMIT_FSIZE, &limit);
-	log_set_level(LOG_LEVEL_ERROR);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	require(directory_remove(AT_FDCWD, machine->path) == 0);
 }
 
-void in_process_tear_down(void)
+/* Removes what is in a directory, but for these two. */
+static void directory_empty(int dirfd, const char *keep, const char *keep_too)
 {
-	close(machine.tree);
-	close(machine.top);
-	require(directory_remove(AT_FDCWD, machine.path) == 0);
+	DIR *directory = fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	const struct dirent *entry;
+
+	require(directory != NULL);
+	while ((entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
+			strcmp(entry->d_name, keep) && strcmp(entry->d_name, keep_too))
+			require(directory_remove(dirfd, entry->d_name) == 0);
+	closedir(directory);
+}
+
+static bool is_place_of(int dirfd, const char *name, int fd)
+{
+	struct stat named, held;
+
+	return fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &held) == 0 &&
+		named.st_ino == held.st_ino;
+}
+
+/* As it was. False: the guest has moved directories of which the server knows, which are its to move. */
+static bool tree_renew(void)
+{
+	if (!is_place_of(machine->tree, "volumes", machine->volumes) ||
+		!is_place_of(machine->volumes, "rw", machine->rw) ||
+		!is_place_of(machine->volumes, "ro", machine->ro))
+		return false;
+	directory_empty(machine->tree, "volumes", "volumes");
+	directory_empty(machine->volumes, "rw", "ro");
+	directory_empty(machine->rw, ".", ".");
+	require(fchmod(machine->rw, 0755) == 0 && fchmod(machine->volumes, 0755) == 0);
+	volume_fill(machine->rw);
+	return true;
 }
 
 static bool same(const struct stat *a, const struct stat *b)
@@ -167,14 +200,15 @@ static bool same(const struct stat *a, const struct stat *b)
 		a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-void in_process_check_host(void)
+/* Everything that a guest must not reach is as it was: what is beside the tree, and the read-only volume. */
+static void check_host(void)
 {
 	struct stat canary, top, fixed[4];
 
 	look(&canary, &top, fixed);
-	require(same(&canary, &machine.canary) && same(&top, &machine.top_status));
+	require(same(&canary, &machine->canary) && same(&top, &machine->top_status));
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-		require(same(&fixed[i], &machine.fixed[i]));
+		require(same(&fixed[i], &machine->fixed[i]));
 }
 
 /* ---- the machine */
@@ -199,7 +233,7 @@ static void memory_create(bool window)
 
 	require(host != MAP_FAILED &&
 		mprotect(host + PAGE_SIZE, MEMORY_SIZE, PROT_READ | PROT_WRITE) == 0);
-	machine.memory = (struct guest_memory){
+	machine->memory = (struct guest_memory){
 		.regions = {{0, MEMORY_SIZE, host + PAGE_SIZE}},
 		.count = 1,
 	};
@@ -208,89 +242,133 @@ static void memory_create(bool window)
 	host = mmap(
 		NULL, WINDOW_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	require(host != MAP_FAILED);
-	machine.memory.window = (struct guest_region){WINDOW_START, WINDOW_SIZE, host};
+	machine->memory.window = (struct guest_region){WINDOW_START, WINDOW_SIZE, host};
 }
 
-void in_process_begin(const struct in_process_options *options)
+static void machine_make(enum in_process_kind kind)
 {
 	static const struct virtio_fs_export exports[] = {
 		{"volumes/rw", VIRTIO_FS_SHARED},
 		{"volumes/ro", VIRTIO_FS_READ_ONLY_SHARED},
 	};
-	static const struct machine_message message = {"{\"type\":\"configure\"}", 20};
-	/* A window is of files that nobody else changes. */
-	const struct virtio_fs_options fs = {
-		.tag = "pod",
-		.tree_fd = fcntl(machine.tree, F_DUPFD_CLOEXEC, 0),
-		.exports = exports + (options->window ? 1 : 0),
-		.export_count = ARRAY_SIZE(exports) - (options->window ? 1 : 0),
-		.inodes_max = INODES_MAX,
-		.handles_max = HANDLES_MAX,
-		.dax = options->window ? VIRTIO_FS_DAX_ALWAYS : VIRTIO_FS_DAX_NEVER,
-		.limits = {.operations = options->operations},
-	};
 	struct virtio_console_options console = {.fds = {-1, -1, -1}, .arm = arm};
 	struct virtio_device *devices[DEVICES];
+	struct virtio_fs_options fs = {
+		.tag = "pod",
+		.exports = exports,
+		.export_count = ARRAY_SIZE(exports),
+		.inodes_max = INODES_MAX,
+		.handles_max = HANDLES_MAX,
+		.dax = VIRTIO_FS_DAX_NEVER,
+		.limits = {.operations = kind == IN_PROCESS_LIMITED ? OPERATIONS : 0},
+	};
 	struct error err;
 
-	memory_create(options->window);
+	tree_make();
+	fs.tree_fd = fcntl(machine->tree, F_DUPFD_CLOEXEC, 0);
+	if (kind == IN_PROCESS_WINDOW) {
+		/* It is of files that nobody else changes. */
+		fs.exports++;
+		fs.export_count--;
+		fs.dax = VIRTIO_FS_DAX_ALWAYS;
+	}
+	memory_create(kind == IN_PROCESS_WINDOW);
 	for (unsigned int i = 1; i < CONSOLE_PORTS; i++) {
 		int pair[2];
 
 		require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) ==
 			0);
 		console.fds[i] = pair[0];
-		machine.ends[i] = pair[1];
+		machine->ends[i] = pair[1];
 	}
-	require(virtio_console_create(&machine.memory, &console, &machine.console) == 0);
-	require(virtio_fs_create(&machine.memory, &fs, &machine.fs, &err) == 0);
-	virtio_rng_init(&machine.rng, &machine.memory);
-	virtio_balloon_init(&machine.balloon, &machine.memory);
-	message_port_init(&machine.messages, &message, 1);
-	devices[CONSOLE] = virtio_console_device(machine.console);
-	devices[FS] = virtio_fs_device(machine.fs);
-	devices[RNG] = &machine.rng.device;
-	devices[BALLOON] = &machine.balloon.device;
+	require(virtio_console_create(&machine->memory, &console, &machine->console) == 0);
+	require(virtio_fs_create(&machine->memory, &fs, &machine->fs, &err) == 0);
+	virtio_rng_init(&machine->rng, &machine->memory);
+	virtio_balloon_init(&machine->balloon, &machine->memory);
+	devices[CONSOLE] = virtio_console_device(machine->console);
+	devices[FS] = virtio_fs_device(machine->fs);
+	devices[RNG] = &machine->rng.device;
+	devices[BALLOON] = &machine->balloon.device;
 	for (unsigned int i = 0; i < DEVICES; i++)
-		virtio_mmio_attach(&machine.mmio[i], devices[i], raise_line, NULL);
-	machine.quiet = options->quiet;
-	machine.failed = 0;
+		virtio_mmio_attach(&machine->mmio[i], devices[i], raise_line, NULL);
+	machine->is_made = true;
 }
 
-void in_process_end(void)
+static void machine_end(void)
 {
-	virtio_fs_free(machine.fs);
-	virtio_console_free(machine.console);
-	pthread_mutex_destroy(&machine.rng.device.lock);
-	pthread_mutex_destroy(&machine.balloon.device.lock);
-	message_port_done(&machine.messages);
+	virtio_fs_free(machine->fs);
+	virtio_console_free(machine->console);
+	pthread_mutex_destroy(&machine->rng.device.lock);
+	pthread_mutex_destroy(&machine->balloon.device.lock);
 	for (unsigned int i = 1; i < CONSOLE_PORTS; i++)
-		close(machine.ends[i]);
-	if (machine.memory.window.size > 0)
-		munmap(machine.memory.window.host, WINDOW_SIZE);
-	munmap(machine.memory.regions[0].host - PAGE_SIZE, MEMORY_SIZE + 2ul * PAGE_SIZE);
+		close(machine->ends[i]);
+	if (machine->memory.window.size > 0)
+		munmap(machine->memory.window.host, WINDOW_SIZE);
+	munmap(machine->memory.regions[0].host - PAGE_SIZE, MEMORY_SIZE + 2ul * PAGE_SIZE);
+	tree_remove();
+	machine->is_made = false;
 }
 
-unsigned int in_process_run(
-	const struct hostile_case *hostile, const struct in_process_options *options)
+/* What the guest said, which nobody wants to hear. */
+static void drain_console(void)
 {
-	struct virtio_fs_statistics statistics;
+	uint8_t drain[4096];
 
-	in_process_begin(options);
-	hostile->run();
-	virtio_fs_statistics(machine.fs, &statistics);
+	for (unsigned int i = 1; i < CONSOLE_PORTS; i++)
+		while (recv(machine->ends[i], drain, sizeof(drain), MSG_DONTWAIT) > 0)
+			;
+}
+
+void in_process_set_up(void)
+{
+	const struct rlimit limit = {FILE_MAX, FILE_MAX};
+
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	log_set_level(LOG_LEVEL_ERROR);
+}
+
+void in_process_tear_down(void)
+{
+	for (machine = machines; machine < machines + IN_PROCESS_KINDS; machine++)
+		if (machine->is_made)
+			machine_end();
+	machine = machines;
+}
+
+unsigned int in_process_run(void (*run)(void), enum in_process_kind kind, bool quiet)
+{
+	static const struct machine_message message = {"{\"type\":\"configure\"}", 20};
+	struct virtio_fs_statistics statistics;
+	uint32_t reset = 0;
+
+	machine = &machines[kind];
+	if (!machine->is_made)
+		machine_make(kind);
+	machine->quiet = quiet;
+	machine->failed = 0;
+	message_port_init(&machine->messages, &message, 1);
+	/* Each begins with the same memory. */
+	madvise(machine->memory.regions[0].host, MEMORY_SIZE, MADV_DONTNEED);
+	run();
+	virtio_fs_statistics(machine->fs, &statistics);
 	require(statistics.inodes <= INODES_MAX &&
 		statistics.handles + statistics.data <= HANDLES_MAX);
-	in_process_end();
-	in_process_check_host();
-	/* What the guest may change is as it was for the next one. */
-	tree_make();
-	return machine.failed;
+	for (unsigned int i = 0; i < DEVICES; i++)
+		virtio_mmio_write(&machine->mmio[i], VIRTIO_MMIO_STATUS, &reset, sizeof(reset));
+	virtio_fs_statistics(machine->fs, &statistics);
+	require(statistics.inodes == 1 && statistics.handles + statistics.data == 0);
+	message_port_done(&machine->messages);
+	drain_console();
+	check_host();
+	if (!tree_renew())
+		machine_end();
+	return machine->failed;
 }
 
 void in_process_set_hook(void (*hook)(struct in_process_operation *operation))
 {
-	machine.hook = hook;
+	operation_hook = hook;
 }
 
 /* ---- what the cases call */
@@ -310,7 +388,7 @@ static void copy(volatile uint8_t *to, const volatile uint8_t *from, size_t leng
 void guest_store(uint64_t address, const void *data, size_t length)
 {
 	uint8_t bytes[8192];
-	struct in_process_operation operation = {.kind = IN_PROCESS_STORE,
+	struct in_process_operation operation = {.kind = OPERATION_STORE,
 		.address = address,
 		.data = bytes,
 		.length = length,
@@ -319,16 +397,16 @@ void guest_store(uint64_t address, const void *data, size_t length)
 
 	require(length <= sizeof(bytes));
 	memcpy(bytes, data, length);
-	if (machine.hook)
-		machine.hook(&operation);
-	host = guest_memory_span(&machine.memory, operation.address, operation.length);
+	if (operation_hook)
+		operation_hook(&operation);
+	host = guest_memory_span(&machine->memory, operation.address, operation.length);
 	if (host && operation.times > 0)
 		copy(host, bytes, operation.length);
 }
 
 void guest_load(uint64_t address, void *data, size_t length)
 {
-	const uint8_t *host = guest_memory_span(&machine.memory, address, length);
+	const uint8_t *host = guest_memory_span(&machine->memory, address, length);
 
 	memset(data, 0, length);
 	if (host)
@@ -346,38 +424,38 @@ uint64_t guest_register_read(unsigned int slot, uint64_t offset, unsigned int wi
 
 	if (!slot_is_there(slot, offset, width))
 		return UINT64_MAX >> (64 - 8 * width);
-	virtio_mmio_read(&machine.mmio[slot], offset, &value, width);
+	virtio_mmio_read(&machine->mmio[slot], offset, &value, width);
 	return value;
 }
 
 void guest_register_write(unsigned int slot, uint64_t offset, unsigned int width, uint64_t value)
 {
-	struct in_process_operation operation = {.kind = IN_PROCESS_REGISTER,
+	struct in_process_operation operation = {.kind = OPERATION_REGISTER,
 		.slot = slot,
 		.width = width,
 		.address = offset,
 		.value = value,
 		.times = 1};
 
-	if (machine.hook)
-		machine.hook(&operation);
+	if (operation_hook)
+		operation_hook(&operation);
 	for (; operation.times > 0; operation.times--)
 		if (slot_is_there(operation.slot, operation.address, operation.width))
-			virtio_mmio_write(&machine.mmio[operation.slot], operation.address,
+			virtio_mmio_write(&machine->mmio[operation.slot], operation.address,
 				&operation.value, operation.width);
 }
 
 uint32_t guest_port_read(uint16_t port, unsigned int width)
 {
 	struct in_process_operation operation = {
-		.kind = IN_PROCESS_PORT, .width = width, .address = port, .times = 1};
+		.kind = OPERATION_PORT, .width = width, .address = port, .times = 1};
 	uint8_t data[64];
 	uint32_t value = UINT32_MAX;
 
-	if (machine.hook)
-		machine.hook(&operation);
+	if (operation_hook)
+		operation_hook(&operation);
 	if (operation.address == WIRE_MESSAGE_PORT && operation.times <= sizeof(data) / 4) {
-		message_port_read(&machine.messages, data, operation.width, operation.times);
+		message_port_read(&machine->messages, data, operation.width, operation.times);
 		memcpy(&value, data, sizeof(value));
 	}
 	return width < 4 ? value & ((1u << 8 * width) - 1) : value;
@@ -394,7 +472,6 @@ void guest_port_write(uint16_t port, unsigned int width, uint32_t value)
 uint32_t guest_transmit(uint64_t stream, uint64_t address, uint64_t length)
 {
 	struct iovec spans[WIRE_TRANSMIT_MAX / PAGE_SIZE + 1];
-	uint8_t drain[4096];
 	size_t count = 0, taken;
 
 	if (stream > UINT32_MAX || length > WIRE_TRANSMIT_MAX)
@@ -405,52 +482,56 @@ uint32_t guest_transmit(uint64_t stream, uint64_t address, uint64_t length)
 
 		if (left > length)
 			left = length;
-		host = guest_memory_span(&machine.memory, address, left);
+		host = guest_memory_span(&machine->memory, address, left);
 		if (!host)
 			break;
 		spans[count++] = (struct iovec){host, left};
 		address += left;
 		length -= left;
 	}
-	taken = virtio_console_transmit(machine.console, (unsigned int)stream, spans, count);
-	for (unsigned int i = 1; i < CONSOLE_PORTS; i++)
-		while (recv(machine.ends[i], drain, sizeof(drain), MSG_DONTWAIT) > 0)
-			;
+	taken = virtio_console_transmit(machine->console, (unsigned int)stream, spans, count);
+	drain_console();
 	return (uint32_t)taken;
 }
 
 /* What the event loop does. */
-void guest_pause(void)
+bool guest_pause(void)
 {
-	struct pollfd ready = {.fd = virtio_fs_completion_fd(machine.fs), .events = POLLIN};
+	bool busy;
+	struct pollfd ready = {.fd = virtio_fs_completion_fd(machine->fs), .events = POLLIN};
 
 	if (ready.fd >= 0 && poll(&ready, 1, 0) > 0)
-		virtio_fs_complete(machine.fs);
+		virtio_fs_complete(machine->fs);
 	else
 		sched_yield();
+	pthread_mutex_lock(&machine->fs->device.lock);
+	busy = machine->fs->active > 0;
+	pthread_mutex_unlock(&machine->fs->device.lock);
+	/* What a limit holds back comes in its own time. */
+	return busy && machine != &machines[IN_PROCESS_LIMITED];
 }
 
 static void *other_main(void *argument)
 {
 	(void)argument;
-	machine.task();
+	other_task();
 	return NULL;
 }
 
 bool guest_fork(void (*task)(void))
 {
-	machine.task = task;
-	return pthread_create(&machine.other, NULL, other_main, NULL) == 0;
+	other_task = task;
+	return pthread_create(&other, NULL, other_main, NULL) == 0;
 }
 
 void guest_join(void)
 {
-	pthread_join(machine.other, NULL);
+	pthread_join(other, NULL);
 }
 
 void guest_fail(const char *what, uint64_t value)
 {
-	machine.failed++;
-	if (!machine.quiet)
+	machine->failed++;
+	if (!machine->quiet)
 		log_error("%s (%#llx)", what, (unsigned long long)value);
 }

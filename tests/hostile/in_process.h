@@ -6,41 +6,32 @@
 #ifndef APPC_TESTS_HOSTILE_IN_PROCESS_H
 #define APPC_TESTS_HOSTILE_IN_PROCESS_H
 
-#include "tests/hostile/cases.h"
-
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-struct in_process_options {
-	bool window;         /* there is a window for files */
-	uint64_t operations; /* of files per second; 0: not limited */
-	bool quiet;          /* what fails is not told, as when the cases themselves are spoilt */
+enum in_process_kind {
+	IN_PROCESS_PLAIN,
+	IN_PROCESS_WINDOW,  /* there is a window for files */
+	IN_PROCESS_LIMITED, /* answers of the file server are held back */
+	IN_PROCESS_KINDS
 };
 
-/* Once: makes the tree, below the directory that TMPDIR or /dev/shm names. Aborts where that fails. */
 void in_process_set_up(void);
 void in_process_tear_down(void);
 
-/* Makes the machine, and ends it. */
-void in_process_begin(const struct in_process_options *options);
-void in_process_end(void);
-
-/* Runs a case in a machine of its own. Returns how often it failed. */
-unsigned int in_process_run(
-	const struct hostile_case *hostile, const struct in_process_options *options);
-
 /*
- * Whether everything that a guest must not reach is as it was: what is beside the tree, and the read-only
- * volume. Aborts where it is not.
+ * Runs a case. Returns how often it failed; quiet: without telling of it, as when the case itself is spoilt.
+ * Aborts where the device model kept something beyond its bounds or over a reset, or where anything has
+ * changed that a guest must not reach: what is beside the tree, and the read-only volume.
  */
-void in_process_check_host(void);
+unsigned int in_process_run(void (*run)(void), enum in_process_kind kind, bool quiet);
 
 /*
  * What the guest does, one operation after the other, on its way to the machine. The hook may change it.
  */
-enum in_process_kind { IN_PROCESS_REGISTER, IN_PROCESS_STORE, IN_PROCESS_PORT };
 struct in_process_operation {
-	enum in_process_kind kind;
+	enum { OPERATION_REGISTER, OPERATION_STORE, OPERATION_PORT } kind;
 	unsigned int slot, width; /* of a register; of a port the width */
 	uint64_t address;         /* the register's offset, the address in memory, or the port */
 	uint64_t value;           /* what is written, not for memory */

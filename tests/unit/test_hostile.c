@@ -3,6 +3,7 @@
  * test_hostile.c: every case of tests/hostile against the device model, under sanitizers. The same cases
  * run in a real machine in tests/functional/hostile.bats.
  */
+#include "tests/hostile/cases.h"
 #include "tests/hostile/driver.h"
 #include "tests/hostile/in_process.h"
 
@@ -29,30 +30,27 @@ static int tear_down(void **state)
 static void run_case(void **state)
 {
 	const struct hostile_case *hostile = *state;
-	const struct in_process_options options = {.window = hostile->flags & CASE_WINDOW};
 
-	assert_int_equal(in_process_run(hostile, &options), 0);
+	assert_int_equal(
+		in_process_run(hostile->run,
+			hostile->flags & CASE_WINDOW ? IN_PROCESS_WINDOW : IN_PROCESS_PLAIN, false),
+		0);
 }
 
-/* And after it a good driver is served as if nothing had happened. */
-static void run_recovery(void **state)
+/* In the very machine in which all of them ran. */
+static void a_good_driver_is_served_as_if_nothing_had_happened(void **state)
 {
-	const struct hostile_case *hostile = *state;
-	const struct hostile_case both = {.run = expect_alive};
-	const struct in_process_options options = {.quiet = false};
-
-	(void)hostile;
-	assert_int_equal(in_process_run(&both, &options), 0);
+	(void)state;
+	assert_int_equal(in_process_run(expect_alive, IN_PROCESS_PLAIN, false), 0);
 }
 
 static void answers_that_are_held_back_are_bounded(void **state)
 {
-	const struct in_process_options options = {.operations = 1};
-
 	(void)state;
 	for (size_t i = 0; i < hostile_case_count; i++)
 		if (hostile_cases[i].group == 15)
-			assert_int_equal(in_process_run(&hostile_cases[i], &options), 0);
+			assert_int_equal(
+				in_process_run(hostile_cases[i].run, IN_PROCESS_LIMITED, false), 0);
 }
 
 int main(void)
@@ -64,7 +62,8 @@ int main(void)
 		tests[i] = (struct CMUnitTest){.name = hostile_cases[i].name,
 			.test_func = run_case,
 			.initial_state = (void *)&hostile_cases[i]};
-	tests[hostile_case_count] = (struct CMUnitTest)cmocka_unit_test(run_recovery);
+	tests[hostile_case_count] = (struct CMUnitTest)cmocka_unit_test(
+		a_good_driver_is_served_as_if_nothing_had_happened);
 	tests[hostile_case_count + 1] =
 		(struct CMUnitTest)cmocka_unit_test(answers_that_are_held_back_are_bounded);
 	r = _cmocka_run_group_tests("hostile", tests, hostile_case_count + 2, set_up, tear_down);

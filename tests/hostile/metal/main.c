@@ -169,9 +169,10 @@ uint32_t guest_transmit(uint64_t stream, uint64_t address, uint64_t length)
 	return taken;
 }
 
-void guest_pause(void)
+bool guest_pause(void)
 {
 	__asm__ volatile("pause" : : : "memory");
+	return true; /* for all that it knows */
 }
 
 static void command_other(uint32_t command)
