@@ -8,6 +8,7 @@
 #   make lint       clang-format, clang-tidy, cppcheck, shellcheck
 #   make format     clang-format, in place
 #   make bench      compared with other tools, 15 minutes; bench-quick, bench-instructions (tests/bench/)
+#   make tsan       unit tests of what threads share, under the thread sanitizer
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each
 #   make install    DESTDIR, PREFIX
 
@@ -108,12 +109,41 @@ $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 # The cases of tests/hostile are in a unit test, in a fuzz harness and in a guest of their own.
 HOSTILE_SOURCES := $(wildcard tests/hostile/*.c)
 $(BUILD)/unit/test_hostile: $(patsubst %.c,$(BUILD)/sanitized/%.o,$(HOSTILE_SOURCES))
+$(BUILD)/fuzz/fuzz_hostile: $(patsubst %.c,$(BUILD)/fuzzed/%.o,$(HOSTILE_SOURCES))
 
 # What a captured VMM would try, in a jail without a machine.
 $(BUILD)/unit/test_jail: $(BUILD)/sanitized/tests/attack/attempts.o
 
 .PHONY: unit-tests
 unit-tests: $(addprefix $(BUILD)/unit/,$(UNIT_TESTS))
+
+# ---- what vCPUs, event loop and workers share: the same tests under the thread sanitizer. The cases of the hostile
+# guest are compiled without it: a guest may write while the device reads, and devices are made for that.
+THREADED_TESTS := $(filter test_hostile test_balloon test_rng test_fs_% test_virt%,$(UNIT_TESTS))
+THREADED_OBJECTS := $(patsubst %.c,$(BUILD)/threaded/%.o,$(TEST_SOURCES))
+# (What it makes the compiler warn of: variables that may be unset, and fences, which order what the guest sees.)
+THREADED_FLAGS = $(if $(filter tests/hostile/%,$<),,-fsanitize=thread -Wno-maybe-uninitialized -Wno-tsan)
+
+$(BUILD)/threaded/%.o: %.c VERSION Makefile
+	$(call say,CC,"$< (threaded)")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O1 -g -fPIE $(THREADED_FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/threaded/libappc.a: $(THREADED_OBJECTS)
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/threaded/test_hostile: $(patsubst %.c,$(BUILD)/threaded/%.o,$(HOSTILE_SOURCES))
+
+$(BUILD)/threaded/%: $(BUILD)/threaded/tests/unit/%.o $(BUILD)/threaded/libappc.a
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=thread -pie -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
+
+.PHONY: tsan
+tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS))
+	$(Q)for test in $^; do echo "  TSAN    $$test"; \
+		TSAN_OPTIONS="halt_on_error=1 suppressions=tests/tsan.supp" $$test >$$test.log 2>&1 </dev/null || \
+		{ tail -n 60 $$test.log; exit 1; }; done
 
 # ---- fuzz harnesses: libFuzzer; make check replays each corpus
 FUZZ_SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -216,4 +246,4 @@ clean:
 	rm -rf $(BUILD)
 
 .SECONDARY:
--include $(shell find $(addprefix $(BUILD)/,obj init sanitized fuzzed metal) -name '*.d' 2>/dev/null)
+-include $(shell find $(addprefix $(BUILD)/,obj init sanitized fuzzed metal threaded) -name '*.d' 2>/dev/null)
