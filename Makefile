@@ -139,11 +139,17 @@ $(BUILD)/threaded/%: $(BUILD)/threaded/tests/unit/%.o $(BUILD)/threaded/libappc.
 	$(call say,LD,$@)
 	$(Q)$(CC) -fsanitize=thread -pie -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
 
+# And the program itself, with the hostile guest in its machine.
+$(BUILD)/threaded/bin/appc-vm: $(BUILD)/threaded/cli/main.o $(BUILD)/threaded/libappc.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -fsanitize=thread -pie -o $@ $^ $(LIBS)
+	$(Q)ln -sf ../../guest-init $(@D)/guest-init
+
 .PHONY: tsan
-tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS))
-	$(Q)for test in $^; do echo "  TSAN    $$test"; \
-		TSAN_OPTIONS="halt_on_error=1 suppressions=tests/tsan.supp" $$test >$$test.log 2>&1 </dev/null || \
-		{ tail -n 60 $$test.log; exit 1; }; done
+tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS) bin/appc-vm) $(BUILD)/guest-init \
+		$(BUILD)/hostile-guest $(BUILD)/guest-probe
+	$(Q)tests/tsan.sh $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS))
 
 # ---- fuzz harnesses: libFuzzer; make check replays each corpus
 FUZZ_SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all

@@ -5,7 +5,6 @@
 #include "base/checked.h"
 
 #include <errno.h>
-#include <string.h>
 
 static void *region_span(const struct guest_region *region, uint64_t address, uint64_t length)
 {
@@ -42,7 +41,7 @@ int guest_memory_read(
 
 	if (!span)
 		return -EFAULT;
-	memcpy(data, span, length);
+	guest_bytes_copy(data, span, length);
 	return 0;
 }
 
@@ -53,6 +52,6 @@ int guest_memory_write(
 
 	if (!span)
 		return -EFAULT;
-	memcpy(span, data, length);
+	guest_bytes_copy(span, data, length);
 	return 0;
 }

@@ -128,7 +128,7 @@ int virtqueue_pending(struct virtqueue *queue)
 /* A copy that stays one: without the barrier the compiler may read the driver's bytes twice. */
 static void descriptor_copy(struct descriptor *to, const void *from)
 {
-	memcpy(to, from, sizeof(*to));
+	guest_bytes_copy(to, from, sizeof(*to));
 	__asm__ volatile("" : "+m"(*to));
 }
 
@@ -251,7 +251,7 @@ void virtqueue_push_all(
 	struct virtqueue_used *ring = (struct virtqueue_used *)used_word(queue, 2);
 
 	for (size_t i = 0; i < count; i++, queue->next_used++)
-		memcpy(&ring[queue->next_used % queue->size], &elements[i], sizeof(elements[i]));
+		guest_bytes_copy(&ring[queue->next_used % queue->size], &elements[i], sizeof(elements[i]));
 	/* Pairs with the driver's read barrier after it has seen used.idx: the elements come first. */
 	__atomic_store_n(used_word(queue, 1), queue->next_used, __ATOMIC_RELEASE);
 }
@@ -334,7 +334,7 @@ size_t virtqueue_chain_read(
 			n = length - done;
 		if (span_is_in_window(chain, span))
 			break;
-		memcpy((uint8_t *)data + done, (uint8_t *)span->iov_base + offset, n);
+		guest_bytes_copy((uint8_t *)data + done, (uint8_t *)span->iov_base + offset, n);
 		done += n;
 		offset = 0;
 	}
@@ -359,7 +359,8 @@ size_t virtqueue_chain_write(
 			n = length - done;
 		if (span_is_in_window(chain, span))
 			break;
-		memcpy((uint8_t *)span->iov_base + offset, (const uint8_t *)data + done, n);
+		guest_bytes_copy(
+			(uint8_t *)span->iov_base + offset, (const uint8_t *)data + done, n);
 		done += n;
 		offset = 0;
 	}
