@@ -294,3 +294,112 @@ vmm_gone()
 @test "group 21: entropy and balloon" {
 	survive hostile.group=21
 }
+
+# archive_begin: a good image's files, in $WORK.
+archive_begin()
+{
+	WORK=$BATS_TEST_TMPDIR/work
+	rm -rf "$WORK" "$BATS_TEST_TMPDIR/bad.aci"
+	mkdir -p "$WORK/rootfs"
+	printf evil >"$WORK/rootfs/evil"
+	image_manifest example.com/bad >"$WORK/manifest"
+}
+
+# pack [TAR-OPTION...] MEMBER...: adds to the archive.
+pack()
+{
+	tar --append --file "$BATS_TEST_TMPDIR/bad.aci" --directory "$WORK" -P "$@"
+}
+
+# What the archive does is refused and leaves the store as it was, or is done inside of a directory.
+expect_harmless()
+{
+	local before after status=0
+	before=$(find "$DATA" -type f -printf '%P %s\n' | sort)
+	timeout 60 "$APPC_VM" "--dir=$DATA" image import "$BATS_TEST_TMPDIR/bad.aci" >"$BATS_TEST_TMPDIR/id" \
+		2>"$BATS_TEST_TMPDIR/err" || status=$?
+	if [ "$status" -eq 0 ]; then
+		appc_vm image render --overwrite example.com/bad "$BATS_TEST_TMPDIR/rendered"
+		appc_vm image rm "$(cat "$BATS_TEST_TMPDIR/id")"
+	else
+		expect_equal 254 "$status"
+		expect_equal 1 "$(wc -l <"$BATS_TEST_TMPDIR/err")"
+		after=$(find "$DATA" -type f -printf '%P %s\n' | sort)
+		expect_equal "$before" "$after"
+	fi
+	expect_host_untouched
+}
+
+expect_equal()
+{
+	if [ "$1" != "$2" ]; then
+		echo "expected $1, found $2"
+		return 1
+	fi
+}
+
+@test "group 22: archives that reach out, lie or never end" {
+	BEFORE=$(host_state)
+	archive_begin
+	pack manifest rootfs --transform 's,^rootfs/evil,rootfs/../../evil,'
+	expect_harmless
+
+	archive_begin
+	pack manifest rootfs --transform "s,^rootfs/evil,$BATS_TEST_TMPDIR/host/evil,"
+	expect_harmless
+
+	archive_begin
+	ln -s "$BATS_TEST_TMPDIR/host" "$WORK/rootfs/link"
+	pack manifest rootfs
+	pack rootfs/evil --transform 's,^rootfs/evil,rootfs/link/planted,'
+	expect_harmless
+
+	archive_begin
+	ln "$WORK/rootfs/evil" "$WORK/rootfs/second"
+	pack manifest rootfs --transform "s,^rootfs/.*,$BATS_TEST_TMPDIR/host/canary,RSh"
+	expect_harmless
+
+	archive_begin
+	pack manifest rootfs
+	pack rootfs/evil
+	pack manifest
+	expect_harmless
+
+	archive_begin
+	mknod "$WORK/rootfs/kvm" c 10 232
+	mkfifo "$WORK/rootfs/fifo"
+	pack manifest rootfs
+	expect_harmless
+
+	archive_begin
+	truncate --size=4T "$WORK/rootfs/huge" || truncate --size=1T "$WORK/rootfs/huge"
+	pack --sparse manifest rootfs
+	expect_harmless
+
+	archive_begin
+	pack manifest rootfs
+	truncate --size=-700 "$BATS_TEST_TMPDIR/bad.aci"
+	expect_harmless
+}
+
+@test "group 22: manifests that no person writes" {
+	local text texts=(
+		'{"acKind":"PodManifest","acKind":"PodManifest","acVersion":"0.8.11","apps":[]}'
+		'{"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"../up","image":{"name":"example.com/probe"}}]}'
+		'{"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"a\u0000b","image":{"name":"example.com/probe"}}]}'
+		'{"acKind":"PodManifest","acVersion":"99999999999999999999.0.0","apps":[]}'
+		'{"acKind":"PodManifest","acVersion":"0.8.11","apps":1e999}'
+		'{"acKind":"PodManifest","acVersion":"0.8.11","volumes":[{"name":"v","kind":"host","source":"relative"}],"apps":[]}'
+		"$(printf '[%.0s' {1..20000})"
+		''
+	)
+	BEFORE=$(host_state)
+	POD=$BATS_TEST_TMPDIR/pod.json
+	for text in "${texts[@]}"; do
+		printf '%s' "$text" >"$POD"
+		run_pod
+		expect_status 254
+		expect_lines 1
+		expect_host_untouched
+	done
+}
