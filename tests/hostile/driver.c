@@ -125,6 +125,8 @@ bool queue_is_served(unsigned int slot, unsigned int queue)
 	switch (device_id(slot)) {
 	case ID_CONSOLE: /* the control messages wait for something to say */
 		return queue > CONSOLE_CONTROL_RECEIVE;
+	case ID_VSOCK:
+		return queue == VSOCK_TRANSMIT;
 	case ID_FS:
 	case ID_RNG:
 	case ID_BALLOON:

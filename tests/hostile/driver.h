@@ -17,6 +17,7 @@
 #define ID_CONSOLE 3u
 #define ID_RNG     4u
 #define ID_BALLOON 5u
+#define ID_VSOCK   19u
 #define ID_FS      26u
 
 #define STATUS_ACKNOWLEDGE 0x01u
@@ -42,6 +43,7 @@
 #define CONSOLE_CONTROL_TRANSMIT 3u
 #define CONSOLE_RECEIVE(port)    (2u * (port) + 2u)
 #define CONSOLE_TRANSMIT(port)   (2u * (port) + 3u)
+#define VSOCK_TRANSMIT           1u
 #define FS_URGENT                0u
 #define FS_REQUESTS              1u
 #define BALLOON_INFLATE          0u
