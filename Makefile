@@ -188,6 +188,12 @@ $(BUILD)/forbidden.so: tests/functional/forbidden.c Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(STANDARD) $(WARNINGS) -Wno-missing-prototypes $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
 
+$(BUILD)/guest-posix: tests/functional/guest/posix_cases.h
+
+# What the functional tests run, beside the program itself.
+TEST_PROGRAMS := guest-probe guest-metadata guest-files guest-posix guest-network \
+		 forbidden.so appc-vm-captured hostile-guest
+
 # ---- the hostile guest: no Linux, no library; an ELF file that the program boots as a kernel
 METAL_OBJECTS := $(patsubst %,$(BUILD)/metal/%.o,$(basename $(filter-out %/in_process.c,$(HOSTILE_SOURCES)) \
 			$(wildcard tests/hostile/metal/*.c tests/hostile/metal/*.S)))
@@ -226,9 +232,8 @@ demo: deps
 	$(Q)examples/demo.sh
 
 check: deps
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers $(BUILD)/guest-probe $(BUILD)/guest-metadata \
-		$(BUILD)/guest-files $(BUILD)/guest-network $(BUILD)/forbidden.so \
-		$(BUILD)/appc-vm-captured $(BUILD)/hostile-guest kernel
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers \
+		$(addprefix $(BUILD)/,$(TEST_PROGRAMS)) kernel
 	$(Q)tests/run.sh
 
 include tests/bench/bench.mk

@@ -84,11 +84,15 @@ int fs_credentials_assume(struct fs_credentials *credentials, uint32_t uid, uint
 	return 0;
 }
 
-void fs_credentials_drop_fsetid(struct fs_credentials *credentials)
+void fs_credentials_drop_fsetid(struct fs_credentials *credentials, uint32_t gid)
 {
 	struct __user_cap_data_struct without[_LINUX_CAPABILITY_U32S_3];
 
-	*credentials = (struct fs_credentials){0};
+	*credentials = (struct fs_credentials){
+		.uid = thread_set_uid(INVALID_ID),
+		.gid = thread_set_gid(gid),
+	};
+	credentials->identity = gid != credentials->gid;
 	if (capabilities_get(without) < 0 || !(without[0].effective & CAP_TO_MASK(CAP_FSETID)))
 		return;
 	memcpy(credentials->saved, without, sizeof(without));

@@ -25,8 +25,12 @@ struct fs_credentials {
  */
 int fs_credentials_assume(struct fs_credentials *credentials, uint32_t uid, uint32_t gid);
 
-/* Writes and truncations clear setuid and setgid bits, as for a caller without CAP_FSETID. */
-void fs_credentials_drop_fsetid(struct fs_credentials *credentials);
+/*
+ * Writes and truncations clear setuid and setgid bits, as for a caller of that group without CAP_FSETID
+ * (whom Linux lets keep a setgid bit without execute permission of its own group's files; of other
+ * groups that he is in we are not told).
+ */
+void fs_credentials_drop_fsetid(struct fs_credentials *credentials, uint32_t gid);
 
 void fs_credentials_restore(struct fs_credentials *credentials);
 

@@ -146,6 +146,12 @@ struct fs_transfer {
 int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *ret);
 void fs_transfer_done(struct virtio_fs *fs, struct fs_transfer *transfer);
 
+/*
+ * Whether setuid and setgid bits have to go with this WRITE or FALLOCATE. That takes the serving thread's
+ * credentials, and happens about never.
+ */
+bool fs_transfer_kills_bits(const struct fs_request *request, const struct fs_transfer *transfer);
+
 /* Reads or writes until its length or the end of the file, from done on. Bytes or -errno. */
 ssize_t fs_transfer_read(
 	const struct fs_transfer *transfer, const struct virtqueue_chain *chain, size_t done);

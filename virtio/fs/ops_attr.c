@@ -138,12 +138,12 @@ static int set_mode(const struct virtio_fs *fs, const struct fs_inode *inode, mo
 }
 
 /* Truncates what fd has open, which loses setuid bits where the guest says so. */
-static int size_change(int fd, const struct fuse_setattr_in *in)
+static int size_change(const struct fs_request *request, int fd, const struct fuse_setattr_in *in)
 {
 	_cleanup_credentials_ struct fs_credentials credentials = {0};
 
 	if (in->valid & FATTR_KILL_SUIDGID)
-		fs_credentials_drop_fsetid(&credentials);
+		fs_credentials_drop_fsetid(&credentials, request->header.gid);
 	return ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
 }
 
@@ -163,7 +163,7 @@ static int size_set(struct fs_request *request, const struct fuse_setattr_in *in
 		r = fs_inode_data(fs, request->inode, true, &data);
 		if (r < 0)
 			return r;
-		r = size_change(data->fd, in);
+		r = size_change(request, data->fd, in);
 		fs_data_put(&fs->data, data);
 		return r;
 	}
@@ -172,12 +172,12 @@ static int size_set(struct fs_request *request, const struct fuse_setattr_in *in
 			fs_handle_get(&fs->handles, in->fh, FS_HANDLE_FILE, request->header.nodeid);
 		if (!handle)
 			return -EBADF;
-		r = handle->writable ? size_change(handle->fd, in) : -EINVAL;
+		r = handle->writable ? size_change(request, handle->fd, in) : -EINVAL;
 		fs_handle_put(&fs->handles, handle);
 		return r;
 	}
 	fd = fs_inode_open(fs, request->inode, O_WRONLY);
-	return fd < 0 ? fd : size_change(fd, in);
+	return fd < 0 ? fd : size_change(request, fd, in);
 }
 
 static int set_size(struct fs_request *request, const struct fuse_setattr_in *in)

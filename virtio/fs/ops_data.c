@@ -25,6 +25,7 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -134,7 +135,7 @@ ssize_t fs_op_open(struct fs_request *request)
 			return r;
 	}
 	if (in.open_flags & FUSE_OPEN_KILL_SUIDGID)
-		fs_credentials_drop_fsetid(&credentials);
+		fs_credentials_drop_fsetid(&credentials, request->header.gid);
 	fd = fs_inode_open(request->fs, request->inode, in.flags);
 	if (fd < 0)
 		return fd;
@@ -269,6 +270,18 @@ int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *re
 		request->fs, request->inode, id, request->header.opcode == FUSE_READ, write, ret);
 }
 
+bool fs_transfer_kills_bits(const struct fs_request *request, const struct fs_transfer *transfer)
+{
+	struct statx status;
+	/* FALLOCATE has no flag for it: whoever is not root loses the bits, as on any file. */
+	bool kill = request->header.opcode == FUSE_WRITE
+		? transfer->flags & FUSE_WRITE_KILL_SUIDGID
+		: request->header.opcode == FUSE_FALLOCATE && request->header.uid != 0;
+
+	return kill &&
+		(fs_fd_status(transfer->fd, &status) < 0 || status.stx_mode & (S_ISUID | S_ISGID));
+}
+
 ssize_t fs_transfer_read(
 	const struct fs_transfer *transfer, const struct virtqueue_chain *chain, size_t done)
 {
@@ -335,8 +348,8 @@ ssize_t fs_op_write(struct fs_request *request)
 
 	if (r < 0)
 		return r;
-	if (transfer.flags & FUSE_WRITE_KILL_SUIDGID)
-		fs_credentials_drop_fsetid(&credentials);
+	if (fs_transfer_kills_bits(request, &transfer))
+		fs_credentials_drop_fsetid(&credentials, request->header.gid);
 	r = fs_transfer_write(&transfer, request->chain, 0);
 	fs_transfer_done(request->fs, &transfer);
 	if (r < 0)
@@ -367,9 +380,8 @@ ssize_t fs_op_fallocate(struct fs_request *request)
 
 	if (r < 0)
 		return r;
-	/* The request has no flag for it: whoever is not root loses setuid bits, as on any file. */
-	if (request->header.uid != 0)
-		fs_credentials_drop_fsetid(&credentials);
+	if (fs_transfer_kills_bits(request, &transfer))
+		fs_credentials_drop_fsetid(&credentials, request->header.gid);
 	if (fallocate(transfer.fd, (int)transfer.flags, transfer.offset, transfer.allocate_length) <
 		0)
 		r = -errno;
@@ -421,7 +433,7 @@ ssize_t fs_op_lseek(struct fs_request *request)
 
 	memcpy(&in, request->arguments, sizeof(in));
 	/* The file position is the guest's business; only the two searches concern the file. */
-	if ((in.whence != SEEK_DATA && in.whence != SEEK_HOLE) || in.offset > INT64_MAX)
+	if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE)
 		return -EINVAL;
 	r = transfer_open(request->fs, request->inode, in.fh, false, false, &transfer);
 	if (r < 0)
@@ -448,7 +460,7 @@ static ssize_t copy_range(const struct fs_request *request,
 		!checked_range(in->off_out, length, INT64_MAX))
 		return -EINVAL;
 	if (request->header.uid != 0)
-		fs_credentials_drop_fsetid(&credentials);
+		fs_credentials_drop_fsetid(&credentials, request->header.gid);
 	n = copy_file_range(from, &source_offset, to, &target_offset, length, 0);
 	return n < 0 ? -errno : n;
 }

@@ -442,7 +442,7 @@ static ssize_t create_open_existing(
 	r = inode && inode->type == S_IFREG ? fs_inode_writable(inode) : -EEXIST;
 	if (r == 0) {
 		if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
-			fs_credentials_drop_fsetid(&credentials);
+			fs_credentials_drop_fsetid(&credentials, request->header.gid);
 		fd = fs_inode_open(fs, inode, in->flags);
 		fs_credentials_restore(&credentials);
 		r = fd < 0 ? fd : reply_created(request, fd, in->flags, false);

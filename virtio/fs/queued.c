@@ -127,21 +127,6 @@ int fs_queue_completion_fd(const struct fs_queue *queue)
 	return queue->completion_fd;
 }
 
-/*
- * Setuid bits have to go with this write, which takes the serving thread's credentials (and happens
- * about never).
- */
-static bool needs_credentials(const struct fs_request *request, const struct fs_transfer *transfer)
-{
-	struct statx status;
-	bool kill = request->header.opcode == FUSE_WRITE
-		? transfer->flags & FUSE_WRITE_KILL_SUIDGID
-		: request->header.opcode == FUSE_FALLOCATE && request->header.uid != 0;
-
-	return kill &&
-		(fs_fd_status(transfer->fd, &status) < 0 || status.stx_mode & (S_ISUID | S_ISGID));
-}
-
 static void chain_copy(struct virtqueue_chain *to, const struct virtqueue_chain *from)
 {
 	to->head = from->head;
@@ -189,7 +174,7 @@ bool fs_queue_add(struct fs_queue *queue, struct fs_request *request, unsigned i
 		return false;
 	queued = NULL;
 	if ((opcode != FUSE_WRITE || transfer.length >= FS_QUEUE_WRITE_MIN) &&
-		!needs_credentials(request, &transfer))
+		!fs_transfer_kills_bits(request, &transfer))
 		queued = queue_take(queue);
 	if (!queued) {
 		fs_transfer_done(queue->fs, &transfer);
