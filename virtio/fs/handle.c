@@ -18,10 +18,30 @@ void fs_handle_table_init(struct fs_handle_table *table, struct fs_inode_table *
 	pthread_mutex_init(&table->lock, NULL);
 }
 
+int fs_handle_entries_make(struct fs_handle_table *table, struct fs_handle *handle)
+{
+	if (handle->entries)
+		return 0;
+	handle->entries = malloc(FS_DIRECTORY_BUFFER);
+	if (!handle->entries)
+		return -ENOMEM;
+	table->buffers++;
+	return 0;
+}
+
+void fs_handle_entries_free(struct fs_handle_table *table, struct fs_handle *handle)
+{
+	if (!handle->entries)
+		return;
+	free(TAKE_PTR(handle->entries));
+	handle->entries_next = handle->entries_end = 0;
+	table->buffers--;
+}
+
 static void handle_free(struct fs_handle_table *table, struct fs_handle *handle)
 {
 	close(handle->fd);
-	free(handle->entries);
+	fs_handle_entries_free(table, handle);
 	pthread_mutex_destroy(&handle->lock);
 	fs_inode_put(table->inodes, handle->inode);
 	free(handle);

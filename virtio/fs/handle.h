@@ -14,6 +14,8 @@ enum fs_handle_kind { FS_HANDLE_FILE, FS_HANDLE_DIRECTORY };
 
 /* Host entries read but not yet given to the guest: one system call serves several replies. */
 #define FS_DIRECTORY_BUFFER 4096
+/* So many directories keep them between two requests; what others have read is read again. */
+#define FS_DIRECTORY_BUFFERS_MAX 1024
 
 struct fs_handle {
 	/* Constant. */
@@ -47,6 +49,7 @@ struct fs_handle_table {
 	uint32_t slot_count, first_free;
 	size_t count, max;
 	struct fs_inode_table *inodes;
+	atomic_uint buffers; /* entries of handles that are not NULL */
 };
 
 void fs_handle_table_init(struct fs_handle_table *table, struct fs_inode_table *inodes, size_t max);
@@ -72,6 +75,10 @@ struct fs_handle *fs_handle_get(
 	struct fs_handle_table *table, uint64_t id, enum fs_handle_kind kind, uint64_t inode_id);
 /* handle may be NULL. */
 void fs_handle_put(struct fs_handle_table *table, struct fs_handle *handle);
+
+/* Under the handle's lock: its buffer of entries, made where there is none (-ENOMEM), and the end of it. */
+int fs_handle_entries_make(struct fs_handle_table *table, struct fs_handle *handle);
+void fs_handle_entries_free(struct fs_handle_table *table, struct fs_handle *handle);
 
 /* ---- parking (saved.c). Nobody else uses the table meanwhile. */
 

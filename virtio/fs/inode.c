@@ -172,6 +172,7 @@ static void inode_free(struct fs_inode_table *table, struct fs_inode *inode)
 	fs_data_forget(table->data, inode);
 	close(inode->fd);
 	free(inode);
+	table->alive--;
 }
 
 static struct fs_inode *table_find_id(const struct fs_inode_table *table, uint64_t id)
@@ -318,6 +319,7 @@ int fs_inode_table_init(struct fs_inode_table *table, int tree_fd, int proc_fd,
 	};
 	/* The first slot is 1 and its generation 0: FUSE_ROOT_ID. */
 	table_insert(table, root);
+	table->alive = 1;
 	return 0;
 }
 
@@ -448,21 +450,29 @@ struct fs_inode *fs_inode_enter_known(
 	return inode;
 }
 
-static struct fs_inode *inode_make(const struct fs_key *key, int fd, mode_t type,
-	enum virtio_fs_policy policy, uint64_t lookups)
+/* Under the lock. */
+static int inode_make(struct fs_inode_table *table, const struct fs_key *key, int fd, mode_t type,
+	enum virtio_fs_policy policy, uint64_t lookups, struct fs_inode **ret)
 {
-	struct fs_inode *inode = malloc(sizeof(*inode));
+	struct fs_inode *inode;
 
-	if (inode)
-		*inode = (struct fs_inode){
-			.key = *key,
-			.fd = fd,
-			.type = type,
-			.policy = policy,
-			.lookups = lookups,
-			.references = 1,
-		};
-	return inode;
+	/* A file that is open, or mapped, keeps its inode though the guest has forgotten it. */
+	if (table->alive >= table->max)
+		return -ENFILE;
+	inode = malloc(sizeof(*inode));
+	if (!inode)
+		return -ENOMEM;
+	*inode = (struct fs_inode){
+		.key = *key,
+		.fd = fd,
+		.type = type,
+		.policy = policy,
+		.lookups = lookups,
+		.references = 1,
+	};
+	table->alive++;
+	*ret = inode;
+	return 0;
 }
 
 int fs_inode_enter(struct fs_inode_table *table, struct fs_inode *parent, int fd,
@@ -483,15 +493,14 @@ int fs_inode_enter(struct fs_inode_table *table, struct fs_inode *parent, int fd
 	inode = table_find_key(table, &key, policy);
 	parent_note(parent, inode != NULL);
 	if (!inode) {
-		r = table->count >= table->max ? -ENFILE : table_grow(table);
+		r = table_grow(table);
 		if (r == 0)
-			inode = inode_make(&key, fd, ret_status->stx_mode & S_IFMT, policy, 1);
-		if (inode) {
+			r = inode_make(
+				table, &key, fd, ret_status->stx_mode & S_IFMT, policy, 1, &inode);
+		if (r == 0) {
 			inode->references++; /* the caller's */
 			table_insert(table, inode);
 			TAKE_FD(owned);
-		} else if (r == 0) {
-			r = -ENOMEM;
 		}
 	}
 	pthread_mutex_unlock(&table->lock);
@@ -559,14 +568,10 @@ int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t ty
 	else if (index == 0 || index >= table->slot_count || slot_id(table, index) != id ||
 		table->slots[index].inode)
 		r = -EINVAL;
-	else if (table->count >= table->max)
-		r = -ENFILE;
 	else if (table->count >= table->bucket_count)
 		r = buckets_grow(table);
-	if (r == 0) {
-		inode = inode_make(&key, fd, type, policy, lookups);
-		r = inode ? 0 : -ENOMEM;
-	}
+	if (r == 0)
+		r = inode_make(table, &key, fd, type, policy, lookups, &inode);
 	if (r == 0) {
 		inode->dax = dax;
 		table_place(table, inode, index);

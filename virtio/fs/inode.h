@@ -65,7 +65,9 @@ struct fs_inode_table {
 	struct fs_slot *slots; /* the index is the low half of an id; slot 0 is never used */
 	uint32_t slot_count;
 	uint32_t first_free; /* 0: none */
-	size_t count, max;
+	size_t count;
+	size_t max;          /* of alive: each has an fd */
+	atomic_size_t alive; /* with those that are in the table no more and still in use */
 	struct fs_inode **buckets;
 	size_t bucket_count;       /* a power of two */
 	struct fs_export *exports; /* constant */
@@ -98,7 +100,7 @@ void fs_inode_put(struct fs_inode_table *table, struct fs_inode *inode);
 /*
  * Enters the file that fd (O_PATH) names, found in parent, and counts one lookup. Takes over fd in
  * any case. *ret has a reference for the caller; *ret_status the file's present attributes.
- * -ENFILE: the table is full. -ENOMEM, -errno of statx().
+ * -ENFILE: there are as many as may be. -ENOMEM, -errno of statx().
  */
 int fs_inode_enter(struct fs_inode_table *table, struct fs_inode *parent, int fd,
 	struct fs_inode **ret, struct statx *ret_status);

@@ -42,18 +42,18 @@ ssize_t fs_op_opendir(struct fs_request *request)
 }
 
 /* Under the handle's lock: makes the buffer stand at offset. */
-static int directory_seek(struct fs_handle *handle, int64_t offset)
+static int directory_seek(struct fs_handle_table *handles, struct fs_handle *handle, int64_t offset)
 {
+	int r;
+
 	if (handle->entries && handle->position == offset)
 		return 0;
 	/* Unless nothing was read yet, the kernel's own position is another one. */
 	if (lseek(handle->fd, offset, SEEK_SET) < 0)
 		return -errno;
-	if (!handle->entries) {
-		handle->entries = malloc(FS_DIRECTORY_BUFFER);
-		if (!handle->entries)
-			return -ENOMEM;
-	}
+	r = fs_handle_entries_make(handles, handle);
+	if (r < 0)
+		return r;
 	handle->entries_next = handle->entries_end = 0;
 	handle->position = offset;
 	return 0;
@@ -134,7 +134,7 @@ static ssize_t directory_read(struct fs_request *request, struct fs_handle *hand
 	int64_t position, size_t size, bool plus)
 {
 	size_t length = 0;
-	int r = directory_seek(handle, position);
+	int r = directory_seek(&request->fs->handles, handle, position);
 
 	while (r == 0) {
 		const struct host_entry *entry = NULL;
@@ -169,10 +169,8 @@ static ssize_t read_entries(struct fs_request *request, bool plus)
 	r = directory_read(request, handle, (int64_t)in.offset,
 		in.size < request->room ? in.size : request->room, plus);
 	/* At the end, or after an error: the memory is better used elsewhere. */
-	if (r <= 0) {
-		free(TAKE_PTR(handle->entries));
-		handle->entries_next = handle->entries_end = 0;
-	}
+	if (r <= 0 || handles->buffers > FS_DIRECTORY_BUFFERS_MAX)
+		fs_handle_entries_free(handles, handle);
 	pthread_mutex_unlock(&handle->lock);
 	fs_handle_put(handles, handle);
 	return r;
