@@ -2,14 +2,15 @@
 /*
  * fs_rate.c: how many file requests a virtio-fs server answers per second of processor time.
  *
- *   fs_rate [--virtiofsd PROGRAM | --vhost-user-socket PATH] [--directory PATH] [--seconds S]
+ *   fs_rate [--virtiofsd PROGRAM | --vhost-user-socket PATH | --bare] [--directory PATH] [--seconds S]
  *           [--depth N] [--interrupts]
  *
  * Plays the guest's driver: memory, a virtqueue, FUSE requests as Linux lays them out. The server is this
  * program's own device, called as a vCPU would; or another process that speaks vhost-user, PROGRAM (started
  * here, given the directory) or who listens at PATH (and serves the same directory). Both get the same
  * requests, depth of them at a time. Our device is told not to interrupt, as the pods' driver does that
- * waits for its own request, unless --interrupts; the other one has to, or nobody would know.
+ * waits for its own request, unless --interrupts; the other one has to, or nobody would know. --bare asks
+ * no server: one preadv() or pwritev() into the same pages, which is what the data of a request costs alone.
  *
  * One JSON object per operation on standard output: "server", "operation", "depth", "requests", "seconds",
  * "cpu_seconds" (of the server; of this process, with the driver, for our own).
@@ -34,6 +35,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -698,6 +700,43 @@ static unsigned int op_write_4k(unsigned int depth, uint64_t number)
 	return all_run(depth, &request, request.reply);
 }
 
+/* The payload of a request, without the request. */
+static unsigned int bare_run(unsigned int depth, uint64_t number, uint32_t size, bool write)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = openat(directory_fd, "data", O_RDWR | O_CLOEXEC);
+	for (unsigned int slot = 0; slot < depth; slot++) {
+		uint8_t *memory = server.memory + SLOTS + slot * SLOT_SIZE + SLOT_REPLY;
+		off_t offset = (off_t)((number + slot) * size % DATA_SIZE);
+		struct iovec spans[PAYLOAD_MAX / PAGE];
+		int count = (int)(size / PAGE);
+
+		for (int i = 0; i < count; i++)
+			spans[i] = (struct iovec){memory + (size_t)i * PAGE, PAGE};
+		if ((write ? pwritev(fd, spans, count, offset)
+			   : preadv(fd, spans, count, offset)) != size)
+			fail("cannot read or write the file: %s", strerror(errno));
+	}
+	return depth;
+}
+
+static unsigned int bare_read_4k(unsigned int depth, uint64_t number)
+{
+	return bare_run(depth, number, PAGE, false);
+}
+
+static unsigned int bare_read_128k(unsigned int depth, uint64_t number)
+{
+	return bare_run(depth, number, PAYLOAD_MAX, false);
+}
+
+static unsigned int bare_write_4k(unsigned int depth, uint64_t number)
+{
+	return bare_run(depth, number, PAGE, true);
+}
+
 static double seconds_of(clockid_t clock)
 {
 	struct timespec time;
@@ -729,10 +768,12 @@ static void measure(const char *name, operation *run, unsigned int depth, double
 	fflush(stdout);
 }
 
-static const struct {
+struct measured {
 	const char *name;
 	operation *run;
-} operations[] = {
+};
+
+static const struct measured operations[] = {
 	/* First: nothing knows the names yet. */
 	{"lookup-forget", op_lookup_forget},
 	{"lookup", op_lookup},
@@ -741,6 +782,12 @@ static const struct {
 	{"read-4k", op_read_4k},
 	{"read-128k", op_read_128k},
 	{"write-4k", op_write_4k},
+};
+
+static const struct measured bare_operations[] = {
+	{"read-4k", bare_read_4k},
+	{"read-128k", bare_read_128k},
+	{"write-4k", bare_write_4k},
 };
 
 int main(int argc, char **argv)
@@ -752,11 +799,14 @@ int main(int argc, char **argv)
 		{"seconds", required_argument, NULL, 's'},
 		{"depth", required_argument, NULL, 'n'},
 		{"interrupts", no_argument, NULL, 'i'},
+		{"bare", no_argument, NULL, 'b'},
 		{0},
 	};
 	const char *program = NULL, *path = NULL, *given = NULL;
 	unsigned int depth = 1;
-	bool interrupts = false;
+	bool interrupts = false, bare = false;
+	const struct measured *measured = operations;
+	size_t count = ARRAY_SIZE(operations);
 	double seconds = 1;
 
 	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
@@ -779,10 +829,13 @@ int main(int argc, char **argv)
 		case 'i':
 			interrupts = true;
 			break;
+		case 'b':
+			bare = true;
+			break;
 		default:
 			return 2;
 		}
-	if (depth < 1 || depth > DEPTH_MAX || (program && path) || optind != argc)
+	if (depth < 1 || depth > DEPTH_MAX || !!program + !!path + bare > 1 || optind != argc)
 		fail("see the head of tests/bench/fs_rate.c for its use");
 	signal(SIGPIPE, SIG_IGN);
 	atexit(cleanup);
@@ -792,15 +845,22 @@ int main(int argc, char **argv)
 	directory_is_ours = !given;
 	directory_fill();
 	memory_make();
-	if (program)
+	if (bare) {
+		measured = bare_operations;
+		count = ARRAY_SIZE(bare_operations);
+		server.name = "none";
+		server.processor_time = CLOCK_PROCESS_CPUTIME_ID;
+	} else if (program) {
 		vhost_launch(program);
-	else if (path)
+	} else if (path) {
 		vhost_connect(path);
-	else
+	} else {
 		own_start(interrupts);
-	session_start();
-	for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
-		measure(operations[i].name, operations[i].run, depth, seconds);
+	}
+	if (!bare)
+		session_start();
+	for (size_t i = 0; i < count; i++)
+		measure(measured[i].name, measured[i].run, depth, seconds);
 	virtio_fs_free(server.fs);
 	return 0;
 }
