@@ -399,6 +399,29 @@ static void a_host_without_fds_is_survived(void **state)
 	expect_within(5, 0, 0);
 }
 
+/* RLIMIT_FSIZE, of a person or a jail: beyond it the kernel sends a signal that ends a process. */
+static void a_limit_on_file_sizes_is_an_error_of_the_request(void **state)
+{
+	struct virtio_fs *fs = ((struct world *)*state)->fs;
+	uint64_t node = node_of(fs, "file"), handle;
+	struct fuse_fallocate_in allocate = {.offset = 1u << 20, .length = 4096};
+	struct rlimit before, low = {.rlim_cur = 65536};
+
+	assert_int_equal(open_node(fs, node, O_RDWR, &handle), 0);
+	allocate.fh = handle;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	low.rlim_max = before.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_equal(write_node(fs, node, handle, 1u << 20, "x", 0), -EFBIG);
+	assert_int_equal(
+		setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 1u << 20}),
+		-EFBIG);
+	assert_int_equal(call(fs, FUSE_FALLOCATE, node, PART(allocate), NOTHING, NOTHING), -EFBIG);
+	assert_int_equal(write_node(fs, node, handle, 1000, "x", 0), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(write_node(fs, node, handle, 1u << 20, "x", 0), 0);
+}
+
 #define SMALL(name) cmocka_unit_test_setup_teardown(name, world_begin_small, world_end)
 #define WIDE(name)  cmocka_unit_test_setup_teardown(name, world_begin_wide, world_end)
 
@@ -413,6 +436,7 @@ int main(void)
 		SMALL(huge_attributes_are_refused_before_they_are_copied),
 		SMALL(directories_can_be_as_deep_as_there_are_inodes),
 		SMALL(a_host_without_fds_is_survived),
+		SMALL(a_limit_on_file_sizes_is_an_error_of_the_request),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

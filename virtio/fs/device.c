@@ -8,7 +8,7 @@
  * was popped, because a request goes on writing to guest memory until its chain was given back; so
  * does saving.
  *
- * #syscalls: prlimit64 umask openat
+ * #syscalls: prlimit64 umask openat rt_sigaction
  * #syscalls:loop read close
  */
 #include "base/file.h"
@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -259,6 +260,8 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 		&fs->handles, &fs->inodes, fs->shared ? handles_max : (handles_max + 1) / 2);
 	/* The guest has applied the umask of the app already. */
 	umask(0);
+	/* A write beyond the limit on file sizes is the guest's error, and no end of this process. */
+	signal(SIGXFSZ, SIG_IGN);
 	virtio_device_init(&fs->device, memory);
 	fs->device.id = VIRTIO_ID_FS;
 	fs->device.queue_count = FS_QUEUES;

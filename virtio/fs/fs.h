@@ -91,7 +91,7 @@ struct virtio_fs;
 /*
  * Creates the device. Beside memory it costs one fd per inode and handle the guest holds; the limit
  * on fds is raised for them, and where the host does not allow that the bounds are lowered. Sets
- * the process's umask to 0, since the guest applies the app's. To be called in the process that
+ * the process's umask to 0, since the guest applies the app's, and ignores SIGXFSZ. To be called in the process that
  * serves (not before a fork), while /proc is there; afterwards the process may leave it behind.
  * -EINVAL: tag too long, tree or export not usable; other errors as opening an export gave them.
  */
