@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/sysmacros.h>
@@ -42,6 +43,8 @@ size_t __sanitizer_get_current_allocated_bytes(void);
 #define FIXED_MODE      0640
 #define OPCODE_STATX    52
 #define LENGTH_MAX      (256u << 10)
+#define RANGE           (2ull << 20)
+#define RANGES          4u
 /* What may differ at the end: tables that have grown. */
 #define SLACK_BYTES (4u << 20)
 
@@ -286,17 +289,33 @@ static void node_forget(struct guest *guest, uint64_t node, uint64_t count)
 	guest_send(guest, FUSE_FORGET, node);
 }
 
-/* The reply has an entry: its node takes a place, and who was there is forgotten. */
-static void entry_keep(struct guest *guest)
+/* The reply had an entry of this node: it takes a place, and who was there is forgotten. */
+static void node_keep(struct guest *guest, uint64_t node)
 {
-	struct fuse_entry_out entry;
 	uint64_t *place = some_node(guest), before = *place;
 
-	memcpy(&entry, payload(guest), sizeof(entry));
-	if (!entry.nodeid)
+	if (!node)
 		return;
-	*place = entry.nodeid;
+	*place = node;
 	node_forget(guest, before, 1);
+}
+
+/* Each entry of a READDIRPLUS is a lookup. */
+static void entries_forget(struct guest *guest)
+{
+	uint64_t nodes[128];
+	size_t count = 0;
+
+	for (size_t next = 0; next < guest->out_length && count < ARRAY_SIZE(nodes);) {
+		const struct fuse_direntplus *entry =
+			(const void *)((const uint8_t *)payload(guest) + next);
+
+		if (entry->entry_out.nodeid)
+			nodes[count++] = entry->entry_out.nodeid;
+		next += FUSE_DIRENTPLUS_SIZE(entry);
+	}
+	while (count-- > 0)
+		node_forget(guest, nodes[count], 1);
 }
 
 static void file_close(struct guest *guest, struct open_file *file)
@@ -326,8 +345,9 @@ static const uint32_t opcodes[] = {FUSE_LOOKUP, FUSE_LOOKUP, FUSE_LOOKUP, FUSE_L
 	FUSE_OPEN, FUSE_OPEN, FUSE_READ, FUSE_READ, FUSE_WRITE, FUSE_WRITE, FUSE_STATFS,
 	FUSE_RELEASE, FUSE_FSYNC, FUSE_SETXATTR, FUSE_GETXATTR, FUSE_LISTXATTR, FUSE_REMOVEXATTR,
 	FUSE_FLUSH, FUSE_OPENDIR, FUSE_READDIR, FUSE_READDIRPLUS, FUSE_RELEASEDIR, FUSE_FSYNCDIR,
-	FUSE_ACCESS, FUSE_CREATE, FUSE_CREATE, FUSE_TMPFILE, FUSE_FALLOCATE, FUSE_LSEEK,
-	FUSE_COPY_FILE_RANGE, FUSE_SYNCFS, OPCODE_STATX};
+	FUSE_ACCESS, FUSE_CREATE, FUSE_CREATE, FUSE_TMPFILE, FUSE_SETUPMAPPING, FUSE_SETUPMAPPING,
+	FUSE_REMOVEMAPPING, FUSE_FALLOCATE, FUSE_LSEEK, FUSE_COPY_FILE_RANGE, FUSE_SYNCFS,
+	OPCODE_STATX};
 
 /* Arguments of operations on names and attributes. False: it is none of those. */
 static bool put_for_node(struct guest *guest, uint32_t opcode)
@@ -424,6 +444,23 @@ static bool put_for_node(struct guest *guest, uint32_t opcode)
 		return true;
 	case FUSE_REMOVEXATTR:
 		put(guest, "user.race", 10);
+		return true;
+	case FUSE_SETUPMAPPING:
+		put(guest,
+			&(struct fuse_setupmapping_in){
+				.len = RANGE,
+				.flags = FUSE_SETUPMAPPING_FLAG_READ | below(random, 2),
+				.moffset = below(random, RANGES) * RANGE,
+			},
+			sizeof(struct fuse_setupmapping_in));
+		return true;
+	case FUSE_REMOVEMAPPING:
+		put(guest, &(struct fuse_removemapping_in){.count = 1},
+			sizeof(struct fuse_removemapping_in));
+		put(guest,
+			&(struct fuse_removemapping_one){
+				.moffset = below(random, RANGES) * RANGE, .len = RANGE},
+			sizeof(struct fuse_removemapping_one));
 		return true;
 	case FUSE_OPEN:
 	case FUSE_OPENDIR:
@@ -526,7 +563,8 @@ static void guest_act(struct guest *guest)
 		file_close(guest, file);
 		return;
 	}
-	node = opcode == FUSE_OPEN ? *some_node(guest) : some_directory(guest);
+	node = opcode == FUSE_OPEN || opcode == FUSE_SETUPMAPPING ? *some_node(guest)
+								  : some_directory(guest);
 	if (!put_for_node(guest, opcode)) {
 		node = file->node;
 		put_for_file(guest, opcode, file);
@@ -542,13 +580,18 @@ static void guest_act(struct guest *guest)
 	case FUSE_TMPFILE:
 		memcpy(&node, payload(guest), sizeof(node));
 		handle_keep(guest, node, sizeof(struct fuse_entry_out), false);
+		node_keep(guest, node);
+		break;
+	case FUSE_READDIRPLUS:
+		entries_forget(guest);
 		break;
 	case FUSE_LOOKUP:
 	case FUSE_MKNOD:
 	case FUSE_MKDIR:
 	case FUSE_SYMLINK:
 	case FUSE_LINK:
-		entry_keep(guest);
+		memcpy(&node, payload(guest), sizeof(node));
+		node_keep(guest, node);
 		break;
 	default:
 		break;
@@ -673,6 +716,30 @@ static size_t fds_check(const fd_set *before, fd_set *ret_seen, dev_t tree_devic
 	return count;
 }
 
+/* What the window shows is of the tree. Returns how many ranges show something. */
+static size_t window_check(const struct guest_memory *memory)
+{
+	uintptr_t window = (uintptr_t)memory->window.host;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[PATH_MAX + 128], tree[80];
+	size_t count = 0;
+
+	assert_non_null(maps);
+	snprintf(tree, sizeof(tree), "%s/tree/", top);
+	while (fgets(line, sizeof(line), maps)) {
+		uintptr_t start = strtoull(line, NULL, 16);
+		const char *file = strchr(line, '/');
+
+		if (start < window || start >= window + memory->window.size || !file)
+			continue;
+		if (strncmp(file, tree, strlen(tree)) != 0)
+			fail_msg("%s is in the window", file);
+		count++;
+	}
+	fclose(maps);
+	return count;
+}
+
 /* A volume that is read-only to the guest has only what the host has put there. */
 static void fixed_check(int dirfd)
 {
@@ -738,7 +805,14 @@ static void race_run(bool alone)
 	atomic_bool stop = false;
 	pthread_t threads[THREADS];
 	uint64_t requests = 0, answers = 0, node;
-	size_t bytes_before, fds_most = 0;
+	size_t bytes_before, fds_most = 0, mapped = 0;
+	struct guest_memory memory = {.window = {.start = 4ull << 30, .size = RANGES * RANGE}};
+	struct fuse_init_in init = {
+		.major = FUSE_KERNEL_VERSION,
+		.minor = 41,
+		.flags = UINT32_MAX,
+		.flags2 = UINT32_MAX,
+	};
 	struct timespec end, now;
 	struct stat tree_status;
 	fd_set before;
@@ -754,10 +828,16 @@ static void race_run(bool alone)
 	if (host == 0)
 		host_main(directories, directory_count, !alone, self);
 
+	/* With a window, which is for trees that nobody else changes. */
+	if (alone) {
+		memory.window.host = mmap(NULL, memory.window.size, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		assert_true(memory.window.host != MAP_FAILED);
+		world->memory = &memory;
+		world->dax = VIRTIO_FS_DAX_ALWAYS;
+	}
 	world_serve(world, 4096, 1024);
-	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41,
-				 alone ? UINT32_MAX : UINT32_MAX & ~(uint32_t)FUSE_NO_OPEN_SUPPORT),
-		0);
+	assert_int_equal(call(world->fs, FUSE_INIT, 0, PART(init), NOTHING, NOTHING), 0);
 	bytes_before = __sanitizer_get_current_allocated_bytes();
 	FD_ZERO(&before);
 	fds_check(NULL, &before, 0);
@@ -780,6 +860,10 @@ static void race_run(bool alone)
 		pthread_rwlock_wrlock(&pause);
 		count = fds_check(&before, NULL, tree_status.st_dev);
 		fds_most = count > fds_most ? count : fds_most;
+		if (alone) {
+			mapped += window_check(&memory);
+			virtio_fs_watch(world->fs);
+		}
 		canaries_check(world->top);
 		pthread_rwlock_unlock(&pause);
 		clock_gettime(CLOCK_MONOTONIC, &now);
@@ -795,6 +879,7 @@ static void race_run(bool alone)
 	assert_int_equal(kill(host, SIGKILL), 0);
 	assert_int_equal(waitpid(host, &status, 0), host);
 	assert_true(answers > requests / 50 && answers > 1000);
+	assert_true(!alone || mapped > 0);
 	print_message("%llu requests, %llu of them served, %zu fds at most\n",
 		(unsigned long long)requests, (unsigned long long)answers, fds_most);
 
@@ -812,6 +897,10 @@ static void race_run(bool alone)
 	assert_int_equal(fds_check(&before, NULL, tree_status.st_dev), 0);
 	assert_true(__sanitizer_get_current_allocated_bytes() < bytes_before + SLACK_BYTES);
 	virtio_fs_free(world->fs);
+	if (alone) {
+		assert_int_equal(window_check(&memory), 0);
+		munmap(memory.window.host, memory.window.size);
+	}
 	close(world->tree);
 	close(world->top);
 	assert_int_equal(umount2("/tmp", MNT_DETACH), 0);
