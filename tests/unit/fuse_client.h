@@ -24,6 +24,7 @@
 #define ROOT         FUSE_ROOT_ID
 #define REPLY_ROOM   (256ull * 1024)
 #define REQUEST_ROOM (64ull * 1024)
+#define OPCODE_STATX 52 /* FUSE_STATX of Linux 6.6 */
 
 /* ---- the world: a directory with a tree and something outside of it */
 
@@ -331,6 +332,28 @@ static inline void expect_content(struct virtio_fs *fs, uint64_t node, const cha
 	assert_int_equal(reply.length, strlen(text));
 	assert_memory_equal(reply.data, text, strlen(text));
 	assert_int_equal(release(fs, node, handle), 0);
+}
+
+/* ---- what most tests begin with */
+
+/* For tests of groups: a world in *state, its file server not mounted yet. */
+static inline int world_begin_served(void **state, size_t inodes_max, size_t handles_max)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	world_make(world);
+	world_serve(world, inodes_max, handles_max);
+	/* Who is not root acts for nobody else. */
+	caller_uid = geteuid();
+	caller_gid = getegid();
+	*state = world;
+	return 0;
+}
+
+static inline int world_begin_mounted(void **state, size_t inodes_max, size_t handles_max)
+{
+	world_begin_served(state, inodes_max, handles_max);
+	return init_with(((struct world *)*state)->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX);
 }
 
 #endif

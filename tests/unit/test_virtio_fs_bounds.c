@@ -39,14 +39,7 @@ static size_t open_fds(void)
 
 static int world_begin(void **state, size_t inodes_max, size_t handles_max)
 {
-	struct world *world = calloc(1, sizeof(*world));
-
-	world_make(world);
-	caller_uid = geteuid();
-	caller_gid = getegid();
-	*state = world;
-	world_serve(world, inodes_max, handles_max);
-	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX), 0);
+	assert_int_equal(world_begin_mounted(state, inodes_max, handles_max), 0);
 	fds_before = open_fds();
 	bytes_before = __sanitizer_get_current_allocated_bytes();
 	return 0;

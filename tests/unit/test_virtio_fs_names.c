@@ -15,19 +15,11 @@
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
-#define OPCODE_STATX 52
-#define OPCODES_END  64
+#define OPCODES_END 64
 
 static int world_begin(void **state)
 {
-	struct world *world = calloc(1, sizeof(*world));
-
-	world_make(world);
-	world_serve(world, 4096, 1024);
-	caller_uid = geteuid();
-	caller_gid = getegid();
-	*state = world;
-	return init_with(world->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX);
+	return world_begin_mounted(state, 4096, 1024);
 }
 
 /* ---- every operation, with arguments that would do something */

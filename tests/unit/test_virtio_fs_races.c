@@ -41,7 +41,6 @@ size_t __sanitizer_get_current_allocated_bytes(void);
 #define MARK            "CANARY"
 #define GUEST_MARK      "GUEST WAS HERE"
 #define FIXED_MODE      0640
-#define OPCODE_STATX    52
 #define LENGTH_MAX      (256u << 10)
 #define RANGE           (2ull << 20)
 #define RANGES          4u
