@@ -376,7 +376,7 @@ static void names_of_any_bytes_are_kept_to_the_byte(void **state)
 {
 	static const char *const names[] = {"...", "..a", ". ", " ", "\n", "\t", "*", "?", "-rf",
 		"\\", "a\\b", "\x01", "\x7f", "\xff", "\xff\xfe", "\xc3\x28", "\xed\xa0\x80",
-		"\xc0\xaf", "\xe2\x80\xae", "caf\xc3\xa9", "cafe\xcc\x81", "CAFE", "cafe",
+		"\xc0\xaf", "\xe2\x80\x8d", "caf\xc3\xa9", "cafe\xcc\x81", "CAFE", "cafe",
 		".wh.name", ".wh..wh..opq", "#whiteout", "lost+found", "file:stream", "con",
 		"%2e%2e%2f", "~"};
 	struct world *world = *state;
