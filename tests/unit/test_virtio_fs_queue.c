@@ -760,6 +760,53 @@ static void answers_over_the_limit_are_held_back_until_a_reset(void **state)
 		expect_pattern(driver, i, i * PAGE, PAGE);
 }
 
+static int driver_begin_one_operation(void **state)
+{
+	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){.operations = 1});
+}
+
+/* Whether the answer to a request is held back; then a reset lets it go. */
+static bool is_held(struct driver *driver, uint32_t opcode, const void *arguments, size_t length)
+{
+	struct fuse_in_header header = {.opcode = opcode, .nodeid = driver->node, .unique = 1};
+	uint16_t used = driver->used[1];
+	bool held;
+
+	request_add(driver, 1, 1, &header, arguments, length, 8192, 0);
+	notify(driver, 1);
+	held = collect(driver, 1) == used;
+	pthread_mutex_lock(&driver->device->lock);
+	driver->device->operations->reset(driver->device);
+	pthread_mutex_unlock(&driver->device->lock);
+	assert_int_equal(collect(driver, 1), (uint16_t)(used + 1));
+	return held;
+}
+
+static void copies_inside_of_the_host_count_as_bytes(void **state)
+{
+	struct driver *driver = *state;
+	struct fuse_copy_file_range_in in = {
+		.nodeid_out = driver->node, .off_out = 2 * PAGE, .len = PAGE};
+
+	assert_true(is_held(driver, FUSE_COPY_FILE_RANGE, &in, sizeof(in)));
+}
+
+static void copies_of_nothing_cost_nothing(void **state)
+{
+	struct driver *driver = *state;
+	struct fuse_copy_file_range_in in = {
+		.off_in = FILE_SIZE, .nodeid_out = driver->node, .len = PAGE};
+
+	assert_false(is_held(driver, FUSE_COPY_FILE_RANGE, &in, sizeof(in)));
+}
+
+static void syncing_a_file_system_is_an_operation(void **state)
+{
+	struct fuse_syncfs_in in = {0};
+
+	assert_true(is_held(*state, FUSE_SYNCFS, &in, sizeof(in)));
+}
+
 static int driver_begin_slowed(void **state)
 {
 	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){.operations = 50});
@@ -811,6 +858,12 @@ int main(void)
 		TEST_WITHOUT_OPEN(forgotten_files_stay_open_for_what_is_queued),
 		TEST_WITHOUT_OPEN(reset_waits_for_what_is_queued),
 		TEST_WITHOUT_OPEN(processors_are_served_at_once),
+		cmocka_unit_test_setup_teardown(
+			copies_inside_of_the_host_count_as_bytes, driver_begin_limited, driver_end),
+		cmocka_unit_test_setup_teardown(
+			copies_of_nothing_cost_nothing, driver_begin_limited, driver_end),
+		cmocka_unit_test_setup_teardown(syncing_a_file_system_is_an_operation,
+			driver_begin_one_operation, driver_end),
 		cmocka_unit_test_setup_teardown(answers_over_the_limit_are_held_back_until_a_reset,
 			driver_begin_limited, driver_end),
 		cmocka_unit_test_setup_teardown(

@@ -488,6 +488,7 @@ ssize_t fs_op_copy_file_range(struct fs_request *request)
 	fs_inode_put(&fs->inodes, to);
 	if (n < 0)
 		return n;
+	request->copied = (uint64_t)n;
 	out.size = (uint32_t)n;
 	return fs_request_reply(request, &out, sizeof(out));
 }

@@ -234,6 +234,7 @@ int fs_request_parse(
 	request->fs = fs;
 	request->chain = chain;
 	request->inode = NULL;
+	request->copied = 0;
 	if (virtqueue_chain_read(chain, 0, &request->header, sizeof(request->header)) !=
 			sizeof(request->header) ||
 		request->header.len != chain->readable_bytes)

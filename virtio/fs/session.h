@@ -84,6 +84,7 @@ struct fs_request {
 	size_t length;          /* of them in arguments */
 	size_t room;            /* bytes the reply has after its header */
 	struct fs_inode *inode; /* of header.nodeid; NULL for operations without one */
+	uint64_t copied;        /* bytes that COPY_FILE_RANGE has moved */
 	_Alignas(8) uint8_t arguments[FS_ARGUMENTS_MAX];
 };
 

@@ -156,9 +156,13 @@ static bool request_counts(const struct fs_request *request, uint32_t written, u
 		if (request->chain->readable_bytes > FS_WRITE_PAYLOAD)
 			*ret_bytes = request->chain->readable_bytes - FS_WRITE_PAYLOAD;
 		return true;
-	case FUSE_FSYNC:
-	case FUSE_FALLOCATE:
 	case FUSE_COPY_FILE_RANGE:
+		*ret_bytes = 2 * request->copied; /* read and written */
+		return true;
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_SYNCFS:
+	case FUSE_FALLOCATE:
 		return true;
 	default:
 		return false;
