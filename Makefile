@@ -192,7 +192,7 @@ $(BUILD)/guest-posix: tests/functional/guest/posix_cases.h
 
 # What the functional tests run, beside the program itself.
 TEST_PROGRAMS := guest-probe guest-metadata guest-files guest-posix guest-network \
-		 forbidden.so appc-vm-captured hostile-guest
+		 forbidden.so fault.so appc-vm-captured hostile-guest
 
 # ---- the hostile guest: no Linux, no library; an ELF file that the program boots as a kernel
 METAL_OBJECTS := $(patsubst %,$(BUILD)/metal/%.o,$(basename $(filter-out %/in_process.c,$(HOSTILE_SOURCES)) \
@@ -214,6 +214,12 @@ $(BUILD)/metal/%.o: %.S Makefile
 	$(call say,AS,"$< (metal)")
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(METAL_FLAGS) -c -o $@ $<
+
+# ---- what makes calls fail, preloaded (tests/fault)
+$(BUILD)/fault.so: tests/fault/fault.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
 
 # ---- from nothing: dependencies, kernel, demo, tests
 # Parallel by itself, unless the caller's -j is there to be shared.

@@ -32,6 +32,16 @@ int error_set_errno(struct error *err, int r, const char *format, ...)
 	return r;
 }
 
+const char *error_text(const struct error *err, int r)
+{
+	return *err->message ? err->message : strerror(-r);
+}
+
+bool error_is_of_host(int r)
+{
+	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EIO || r == -ENOSPC;
+}
+
 int error_prefix(struct error *err, int r, const char *format, ...)
 {
 	struct error old;
@@ -45,6 +55,6 @@ int error_prefix(struct error *err, int r, const char *format, ...)
 	vsnprintf(err->message, sizeof(err->message), format, arguments);
 	va_end(arguments);
 	length = strlen(err->message);
-	snprintf(err->message + length, sizeof(err->message) - length, ": %s", old.message);
+	snprintf(err->message + length, sizeof(err->message) - length, ": %s", error_text(&old, r));
 	return r;
 }

@@ -13,6 +13,8 @@
 
 #include "base/cleanup.h"
 
+#include <stdbool.h>
+
 struct error {
 	char message[1024]; /* always terminated; longer messages are cut */
 };
@@ -23,7 +25,16 @@ int error_set(struct error *err, int r, const char *format, ...) _printf_(3, 4);
 /* As error_set(), with ": " and the text of errno value -r appended. */
 int error_set_errno(struct error *err, int r, const char *format, ...) _printf_(3, 4);
 
-/* Puts "prefix: " before the present message and returns r. */
+/* The message, or the text of errno value -r: lack of memory says nothing of itself. */
+const char *error_text(const struct error *err, int r);
+
+/*
+ * Whether -errno value r tells of the machine's state and not of what was looked at, which then may be
+ * whole: too little memory, too few fds, a disk that fails.
+ */
+bool error_is_of_host(int r);
+
+/* Puts "prefix: " before the present message, as error_text() gives it, and returns r. */
 int error_prefix(struct error *err, int r, const char *format, ...) _printf_(3, 4);
 
 #endif

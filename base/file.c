@@ -367,7 +367,12 @@ int directory_rename_new(int old_dirfd, const char *old_name, int new_dirfd, con
 {
 	if (renameat2(old_dirfd, old_name, new_dirfd, new_name, RENAME_NOREPLACE) < 0)
 		return -errno;
-	if (fsync(new_dirfd) < 0 || fsync(old_dirfd) < 0)
-		return -errno;
+	if (fsync(new_dirfd) < 0 || fsync(old_dirfd) < 0) {
+		int r = -errno;
+
+		/* It may not last: then it had better not be there at all. */
+		renameat2(new_dirfd, new_name, old_dirfd, old_name, RENAME_NOREPLACE);
+		return r;
+	}
 	return 0;
 }

@@ -42,6 +42,9 @@ int json_parse(const char *data, size_t length, const char *what, json_t **ret, 
 		return error_set(
 			err, -EINVAL, "%s: nested deeper than %d levels", what, JSON_DEPTH_MAX);
 	json = json_loadb(data, length, JSON_REJECT_DUPLICATES, &error);
+	/* It says nothing of itself when memory is short. */
+	if (!json && !*error.text)
+		return error_set_errno(err, -ENOMEM, "%s", what);
 	if (!json)
 		return error_set(err, -EINVAL, "%s: line %d, column %d: %s", what, error.line,
 			error.column, error.text);
@@ -98,4 +101,44 @@ json_t *json_string_lossy(const char *data, size_t length)
 		length -= size ? size : 1;
 	}
 	return json_stringn_nocheck(text, used);
+}
+
+struct text {
+	char *data;
+	size_t length, room;
+	bool failed;
+};
+
+static int text_append(const char *data, size_t length, void *context)
+{
+	struct text *text = context;
+
+	if (length >= text->room - text->length && !text->failed) {
+		size_t room = 2 * (text->length + length) + 256;
+		char *more = realloc(text->data, room);
+
+		if (more) {
+			text->data = more;
+			text->room = room;
+		}
+		text->failed = !more;
+	}
+	if (text->failed)
+		return -1;
+	memcpy(text->data + text->length, data, length);
+	text->length += length;
+	text->data[text->length] = '\0';
+	return 0;
+}
+
+char *json_text(const json_t *json, size_t flags)
+{
+	struct text text = {0};
+
+	/* jansson does not pass on what we return, everywhere. */
+	if (json_dump_callback(json, text_append, &text, flags) < 0 || text.failed) {
+		free(text.data);
+		return NULL;
+	}
+	return text.data;
 }

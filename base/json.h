@@ -29,4 +29,10 @@ int json_parse(const char *data, size_t length, const char *what, json_t **ret, 
  */
 json_t *json_string_lossy(const char *data, size_t length);
 
+/*
+ * The value as text, with jansson's flags; the caller frees it. NULL: out of memory, or no JSON. (jansson's
+ * own json_dumps() gives a text with holes where memory was short.)
+ */
+char *json_text(const json_t *json, size_t flags);
+
 #endif

@@ -57,11 +57,12 @@ int command_cat_manifest(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = cli_open_pods(cli, &data, &pods);
 	for (size_t i = 0; r == 0 && i < uuids.count; i++) {
-		struct error err;
+		struct error err = {0};
+		int printed = print_pod(pods, uuids.items[i], pretty, &err);
 
-		if (print_pod(pods, uuids.items[i], pretty, &err) == 0)
+		if (printed == 0)
 			continue;
-		log_error("%s", err.message);
+		log_error("%s", error_text(&err, printed));
 		result = CLI_STATUS_ERROR;
 	}
 	return r < 0 ? r : result;

@@ -18,7 +18,7 @@ static int add_by_id(
 {
 	_cleanup_image_manifest_ struct appc_image_manifest *manifest = NULL;
 	char id[STORE_IMAGE_ID_SIZE];
-	struct error unreadable;
+	struct error unreadable = {0};
 	int r = store_find_id(store, text, id, err);
 
 	if (r == -ENOENT)
@@ -63,10 +63,11 @@ static int remove_all(struct cli *cli, struct store *store, struct removal *remo
 
 	for (size_t i = 0; i < removal->images.count; i++) {
 		const struct appc_pair *image = &removal->images.items[i];
-		struct error err;
+		struct error err = {0};
+		int r = store_remove(store, image->name, &err);
 
-		if (store_remove(store, image->name, &err) < 0) {
-			log_error("%s", err.message);
+		if (r < 0) {
+			log_error("%s", error_text(&err, r));
 			removal->failed++;
 			continue;
 		}
@@ -97,13 +98,13 @@ int image_rm(struct cli *cli, int argc, char **argv)
 	if (r < 0)
 		return r;
 	for (; at < argc; at++) {
-		struct error err;
+		struct error err = {0};
 
 		r = image_argument_guess(argv[at]) == IMAGE_ARGUMENT_ID
 			? add_by_id(opened.store, argv[at], &removal, &err)
 			: add_by_name(opened.store, argv[at], &removal, &err);
 		if (r < 0) {
-			log_error("%s", err.message);
+			log_error("%s", error_text(&err, r));
 			removal.failed++;
 		}
 	}

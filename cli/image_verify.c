@@ -8,7 +8,7 @@
 static int verify_one(struct cli *cli, struct store *store, const char *text)
 {
 	char id[STORE_IMAGE_ID_SIZE], tree_id[STORE_TREE_ID_SIZE];
-	struct error reason;
+	struct error reason = {0};
 	int r = store_find_image(store, text, id, &cli->error);
 
 	if (r == 0)
@@ -26,8 +26,11 @@ static int verify_one(struct cli *cli, struct store *store, const char *text)
 		printf("successfully verified checksum for image: \"%s\" (\"%s\")\n", text, id);
 		return 0;
 	}
+	if (error_is_of_host(r))
+		return error_set(
+			&cli->error, r, "cannot verify image %s: %s", text, error_text(&reason, r));
 	printf("tree cache verification failed for image %s: %s;  rebuilding...\n", text,
-		reason.message);
+		error_text(&reason, r));
 	r = store_remove_tree(store, tree_id, &cli->error);
 	if (r == 0)
 		r = store_render(store, id, tree_id, &cli->error);

@@ -95,13 +95,13 @@ static int list_pods(struct cli *cli, json_t *list)
 		r = pods_list(pods, &uuids, &count, &cli->error);
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		_cleanup_pod_ struct pod pod = POD_NONE;
-		struct error err;
+		struct error err = {0};
 		int opened = pod_open(pods, uuids[i], &pod, &err);
 
 		if (opened == 0)
 			json_array_append_new(list, pod_json(&pod));
 		else if (opened != -ENOENT) /* it was removed meanwhile */
-			log_warning("%s", err.message);
+			log_warning("%s", error_text(&err, opened));
 	}
 	pods_strings_free(uuids, count);
 	return r;

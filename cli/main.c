@@ -90,7 +90,10 @@ int main(int argc, char **argv)
 		at = argc - 1;
 	r = cli.command->run(&cli, argc - at, argv + at);
 	if (r == -ECANCELED)
-		return 0;
+		r = 0;
+	/* What a command prints is its result. */
+	if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
+		r = error_set_errno(&cli.error, -errno, "cannot write standard output");
 	if (r >= 0)
 		return r;
 	if (!*cli.error.message)

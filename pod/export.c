@@ -197,7 +197,7 @@ int pod_export(
 		r = image_manifest(store, manifest, index, &image, err);
 	if (r != 0)
 		return r;
-	text = json_dumps(image, JSON_COMPACT);
+	text = json_text(image, JSON_COMPACT);
 	if (!text)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = layers_open(pod, store, manifest->apps[index].name, tree_id, &layers, err);

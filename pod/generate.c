@@ -375,7 +375,7 @@ int pod_generate(const struct pod_blueprint *request, const struct generate_imag
 	if (r < 0)
 		return r;
 	json = appc_pod_manifest_json(manifest);
-	text = json ? json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+	text = json ? json_text(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
 	if (!text)
 		return error_set(err, -EINVAL,
 			"error marshalling pod manifest: a flag or an argument is not UTF-8");

@@ -48,8 +48,7 @@ static json_t *refuse(int status, const char *why)
 static json_t *answer_json(json_t *value)
 {
 	_cleanup_json_ json_t *owned = value;
-	_cleanup_free_ char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY)
-					  : NULL;
+	_cleanup_free_ char *text = value ? json_text(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 
 	return text ? answer(STATUS_OK, JSON_TYPE, text) : NULL;
 }
@@ -76,7 +75,7 @@ static int annotations_merge(const struct resolved_pod *pod, size_t index, struc
 {
 	const struct appc_pairs *over = &pod->manifest->apps[index].annotations;
 	_cleanup_image_manifest_ struct appc_image_manifest *image = NULL;
-	struct error err;
+	struct error err = {0};
 	int r = appc_image_manifest_parse(pod->apps[index].image_manifest,
 		strlen(pod->apps[index].image_manifest), &image, &err);
 

@@ -44,7 +44,7 @@ static int pod_digest(const struct resolved_pod *resolved, char ret[POD_DIGEST_S
 		return -ENOMEM;
 	for (size_t i = 0; renewed[i]; i++)
 		json_object_del(message, renewed[i]);
-	text = json_dumps(message, JSON_COMPACT | JSON_SORT_KEYS);
+	text = json_text(message, JSON_COMPACT | JSON_SORT_KEYS);
 	if (!text)
 		return -ENOMEM;
 	sha512_init(&sha);
@@ -85,11 +85,11 @@ static struct template_subject subject_of(
 /* Opens the template of a key; one that is damaged is as good as none, but that is said. */
 static int open_template(struct templates *templates, const char *key, struct template *ret)
 {
-	struct error err;
+	struct error err = {0};
 	int r = template_open(templates, key, ret, &err);
 
 	if (r < 0 && r != -ENOENT)
-		log_warning("%s", err.message);
+		log_warning("%s", error_text(&err, r));
 	return r;
 }
 

@@ -49,7 +49,7 @@ static int park_machine(const struct pod *pod, const struct resolved_pod *resolv
 
 	pod_default_hostname(pod, hostname);
 	json = resolved_pod_configure(resolved, etc_files, pod->uuid, hostname, true);
-	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	text = json ? json_text(json, JSON_COMPACT) : NULL;
 	if (!text)
 		return error_set(err, -ENOMEM, "out of memory");
 	message = (struct machine_message){.data = text, .size = strlen(text)};

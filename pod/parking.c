@@ -136,13 +136,13 @@ static int read_control(struct machine_wait *wait)
 	for (;;) {
 		_cleanup_json_ json_t *message = NULL;
 		_cleanup_free_ char *text = NULL;
-		struct error error;
+		struct error error = {0};
 		const char *said;
 		int r = wire_reader_next(&wait->control, &message, &error);
 
 		if (r < 0)
 			return error_set(&wait->failure, r, "guest-init broke the protocol: %s",
-				error.message);
+				error_text(&error, r));
 		if (r == 0) {
 			ssize_t n = wire_reader_fill(&wait->control, wait->process.control_fd);
 

@@ -686,7 +686,7 @@ static int gc_pass(struct pods *pods, const struct strings *uuids, bool marking,
 
 	for (size_t i = 0; i < uuids->count; i++) {
 		_cleanup_pod_ struct pod pod = POD_NONE;
-		struct error error;
+		struct error error = {0};
 
 		/* Another gc may have been quicker. */
 		if (pod_open(pods, uuids->items[i], &pod, NULL) < 0)
@@ -695,8 +695,11 @@ static int gc_pass(struct pods *pods, const struct strings *uuids, bool marking,
 			    : gc_remove(&pod, options, removed, &error);
 		if (r == 0 || r == -ENOENT || r == -EBUSY)
 			continue;
-		log_warning("%s", error.message);
-		result = error_set(err, r, "%s", error.message);
+		/* The first is the command's own; it is told last. */
+		if (result < 0)
+			log_warning("%s", error_text(&error, r));
+		else
+			result = error_set(err, r, "%s", error_text(&error, r));
 	}
 	return result;
 }
@@ -756,7 +759,7 @@ int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, str
 
 int pod_write_record(const struct pod *pod, const char *path, json_t *record)
 {
-	_cleanup_free_ char *text = json_dumps(record, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	_cleanup_free_ char *text = json_text(record, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 
 	if (!text)
 		return -ENOMEM;

@@ -24,11 +24,11 @@
 static int verify_tree(struct store *store, const struct resolved_app *app, struct error *err)
 {
 	char tree_id[STORE_TREE_ID_SIZE];
-	struct error damage;
+	struct error damage = {0};
 	int r = store_verify_tree(store, app->tree_id, &damage);
 
 	if (r != -EBADMSG)
-		return r < 0 ? error_set(err, r, "%s", damage.message) : 0;
+		return r < 0 ? error_set(err, r, "%s", error_text(&damage, r)) : 0;
 	log_warning("tree cache is in a bad state: %s. Rebuilding...", damage.message);
 	r = store_remove_tree(store, app->tree_id, err);
 	return r < 0 ? r : store_render(store, app->image_id, tree_id, err);
@@ -66,7 +66,7 @@ static int write_new(const struct pod *pod, const char *path, const char *text, 
 static int write_json(const struct pod *pod, const char *path, json_t *json)
 {
 	_cleanup_json_ json_t *owned = json;
-	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER)
+	_cleanup_free_ char *text = json ? json_text(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER)
 					 : NULL;
 
 	return text ? write_new(pod, path, text, strlen(text)) : -ENOMEM;

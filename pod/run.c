@@ -464,13 +464,13 @@ static int control_ready(struct supervisor *s)
 	s->more = false;
 	for (unsigned int taken = 0; taken < MESSAGES_PER_TURN; taken++) {
 		_cleanup_json_ json_t *message = NULL;
-		struct error error;
+		struct error error = {0};
 		ssize_t n;
 		int r;
 
 		r = wire_reader_next(&s->control, &message, &error);
 		if (r < 0)
-			return protocol_error(s, error.message);
+			return protocol_error(s, error_text(&error, r));
 		if (r > 0) {
 			r = handle_message(s, message);
 			if (r < 0)

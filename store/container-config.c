@@ -240,7 +240,7 @@ static int annotate_strings(
 	struct appc_image_manifest *manifest, const char *name, const struct appc_strings *strings)
 {
 	_cleanup_json_ json_t *array = json_from_strings(strings);
-	_cleanup_free_ char *text = array ? json_dumps(array, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = array ? json_text(array, JSON_COMPACT) : NULL;
 
 	if (strings->count == 0)
 		return 0;

@@ -504,7 +504,7 @@ static int layers_spool(struct convert *convert)
 static int write_aci(struct convert *convert)
 {
 	_cleanup_json_ json_t *json = appc_image_manifest_json(convert->manifest);
-	_cleanup_free_ char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = json ? json_text(json, JSON_COMPACT) : NULL;
 	_cleanup_close_ int fd = -1;
 
 	if (!text)

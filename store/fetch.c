@@ -150,7 +150,7 @@ static void record_write(struct store *store, const char *url, const struct reco
 {
 	_cleanup_json_ json_t *json = json_pack("{s:s, s:s, s:s, s:b}", "url", url, "id",
 		record->id, "etag", record->etag, "signed", record->is_signed);
-	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+	_cleanup_free_ char *text = json ? json_text(json, JSON_INDENT(1)) : NULL;
 	_cleanup_close_ int remotes = -1;
 	char name[SHA512_TEXT_SIZE];
 	int r = text ? directory_create_path(store->data, REMOTES, 0700) : -ENOMEM;

@@ -53,12 +53,12 @@ int keyring_add(int data_dirfd, const char *prefix, const struct openpgp_key *ke
 {
 	char directory[sizeof(KEYS_PREFIX) + NAME_SIZE_MAX + 1] = KEYS_ROOT;
 	_cleanup_free_ char *path = NULL;
-	struct error reason;
+	struct error reason = {0};
 	int r;
 
 	r = prefix ? appc_identifier_check(prefix, &reason) : 0;
 	if (r < 0)
-		return error_set(err, r, "prefix \"%s\": %s", prefix, reason.message);
+		return error_set(err, r, "prefix \"%s\": %s", prefix, error_text(&reason, r));
 	r = prefix ? prefix_path(prefix, strlen(prefix), directory, sizeof(directory)) : 0;
 	if (r == 0 && asprintf(&path, "%s/%s", directory, key->fingerprint) < 0)
 		r = -ENOMEM;

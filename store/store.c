@@ -78,7 +78,7 @@ int file_create_synced(int dirfd, const char *name, const void *data, size_t len
 int json_create_synced(int dirfd, const char *name, json_t *json)
 {
 	_cleanup_json_ json_t *owned = json;
-	_cleanup_free_ char *text = owned ? json_dumps(owned, JSON_INDENT(1)) : NULL;
+	_cleanup_free_ char *text = owned ? json_text(owned, JSON_INDENT(1)) : NULL;
 
 	if (!text)
 		return -ENOMEM;
@@ -544,17 +544,27 @@ int store_remove_tree(struct store *store, const char *tree_id, struct error *er
 	return r < 0 ? error_set_errno(err, r, "cannot remove tree %s", tree_id) : 0;
 }
 
-/* Whether the image that the tree was rendered for is still there. */
+static int tree_find_info(struct store *store, const char *tree_id, json_t **ret, struct error *err)
+{
+	_cleanup_close_ int tree = tree_open(store, tree_id, err);
+
+	return tree < 0 ? tree : tree_info_read(tree, tree_id, ret, err);
+}
+
+/* Whether the image that the tree was rendered for is still there, or may be. */
 static bool tree_has_image(struct store *store, const char *tree_id)
 {
-	_cleanup_close_ int tree = -1;
 	_cleanup_json_ json_t *info = NULL;
-	struct error failure;
+	struct error failure = {0};
 	const char *image;
+	int r = tree_find_info(store, tree_id, &info, &failure);
 
-	tree = tree_open(store, tree_id, &failure);
-	if (tree < 0 || tree_info_read(tree, tree_id, &info, &failure) < 0) {
-		log_warning("%s; removing the tree", failure.message);
+	if (error_is_of_host(r)) {
+		log_warning("%s", error_text(&failure, r));
+		return true;
+	}
+	if (r < 0) {
+		log_warning("%s; removing the tree", error_text(&failure, r));
 		return false;
 	}
 	image = json_string_value(json_array_get(json_object_get(info, "images"), 0));
@@ -568,16 +578,19 @@ int store_trees_images(struct store *store, char *const *tree_ids, size_t count,
 	struct appc_strings ids = {0};
 
 	for (size_t i = 0; i < count; i++) {
-		_cleanup_close_ int tree = -1;
 		_cleanup_json_ json_t *info = NULL;
-		struct error failure;
+		struct error failure = {0};
 		json_t *image;
 		size_t n;
-		int r;
+		int r = tree_find_info(store, tree_ids[i], &info, &failure);
 
-		tree = tree_open(store, tree_ids[i], &failure);
-		if (tree < 0 || tree_info_read(tree, tree_ids[i], &info, &failure) < 0) {
-			log_warning("%s", failure.message);
+		/* Who does not know which images are in use had better remove none. */
+		if (error_is_of_host(r)) {
+			appc_strings_clear(&ids);
+			return error_set(err, r, "%s", error_text(&failure, r));
+		}
+		if (r < 0) {
+			log_warning("%s", error_text(&failure, r));
 			continue;
 		}
 		json_array_foreach (json_object_get(info, "images"), n, image) {

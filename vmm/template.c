@@ -494,7 +494,7 @@ static int write_info(
 		return -ENOMEM;
 	set_text(info, "extra_command_line", subject->extra_command_line);
 	set_text(info, "pod", subject->pod);
-	text = json_dumps(info, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+	text = json_text(info, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
 	return text ? file_write_atomic(builder->directory_fd, "info", text, strlen(text), 0600)
 		    : -ENOMEM;
 }

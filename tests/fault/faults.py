@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes calls of appc-vm fail, one at a time, and looks at what is left.
+
+    faults.py [--seconds=N] [--every=N] [--scenario=NAME] [--kind=KIND] [--first=N] [--keep]
+
+For each scenario and each kind of call (fault.c has them): the command is run with its first call
+failing, its second, and so on until it makes no such call any more. Each time it ends with success, or
+with 254 and one line; then the world (world.py) must be as it should. --every=N tries every N-th call
+only; --seconds=N chooses the steps so that it takes about N seconds. One TAP line for each scenario and
+kind; the numbers of the failing calls in it reproduce it: --first=N tries only that one.
+"""
+import argparse
+import os
+import sys
+import time
+
+from world import KINDS, SCENARIOS, SHIM, World
+
+
+class Trial:
+    def __init__(self, world, scenario, kind):
+        self.world, self.scenario, self.kind = world, scenario, kind
+        self.state = world.path("fault-state")
+
+    def run(self, at):
+        """Returns (calls made, status, output, errors)."""
+        with open(self.state, "wb") as file:
+            file.write(bytes(16))
+        extra = {"LD_PRELOAD": SHIM, "FAULT_KIND": self.kind, "FAULT_AT": str(at),
+                 "FAULT_STATE": self.state}
+        self.scenario.prepare(self.world)
+        result = self.world.run(*self.scenario.arguments(self.world), extra=extra)
+        with open(self.state, "rb") as file:
+            calls = int.from_bytes(file.read(8), sys.byteorder)
+        return (calls, *result)
+
+    def complaints(self, at):
+        """None: there was no such call."""
+        calls, status, out, err = self.run(at)
+        complaints = self.world.failure_is_told(
+            status, err, self.kind, self.scenario.errors_max)
+        complaints += self.scenario.check(self.world, status, out)
+        if complaints:
+            complaints.append("  it said: %r %r" % (out, err))
+        return None if calls < at else complaints
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--scenario")
+    parser.add_argument("--kind")
+    parser.add_argument("--first", type=int)
+    parser.add_argument("--keep", action="store_true")
+    arguments = parser.parse_args()
+    world = World()
+    try:
+        failed = run_all(world, arguments)
+    finally:
+        if arguments.keep:
+            print("# kept: " + world.root)
+        else:
+            world.close()
+    sys.exit(1 if failed else 0)
+
+
+def run_all(world, arguments):
+    trials = [Trial(world, scenario, kind) for scenario in SCENARIOS for kind in KINDS
+              if arguments.scenario in (None, scenario.name) and arguments.kind in (None, kind)]
+    counted = []
+    start = time.monotonic()
+    for trial in trials:
+        calls, status, out, err = trial.run(0)
+        if status != 0:
+            sys.exit("%s without a fault: status %s %s" % (trial.scenario.name, status, err))
+        if calls:
+            counted.append((trial, calls))
+    # A trial is a command and about ten to look at what it left.
+    cost = 8 * (time.monotonic() - start) / len(trials)
+    total = sum(calls for _, calls in counted)
+    budget = arguments.seconds / cost if arguments.seconds else None
+    print("TAP version 13\n1..%d" % len(counted))
+    failed = tried = 0
+    for number, (trial, calls) in enumerate(counted, 1):
+        every = arguments.every
+        if budget:
+            # Rare calls matter as much as frequent ones: each kind has its share, at least three.
+            share = max(3, int(budget / len(counted)))
+            every = max(1, -(-calls // share))
+        bad, count = [], 0
+        at = arguments.first or 1 + (every - 1) // 2
+        begin = time.monotonic()
+        while True:
+            complaints = trial.complaints(at)
+            if complaints is None:
+                break
+            count += 1
+            if complaints:
+                bad.append(at)
+                print("# %s, %s %d:" % (trial.scenario.name, trial.kind, at))
+                for line in complaints:
+                    print("#   " + line.replace("\n", " "))
+                sys.stdout.flush()
+            if arguments.first:
+                break
+            at += every
+        tried += count
+        failed += bool(bad)
+        print("%s %d - %s: %d of about %d calls of %s failed%s # in %dms" % (
+            "not ok" if bad else "ok", number, trial.scenario.name, count, calls, trial.kind,
+            ", wrongly %s" % bad if bad else "", 1000 * (time.monotonic() - begin)))
+        sys.stdout.flush()
+    print("# %d faults, of %d possible" % (tried, total))
+    return failed
+
+
+if not os.path.exists(SHIM):
+    sys.exit("%s is missing: make build/fault.so" % SHIM)
+main()
