@@ -2,20 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes calls of appc-vm fail, one at a time, and looks at what is left.
 
-    faults.py [--seconds=N] [--every=N] [--scenario=NAME] [--kind=KIND] [--first=N] [--keep]
+    faults.py [--vm] [--seconds=N] [--every=N] [--scenario=NAME] [--kind=KIND] [--first=N] [--keep]
 
 For each scenario and each kind of call (fault.c has them): the command is run with its first call
 failing, its second, and so on until it makes no such call any more. Each time it ends with success, or
 with 254 and one line; then the world (world.py) must be as it should. --every=N tries every N-th call
 only; --seconds=N chooses the steps so that it takes about N seconds. One TAP line for each scenario and
-kind; the numbers of the failing calls in it reproduce it: --first=N tries only that one.
+kind; the numbers of the failing calls in it reproduce it: --first=N tries only that one. With --vm the
+commands are those about machines.
 """
 import argparse
 import os
 import sys
 import time
 
-from world import KINDS, SCENARIOS, SHIM, World
+from world import KINDS, MACHINE_KINDS, MACHINE_SCENARIOS, SCENARIOS, SHIM, World
 
 
 class Trial:
@@ -54,8 +55,9 @@ def main():
     parser.add_argument("--kind")
     parser.add_argument("--first", type=int)
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--vm", action="store_true")
     arguments = parser.parse_args()
-    world = World()
+    world = World(machines=arguments.vm)
     try:
         failed = run_all(world, arguments)
     finally:
@@ -67,7 +69,9 @@ def main():
 
 
 def run_all(world, arguments):
-    trials = [Trial(world, scenario, kind) for scenario in SCENARIOS for kind in KINDS
+    trials = [Trial(world, scenario, kind)
+              for scenario in (MACHINE_SCENARIOS if arguments.vm else SCENARIOS)
+              for kind in (MACHINE_KINDS if arguments.vm else KINDS)
               if arguments.scenario in (None, scenario.name) and arguments.kind in (None, kind)]
     counted = []
     start = time.monotonic()

@@ -26,6 +26,7 @@ SHIM = os.path.join(TOP, "build/fault.so")
 KINDS = ("alloc", "libarchive", "write", "fsync", "rename", "mmap", "ioctl")
 # In memory where that is possible: thousands of copies of the data directory are made.
 PLACE = os.environ.get("TMPDIR") or ("/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
+MACHINE_KINDS = (*KINDS, "kvm-run")
 LIMIT = 120  # seconds of a command; only what hangs takes so long
 GONE = 20    # seconds for the processes of a killed command to go
 
@@ -70,14 +71,17 @@ def write_layout(path):
 
 
 class World:
-    def __init__(self, templates=None):
+    def __init__(self, machines=False):
         self.root = tempfile.mkdtemp(prefix="appc-fault-", dir=PLACE)
         self.base = self.path("base")
         self.data = self.path("data")
-        self.templates = templates or self.path("templates")
-        self.environment = dict(os.environ, APPC_VM_TEMPLATES=self.templates)
+        # Machines' memory is left on disk, where the last worlds' templates serve too.
+        self.templates = os.environ.get("APPC_VM_TEMPLATES") if machines else self.path("templates")
+        self.environment = dict(os.environ)
+        if self.templates:
+            self.environment["APPC_VM_TEMPLATES"] = self.templates
         self.environment.pop("LD_PRELOAD", None)
-        self.flavour = ["--flavour=container"]
+        self.flavour = [] if machines else ["--flavour=container"]
         write_aci(self.path("lower.aci"), "example.com/lower", files=["lower/%d" % i for i in range(9)])
         write_aci(self.path("probe.aci"), "example.com/probe")
         write_aci(self.path("fresh.aci"), "example.com/fresh", files=["fresh"])
@@ -340,4 +344,11 @@ SCENARIOS = (
     Scenario("image gc", ["image", "gc", "--grace-period=0s"], removes=(0, 2)),
     Scenario("image rm", ["image", "rm", "example.com/unrendered", "example.com/lower"],
              removes=(0, 2), errors_max=3),
+)
+
+# With the templates of APPC_VM_TEMPLATES: a template is built for its own size and removed again.
+MACHINE_SCENARIOS = (
+    Scenario("run in a machine", ["run", "example.com/unrendered"]),
+    Scenario("template build", ["template", "build", "--force", "--memory=144M"],
+             acknowledges="template"),
 )
