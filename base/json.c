@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Brackets outside strings; the parser rejects anything that this simple scan misjudges. */
@@ -101,6 +102,26 @@ json_t *json_string_lossy(const char *data, size_t length)
 		length -= size ? size : 1;
 	}
 	return json_stringn_nocheck(text, used);
+}
+
+static _Thread_local uint64_t failures;
+
+static void *json_allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	failures += !memory;
+	return memory;
+}
+
+__attribute__((constructor)) static void json_count_failures(void)
+{
+	json_set_alloc_funcs(json_allocate, free);
+}
+
+uint64_t json_failures(void)
+{
+	return failures;
 }
 
 struct text {

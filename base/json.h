@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 #define JSON_DEPTH_MAX 64
 
@@ -28,6 +29,13 @@ int json_parse(const char *data, size_t length, const char *what, json_t **ret, 
  * A string of any bytes: those that are not UTF-8 become U+FFFD each. NULL: out of memory.
  */
 json_t *json_string_lossy(const char *data, size_t length);
+
+/*
+ * How many allocations of this thread's values have failed. Who composes a value of many compares the
+ * number before and after: where it has grown, members or elements may be missing, even though every
+ * function that was asked for the whole gave something.
+ */
+uint64_t json_failures(void);
 
 /*
  * The value as text, with jansson's flags; the caller frees it. NULL: out of memory, or no JSON. (jansson's

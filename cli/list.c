@@ -129,6 +129,9 @@ int command_list(struct cli *cli, int argc, char **argv)
 	r = cli_check_format(cli, format);
 	if (r == 0)
 		r = list_pods(cli, list);
+	/* A list without some of its members is no list. */
+	if (r == 0 && (!list || json_failures() > 0))
+		r = error_set_errno(&cli->error, -ENOMEM, "cannot list pods");
 	if (r < 0)
 		return r;
 	json_array_foreach (list, i, pod)

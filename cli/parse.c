@@ -6,6 +6,7 @@
 #include "appc/types.h"
 #include "base/duration.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "cli/insecure.h"
 
@@ -482,6 +483,8 @@ int cli_check_format(struct cli *cli, const char *format)
 
 static int print_json(struct cli *cli, json_t *json, size_t flags)
 {
+	if (json_failures() > 0)
+		return error_set_errno(&cli->error, -ENOMEM, "cannot compose the JSON output");
 	if (!json || json_dumpf(json, stdout, flags | JSON_PRESERVE_ORDER) < 0 ||
 		putchar('\n') == EOF)
 		return error_set(&cli->error, -EIO, "cannot write the JSON output");

@@ -139,7 +139,7 @@ void pod_attachments_add(struct pod_attachments *attachments, const struct resol
 
 	if (r < 0)
 		answer = json_pack("{s:s, s:s}", "type", "refused", "message", error.message);
-	text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	text = answer ? json_text(answer, JSON_COMPACT) : NULL;
 	/* One that has gone already shows when it is read. */
 	if (text)
 		send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -211,7 +211,7 @@ static int ask(const struct pod *pod, const struct attach_request *request, json
 	_cleanup_close_ int fd = pod_requests_connect(pod, err);
 	_cleanup_json_ json_t *message = json_pack("{s:s, s:s*, s:o}", "type", "attach", "app",
 		request->app, "streams", streams_json(request->streams));
-	_cleanup_free_ char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = message ? json_text(message, JSON_COMPACT) : NULL;
 	char answer[ANSWER_MAX];
 	ssize_t n;
 	int r;

@@ -198,7 +198,7 @@ int pod_export(
 	if (r != 0)
 		return r;
 	text = json_text(image, JSON_COMPACT);
-	if (!text)
+	if (!text || json_failures() > 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = layers_open(pod, store, manifest->apps[index].name, tree_id, &layers, err);
 	return r < 0 ? r

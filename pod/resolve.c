@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "pod/isolators.h"
 #include "pod/pod.h"
@@ -854,6 +855,7 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 {
 	const struct appc_isolator *sysctl =
 		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_SYSCTL);
+	uint64_t failures = json_failures();
 	json_t *message = identity_json("configure", uuid, hostname);
 	json_t *apps = json_array(), *sysctls = json_object();
 
@@ -872,7 +874,8 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 		json_object_set_new(message, "terminal",
 			json_pack("{s:s, s:i, s:i}", "type", pod->terminal, "rows",
 				pod->terminal_rows, "columns", pod->terminal_columns));
-	if (json_array_size(apps) != pod->app_count ||
+	/* An app without one of its walls, or of its arguments, must not start. */
+	if (json_array_size(apps) != pod->app_count || json_failures() != failures ||
 		json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
 		json_object_set_new(message, "park", json_boolean(park)) < 0 ||
 		json_object_set_new(message, "apps", apps) < 0 ||

@@ -31,19 +31,18 @@ static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
 		: 0;
 }
 
+/* A line for each app; gc takes what is here for in use. */
 static int write_tree_ids(const struct pod *pod, const struct resolved_pod *resolved)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t size = 0;
-	FILE *stream = open_memstream(&text, &size);
+	_cleanup_free_ char *text = malloc(resolved->app_count * STORE_TREE_ID_SIZE + 1);
+	size_t length = 0;
 
-	if (!stream)
+	if (!text)
 		return -ENOMEM;
 	for (size_t i = 0; i < resolved->app_count; i++)
-		fprintf(stream, "%s\n", resolved->apps[i].tree_id);
-	if (fclose(stream) != 0)
-		return -ENOMEM;
-	return file_write_atomic(pod->fd, "trees", text, size, 0640);
+		length += (size_t)snprintf(
+			text + length, STORE_TREE_ID_SIZE + 1, "%s\n", resolved->apps[i].tree_id);
+	return file_write_atomic(pod->fd, "trees", text, length, 0640);
 }
 
 /* A directory of an image, as a process in it would find it. Returns an fd or -errno. */

@@ -22,7 +22,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.environ.get("APPC_VM", os.path.join(TOP, "build/appc-vm"))
 PROBE = os.environ.get("PROBE", os.path.join(TOP, "build/guest-probe"))
-SHIM = os.path.join(TOP, "build/fault.so")
+SHIM = os.environ.get("FAULT_SHIM", os.path.join(TOP, "build/fault.so"))
 KINDS = ("alloc", "libarchive", "write", "fsync", "rename", "mmap", "ioctl")
 # In memory where that is possible: thousands of copies of the data directory are made.
 PLACE = os.environ.get("TMPDIR") or ("/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
