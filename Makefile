@@ -9,6 +9,7 @@
 #   make format     clang-format, in place
 #   make bench      compared with other tools, 15 minutes; bench-quick, bench-instructions (tests/bench/)
 #   make tsan       unit tests of what threads share, under the thread sanitizer
+#   make soak       faults, kills and load at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each
 #   make install    DESTDIR, PREFIX
 
@@ -241,6 +242,11 @@ check: deps
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all unit-tests fuzzers \
 		$(addprefix $(BUILD)/,$(TEST_PROGRAMS)) kernel
 	$(Q)tests/run.sh
+
+.PHONY: soak
+soak: deps
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/fault.so kernel
+	$(Q)tests/run.sh soak
 
 include tests/bench/bench.mk
 

@@ -1,13 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the tests that `make check` built, in four layers, cheapest first:
+# Runs the tests that `make check` built, in five layers, cheapest first:
 #
 #   unit        each tests/unit/test_*.c, address and undefined behaviour sanitizers on
 #   fuzz        each tests/fuzz/fuzz_*.c over its corpus, tests/fuzz/corpus/NAME, once
 #   container   tests/functional: the command line, and pods in the container flavour, in seconds
 #   vm          tests/functional: the same pods in virtual machines, and what only those can do
+#   faults      tests/fault: calls that fail, kills at random points, pods by the hundred; in short
 #
-#   tests/run.sh [LAYER...]    all layers when none is named
+#   tests/run.sh [LAYER...]    these layers when none is named
+#
+# A sixth layer is only run when it is named, as by `make soak`:
+#
+#   soak        the same at length: every call fails once, SOAK_KILLS kills (1000), SOAK_SECONDS of load
+#               (900) and 1,000 clones in a row; hours, not minutes
 #
 # One line for each file, with its counts and seconds; where something failed, its log is shown. Logs
 # stay in build/test-logs. The last line is exactly "N passed, N failed, N skipped", and the status
@@ -146,13 +152,47 @@ vm()
 		metadata-machine failure filter jail hostile network
 }
 
+# tap NAME COMMAND...: a program that says in TAP how it went
+tap()
+{
+	local name=$1 log=$logs/${1// /-}.log start=$SECONDS status
+	shift
+	"$@" </dev/null 2>&1 | tee "$log" | sed -u -n -e 's/^ok [0-9]* - /    ok      /p' -e 's/^not ok [0-9]* - /    FAILED  /p'
+	status=${PIPESTATUS[0]}
+	count "$name" $((SECONDS - start)) "$status" "$(matches '^ok [0-9]' "$log")" \
+		"$(matches '^not ok [0-9]' "$log")" 0 "$log"
+}
+
+faults()
+{
+	tap 'faults container' tests/fault/faults.py --seconds=60
+	tap 'kills container' tests/fault/kills.py --kills=50
+	tap 'load container' tests/fault/soak.py --flavour=container --seconds=20 --parallel=8
+	[ -c /dev/kvm ] || return
+	tap 'kills vm' tests/fault/kills.py --vm --kills=4
+	tap 'load vm' tests/fault/soak.py --seconds=40 --pods=40 --parallel=8 --clones=20
+}
+
+soak()
+{
+	tap 'kills container' tests/fault/kills.py --kills="${SOAK_KILLS:-1000}" --seed="${SOAK_SEED:-$RANDOM}"
+	tap 'load container' tests/fault/soak.py --flavour=container --seconds="${SOAK_SECONDS:-900}"
+	if [ -c /dev/kvm ]; then
+		tap 'load vm' tests/fault/soak.py --seconds="${SOAK_SECONDS:-900}"
+		tap 'kills vm' tests/fault/kills.py --vm --kills=$((${SOAK_KILLS:-1000} / 10))
+	fi
+	tap 'faults container' tests/fault/faults.py
+	# A machine that cannot start from its template boots: each of these may take seconds.
+	[ ! -c /dev/kvm ] || tap 'faults vm' tests/fault/faults.py --vm --seconds="${SOAK_SECONDS:-900}"
+}
+
 started=$SECONDS
-for layer in "${@:-unit fuzz container vm}"; do
+for layer in "${@:-unit fuzz container vm faults}"; do
 	for name in $layer; do
 		case $name in
-		unit | fuzz | container | vm) "$name" ;;
+		unit | fuzz | container | vm | faults | soak) "$name" ;;
 		*)
-			echo "usage: tests/run.sh [unit] [fuzz] [container] [vm]" >&2
+			echo "usage: tests/run.sh [unit] [fuzz] [container] [vm] [faults] [soak]" >&2
 			exit 2
 			;;
 		esac

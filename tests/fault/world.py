@@ -27,7 +27,7 @@ KINDS = ("alloc", "libarchive", "write", "fsync", "rename", "mmap", "ioctl")
 # In memory where that is possible: thousands of copies of the data directory are made.
 PLACE = os.environ.get("TMPDIR") or ("/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
 MACHINE_KINDS = (*KINDS, "kvm-run")
-LIMIT = 120  # seconds of a command; only what hangs takes so long
+LIMIT = 600  # seconds of a command; only what hangs takes so long
 GONE = 20    # seconds for the processes of a killed command to go
 
 EMBRYO_AGE = 60
@@ -46,7 +46,7 @@ def manifest(name, dependencies=()):
         "dependencies": [{"imageName": d} for d in dependencies]}).encode()
 
 
-def write_aci(path, name, dependencies=(), files=()):
+def write_aci(path, name, dependencies=(), files=(), program=PROBE):
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         def add(entry, data=None, kind=tarfile.REGTYPE, mode=0o755):
             info = tarfile.TarInfo(entry)
@@ -57,8 +57,9 @@ def write_aci(path, name, dependencies=(), files=()):
 
         add("manifest", manifest(name, dependencies))
         add("rootfs", kind=tarfile.DIRTYPE)
-        with open(PROBE, "rb") as probe:
-            add("rootfs/bin/probe", probe.read())
+        add("rootfs/tmp", kind=tarfile.DIRTYPE, mode=0o777)
+        with open(program, "rb") as file:
+            add("rootfs/bin/" + os.path.basename(program).replace("guest-", ""), file.read())
         for file in files:
             add("rootfs/" + file, file.encode() * 1000, mode=0o644)
 
@@ -93,6 +94,7 @@ class World:
         self.must("run", *self.flavour, "example.com/probe", data=self.base)
         self.prepared = self.must("prepare", "example.com/probe", data=self.base)
         self.original = None
+        self.uuids = []
         self.renew()
 
     def path(self, name):

@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Many pods of many kinds, one after the other and at once, and what the host has lost by them.
+
+    soak.py [--seconds=N] [--flavour=vm|container] [--pods=N] [--parallel=N] [--clones=N] [--seed=N]
+            [--shared-host]
+
+  pods      N pods one after the other, their kinds chosen at random (KINDS below), for half of the time
+            at most
+  parallel  N at once, until the time is over, at least once
+  clones    N pods in a row from one template, however long that takes: no two have random bytes, names,
+            ids or times in common (machines only)
+
+Each pod must end with the status that it ought to, and must have said what it ought to. Before and after
+everything the host is measured: processes, mounts, cgroups and files of ours (none may be left), and
+memory, slabs, shared memory and open files of all (they may not have grown beyond reason). With
+--shared-host the latter are only told, for hosts where others work meanwhile.
+"""
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from world import LIMIT, World, write_aci
+
+SHELL = "/bin/busybox"
+OUTPUT_LINES = 3000
+# What a host may have less or more of afterwards.
+BOUNDS = {"MemAvailable": -256 << 10, "Shmem": 64 << 10, "SUnreclaim": 64 << 10, "open files": 256}
+
+
+def app(exec_words, **more):
+    return {"exec": exec_words, "user": "0", "group": "0", **more}
+
+
+class Kind:
+    """apps: {name: (image, app, mounts)}; statuses: which are right; lines: each must be said; stops:
+    whether it is stopped at some point."""
+
+    def __init__(self, name, apps, statuses=(0,), lines=(), volumes=(), stops=False, vm_only=False,
+                 count=None):
+        self.name, self.apps, self.statuses, self.lines = name, apps, statuses, lines
+        self.volumes, self.stops, self.vm_only, self.count = volumes, stops, vm_only, count
+
+    def manifest(self, host):
+        volumes = [dict(volume, **({"source": host} if volume["kind"] == "host" else {}))
+                   for volume in self.volumes]
+        return {"acVersion": "0.8.11", "acKind": "PodManifest", "volumes": volumes, "apps": [
+            {"name": name, "image": {"name": "example.com/" + image}, "app": what,
+             "mounts": [{"volume": volume, "path": path} for volume, path in mounts]}
+            for name, (image, what, mounts) in self.apps.items()]}
+
+
+def probe(*words):
+    return app(["/bin/probe", *words])
+
+
+KINDS = [
+    Kind("static", {"a": ("probe", probe("say", "hello", "cwd"), [])},
+         lines=["hello", "cwd: /"]),
+    Kind("shell", {"a": ("shell", app(["/bin/busybox", "sh", "-c",
+                                       "i=0; while [ $i -lt 50 ]; do i=$((i + 1)); done; "
+                                       "/bin/busybox ls / | /bin/busybox wc -l >/dev/null; "
+                                       "echo sum $i; exit 7"]), [])},
+         statuses=(7,), lines=["sum 50"]),
+    Kind("volumes", {"a": ("probe", probe("write", "/v/file", "written", "read", "/v/file",
+                                          "write", "/host/file", "there", "read", "/host/file"),
+                           [("own", "/v"), ("host", "/host")])},
+         volumes=[{"name": "own", "kind": "empty"}, {"name": "host", "kind": "host"}],
+         lines=["read /v/file: written", "read /host/file: there"]),
+    Kind("output", {"a": ("probe", probe("lines", "loud", str(OUTPUT_LINES)), [])},
+         count=OUTPUT_LINES),
+    Kind("several apps", {"a": ("probe", probe("say", "one"), []),
+                          "b": ("probe", probe("say", "two"), []),
+                          "c": ("probe", probe("create", "/tmp", "200"), [])},
+         lines=["one", "two"]),
+    Kind("failing", {"a": ("probe", probe("say", "before", "exit", "3"), [])},
+         statuses=(3,), lines=["before"]),
+    Kind("crashing", {"a": ("probe", probe("say", "before", "crash"), [])},
+         statuses=(128 + signal.SIGSEGV,), lines=["before"]),
+    Kind("one fails", {"a": ("probe", probe("say", "before", "exit", "9"), []),
+                       "b": ("probe", probe("forever"), [])}, statuses=(9,), lines=["before"]),
+    Kind("greedy", {"a": ("probe", dict(probe("say", "before", "hog"), isolators=[
+        {"name": "resource/memory", "value": {"limit": "16Mi"}}]), [])},
+         statuses=(137,), lines=["before"], vm_only=True),
+    # Stopped before its apps started it is 254; before it handles the signal, 143.
+    Kind("stopped", {"a": ("probe", probe("until-stopped", "exit", "5"), [])},
+         statuses=(5, 143, 254), stops=True),
+    Kind("killed", {"a": ("probe", probe("forever"), [])}, statuses=(137, 143, 254), stops=True),
+]
+
+
+class Soak:
+    def __init__(self, flavour, seed):
+        self.world = World(machines=flavour == "vm")
+        self.world.flavour = ["--flavour=" + flavour]
+        self.kinds = [kind for kind in KINDS if flavour == "vm" or not kind.vm_only]
+        self.dice = random.Random(seed)
+        self.lock = threading.Lock()
+        self.complaints, self.count, self.statuses = [], 0, {}
+        write_aci(self.world.path("shell.aci"), "example.com/shell", program=SHELL)
+        self.world.must("image", "import", self.world.path("shell.aci"))
+
+    def complain(self, text):
+        with self.lock:
+            self.complaints.append(text)
+            print("# " + text.replace("\n", " "))
+            sys.stdout.flush()
+
+    def pod(self, kind, delay, how):
+        """Runs one; delay: seconds until it is stopped."""
+        place = tempfile.mkdtemp(prefix="pod-", dir=self.world.root)
+        host, manifest, uuid = (os.path.join(place, name) for name in ("host", "pod.json", "uuid"))
+        os.mkdir(host)
+        with open(manifest, "w") as file:
+            json.dump(kind.manifest(host), file)
+        with open(os.path.join(place, "out"), "w+") as out, \
+                open(os.path.join(place, "err"), "w+") as err:
+            process = self.world.start("run", *self.world.flavour, "--uuid-file-save=" + uuid,
+                                       manifest, stdout=out, stderr=err)
+            if kind.stops:
+                time.sleep(delay)
+                self.stop(process, uuid, how if kind.name == "stopped" else "force")
+            try:
+                status = process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                status = "no end within %d s" % LIMIT
+            out.seek(0)
+            err.seek(0)
+            said, wrong = out.read(), err.read()
+        if os.path.exists(uuid):
+            with open(uuid) as file:
+                self.world.uuids.append(file.read().strip())
+        self.judge(kind, status, said, wrong)
+        shutil.rmtree(place)
+        return said
+
+    def stop(self, process, uuid, how):
+        if how == "signal" or not os.path.exists(uuid):
+            process.terminate()
+            return
+        # It may have ended meanwhile, or not have begun: then it is ended by its process.
+        options = ["--force"] if how == "force" else []
+        status, _, _ = self.world.run("stop", *options, "--uuid-file=" + uuid)
+        if status != 0:
+            process.terminate()
+
+    def judge(self, kind, status, said, wrong):
+        lines = said.splitlines()
+        with self.lock:
+            self.count += 1
+            key = "%s %s" % (kind.name, status)
+            self.statuses[key] = self.statuses.get(key, 0) + 1
+        if status not in kind.statuses:
+            self.complain("%s: status %s, expected %s: %r %r" % (
+                kind.name, status, kind.statuses, said[-300:], wrong[-300:]))
+        missing = [line for line in kind.lines if line not in lines]
+        if missing or (kind.count is not None and len(lines) != kind.count):
+            self.complain("%s: %d lines, without %s" % (kind.name, len(lines), missing))
+
+    def throw(self):
+        with self.lock:
+            return (self.dice.choice(self.kinds), self.dice.uniform(0, 1.5),
+                    self.dice.choice(("signal", "stop", "force")))
+
+    def one_after_the_other(self, count, end):
+        done = 0
+        while done < count and (time.monotonic() < end or done < len(self.kinds)):
+            kind, delay, how = self.throw()
+            # Each kind at least once.
+            self.pod(self.kinds[done] if done < len(self.kinds) else kind, delay, how)
+            done += 1
+            if done % 20 == 0:
+                self.collect()
+        return done
+
+    def at_once(self, count):
+        threads = [threading.Thread(target=self.pod, args=self.throw()) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def collect(self):
+        for _ in range(2):
+            status, _, err = self.world.run("gc", "--grace-period=0s")
+            if status != 0:
+                self.complain("gc: status %s %s" % (status, err))
+
+    def clones(self, count):
+        """Values that no two clones may share, by name."""
+        seen, kind = {}, Kind("clone", {"a": ("probe", probe("unique"), [])})
+        done = 0
+        while done < count:
+            for name, value in re.findall(r"^(\S+) (.+)$", self.pod(kind, 0, None), re.MULTILINE):
+                values = seen.setdefault(name, {})
+                if value in values:
+                    self.complain("clones %d and %d have the same %s: %s" % (
+                        values[value], done, name, value))
+                values[value] = done
+            done += 1
+            if done % 50 == 0:
+                self.collect()
+        short = [name for name, values in seen.items() if len(values) != done]
+        if len(seen) < 7 or short:
+            self.complain("%d clones, but not as many of %s" % (done, short or "anything"))
+        return done, sorted(seen)
+
+
+def measure():
+    """Of the whole host. KiB, and numbers."""
+    found = {}
+    with open("/proc/meminfo") as file:
+        for line in file:
+            name, value = line.split(":")
+            if name in ("MemAvailable", "Shmem", "SUnreclaim"):
+                found[name] = int(value.split()[0])
+    with open("/proc/sys/fs/file-nr") as file:
+        found["open files"] = int(file.read().split()[0])
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--flavour", choices=("vm", "container"), default="vm")
+    parser.add_argument("--pods", type=int, default=200)
+    parser.add_argument("--parallel", type=int, default=20)
+    parser.add_argument("--clones", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=20261122)
+    parser.add_argument("--shared-host", action="store_true")
+    arguments = parser.parse_args()
+    soak = Soak(arguments.flavour, arguments.seed)
+    try:
+        failed = run_all(soak, arguments)
+    finally:
+        soak.world.close()
+    sys.exit(1 if failed else 0)
+
+
+def run_all(soak, arguments):
+    numbers = iter(range(1, 10))
+    failed = 0
+
+    def result(text, begin):
+        nonlocal failed
+        bad = len(soak.complaints)
+        soak.complaints.clear()
+        failed += bool(bad)
+        print("%s %d - %s%s # in %dms" % ("not ok" if bad else "ok", next(numbers), text,
+                                          ", %d wrong" % bad if bad else "",
+                                          1000 * (time.monotonic() - begin)))
+        sys.stdout.flush()
+
+    machines = arguments.flavour == "vm" and arguments.clones > 0
+    print("TAP version 13\n1..%d\n# seed %d" % (4 if machines else 3, arguments.seed))
+    # What caches and the first pod take is not lost.
+    for kind in soak.kinds:
+        soak.pod(kind, 0.1, "signal")
+    soak.collect()
+    before, start = measure(), time.monotonic()
+    half = arguments.seconds / 2
+    done = soak.one_after_the_other(arguments.pods, start + half)
+    result("%d pods one after the other" % done, start)
+    begin, rounds = time.monotonic(), 0
+    while rounds == 0 or time.monotonic() < start + 2 * half:
+        soak.at_once(arguments.parallel)
+        soak.collect()
+        rounds += 1
+    result("%d times %d pods at once" % (rounds, arguments.parallel), begin)
+    if machines:
+        begin = time.monotonic()
+        done, names = soak.clones(arguments.clones)
+        result("%d clones, each with its own %s" % (done, ", ".join(names)), begin)
+    begin = time.monotonic()
+    soak.collect()
+    for line in soak.world.left() + soak.world.garbage_goes():
+        soak.complain(line)
+    for name, now in measure().items():
+        grown, bound = now - before[name], BOUNDS[name]
+        text = "%s: %d before, %d after" % (name, before[name], now)
+        if not arguments.shared_host and (grown < bound if bound < 0 else grown > bound):
+            soak.complain(text)
+        else:
+            print("# " + text)
+    result("nothing is left of %d pods" % soak.count, begin)
+    print("# " + ", ".join("%s: %d" % pair for pair in sorted(soak.statuses.items())))
+    return failed
+
+
+main()
