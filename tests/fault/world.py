@@ -84,7 +84,9 @@ class World:
         self.environment.pop("LD_PRELOAD", None)
         self.flavour = [] if machines else ["--flavour=container"]
         write_aci(self.path("lower.aci"), "example.com/lower", files=["lower/%d" % i for i in range(9)])
-        write_aci(self.path("probe.aci"), "example.com/probe")
+        # An app finds its pod's machine id and name where its image has a place for them.
+        write_aci(self.path("probe.aci"), "example.com/probe",
+                  files=["etc/machine-id", "etc/hostname"])
         write_aci(self.path("fresh.aci"), "example.com/fresh", files=["fresh"])
         write_aci(self.path("unrendered.aci"), "example.com/unrendered", ["example.com/lower"],
                   ["upper/%d" % i for i in range(5)])

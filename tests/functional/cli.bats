@@ -170,3 +170,11 @@ refused()
 	[ "$status" -eq 254 ]
 	[[ $output == *"below a chroot"* && $output != *"secret word"* ]]
 }
+
+@test "output that cannot be written is an error" {
+	status=0
+	appc_vm version >/dev/full 2>"$BATS_TEST_TMPDIR/err" || status=$?
+	[ "$status" -eq 254 ]
+	[ "$(cat "$BATS_TEST_TMPDIR/err")" = \
+		"appc-vm: error: cannot write standard output: No space left on device" ]
+}
