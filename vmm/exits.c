@@ -115,6 +115,8 @@ static void machine_phase(struct machine *machine, const struct vcpu *vcpu, uint
 
 	if (phase == WIRE_PHASE_PARK)
 		machine_parking_place(machine, vcpu);
+	else if (phase == WIRE_PHASE_OVER)
+		machine->vcpus[vcpu->id].is_over = true;
 	else if (phase >= WIRE_PHASE_INIT && phase < ARRAY_SIZE(events))
 		machine_record(machine, events[phase]);
 }
@@ -323,6 +325,9 @@ void *vcpu_thread(void *argument)
 		r = ioctl(self->vcpu.fd, KVM_RUN, 0) < 0 ? -errno : 0;
 		if (r == 0) {
 			serve_exit(machine, &self->vcpu);
+			/* It would only come to rest now, in thousands of instructions. */
+			if (self->is_over)
+				return NULL;
 		} else if (r == -EINTR) {
 			if (machine->stopping)
 				return NULL;

@@ -140,6 +140,7 @@ enum wire_phase {
 	WIRE_PHASE_CONFIGURED =
 		4,           /* the message is understood; clock, names and parameters are set */
 	WIRE_PHASE_TREE = 5, /* the first app's root filesystem stands */
+	WIRE_PHASE_OVER = 6, /* the last message has gone: this vCPU has nothing more to execute */
 };
 
 /*
