@@ -103,8 +103,8 @@ static void write_interrupt_controllers(struct writer *writer)
 	end(writer);
 }
 
-/* One page of registers and one interrupt line. */
-static void write_device(struct writer *writer, const char *kind, const char *compatible,
+/* One page of registers and one interrupt line. Ends before the node does. */
+static void begin_device(struct writer *writer, const char *kind, const char *compatible,
 	uint64_t address, uint32_t line)
 {
 	fdt32_t interrupt[] = {cpu_to_fdt32(line), cpu_to_fdt32(INTERRUPT_RISING_EDGE)};
@@ -113,7 +113,6 @@ static void write_device(struct writer *writer, const char *kind, const char *co
 	string(writer, "compatible", compatible);
 	range(writer, address, 0x1000);
 	check(writer, fdt_property(writer->fdt, "interrupts", interrupt, sizeof(interrupt)));
-	end(writer);
 }
 
 int device_tree_write(
@@ -135,11 +134,16 @@ int device_tree_write(
 	number(&writer, "#size-cells", 2);
 	flag(&writer, "ranges");
 	write_interrupt_controllers(&writer);
-	for (unsigned int i = 0; i < devices; i++)
-		write_device(&writer, "virtio", "virtio,mmio",
+	for (unsigned int i = 0; i < devices; i++) {
+		begin_device(&writer, "virtio", "virtio,mmio",
 			LAYOUT_DEVICES + (uint64_t)i * VIRTIO_MMIO_SIZE, LAYOUT_FIRST_LINE + i);
-	write_device(&writer, "rng", "microsoft,vmgenid", LAYOUT_GENERATION,
+		end(&writer);
+	}
+	begin_device(&writer, "rng", "microsoft,vmgenid", LAYOUT_GENERATION,
 		LAYOUT_GENERATION_LINE(devices));
+	/* Of our own: 64 secret bytes follow the id (kernel patch 0016). */
+	flag(&writer, "appc,secret");
+	end(&writer);
 	end(&writer);
 	end(&writer);
 	check(&writer, fdt_finish(buffer));

@@ -12,8 +12,9 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define PAGE_SIZE       4096
-#define GENERATION_SIZE 16
+#define PAGE_SIZE 4096
+/* The id, and after it the guest's own secret, of which its random generator makes the first key. */
+#define GENERATION_SIZE (16 + 64)
 
 int generation_create(struct vm *vm, struct generation *ret, struct error *err)
 {

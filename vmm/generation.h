@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The virtual machine's generation (the device tree's microsoft,vmgenid): 16 random bytes, new for each
- * instance of a machine. A guest that was parked finds others when it goes on, is told so by an
- * interrupt, and reseeds its random generator before it does anything else.
+ * instance of a machine, and 64 that are secret. A guest that was parked finds others when it goes on, is told
+ * so by an interrupt, and renews its random generator's key before it does anything else.
  *
  * The page belongs to the instance: it is no part of the guest's RAM and of no saved state.
  */
