@@ -312,10 +312,10 @@ int launch_set_interactive(
 	return 0;
 }
 
-void launch_find_origin(const struct launch_flags *flags, struct launch_stores *stores,
-	const struct resolved_pod *resolved, struct pod_origin *ret)
+static struct pod_origin_options origin_options(
+	const struct launch_flags *flags, const struct launch_stores *stores)
 {
-	const struct pod_origin_options options = {
+	return (struct pod_origin_options){
 		.templates = stores->templates,
 		.kernel_fd = flags->kernel_fd,
 		.init_fd = flags->init_fd,
@@ -325,29 +325,30 @@ void launch_find_origin(const struct launch_flags *flags, struct launch_stores *
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = cli_kernel_parameters(),
 	};
+}
+
+void launch_find_origin(const struct launch_flags *flags, struct launch_stores *stores,
+	const struct resolved_pod *resolved, struct pod_origin *ret)
+{
+	const struct pod_origin_options options = origin_options(flags, stores);
 
 	if (stores->templates)
 		pod_origin_find(&options, stores->pods, resolved, stores->store, ret);
 }
 
-/* Runs, and if the machine cannot go on from its template, boots instead. */
+/* From *origin, as far as it is one. -ESTALE: it is not, and nothing has happened. */
 static int run_from(struct cli *cli, struct launch_stores *stores, struct pod *pod,
 	const struct resolved_pod *resolved, struct pod_run_options *options,
-	struct pod_origin *origin, int *ret_status, struct pod_timing *timing)
+	const struct pod_origin *origin, int *ret_status, struct pod_timing *timing)
 {
-	struct error ignored;
-	int r;
+	int r = 0;
 
 	options->template = *origin->key ? &origin->template : NULL;
 	options->apps_are_parked = origin->is_warm;
-	r = pod_run(pod, resolved, stores->store, options, ret_status, timing, &cli->error);
-	if (r != -ESTALE)
+	if (origin->is_warm)
+		r = pod_park_restore_tree(pod, resolved, &origin->template, &cli->error);
+	if (r < 0)
 		return r;
-	log_warning("the machine boots, since its template is of no use: %s", cli->error.message);
-	templates_remove(stores->templates, origin->key, &ignored);
-	pod_origin_done(origin);
-	options->template = NULL;
-	options->apps_are_parked = false;
 	return pod_run(pod, resolved, stores->store, options, ret_status, timing, &cli->error);
 }
 
@@ -367,6 +368,7 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		.omitted_walls = cli_insecure_walls(cli->insecure),
 		.process_start = cli->start,
 	};
+	const struct pod_origin_options origins = origin_options(flags, stores);
 	struct pod_timing timing = {.resident_kib = -1};
 	int status, r;
 
@@ -374,13 +376,18 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		log_warning("the pod's exposed ports are nobody's: it has no network (--net)");
 	/* A prepared pod whose start fails stays as it is; one that has begun to start is spent. */
 	r = pod_start(pod, &cli->error);
-	if (r == 0 && origin->is_warm)
-		r = pod_park_restore_tree(pod, resolved, &origin->template, &cli->error);
 	if (r < 0)
 		return r;
 	log_debug("pod %s: %u vCPUs, %" PRIu64 " MiB", pod->uuid, resolved->vcpus,
 		resolved->memory >> 20);
-	r = run_from(cli, stores, pod, resolved, &options, origin, &status, &timing);
+	while ((r = run_from(cli, stores, pod, resolved, &options, origin, &status, &timing)) ==
+			-ESTALE &&
+		*origin->key) {
+		log_warning(
+			"the machine starts in another way, since its template is of no use: %s",
+			cli->error.message);
+		pod_origin_fall_back(&origins, resolved, origin);
+	}
 	if (flags->timing && timing.at[MACHINE_EVENT_NOW] > 0)
 		cli_print_timing(&timing, origin, !strcmp(flags->timing, "json"));
 	return r < 0 ? r : status;

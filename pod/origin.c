@@ -198,10 +198,22 @@ static int find_warm(const struct pod_origin_options *options, struct pods *pods
 	return 0;
 }
 
+static void find_plain_or_boot(const struct pod_origin_options *options,
+	const struct resolved_pod *resolved, struct pod_origin *ret)
+{
+	struct template_subject subject = subject_of(options, resolved);
+	struct error err = {0};
+
+	if (find_plain(options, &subject, ret, &err) == 0)
+		return;
+	log_warning("the machine boots, since there is no template: %s", err.message);
+	template_close(&ret->template);
+	*ret = POD_ORIGIN_NONE;
+}
+
 void pod_origin_find(const struct pod_origin_options *options, struct pods *pods,
 	const struct resolved_pod *resolved, struct store *store, struct pod_origin *ret)
 {
-	struct template_subject subject = subject_of(options, resolved);
 	struct error err = {0};
 	int r;
 
@@ -215,12 +227,19 @@ void pod_origin_find(const struct pod_origin_options *options, struct pods *pods
 		if (ret->template.memory_fd >= 0)
 			return;
 	}
-	r = find_plain(options, &subject, ret, &err);
-	if (r < 0) {
-		log_warning("the machine boots, since there is no template: %s", err.message);
-		template_close(&ret->template);
-		*ret = POD_ORIGIN_NONE;
-	}
+	find_plain_or_boot(options, resolved, ret);
+}
+
+void pod_origin_fall_back(const struct pod_origin_options *options,
+	const struct resolved_pod *resolved, struct pod_origin *origin)
+{
+	bool was_warm = origin->is_warm;
+	struct error ignored;
+
+	templates_remove(options->templates, origin->key, &ignored);
+	pod_origin_done(origin);
+	if (was_warm)
+		find_plain_or_boot(options, resolved, origin);
 }
 
 void pod_origin_done(struct pod_origin *origin)

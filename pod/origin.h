@@ -35,6 +35,14 @@ struct pod_origin {
  */
 void pod_origin_find(const struct pod_origin_options *options, struct pods *pods,
 	const struct resolved_pod *resolved, struct store *store, struct pod_origin *ret);
+
+/*
+ * The machine could not start from *origin: its template is removed, and the next best takes its place: after
+ * the parked apps the plain template, after that a boot. As pod_origin_find() it never fails.
+ */
+void pod_origin_fall_back(const struct pod_origin_options *options,
+	const struct resolved_pod *resolved, struct pod_origin *origin);
+
 void pod_origin_done(struct pod_origin *origin);
 
 /* Whether the pod has subtrees that others change too (struct template_subject). */

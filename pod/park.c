@@ -115,8 +115,12 @@ int pod_park_restore_tree(const struct pod *pod, const struct resolved_pod *reso
 	const struct template *template, struct error *err)
 {
 	_cleanup_close_ int source = directory_open(template->directory_fd, PARKED_TREE);
-	int r = source < 0 ? source : remove_copied_volumes(pod, resolved);
+	int r;
 
+	if (source < 0)
+		return error_set(err, -ESTALE, "cannot open what the parked pod had written: %s",
+			strerror(-source));
+	r = remove_copied_volumes(pod, resolved);
 	if (r == 0)
 		r = copy_pod_tree(resolved, source, pod->fd);
 	return r < 0 ? error_set_errno(err, r, "cannot copy what the parked pod had written") : 0;

@@ -29,7 +29,7 @@ int pod_park(struct pods *pods, const struct resolved_pod *resolved, struct stor
 
 /*
  * Puts what the parked pod had written into the directory of a new pod, after pod_tree_prepare() and before
- * the tree is mounted.
+ * the tree is mounted. -ESTALE: the template has no such thing any more, and nothing has changed.
  */
 int pod_park_restore_tree(const struct pod *pod, const struct resolved_pod *resolved,
 	const struct template *template, struct error *err);

@@ -7,6 +7,7 @@ load lib
 
 setup_file()
 {
+	export APPC_VM_TEMPLATES=${APPC_VM_TEMPLATES:-$BATS_FILE_TMPDIR/templates}
 	[ ! -c /dev/kvm ] || data_directory
 }
 
@@ -74,6 +75,37 @@ timing()
 	expect_error 'does not start warm: .*host'
 	timing '(.warm | not)'
 	expect_line "from the volume"
+}
+
+@test "a warm state that is refused gives way to the plain template, not to a boot" {
+	local key tree
+	pod '.apps = [app("one"; ["identity"]) | .app += {user: "/home/alice", group: "/home/alice"}]'
+	run_pod --warm --timing=json
+	timing '.warm and .template_built'
+	key=$(tail -n 1 "$ERR" | jq --raw-output .template)
+
+	# What its apps' mounts had made is gone. The plain template is there, since the pod was parked from it.
+	rm -r "${APPC_VM_TEMPLATES:?}/$key/pod"
+	run_pod --warm --timing=json
+	expect_status 0
+	expect_error 'starts in another way.*what the parked pod had written'
+	timing '(.warm or .template_built) | not'
+	timing '.template != null and .template != "'"$key"'"'
+	grep 'uid' "$OUT"
+
+	# A file of the image is not what the parked guest knows.
+	run_pod --warm --timing=json
+	timing '.warm and .template_built'
+	for tree in "$DATA"/trees/*/rootfs; do
+		rmdir "$tree/home/alice"
+		: >"$tree/home/alice"
+		chown 1000:1001 "$tree/home/alice"
+	done
+	run_pod --warm --timing=json
+	expect_status 0
+	expect_error 'starts in another way.*/home/alice'
+	timing '(.warm or .template_built) | not'
+	timing '.template != null and .template != "'"$key"'"'
 }
 
 @test "a warm pod whose program is missing fails as a cold one does" {
