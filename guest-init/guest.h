@@ -22,12 +22,12 @@ struct guest {
 	int devices_fd; /* devtmpfs, VM only */
 	int null_fd;    /* /dev/null, standard input of apps that have no other */
 	bool has_mqueue;
-	int proc_fd;                 /* proc without the mounts that protect it from apps */
-	int tree_fd;                 /* O_PATH, WIRE_TREE */
-	int random_fd;               /* /dev/random, VM only */
-	int etc_fds[WIRE_ETC_FILES]; /* files that appear in the apps' /etc, to be written */
+	int proc_fd;                     /* proc without the mounts that protect it from apps */
+	int tree_fd;                     /* O_PATH, WIRE_TREE */
+	int random_fd;                   /* /dev/random, VM only */
+	int etc_fds[WIRE_ETC_FILES];     /* files that appear in the apps' /etc, to be written */
+	char *etc_pages[WIRE_ETC_FILES]; /* their first pages, mapped; NULL: not mapped */
 	size_t etc_lengths[WIRE_ETC_FILES];
-	unsigned int etc_unused;   /* mask of enum wire_etc_file: no app sees them */
 	const char *hosts_entries; /* of the configure message; NULL: none */
 	rlim_t files_max;          /* RLIMIT_NOFILE */
 	int cgroup_fd;             /* directory that holds the apps' cgroups; -1: no cgroups here */

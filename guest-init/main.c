@@ -26,11 +26,13 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <linux/membarrier.h>
+#include <linux/random.h>
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
@@ -79,12 +81,16 @@ static _Noreturn void loop_exit(struct loop *loop, int status)
 	_exit(status);
 }
 
-/* After the last message: the host takes a VM down, a container is gone with us. */
+/*
+ * After the last message: the host takes a VM down, a container is gone with us. A host that does not know
+ * that phase has us wait for its end.
+ */
 static void loop_over(struct loop *loop, int status)
 {
 	loop->phase = PHASE_OVER;
 	if (!loop->guest.is_vm)
 		loop_exit(loop, status);
+	guest_port_mark(&loop->guest, WIRE_PHASE_OVER);
 }
 
 static void loop_failed(struct loop *loop, const char *message)
@@ -122,7 +128,7 @@ static void sleep_ns(uint64_t duration)
  * What has happened until now is dealt with before the machine is parked, or each copy would do it anew: events
  * by us, by the kernel what it has put off. An idle CPU does most of that, but timers that can wait are only
  * looked at by the tick of a busy one; what they wake then has its turn in the last pause.
- * #syscalls: sync membarrier nanosleep
+ * #syscalls: sync membarrier nanosleep ioctl
  */
 static void loop_rest(struct loop *loop, uint64_t duration)
 {
@@ -130,6 +136,9 @@ static void loop_rest(struct loop *loop, uint64_t duration)
 
 	loop_wait(loop, 0);
 	sync();
+	/* What the random generator was fed it digests now. */
+	if (ioctl(loop->guest.random_fd, RNDRESEEDCRNG) < 0)
+		errno = 0;
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	sleep_ns(duration);
 	busy_until_ms = guest_now_ms() + REST_BUSY_MS;
@@ -164,9 +173,6 @@ static int loop_park_apps(struct loop *loop, struct error *err)
 	struct error reason;
 	int r;
 
-	loop->guest.etc_unused = ~0u;
-	for (size_t i = 0; i < loop->pod.config.app_count; i++)
-		loop->guest.etc_unused &= ~loop->pod.config.apps[i].etc_files;
 	if (guest_pod_park(&loop->pod, &reason) < 0) {
 		loop_unparkable(loop, reason.message);
 		return 0;
@@ -288,7 +294,15 @@ static void loop_children_ended(struct loop *loop)
 static void loop_signal_ready(struct loop *loop)
 {
 	struct signalfd_siginfo signals[8];
-	ssize_t n = read(loop->signal_fd, signals, sizeof(signals));
+	ssize_t n;
+
+	/* With the last app the machine goes too: its signal is not taken before what it tells of. */
+	if (loop->guest.is_vm && !loop->pod.output.is_leaving) {
+		loop_children_ended(loop);
+		if (loop->pod.output.is_leaving)
+			return;
+	}
+	n = read(loop->signal_fd, signals, sizeof(signals));
 
 	for (ssize_t i = 0; i < n / (ssize_t)sizeof(signals[0]); i++) {
 		if (signals[i].ssi_signo == SIGCHLD)

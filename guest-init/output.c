@@ -197,21 +197,32 @@ static bool output_start_frame(
 	return output_write(output);
 }
 
+/* One read and its frame. Returns false when the port does not take the frame whole. */
+static bool pipe_serve(struct guest_output *output, struct guest_output_pipe *pipe)
+{
+	bool was_read = pipe->is_readable;
+	size_t length;
+
+	if (was_read)
+		pipe_read(output, pipe);
+	else if (pipe->length == 0)
+		return true;
+	length = pipe_choose_frame(output, pipe, was_read);
+	return length == 0 || output_start_frame(output, pipe, length);
+}
+
 void guest_output_pump(struct guest_output *output)
 {
 	if (output->is_blocked || (output->current && !output_write(output)))
 		return;
 	for (size_t i = 0; i < output->pipe_count; i++) {
 		struct guest_output_pipe *pipe = output->pipes[i];
-		bool was_read = pipe->is_readable;
-		size_t length;
+		bool is_free = pipe_serve(output, pipe);
 
-		if (was_read)
-			pipe_read(output, pipe);
-		else if (pipe->length == 0)
-			continue;
-		length = pipe_choose_frame(output, pipe, was_read);
-		if (length > 0 && !output_start_frame(output, pipe, length)) {
+		/* After what is mostly all of it comes the end: not in another turn of the loop. */
+		if (is_free && pipe->is_last_read && pipe->is_readable)
+			is_free = pipe_serve(output, pipe);
+		if (!is_free) {
 			/* The next round starts behind this pipe: none is served twice as often. */
 			memmove(&output->pipes[i], &output->pipes[i + 1],
 				(output->pipe_count - i - 1) * sizeof(*output->pipes));

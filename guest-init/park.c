@@ -45,7 +45,9 @@
 /* Below the stack pointer. */
 #define POPULATE_STACK (16u << 10)
 #define MAPS_MAX       (1u << 20)
-#define READ_SIZE      (64u << 10)
+/* Of a heap that the program has not begun; the alignment that C libraries want. */
+#define HEAP_TAKEN 16u
+#define READ_SIZE  (64u << 10)
 
 #define RANDOM_SIZE 16
 /* The stack protector's value in the thread control block, as gcc and clang have it on x86-64. */
@@ -215,9 +217,9 @@ static int entry_reach(pid_t pid, uint64_t entry, struct error *err)
 	return r < 0 ? error_set_errno(err, r, "stop at the program's first instruction") : 0;
 }
 
-/* madvise() in the name of the stopped process. That it fails is no error: then a page is missing. */
-static int process_madvise_make(
-	pid_t pid, uint64_t start, uint64_t length, int advice, struct error *err)
+/* A system call in the name of the stopped process. */
+static int process_call_make(pid_t pid, uint64_t number, const uint64_t arguments[3],
+	uint64_t *ret_result, struct error *err)
 {
 	struct user_regs_struct before, registers;
 	uint64_t word = 0;
@@ -231,10 +233,10 @@ static int process_madvise_make(
 	if (r < 0)
 		return error_set_errno(err, r, "populate the program's memory");
 	registers = before;
-	registers.rax = SYS_madvise;
-	registers.rdi = start;
-	registers.rsi = length;
-	registers.rdx = (unsigned int)advice;
+	registers.rax = number;
+	registers.rdi = arguments[0];
+	registers.rsi = arguments[1];
+	registers.rdx = arguments[2];
 	registers.orig_rax = UINT64_MAX;
 	r = registers_set(pid, &registers);
 	if (r == 0 && ptrace(PTRACE_CONT, pid, 0, 0) < 0)
@@ -244,10 +246,52 @@ static int process_madvise_make(
 	r = trap_wait(pid, err);
 	if (r < 0)
 		return r;
-	r = text_poke(pid, before.rip, word);
+	r = registers_get(pid, &registers);
+	if (r == 0)
+		r = text_poke(pid, before.rip, word);
 	if (r == 0)
 		r = registers_set(pid, &before);
-	return r < 0 ? error_set_errno(err, r, "populate the program's memory") : 0;
+	if (r < 0)
+		return error_set_errno(err, r, "populate the program's memory");
+	*ret_result = registers.rax;
+	return 0;
+}
+
+/* That it fails is no error: then a page is missing. */
+static int process_madvise_make(
+	pid_t pid, uint64_t start, uint64_t length, int advice, struct error *err)
+{
+	const uint64_t arguments[] = {start, length, (unsigned int)advice};
+	uint64_t ignored;
+
+	return process_call_make(pid, SYS_madvise, arguments, &ignored, err);
+}
+
+static int process_brk_make(pid_t pid, uint64_t end, uint64_t *ret_end, struct error *err)
+{
+	const uint64_t arguments[] = {end, 0, 0};
+
+	return process_call_make(pid, SYS_brk, arguments, ret_end, err);
+}
+
+/*
+ * C libraries begin by asking for a little more heap than there is. The program finds its break a few bytes
+ * into a page that is there: what it asks for is in that page, or at least next to a page, whose
+ * tables and accounts it shares.
+ */
+static int heap_begin(pid_t pid, struct error *err)
+{
+	uint64_t end, wanted;
+	int r = process_brk_make(pid, 0, &end, err);
+
+	if (r < 0)
+		return r;
+	wanted = (end | (HEAP_TAKEN - 1)) + 1;
+	r = process_brk_make(pid, wanted, &end, err);
+	if (r < 0 || end != wanted)
+		return r;
+	return process_madvise_make(
+		pid, (end - 1) & ~(uint64_t)(PAGE_SIZE - 1), PAGE_SIZE, MADV_POPULATE_WRITE, err);
 }
 
 #define MAPPING_PERMISSIONS 4
@@ -347,6 +391,7 @@ static int mappings_populate(int proc_fd, pid_t pid, uint64_t stack_pointer, str
 	_cleanup_free_ char *text = NULL;
 	uint64_t left = POPULATE_MAX;
 	char *line, *lines;
+	bool has_heap = false;
 	int r = fd < 0 ? fd : file_read_fd(fd, MAPS_MAX, &text, NULL);
 
 	if (r < 0)
@@ -358,6 +403,7 @@ static int mappings_populate(int proc_fd, pid_t pid, uint64_t stack_pointer, str
 
 		if (!mapping_parse(line, &mapping))
 			continue;
+		has_heap |= !strcmp(mapping.name, "[heap]");
 		advice = mapping_choose(&mapping, stack_pointer, left);
 		if (advice == 0)
 			continue;
@@ -369,7 +415,7 @@ static int mappings_populate(int proc_fd, pid_t pid, uint64_t stack_pointer, str
 		if (mapping.name[0] == '/' && advice == MADV_POPULATE_READ)
 			file_pages_activate(proc_fd, pid, &mapping);
 	}
-	return 0;
+	return has_heap ? 0 : heap_begin(pid, err);
 }
 
 /*
