@@ -14,11 +14,11 @@
  * #syscalls: clone3 gettid
  * #syscalls:loop lseek(_, _, SEEK_SET) close
  */
-#include "base/file.h"
 #include "vmm/boot.h"
 #include "vmm/machine_parts.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -97,28 +97,41 @@ static bool is_guest_ram(const struct machine *machine, uintptr_t start)
 	return is_in_region(&machine->memory.window, start);
 }
 
+/* "START-END rwxp ...", then lines like "Rss:   12 kB". */
+static void resident_add(
+	const struct machine *machine, const char *line, bool *is_counted, int64_t *sum)
+{
+	char *end;
+	unsigned long start = strtoul(line, &end, 16);
+
+	if (end > line && *end == '-')
+		*is_counted = !is_guest_ram(machine, start);
+	else if (*is_counted && !strncmp(line, "Rss:", 4))
+		*sum += strtol(line + 4, NULL, 10);
+}
+
+/* Piece by piece, since what it takes to read it counts as well. #syscalls:loop read */
 int64_t machine_resident_kib(const struct machine *machine)
 {
-	_cleanup_free_ char *text = NULL;
-	bool counted = false;
+	char text[2 * PATH_MAX + 1]; /* more than a line */
+	bool is_counted = false;
+	size_t length = 0;
 	int64_t sum = 0;
-	char *rest;
+	ssize_t n;
 
-	if (machine->smaps_fd < 0 || lseek(machine->smaps_fd, 0, SEEK_SET) < 0 ||
-		file_read_fd(machine->smaps_fd, 4u << 20, &text, NULL) < 0)
+	if (machine->smaps_fd < 0 || lseek(machine->smaps_fd, 0, SEEK_SET) < 0)
 		return -1;
-	rest = text;
-	for (char *line; (line = strsep(&rest, "\n"));) {
-		char *end;
-		/* "START-END rwxp ...", then lines like "Rss:   12 kB". */
-		unsigned long start = strtoul(line, &end, 16);
+	while ((n = read(machine->smaps_fd, text + length, sizeof(text) - 1 - length)) > 0) {
+		char *rest = text, *line;
 
-		if (end > line && *end == '-')
-			counted = !is_guest_ram(machine, start);
-		else if (counted && !strncmp(line, "Rss:", 4))
-			sum += strtol(line + 4, NULL, 10);
+		length += (size_t)n;
+		text[length] = '\0';
+		while (strchr(rest, '\n') && (line = strsep(&rest, "\n")))
+			resident_add(machine, line, &is_counted, &sum);
+		length = strlen(rest);
+		memmove(text, rest, length);
 	}
-	return sum;
+	return n < 0 ? -1 : sum;
 }
 
 void machine_end(struct machine *machine, enum machine_end end, const char *format, ...)
