@@ -83,6 +83,10 @@ struct cli_call {
 int cli_parse(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);
 
+/* The same for a command whose first operand ends its flags: what follows may be another program's. */
+int cli_parse_leading(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);
+
 /* All commands, in the order in which help shows them. */
 const struct cli_command *cli_commands(size_t *ret_count);
 
@@ -206,6 +210,7 @@ int command_cat_manifest(struct cli *cli, int argc, char **argv);
 int command_check(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 int command_config(struct cli *cli, int argc, char **argv);
+int command_enter(struct cli *cli, int argc, char **argv);
 int command_export(struct cli *cli, int argc, char **argv);
 int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);

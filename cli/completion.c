@@ -72,7 +72,7 @@ static void print_options(void *context, const struct cli_option *options, size_
 	printf("\t'%s')\n\t\toptions='", script->command);
 	for (size_t i = 0; i < count; i++) {
 		if (options[i].kind != CLI_STRING && options[i].kind != CLI_CALL)
-			printf(" --%s", options[i].name);
+			printf(" %s%s", options[i].name[1] ? "--" : "-", options[i].name);
 		if (takes_value(&options[i]))
 			printf(" --%s=", options[i].name);
 	}

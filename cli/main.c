@@ -13,6 +13,8 @@ static const struct cli_command commands[] = {
 	{"check", command_check, "", "Say what this host can and cannot do"},
 	{"completion", command_completion, "bash", "Print a completion script for a shell"},
 	{"config", command_config, "[flags]", "Print the configuration"},
+	{"enter", command_enter, "[flags] UUID [CMD [ARGS...]]",
+		"Run a program in an app of a pod"},
 	{"export", command_export, "[flags] UUID OUTPUT.aci",
 		"Write the root filesystem of an app that has exited to an image file"},
 	{"fetch", command_fetch, "[flags] IMAGE...", "Fetch images from files and URLs"},

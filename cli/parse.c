@@ -242,7 +242,7 @@ static int parse_sequence(const struct parser *parser, const struct cli_sequence
 }
 
 static int parse_with_everywhere(struct cli *cli, const struct cli_option *options, size_t count,
-	const struct cli_sequence *sequence, int argc, char **argv, bool *ret_help)
+	const struct cli_sequence *sequence, bool is_leading, int argc, char **argv, bool *ret_help)
 {
 	struct everywhere values = {0};
 	const struct cli_option everywhere[] = {
@@ -283,9 +283,9 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 		cli->describer->options(cli->describer->context, all, total);
 		return -ECANCELED;
 	}
-	at = sequence      ? parse_sequence(&parser, sequence)
-		: ret_help ? parse_leading(&parser)
-			   : parse_permuted(&parser);
+	at = sequence        ? parse_sequence(&parser, sequence)
+		: is_leading ? parse_leading(&parser)
+			     : parse_permuted(&parser);
 	if (cli->debug)
 		log_set_level(LOG_LEVEL_DEBUG);
 	if (at >= 0 && values.help && ret_help)
@@ -300,20 +300,27 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 int cli_parse(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
 {
-	return parse_with_everywhere(cli, options, count, NULL, argc, argv, NULL);
+	return parse_with_everywhere(cli, options, count, NULL, false, argc, argv, NULL);
+}
+
+int cli_parse_leading(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
+{
+	return parse_with_everywhere(cli, options, count, NULL, true, argc, argv, NULL);
 }
 
 int cli_parse_sequence(struct cli *cli, const struct cli_option *options, size_t count,
 	const struct cli_sequence *sequence, int argc, char **argv)
 {
-	return parse_with_everywhere(cli, options, count, sequence, argc, argv, NULL);
+	return parse_with_everywhere(cli, options, count, sequence, false, argc, argv, NULL);
 }
 
 int cli_parse_global(struct cli *cli, int argc, char **argv, bool *ret_help, bool *ret_version)
 {
 	const struct cli_option options[] = {{"version", CLI_FLAG, ret_version, NULL, NULL}};
 
-	return parse_with_everywhere(cli, options, ARRAY_SIZE(options), NULL, argc, argv, ret_help);
+	return parse_with_everywhere(
+		cli, options, ARRAY_SIZE(options), NULL, true, argc, argv, ret_help);
 }
 
 int cli_read_configuration(struct cli *cli, enum configuration_part part, struct configuration *ret)

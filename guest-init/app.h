@@ -94,6 +94,32 @@ int guest_pod_park(struct guest_pod *pod, struct error *err);
 int guest_pod_unpark(struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_SIZE],
 	const char *variable, struct error *err);
 
+/* The app of that name; NULL: there is none. */
+struct guest_app *guest_pod_find_app(struct guest_pod *pod, const char *name);
+
+/* A process to be made beside the main process of an app that runs. All is borrowed. */
+struct guest_app_process {
+	const char *const *exec;  /* NULL-terminated; empty: a shell */
+	const char *user, *group; /* NULL: the app's */
+	const char *terminal;     /* NULL: it has none; else its type, and stdin_fd is it */
+	int stdin_fd, stdout_fd, stderr_fd;
+};
+
+/*
+ * Who such a process is going to be. 0 or -errno with a message.
+ */
+int guest_app_identify(const struct guest_app *app, const struct guest_app_process *process,
+	uid_t *ret_uid, gid_t *ret_gid, struct error *err);
+
+/*
+ * Starts it: in the app's namespaces and cgroup, with its environment, directory, capabilities, filter and
+ * limits, and at the head of a session of its own. Our child; its end is the caller's to hear of. 0 or -errno
+ * with a message.
+ */
+int guest_app_add_process(struct guest_pod *pod, const struct guest_app *app,
+	const struct guest_app_process *process, uid_t uid, gid_t gid, pid_t *ret_pid,
+	struct error *err);
+
 /* SIGTERM to all, SIGKILL after grace_ms; at once when the pod is stopping already. */
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms);
 

@@ -692,6 +692,56 @@ int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *
 	return reader.r;
 }
 
+static void terminal_parse(struct field_reader *parent, struct guest_enter_config *config)
+{
+	static const char *const names[] = {"type", "rows", "columns", NULL};
+	struct field_reader reader = {.where = "enter: terminal", .err = parent->err};
+	json_int_t rows = 0, columns = 0;
+
+	reader.object = reader_take(parent, "terminal", OPTIONAL, JSON_OBJECT, "an object");
+	if (!reader.object)
+		return;
+	config->has_terminal = true;
+	config->terminal = reader_string(&reader, "type", 1, TERMINAL_TYPE_MAX);
+	reader_integer(&reader, "rows", REQUIRED, 0, UINT16_MAX, &rows);
+	reader_integer(&reader, "columns", REQUIRED, 0, UINT16_MAX, &columns);
+	config->rows = (uint16_t)rows;
+	config->columns = (uint16_t)columns;
+	reader_check_known(&reader, names);
+	parent->r = reader.r;
+}
+
+int guest_enter_parse(
+	const char *text, size_t length, struct guest_enter_config *config, struct error *err)
+{
+	static const char *const names[] = {
+		"type", "app", "exec", "user", "group", "terminal", NULL};
+	struct field_reader reader = {.where = "enter", .err = err};
+
+	*config = (struct guest_enter_config){0};
+	reader.r = wire_message_decode(text, length, &config->message, err);
+	if (reader.r < 0)
+		return reader.r;
+	reader.object = config->message;
+	if (strcmp(wire_type(config->message), "enter") != 0)
+		return error_set(err, -EBADMSG, "session of unknown type \"%.64s\"",
+			wire_type(config->message));
+	config->app = reader_string(&reader, "app", 1, NAME_MAX);
+	config->exec = reader_strings(&reader, "exec", 0);
+	config->user = reader_text(&reader, "user", PATH_MAX - 1);
+	config->group = reader_text(&reader, "group", PATH_MAX - 1);
+	terminal_parse(&reader, config);
+	reader_check_known(&reader, names);
+	return reader.r;
+}
+
+void guest_enter_done(struct guest_enter_config *config)
+{
+	free(config->exec);
+	json_decref(config->message);
+	*config = (struct guest_enter_config){0};
+}
+
 int guest_config_add_variable(struct guest_config *config, const char *variable)
 {
 	int r = 0;

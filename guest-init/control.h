@@ -105,6 +105,24 @@ int guest_config_add_variable(struct guest_config *config, const char *variable)
 /* Parses a stop message. 0 or -EBADMSG with a message. */
 int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *err);
 
+/* What somebody wants to run in an app (wire/session.h, "enter"). exec ends with NULL. */
+struct guest_enter_config {
+	json_t *message;
+	const char *app, *user, *group; /* user, group: NULL: the app's */
+	const char **exec;              /* may be empty */
+	bool has_terminal;
+	const char *terminal; /* for TERM */
+	uint16_t rows, columns;
+};
+
+/*
+ * Parses length bytes of a session's request. config need not be initialised and is to be released with
+ * guest_enter_done() in every case. 0, -EBADMSG with a message, or -ENOMEM.
+ */
+int guest_enter_parse(
+	const char *text, size_t length, struct guest_enter_config *config, struct error *err);
+void guest_enter_done(struct guest_enter_config *config);
+
 /* The answer to a metadata request. body may hold any character but NUL. */
 struct guest_metadata_answer {
 	unsigned int status; /* HTTP */

@@ -43,6 +43,8 @@ enum guest_event {
 	GUEST_EVENT_CGROUP,
 	GUEST_EVENT_METADATA,
 	GUEST_EVENT_INPUT,
+	GUEST_EVENT_SESSIONS, /* a new one */
+	GUEST_EVENT_SESSION,
 };
 
 /* Adds fd to the event loop. 0 or -errno. */

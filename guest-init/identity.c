@@ -110,6 +110,32 @@ int guest_group_resolve(int root_fd, const char *group, gid_t *ret_gid, struct e
 	return id_resolve(root_fd, &group_kind, group, ret_gid, err);
 }
 
+int guest_user_describe(int root_fd, uid_t uid, gid_t *ret_gid, char *shell, size_t size)
+{
+	enum { NAME, PASSWORD, UID, GID, COMMENT, HOME, SHELL, FIELDS };
+	_cleanup_free_ char *database = NULL;
+	char *line, *lines;
+	int r = database_read(root_fd, user_kind.database, &database);
+
+	lines = database;
+	while (r == 0 && (line = strsep(&lines, "\n"))) {
+		char *fields[FIELDS];
+		uint64_t id, group;
+		size_t count = 0;
+
+		while (count < FIELDS && line)
+			fields[count++] = strsep(&line, ":");
+		if (count <= GID || !checked_parse_u64(fields[UID], ID_MAX, &id) || id != uid ||
+			!checked_parse_u64(fields[GID], ID_MAX, &group))
+			continue;
+		*ret_gid = (gid_t)group;
+		if (snprintf(shell, size, "%s", count == FIELDS ? fields[SHELL] : "") >= (int)size)
+			shell[0] = '\0';
+		return 0;
+	}
+	return r < 0 ? r : -ESRCH;
+}
+
 /* #syscalls: prctl */
 int guest_identity_bound(uint64_t present, uint64_t capabilities)
 {

@@ -28,6 +28,12 @@ int guest_user_resolve(int root_fd, const char *user, uid_t *ret_uid, struct err
 int guest_group_resolve(int root_fd, const char *group, gid_t *ret_gid, struct error *err);
 
 /*
+ * What the root filesystem's /etc/passwd says of the first user with this number: the group and the shell; shell has
+ * room for size bytes and may be empty. 0; -ESRCH: nothing; or another -errno.
+ */
+int guest_user_describe(int root_fd, uid_t uid, gid_t *ret_gid, char *shell, size_t size);
+
+/*
  * Takes all but these capabilities out of the calling process's bounding set. 0 or -errno.
  */
 int guest_identity_bound(uint64_t present, uint64_t capabilities);

@@ -3,14 +3,15 @@
  * main.c: PID 1 of a pod: boot, then one event loop.
  *
  * guest-init                               in a VM: the kernel starts it
- * guest-init --control-fd=N --stream-fd=N  in fresh namespaces of a container
+ * guest-init --control-fd=N --stream-fd=N --session-fd=N
+ *                                          in fresh namespaces of a container
  *
  * In a VM everything that needs no message is done before the first one is asked for, because there the
  * VM is parked: its copies begin with the message. In a container the message comes by the control
  * stream.
  *
  * One thread, one epoll: control messages, the end of processes (signalfd), the apps' pipes, the
- * stream port, cgroups that become empty, clients of the metadata service. Nothing else is waited for.
+ * stream port, cgroups that become empty, clients of the metadata service, sessions. Nothing else is waited for.
  */
 #include "guest-init/app.h"
 #include "guest-init/boot.h"
@@ -18,6 +19,7 @@
 #include "guest-init/identity.h"
 #include "guest-init/metadata.h"
 #include "guest-init/port.h"
+#include "guest-init/session.h"
 
 #include "base/checked.h"
 #include "base/log.h"
@@ -59,8 +61,10 @@ struct loop {
 	struct guest guest;
 	struct guest_pod pod;
 	struct guest_metadata metadata;
+	struct guest_sessions sessions;
 	struct wire_reader reader;
 	int signal_fd;
+	int session_fd; /* of a container: where its clients come in */
 	enum phase phase;
 };
 
@@ -283,8 +287,11 @@ static void loop_children_ended(struct loop *loop)
 
 	while (!loop->pod.output.is_leaving &&
 		waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
-		if (loop->phase == PHASE_RUNNING)
+		if (loop->phase == PHASE_RUNNING) {
+			guest_sessions_child_ended(
+				&loop->sessions, info.si_pid, wait_status_of(&info));
 			guest_pod_child_ended(&loop->pod, info.si_pid, wait_status_of(&info));
+		}
 		if (!loop->pod.output.is_leaving)
 			waitpid(info.si_pid, NULL, 0);
 		info.si_pid = 0;
@@ -343,6 +350,13 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
 	case GUEST_EVENT_INPUT:
 		guest_input_pipe_ready(&loop->pod.input);
 		break;
+	case GUEST_EVENT_SESSIONS:
+		if (loop->phase != PHASE_OVER)
+			guest_sessions_accept(&loop->sessions);
+		break;
+	case GUEST_EVENT_SESSION:
+		guest_sessions_ready(&loop->sessions, index, event->events);
+		break;
 	}
 }
 
@@ -368,6 +382,7 @@ static _Noreturn void loop_run(struct loop *loop)
 
 		if (loop->phase == PHASE_RUNNING) {
 			guest_pod_proceed(&loop->pod);
+			guest_sessions_proceed(&loop->sessions);
 			guest_metadata_proceed(&loop->metadata);
 			if (guest_input_pump(&loop->pod.input, loop->guest.stream_fd) < 0)
 				loop_failed(loop, "a malformed frame of input");
@@ -377,8 +392,9 @@ static _Noreturn void loop_run(struct loop *loop)
 				loop_ended(loop);
 		}
 		if (loop->phase == PHASE_RUNNING)
-			timeout = timeout_min(guest_pod_timeout_ms(&loop->pod),
-				guest_metadata_timeout_ms(&loop->metadata));
+			timeout = timeout_min(guest_sessions_timeout_ms(&loop->sessions),
+				timeout_min(guest_pod_timeout_ms(&loop->pod),
+					guest_metadata_timeout_ms(&loop->metadata)));
 		guest_outbox_flush(&loop->guest.outbox);
 		loop_wait(loop, timeout);
 	}
@@ -467,6 +483,9 @@ static int loop_boot(struct loop *loop, struct error *err)
 	r = guest_metadata_open(&loop->metadata, guest);
 	if (r < 0)
 		return error_set_errno(err, r, "listen for the metadata service");
+	r = guest_sessions_open(&loop->sessions, guest, &loop->pod, loop->session_fd);
+	if (r < 0)
+		return error_set_errno(err, r, "listen for sessions");
 	if (guest->is_vm) {
 		guest_cgroup_prepare(guest, NULL);
 		r = memory_settle();
@@ -506,18 +525,21 @@ static int argument_fd(const char *argument, const char *name)
  * A kernel hands words of its command line that it does not know to us: they are not ours.
  * #syscalls: close_range
  */
-static int arguments_parse(struct guest *guest, int argc, char **argv)
+static int arguments_parse(struct loop *loop, int argc, char **argv)
 {
+	struct guest *guest = &loop->guest;
+
 	if (argc < 2 || strncmp(argv[1], "--", 2)) {
 		guest->is_vm = true;
 		return 0;
 	}
 	/* No fd that the host forgot may reach an app. */
-	if (argc != 3 || close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0)
+	if (argc != 4 || close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0)
 		return -EINVAL;
 	guest->control_fd = argument_fd(argv[1], "--control-fd");
 	guest->stream_fd = argument_fd(argv[2], "--stream-fd");
-	return guest->control_fd < 0 || guest->stream_fd < 0 ? -EINVAL : 0;
+	loop->session_fd = argument_fd(argv[3], "--session-fd");
+	return guest->control_fd < 0 || guest->stream_fd < 0 || loop->session_fd < 0 ? -EINVAL : 0;
 }
 
 int main(int argc, char **argv)
@@ -531,10 +553,10 @@ int main(int argc, char **argv)
 	guest->control_fd = guest->stream_fd = guest->cgroup_fd = -1;
 	log_set_name("guest-init");
 	rseq_unregister();
-	r = arguments_parse(guest, argc, argv);
+	r = arguments_parse(&loop, argc, argv);
 	if (r < 0 || getpid() != 1) {
 		log_error("to be started as PID 1 of a VM, or of a container's namespaces with "
-			  "--control-fd=N --stream-fd=N");
+			  "--control-fd=N --stream-fd=N --session-fd=N");
 		return EXIT_FAILURE;
 	}
 	if (guest->is_vm && guest_port_open(guest) == 0)

@@ -79,10 +79,11 @@ static int check_root(int namespace_fd)
 	return before.st_dev == after.st_dev && before.st_ino == after.st_ino ? 0 : -EXDEV;
 }
 
-int container_enter(int init_fd, int control_fd, int stream_fd)
+int container_enter(int init_fd, int control_fd, int stream_fd, int session_fd)
 {
-	char control[32], stream[32];
-	char *arguments[] = {(char *)"guest-init", control, stream, NULL}, *environment[] = {NULL};
+	char control[32], stream[32], session[32];
+	char *arguments[] = {(char *)"guest-init", control, stream, session, NULL};
+	char *environment[] = {NULL};
 	_cleanup_close_ int namespace_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	int r;
 
@@ -95,7 +96,9 @@ int container_enter(int init_fd, int control_fd, int stream_fd)
 		return r;
 	snprintf(control, sizeof(control), "--control-fd=%d", control_fd);
 	snprintf(stream, sizeof(stream), "--stream-fd=%d", stream_fd);
-	if (fcntl(control_fd, F_SETFD, 0) < 0 || fcntl(stream_fd, F_SETFD, 0) < 0)
+	snprintf(session, sizeof(session), "--session-fd=%d", session_fd);
+	if (fcntl(control_fd, F_SETFD, 0) < 0 || fcntl(stream_fd, F_SETFD, 0) < 0 ||
+		fcntl(session_fd, F_SETFD, 0) < 0)
 		return -errno;
 	syscall(SYS_execveat, init_fd, "", arguments, environment, AT_EMPTY_PATH);
 	return -errno;

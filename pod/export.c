@@ -11,6 +11,7 @@
 #include "appc/manifest.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "pod/manifest.h"
 #include "store/tree-archive.h"
 
 #include <fcntl.h>
@@ -21,31 +22,6 @@
 #include <sys/syscall.h>
 
 #define TREES_SIZE_MAX (64u << 10)
-
-static int read_manifest(const struct pod *pod, struct appc_pod_manifest **ret, struct error *err)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t length;
-	int r = file_read(pod->fd, "pod", APPC_MANIFEST_SIZE_MAX, &text, &length);
-
-	if (r < 0)
-		return error_set_errno(err, r, "pod %s: cannot read its manifest", pod->uuid);
-	r = appc_pod_manifest_parse(text, length, ret, err);
-	return r < 0 ? error_prefix(err, r, "pod %s: manifest", pod->uuid) : 0;
-}
-
-static int find_app(const struct pod *pod, const struct appc_pod_manifest *manifest,
-	const char *name, size_t *ret, struct error *err)
-{
-	if (!name && manifest->app_count != 1)
-		return error_set(err, -EINVAL,
-			"pod %s has %zu apps; name one of them with --app=NAME", pod->uuid,
-			manifest->app_count);
-	for (*ret = 0; *ret < manifest->app_count; (*ret)++)
-		if (!name || !strcmp(manifest->apps[*ret].name, name))
-			return 0;
-	return error_set(err, -ENOENT, "pod %s has no app \"%s\"", pod->uuid, name);
-}
 
 /* The id of the rendered tree of app number index: that line of the file "trees". */
 static int read_tree_id(const struct pod *pod, size_t index, char *ret, struct error *err)
@@ -188,9 +164,9 @@ int pod_export(
 			pod->uuid, pod_state_name(pod->state));
 	r = pod_share(pod, err);
 	if (r == 0)
-		r = read_manifest(pod, &manifest, err);
+		r = pod_manifest_read(pod, &manifest, err);
 	if (r == 0)
-		r = find_app(pod, manifest, app, &index, err);
+		r = pod_manifest_find_app(pod, manifest, app, &index, err);
 	if (r == 0)
 		r = read_tree_id(pod, index, tree_id, err);
 	if (r == 0)

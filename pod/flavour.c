@@ -188,7 +188,7 @@ static int vm_create_jailed(const struct flavour_options *options,
 
 /* The life of the VMM process. */
 static void vm_child(const struct flavour_options *options, int control_fd, int stream_fd,
-	int report_fd, struct flavour_report *report)
+	int connect_fd, int report_fd, struct flavour_report *report)
 {
 	const struct template *template = options->template;
 	struct machine_options machine_options = {
@@ -208,8 +208,8 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.file_limits = options->file_limits,
 		.control_fd = control_fd,
 		.stream_fd = stream_fd,
-		.vsock_listen_fd = -1,
-		.vsock_connect_fd = -1,
+		.vsock_listen_fd = options->vsock_fd,
+		.vsock_connect_fd = connect_fd,
 		.net_kind = options->net_kind,
 		.net_fd = options->net_fd,
 		.violated = options->omitted_walls & (1u << JAIL_SECCOMP) ? NULL : report_violation,
@@ -240,16 +240,16 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 
 /* In the child: alone with what it needs, and gone when the supervisor is. */
 static void child_set_up(const struct flavour_options *options, const fd_pair control,
-	const fd_pair stream, int report_fd)
+	const fd_pair stream, int connect_fd, int report_fd)
 {
 	const struct pod_cgroup *cgroup = options->cgroup;
-	int keep[11 + 2 * POD_CGROUP_HIERARCHIES] = {options->tree_fd, options->lock_fd,
-		options->init_fd, options->kernel_fd, control[1], stream[1], report_fd,
-		options->template ? options->template->memory_fd : -1,
+	int keep[13 + 2 * POD_CGROUP_HIERARCHIES] = {options->tree_fd, options->lock_fd,
+		options->init_fd, options->kernel_fd, options->vsock_fd, control[1], stream[1],
+		connect_fd, report_fd, options->template ? options->template->memory_fd : -1,
 		options->park ? options->park->memory_fd : -1,
 		options->park ? options->park->state_fd : -1,
 		options->net_kind == VIRTIO_NET_NONE ? -1 : options->net_fd};
-	size_t count = 11;
+	size_t count = 13;
 	sigset_t none;
 
 	for (size_t i = 0; cgroup && i < cgroup->count; i++) {
@@ -281,17 +281,17 @@ static void change_standard_fds(int log_fd)
  * #syscalls:vcpu,loop write exit_group
  */
 static _Noreturn void vm_main(const struct flavour_options *options, const fd_pair control,
-	const fd_pair stream, int report_fd, int log_fd)
+	const fd_pair stream, int connect_fd, int report_fd, int log_fd)
 {
 	struct flavour_report report = {
 		.event = FLAVOUR_ENDED, .end = MACHINE_END_FAILED, .resident_kib = -1};
 
 	/* The other fds that are not to be kept are closed next. */
 	change_standard_fds(log_fd);
-	child_set_up(options, control, stream, report_fd);
+	child_set_up(options, control, stream, connect_fd, report_fd);
 	signal(SIGPIPE, SIG_IGN);
 	violation_fd = report_fd;
-	vm_child(options, control[1], stream[1], report_fd, &report);
+	vm_child(options, control[1], stream[1], connect_fd, report_fd, &report);
 	_exit(send_report(report_fd, &report) ? 0 : 1);
 }
 
@@ -300,9 +300,9 @@ static _Noreturn void container_main(
 {
 	int r;
 
-	child_set_up(options, control, stream, -1);
+	child_set_up(options, control, stream, -1, -1);
 	signal(SIGPIPE, SIG_DFL);
-	r = container_enter(options->init_fd, control[1], stream[1]);
+	r = container_enter(options->init_fd, control[1], stream[1], options->vsock_fd);
 	log_error("cannot enter the container: %s",
 		r == -EXDEV
 			? "appc-vm runs below a chroot, whose outside the apps would see; use the "
@@ -356,7 +356,7 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 			CLONE_NEWNET,
 	};
 	_cleanup_pair_ fd_pair control = {-1, -1}, stream = {-1, -1}, report = {-1, -1},
-			       log = {-1, -1};
+			       log = {-1, -1}, connect = {-1, -1};
 	int pid_fd;
 	pid_t pid;
 
@@ -364,6 +364,8 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, stream) < 0 ||
 		(flavour == FLAVOUR_VM &&
 			(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0 ||
+				socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+					0, connect) < 0 ||
 				pipe2(log, O_CLOEXEC) < 0 ||
 				fcntl(log[0], F_SETFL, O_NONBLOCK) < 0)))
 		return error_set_errno(err, -errno, "cannot create sockets");
@@ -371,7 +373,7 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 	if (pid < 0)
 		return error_set_errno(err, -errno, "cannot create the pod's process");
 	if (pid == 0 && flavour == FLAVOUR_VM)
-		vm_main(options, control, stream, report[1], log[1]);
+		vm_main(options, control, stream, connect[1], report[1], log[1]);
 	if (pid == 0)
 		container_main(options, control, stream);
 	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -387,6 +389,7 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 		.control_fd = TAKE_FD(control[0]),
 		.stream_fd = TAKE_FD(stream[0]),
 		.log_fd = TAKE_FD(log[0]),
+		.connect_fd = TAKE_FD(connect[0]),
 		.report_fd = TAKE_FD(report[0]),
 	};
 	return 0;

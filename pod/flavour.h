@@ -43,14 +43,23 @@ struct flavour_process {
 	pid_t pid;
 	int pid_fd;
 	int control_fd, stream_fd; /* wire/wire.h; non-blocking stream sockets */
-	int log_fd;    /* a VMM's standard error (pod/vmm_log.h); a container's is ours: -1 */
+	int log_fd; /* a VMM's standard error (pod/vmm_log.h); a container's is ours: -1 */
+	int connect_fd; /* questions of a machine (pod/sockets.h); seqpacket, non-blocking; a container has none: -1 */
 	int report_fd; /* seqpacket socket; a container has none to write: -1 */
 };
+
+#define FLAVOUR_PROCESS_NONE                    \
+	((struct flavour_process){.pid_fd = -1, \
+		.control_fd = -1,               \
+		.stream_fd = -1,                \
+		.connect_fd = -1,               \
+		.report_fd = -1})
 
 struct flavour_options {
 	int tree_fd; /* borrowed */
 	int lock_fd; /* the pod's lock, which the child keeps; borrowed; -1: none */
 	int init_fd; /* guest-init; borrowed */
+	int vsock_fd; /* where the host's clients come in (pod/sockets.h); borrowed; -1: none, in a machine */
 	/* The virtual machine's: see struct machine_options */
 	int kernel_fd;
 	unsigned int vcpus;
@@ -88,6 +97,6 @@ int flavour_from_name(const char *name, enum flavour *ret);
  * The last step of a container's PID 1: makes a root of its own around the tree, which is the working
  * directory, and executes guest-init. Returns -errno only; -EXDEV: it runs below a chroot.
  */
-int container_enter(int init_fd, int control_fd, int stream_fd);
+int container_enter(int init_fd, int control_fd, int stream_fd, int session_fd);
 
 #endif

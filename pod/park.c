@@ -30,6 +30,7 @@ static int park_machine(const struct pod *pod, const struct resolved_pod *resolv
 	struct flavour_options flavour = {
 		.tree_fd = tree_fd,
 		.lock_fd = pod->lock_fd,
+		.vsock_fd = -1,
 		.init_fd = options->init_fd,
 		.kernel_fd = options->kernel_fd,
 		.vcpus = resolved->vcpus,

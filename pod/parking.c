@@ -124,6 +124,7 @@ static void machine_wait_done(struct machine_wait *wait)
 	wire_reader_done(&wait->control);
 	cleanup_close(&wait->process.control_fd);
 	cleanup_close(&wait->process.stream_fd);
+	cleanup_close(&wait->process.connect_fd);
 	cleanup_close(&wait->process.report_fd);
 	vmm_log_pass(&wait->log);
 	vmm_log_done(&wait->log);
@@ -226,7 +227,7 @@ static int machine_wait(struct machine_wait *wait, struct error *err)
 int parking_run(struct parking *parking, const struct flavour_options *options, struct error *err)
 {
 	_cleanup_(machine_wait_done) struct machine_wait wait = {
-		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
+		.process = FLAVOUR_PROCESS_NONE,
 		.parking = parking,
 		.log = VMM_LOG_NONE,
 	};

@@ -20,6 +20,7 @@
 #include "pod/output.h"
 #include "pod/record.h"
 #include "pod/request.h"
+#include "pod/sockets.h"
 #include "pod/terminal.h"
 #include "pod/tree.h"
 #include "pod/vmm_log.h"
@@ -94,6 +95,7 @@ struct supervisor {
 	struct terminal terminal; /* ours, while an app of the pod has one */
 
 	int signal_fd;
+	int vsock_fd; /* listening, for the guest's process */
 	struct pod_requests requests;
 	bool is_killed; /* on request */
 	bool is_ending; /* the service manager was told */
@@ -134,6 +136,8 @@ static void supervisor_done(struct supervisor *s)
 	free(s->outgoing.data);
 	cleanup_close(&s->process.control_fd);
 	cleanup_close(&s->process.stream_fd);
+	cleanup_close(&s->process.connect_fd);
+	cleanup_close(&s->vsock_fd);
 	cleanup_close(&s->process.report_fd);
 	vmm_log_done(&s->vmm_log);
 	cleanup_close(&s->process.pid_fd);
@@ -663,6 +667,7 @@ static int supervise_once(struct supervisor *s)
 		CHILD,
 		SIGNAL,
 		INPUT,
+		CONNECT,
 		REQUESTS,
 		ATTACHED = REQUESTS + ARRAY_SIZE(s->requests.fds),
 		SOURCES = ATTACHED + ATTACHMENTS_MAX
@@ -681,6 +686,7 @@ static int supervise_once(struct supervisor *s)
 		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
 		[INPUT] = input_source(s),
+		[CONNECT] = {.fd = s->ended ? -1 : s->process.connect_fd, .events = POLLIN},
 	};
 	bool is_asked = false;
 	int r = 0, n;
@@ -962,6 +968,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.tree_fd = tree_fd,
 		.lock_fd = s->pod->lock_fd,
 		.init_fd = options->init_fd,
+		.vsock_fd = s->vsock_fd,
 		.kernel_fd = options->kernel_fd,
 		.vcpus = s->resolved->vcpus,
 		.memory = s->resolved->memory,
@@ -991,6 +998,9 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		pod_cgroup_destroy(&s->vmm_cgroup);
 	else
 		s->vmm_log.fd = s->process.log_fd;
+	/* Who comes when the guest has gone is refused. */
+	cleanup_close(&s->vsock_fd);
+	s->vsock_fd = -1;
 	pod_tree_exports_free(exports, flavour.export_count);
 	/* A machine takes its message from a port, a container from its socket. */
 	if (options->flavour == FLAVOUR_VM)
@@ -1007,8 +1017,9 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.pod = pod,
 		.resolved = resolved,
 		.options = options,
-		.process = {.control_fd = -1, .stream_fd = -1, .report_fd = -1, .pid_fd = -1},
+		.process = FLAVOUR_PROCESS_NONE,
 		.signal_fd = -1,
+		.vsock_fd = -1,
 		.vmm_cgroup = POD_CGROUP_NONE,
 		.vmm_log = VMM_LOG_NONE,
 		.started_at = pod_now(),
@@ -1043,6 +1054,9 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	r = pod_requests_open(pod, &s.requests);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot listen to requests");
+	s.vsock_fd = pod_vsock_listen(pod);
+	if (s.vsock_fd < 0)
+		return error_set_errno(err, s.vsock_fd, "cannot listen to clients of the pod");
 	plan_cgroup(&s);
 	record_run(&s);
 	r = pod_network_start(options->network, resolved, pod->uuid, &s.network, err);

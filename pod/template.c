@@ -60,6 +60,7 @@ static int boot_and_park(const struct template_builder *builder,
 	/* Any subtree that others change makes the session of the file system another one. */
 	static const struct virtio_fs_export shared = {"volumes", VIRTIO_FS_SHARED};
 	const struct flavour_options flavour = {
+		.vsock_fd = -1,
 		.tree_fd = tree_fd,
 		.lock_fd = builder->lock_fd,
 		.init_fd = subject->init_fd,

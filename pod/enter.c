@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * enter.c: see enter.h.
+ *
+ * Theory of operation: one poll loop over standard input, the connection, the stream that output waits for, and a
+ * signalfd. What is to be sent is collected in one buffer; standard input is read when it is empty and the guest has
+ * given credit, so there is always room for a signal or a change of the window. One frame of output is
+ * copied at a time, in pieces that do not block.
+ */
+#include "pod/enter.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "pod/manifest.h"
+#include "pod/sockets.h"
+#include "pod/terminal.h"
+#include "wire/session.h"
+#include "wire/wire.h"
+
+#include <endian.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+/* Bytes written at once: with POLLOUT a pipe takes that many without blocking (pipe(7)). */
+#define OUTPUT_CHUNK PIPE_BUF
+
+/* Where nobody says what kind of terminal it is. */
+#define TERMINAL_DEFAULT "xterm"
+
+/* Longest answer to the greeting. */
+#define ANSWER_MAX 32
+
+struct client {
+	const struct pod *pod;
+	const struct pod_enter_options *options;
+	int fd, signal_fd;
+	struct terminal terminal;
+	sigset_t old_signals;
+	bool has_old_signals;
+
+	size_t answered; /* bytes of the line that answers the greeting; SIZE_MAX: all */
+	char answer[ANSWER_MAX];
+	struct wire_session_reader reader;
+	struct wire_session_frame frame; /* being copied; length 0: none */
+	size_t copied;
+
+	struct {
+		char *data;
+		size_t length, sent, room;
+	} outgoing;
+	uint32_t credit; /* bytes of input that the guest has room for */
+	bool input_ended;
+
+	bool is_over, output_closed;
+	int status;
+	char *message; /* why there is no status */
+};
+
+static void client_done(struct client *client)
+{
+	terminal_restore(&client->terminal);
+	if (client->has_old_signals)
+		sigprocmask(SIG_SETMASK, &client->old_signals, NULL);
+	cleanup_close(&client->fd);
+	cleanup_close(&client->signal_fd);
+	wire_session_reader_done(&client->reader);
+	free(client->outgoing.data);
+	free(client->message);
+}
+
+/* ---- to the guest */
+
+static int client_queue(struct client *client, const void *data, size_t length)
+{
+	size_t end = client->outgoing.length + length;
+
+	if (end > client->outgoing.room) {
+		char *larger = realloc(client->outgoing.data, end);
+
+		if (!larger)
+			return -ENOMEM;
+		client->outgoing.data = larger;
+		client->outgoing.room = end;
+	}
+	memcpy(client->outgoing.data + client->outgoing.length, data, length);
+	client->outgoing.length = end;
+	return 0;
+}
+
+static int client_queue_frame(
+	struct client *client, enum wire_session_kind kind, const void *data, size_t length)
+{
+	const struct wire_session_header header = wire_session_header(kind, length);
+	int r = client_queue(client, &header, sizeof(header));
+
+	return r < 0 || length == 0 ? r : client_queue(client, data, length);
+}
+
+static void client_send(struct client *client)
+{
+	ssize_t n = send(client->fd, client->outgoing.data + client->outgoing.sent,
+		client->outgoing.length - client->outgoing.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	/* Where the other end is gone, what it said before tells why: that shows when we read. */
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		client->outgoing.sent = client->outgoing.length;
+	if (n > 0)
+		client->outgoing.sent += (size_t)n;
+	if (client->outgoing.sent == client->outgoing.length)
+		client->outgoing.sent = client->outgoing.length = 0;
+}
+
+static int queue_request(struct client *client, const char *app)
+{
+	const struct pod_enter_options *options = client->options;
+	_cleanup_json_ json_t *request = json_pack("{s:s, s:s, s:[], s:s*, s:s*}", "type", "enter",
+		"app", app, "exec", "user", options->user, "group", options->group);
+	_cleanup_free_ char *text = NULL;
+	int r;
+
+	for (char *const *word = options->exec; request && *word; word++)
+		if (json_array_append_new(json_object_get(request, "exec"), json_string(*word)) < 0)
+			return -EILSEQ;
+	if (request && options->has_terminal) {
+		const char *type = getenv("TERM");
+		uint16_t rows = 24, columns = 80; /* as ever */
+
+		if (!terminal_size(STDIN_FILENO, &rows, &columns))
+			terminal_size(STDOUT_FILENO, &rows, &columns);
+		json_object_set_new(request, "terminal",
+			json_pack("{s:s, s:i, s:i}", "type",
+				type && *type ? type : TERMINAL_DEFAULT, "rows", rows, "columns",
+				columns));
+	}
+	text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	if (!text)
+		return -ENOMEM;
+	if (strlen(text) > WIRE_SESSION_REQUEST_MAX)
+		return -E2BIG;
+	r = client_queue(client, WIRE_SESSION_GREETING, strlen(WIRE_SESSION_GREETING));
+	return r < 0 ? r : client_queue_frame(client, WIRE_SESSION_REQUEST, text, strlen(text));
+}
+
+static int input_ready(struct client *client)
+{
+	char data[WIRE_SESSION_DATA_MAX];
+	size_t size = client->credit < sizeof(data) ? client->credit : sizeof(data);
+	ssize_t n = read(STDIN_FILENO, data, size);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	/* What cannot be read has ended. */
+	if (n <= 0) {
+		client->input_ended = true;
+		n = 0;
+	}
+	client->credit -= (uint32_t)n;
+	return client_queue_frame(client, WIRE_SESSION_INPUT, data, (size_t)n);
+}
+
+static int signals_ready(struct client *client)
+{
+	struct signalfd_siginfo info;
+	int r = 0;
+
+	while (r == 0 && read(client->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		uint8_t number = (uint8_t)info.ssi_signo;
+		struct wire_session_size size;
+		uint16_t rows, columns;
+
+		if (info.ssi_signo != SIGWINCH) {
+			r = client_queue_frame(
+				client, WIRE_SESSION_SIGNAL, &number, sizeof(number));
+		} else if (client->options->has_terminal &&
+			terminal_size(STDIN_FILENO, &rows, &columns)) {
+			size.rows = htole16(rows);
+			size.columns = htole16(columns);
+			r = client_queue_frame(client, WIRE_SESSION_RESIZE, &size, sizeof(size));
+		}
+	}
+	return r;
+}
+
+/* ---- from the guest; all of it is checked as device input */
+
+static int output_fd(const struct client *client)
+{
+	return client->frame.kind == WIRE_SESSION_ERRORS ? STDERR_FILENO : STDOUT_FILENO;
+}
+
+/* The stream can take a piece. */
+static void output_ready(struct client *client)
+{
+	size_t left = client->frame.length - client->copied;
+	ssize_t n = write(output_fd(client), client->frame.data + client->copied,
+		left < OUTPUT_CHUNK ? left : OUTPUT_CHUNK);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n < 0) {
+		/* As a local process that writes to a pipe nobody reads. */
+		client->output_closed = client->is_over = true;
+		client->status = WIRE_STATUS_SIGNAL(SIGPIPE);
+		return;
+	}
+	client->copied += (size_t)n;
+	if (client->copied == client->frame.length)
+		client->frame.length = 0;
+}
+
+static int protocol_error(struct error *err)
+{
+	return error_set(err, -EBADMSG, "guest-init broke the protocol of sessions");
+}
+
+static int result_take(
+	struct client *client, const struct wire_session_frame *frame, struct error *err)
+{
+	_cleanup_json_ json_t *result = NULL;
+	json_t *status;
+	const char *message;
+
+	if (json_parse(frame->data, frame->length, "result", &result, NULL) < 0)
+		return protocol_error(err);
+	status = json_object_get(result, "status");
+	message = json_string_value(json_object_get(result, "message"));
+	if (json_is_integer(status) && json_integer_value(status) >= 0 &&
+		json_integer_value(status) <= 255)
+		client->status = (int)json_integer_value(status);
+	else if (message)
+		client->message = strdup(message);
+	else
+		return protocol_error(err);
+	if (client->message)
+		log_sanitise(client->message);
+	client->is_over = true;
+	return 0;
+}
+
+static int frame_take(
+	struct client *client, const struct wire_session_frame *frame, struct error *err)
+{
+	uint32_t credit;
+
+	switch (frame->kind) {
+	case WIRE_SESSION_OUTPUT:
+	case WIRE_SESSION_ERRORS:
+		client->frame = *frame;
+		client->copied = 0;
+		return 0;
+	case WIRE_SESSION_CREDIT:
+		memcpy(&credit, frame->data, sizeof(credit));
+		credit = le32toh(credit);
+		if (credit > WIRE_SESSION_INPUT_MAX - client->credit)
+			return protocol_error(err);
+		client->credit += credit;
+		return 0;
+	case WIRE_SESSION_RESULT:
+		return result_take(client, frame, err);
+	default:
+		return protocol_error(err);
+	}
+}
+
+/* The line that answers the greeting. Nothing behind it is read. */
+static int answer_ready(struct client *client, struct error *err)
+{
+	ssize_t n;
+
+	while ((n = recv(client->fd, client->answer + client->answered, 1, MSG_DONTWAIT)) == 1 &&
+		client->answer[client->answered] != '\n')
+		if (++client->answered == sizeof(client->answer))
+			return protocol_error(err);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0)
+		return error_set(err, -ECONNREFUSED,
+			"pod \"%s\" lets nobody in: its apps have not started yet, or have ended, or "
+			"too many have entered",
+			client->pod->uuid);
+	if (client->answered < strlen(WIRE_SESSION_ANSWER) ||
+		memcmp(client->answer, WIRE_SESSION_ANSWER, strlen(WIRE_SESSION_ANSWER)) != 0)
+		return protocol_error(err);
+	client->answered = SIZE_MAX;
+	return 0;
+}
+
+static int connection_ready(struct client *client, struct error *err)
+{
+	ssize_t n;
+
+	if (client->answered != SIZE_MAX)
+		return answer_ready(client, err);
+	n = wire_session_reader_fill(&client->reader, client->fd);
+	if (n == -EAGAIN)
+		return 0;
+	if (n <= 0)
+		return error_set(err, -ECONNRESET, "pod \"%s\" has ended", client->pod->uuid);
+	return 0;
+}
+
+/* Frames that have come, up to one that is to be copied. */
+static int frames_take(struct client *client, struct error *err)
+{
+	while (!client->is_over && client->frame.length == 0) {
+		struct wire_session_frame frame;
+		int r = wire_session_reader_next(&client->reader, &frame);
+
+		if (r == 0)
+			return 0;
+		r = r < 0 ? protocol_error(err) : frame_take(client, &frame, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- the loop */
+
+static int client_turn(struct client *client, struct error *err)
+{
+	enum { CONNECTION, INPUT, OUTPUT, SIGNALS, SOURCES };
+	bool copies = client->frame.length > 0, sends = client->outgoing.length > 0;
+	struct pollfd fds[SOURCES] = {
+		[CONNECTION] = {.fd = client->fd,
+			.events = (short)((copies ? 0 : POLLIN) | (sends ? POLLOUT : 0))},
+		[INPUT] = {.fd = client->input_ended || sends || client->credit == 0 ? -1
+										     : STDIN_FILENO,
+			.events = POLLIN},
+		[OUTPUT] = {.fd = copies ? output_fd(client) : -1, .events = POLLOUT},
+		[SIGNALS] = {.fd = client->signal_fd, .events = POLLIN},
+	};
+	int r = 0;
+
+	/* A connection that has ended would be told again and again while its last words are copied. */
+	if (copies && !sends)
+		fds[CONNECTION].fd = -1;
+	if (poll(fds, SOURCES, -1) < 0)
+		return errno == EINTR ? 0 : error_set_errno(err, -errno, "poll");
+	if (fds[SIGNALS].revents)
+		r = signals_ready(client);
+	if (r == 0 && fds[INPUT].revents)
+		r = input_ready(client);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot send to the pod");
+	if (fds[OUTPUT].revents)
+		output_ready(client);
+	if (fds[CONNECTION].revents & ~(POLLIN | POLLRDHUP) && sends)
+		client_send(client);
+	if (!copies && fds[CONNECTION].revents & ~POLLOUT)
+		r = connection_ready(client, err);
+	return r < 0 ? r : frames_take(client, err);
+}
+
+static int signals_block(struct client *client)
+{
+	static const int passed[] = {
+		SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
+		struct sigaction action;
+
+		/* What is ignored, as after nohup(1), would be pending once it is blocked. */
+		if (sigaction(passed[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+			sigaddset(&set, passed[i]);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, &client->old_signals) < 0)
+		return -errno;
+	client->has_old_signals = true;
+	client->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return client->signal_fd < 0 ? -errno : 0;
+}
+
+static int choose_app(const struct pod *pod, const char *name, char *app, struct error *err)
+{
+	_cleanup_pod_manifest_ struct appc_pod_manifest *manifest = NULL;
+	size_t index;
+	int r = pod_manifest_read(pod, &manifest, err);
+
+	if (r == 0 && !name && manifest->app_count > 1)
+		return error_set(err, -EINVAL,
+			"Unable to determine app name: specify app using \"appc-vm enter --app= ...\"");
+	if (r == 0)
+		r = pod_manifest_find_app(pod, manifest, name, &index, err);
+	if (r == 0)
+		snprintf(app, NAME_MAX + 1, "%s", manifest->apps[index].name);
+	return r;
+}
+
+static int client_connect(struct client *client, struct error *err)
+{
+	client->fd = pod_vsock_connect(client->pod);
+	if (client->fd == -ECONNREFUSED || client->fd == -ENOENT)
+		return error_set(err, -ESRCH,
+			"pod \"%s\" lets nobody in: it is starting, or ending", client->pod->uuid);
+	if (client->fd < 0)
+		return error_set_errno(
+			err, client->fd, "pod %s: cannot connect to it", client->pod->uuid);
+	return 0;
+}
+
+int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret_status,
+	struct error *err)
+{
+	_cleanup_(client_done) struct client client = {
+		.pod = pod,
+		.options = options,
+		.fd = -1,
+		.signal_fd = -1,
+		.terminal = TERMINAL_NONE,
+		.credit = WIRE_SESSION_INPUT_MAX,
+	};
+	char app[NAME_MAX + 1];
+	int r;
+
+	if (pod->state != POD_RUNNING)
+		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
+	wire_session_reader_init(&client.reader, WIRE_SESSION_GUEST);
+	r = choose_app(pod, options->app, app, err);
+	if (r == 0)
+		r = client_connect(&client, err);
+	if (r < 0)
+		return r;
+	r = queue_request(&client, app);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot compose the request");
+	r = signals_block(&client);
+	if (r == 0 && options->has_terminal)
+		r = terminal_make_raw(&client.terminal, STDIN_FILENO);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot take over signals and the terminal");
+	do
+		r = client_turn(&client, err);
+	while (r == 0 && !client.is_over);
+	if (r == 0 && client.message)
+		r = error_set(err, -ECHILD, "%s", client.message);
+	*ret_status = client.status;
+	return r;
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+/* sockets.c: see sockets.h. */
+#include "pod/sockets.h"
+
+#include "vmm/machine.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define BACKLOG 128
+/* Questions that are answered at once: the guest may ask for ever. */
+#define QUESTIONS_MAX 16
+
+/* The pod's directory may be anywhere: its path is longer than an address has room for. */
+static struct sockaddr_un address_of(const struct pod *pod, const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", pod->fd, name);
+	return address;
+}
+
+int pod_vsock_listen(const struct pod *pod)
+{
+	const struct sockaddr_un address = address_of(pod, POD_VSOCK_NAME);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (unlinkat(pod->fd, POD_VSOCK_NAME, 0) < 0 && errno != ENOENT)
+		return -errno;
+	/* bind() makes the socket with the mode of the descriptor, and nobody connects before listen(). */
+	if (fchmod(fd, 0600) < 0 ||
+		bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(fd, BACKLOG) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static int socket_connect(const struct pod *pod, const char *name, int flags)
+{
+	const struct sockaddr_un address = address_of(pod, name);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+int pod_vsock_connect(const struct pod *pod)
+{
+	return socket_connect(pod, POD_VSOCK_NAME, 0);
+}
+
+/* socket_fd: what was asked for, or -errno. */
+static int answer_send(int connect_fd, uint64_t id, int socket_fd)
+{
+	struct machine_vsock_answer answer = {.id = id, .error = socket_fd < 0 ? socket_fd : 0};
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec span = {.iov_base = &answer, .iov_len = sizeof(answer)};
+	struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+
+	if (socket_fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &socket_fd, sizeof(int));
+	}
+	/* A machine that does not take its answers does without: its guest's connection waits. */
+	if (sendmsg(connect_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+		return -errno;
+	return 0;
+}
+
+int pod_vsock_answer(const struct pod *pod, int connect_fd)
+{
+	for (unsigned int i = 0; i < QUESTIONS_MAX; i++) {
+		struct machine_vsock_question question;
+		ssize_t n = recv(connect_fd, &question, sizeof(question), MSG_DONTWAIT);
+		_cleanup_close_ int fd = -1;
+		char name[32];
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		/* All that comes from the machine may come from its guest. */
+		if (n != sizeof(question))
+			return -EPIPE;
+		snprintf(name, sizeof(name), POD_VSOCK_NAME "_%" PRIu32, question.port);
+		fd = socket_connect(pod, name, SOCK_NONBLOCK);
+		if (answer_send(connect_fd, question.id, fd) < 0)
+			return -EPIPE;
+	}
+	return 0;
+}
