@@ -318,7 +318,8 @@ static int session_start(struct guest_sessions *sessions, struct guest_session *
 /* The process's ends of its streams are its own from here on. */
 static void ends_close(int ends[3])
 {
-	for (int i = 0; i < 3; i++)
+	/* Those of a terminal are one. */
+	for (int i = 2; i >= 0; i--)
 		if (i == 0 || ends[i] != ends[0])
 			fd_close(&ends[i]);
 }
@@ -603,8 +604,9 @@ static void session_proceed(struct guest_sessions *sessions, struct guest_sessio
 	int r = session_read(sessions, session);
 
 	/* The app takes all of its processes along. */
-	if (r == 0 && session->state == GUEST_SESSION_RUNNING && !session->has_ended &&
-		session->app->state != GUEST_APP_RUNNING && session->frame_written == 0) {
+	if (r == 0 && session->state == GUEST_SESSION_RUNNING &&
+		session->app->state != GUEST_APP_RUNNING && session->frame_written == 0 &&
+		(!session->has_ended || session->status == WIRE_STATUS_SIGNAL(SIGKILL))) {
 		char message[NAME_MAX + 64];
 
 		if (session->pid > 0 && kill(-session->pid, SIGKILL) < 0)

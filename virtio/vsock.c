@@ -404,9 +404,11 @@ static void connection_accepted(struct virtio_vsock *vsock, struct connection *c
 {
 	char answer[32];
 	int length = snprintf(answer, sizeof(answer), "OK %u\n", connection->host_port);
+	struct iovec span = {.iov_base = answer, .iov_len = (size_t)length};
+	const struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
 
 	/* Nothing was written before: there is room, or there is nobody. */
-	if (send(connection->fd, answer, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) != length) {
+	if (sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != length) {
 		connection_reset(vsock, connection);
 		return;
 	}

@@ -1011,6 +1011,50 @@ static void await_window(char **args)
 	printf("window: %ux%u\n", size.ws_row, size.ws_col);
 }
 
+/* Standard input to standard output, to its end. */
+static void copy(char **args)
+{
+	char data[8192];
+	ssize_t n;
+
+	(void)args;
+	fflush(stdout);
+	while ((n = read(STDIN_FILENO, data, sizeof(data))) > 0)
+		for (ssize_t done = 0, w; done < n; done += w) {
+			w = write(STDOUT_FILENO, data + done, (size_t)(n - done));
+			if (w < 0)
+				exit(98);
+		}
+}
+
+/* The terminal that is our standard input, and whether it is our own. */
+static void show_tty(char **args)
+{
+	struct winsize size = {0};
+	const char *name = ttyname(STDIN_FILENO);
+
+	(void)args;
+	ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
+	printf("tty: %s %u %u %s\n", name ? name : strerrorname_np(errno), size.ws_row,
+		size.ws_col, tcgetpgrp(STDIN_FILENO) == getpgrp() ? "own" : "not own");
+}
+
+/* Until the terminal's window has this many columns. */
+static void columns(char **args)
+{
+	struct winsize size = {0};
+	sigset_t set;
+	int got;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	puts("ready");
+	while (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != number(args[0]))
+		sigwait(&set, &got);
+	printf("columns: %u\n", size.ws_col);
+}
+
 /* Whether a process of this name is to be seen. */
 static void sees(char **args)
 {
@@ -1097,6 +1141,9 @@ static const struct command {
 	{"line", 0, read_line},
 	{"await-window", 0, await_window},
 	{"sees", 1, sees},
+	{"copy", 0, copy},
+	{"tty", 0, show_tty},
+	{"columns", 1, columns},
 };
 
 int main(int argc, char **argv)
