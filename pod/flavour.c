@@ -301,7 +301,10 @@ static _Noreturn void container_main(
 	int r;
 
 	child_set_up(options, control, stream, -1, -1);
-	signal(SIGPIPE, SIG_DFL);
+	/* What our caller ignores, as a shell does SIGINT for its background jobs, is nothing to the apps. */
+	for (int i = 1; i < NSIG; i++)
+		if (i != SIGKILL && i != SIGSTOP)
+			signal(i, SIG_DFL);
 	r = container_enter(options->init_fd, control[1], stream[1], options->vsock_fd);
 	log_error("cannot enter the container: %s",
 		r == -EXDEV
