@@ -475,7 +475,7 @@ static int session_greet(struct guest_session *session)
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? -EAGAIN : -errno;
-	if (n == 0 || memcmp(text, WIRE_SESSION_GREETING + session->greeted, (size_t)n) != 0)
+	if (n == 0 || memcmp(text, &WIRE_SESSION_GREETING[session->greeted], (size_t)n) != 0)
 		return -EBADMSG;
 	session->greeted += (size_t)n;
 	if (session->greeted < length)

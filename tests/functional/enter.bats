@@ -159,12 +159,12 @@ in_terminal()
 	in_terminal --tty --app=plain "$UUID" /bin/probe tty env TERM exit 3 </dev/null
 	expect_status 3
 	grep -q "env TERM: vt220" "$OUT"
-	grep -qE 'terminal: /dev/pts/[0-9]+ 33 99 own$' "$OUT"
+	grep -qE 'tty: /dev/pts/[0-9]+ 33 99 own$' "$OUT"
 	in_terminal -t --app=root "$UUID" /bin/probe tty </dev/null
 	expect_status 0
 	# None is given to a command that does not ask.
 	in_terminal --app=root "$UUID" /bin/probe tty </dev/null
-	grep -q "terminal: ENOTTY 0 0 not own" "$OUT"
+	grep -q "tty: ENOTTY 0 0 not own" "$OUT"
 }
 
 @test "keys are passed on, and what ends the input" {
