@@ -143,12 +143,12 @@ functional()
 container()
 {
 	functional container cli errors cmdline config images hostile-images fetch formats pod world rkt metadata \
-		prepared lifecycle logs volumes posix debian
+		prepared lifecycle logs enter volumes posix debian
 }
 
 vm()
 {
-	functional vm template pod world rkt metadata prepared volumes posix logs dax debian clones warm machine \
+	functional vm template pod world rkt metadata prepared volumes posix logs enter dax debian clones warm machine \
 		metadata-machine failure filter jail hostile network
 }
 
