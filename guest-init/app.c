@@ -78,7 +78,7 @@ static void app_fail(struct guest_pod *pod, struct guest_app *app, int status)
 
 static bool app_has_terminal(const struct guest_pod *pod, const struct guest_app *app)
 {
-	return pod->config.has_terminal && pod->config.input_app == (int)app->index;
+	return pod->config.terminal.type && pod->config.input_app == (int)app->index;
 }
 
 /* Of launchers that are made for one program and execute it at once. */
@@ -341,10 +341,9 @@ static int app_connect_terminal(
 /* Its terminal, as its standard streams. The parked pipes are of no use then. */
 static int app_make_terminal(struct guest_pod *pod, struct guest_app *app, struct error *err)
 {
-	const struct guest_pty_size size = {
-		pod->config.terminal_rows, pod->config.terminal_columns};
 	_cleanup_close_ int master = -1, terminal = -1;
-	int r = guest_pty_open(app->rootfs.root_fd, app->uid, size, &master, &terminal, err);
+	int r = guest_pty_open(
+		app->rootfs.root_fd, app->uid, pod->config.terminal.size, &master, &terminal, err);
 
 	if (r < 0)
 		return r;

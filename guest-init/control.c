@@ -587,37 +587,45 @@ static bool environment_has(const char *const *environment, const char *prefix)
 	return false;
 }
 
-/* Of the app that has input; what that says of TERM itself is left. */
-static void config_terminal_parse(struct field_reader *parent, struct guest_config *config)
+static void terminal_parse(
+	struct field_reader *parent, const char *where, struct guest_terminal *terminal)
 {
 	static const char *const names[] = {"type", "rows", "columns", NULL};
-	struct field_reader reader = {.where = "configure: terminal", .err = parent->err};
+	struct field_reader reader = {.where = where, .err = parent->err};
 	json_int_t rows = 0, columns = 0;
-	struct guest_app_config *app;
-	const char *type;
 
 	reader.object = reader_take(parent, "terminal", OPTIONAL, JSON_OBJECT, "an object");
 	if (!reader.object)
 		return;
-	if (config->input_app < 0)
-		reader_fail(parent, "input", "an integer, with a terminal,");
-	config->has_terminal = true;
-	type = reader_string(&reader, "type", 1, TERMINAL_TYPE_MAX);
+	terminal->type = reader_string(&reader, "type", 1, TERMINAL_TYPE_MAX);
 	reader_integer(&reader, "rows", REQUIRED, 0, UINT16_MAX, &rows);
 	reader_integer(&reader, "columns", REQUIRED, 0, UINT16_MAX, &columns);
-	config->terminal_rows = (uint16_t)rows;
-	config->terminal_columns = (uint16_t)columns;
+	terminal->size.rows = (uint16_t)rows;
+	terminal->size.columns = (uint16_t)columns;
 	reader_check_known(&reader, names);
-	if (parent->r < 0 || reader.r < 0) {
-		parent->r = parent->r < 0 ? parent->r : reader.r;
+	parent->r = reader.r;
+}
+
+/* The app that has input hears of its terminal in TERM, unless it has an opinion of its own. */
+static void terminal_announce(struct field_reader *reader, struct guest_config *config)
+{
+	struct guest_app_config *app;
+
+	if (reader->r < 0 || !config->terminal.type)
+		return;
+	if (config->input_app < 0) {
+		reader_fail(reader, "input", "an integer, with a terminal,");
 		return;
 	}
 	app = &config->apps[config->input_app];
 	if (environment_has(app->environment, "TERM="))
 		return;
-	if (asprintf(&config->terminal_variable, "TERM=%s", type) < 0 ||
-		app_add_variable(app, config->terminal_variable) < 0)
-		parent->r = -ENOMEM;
+	if (asprintf(&config->terminal_variable, "TERM=%s", config->terminal.type) < 0) {
+		config->terminal_variable = NULL;
+		reader->r = -ENOMEM;
+	} else {
+		reader->r = app_add_variable(app, config->terminal_variable);
+	}
 }
 
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
@@ -639,7 +647,8 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 		config->input_app = (int)number;
 	if (config->input_app >= (int)config->app_count)
 		reader_fail(&reader, "input", "the number of an app");
-	config_terminal_parse(&reader, config);
+	terminal_parse(&reader, "configure: terminal", &config->terminal);
+	terminal_announce(&reader, config);
 	config->hosts_entries = reader_text(&reader, "hosts_entries", WIRE_ETC_TEXT_MAX);
 	config->resolv_conf = reader_text(&reader, "resolv_conf", WIRE_ETC_TEXT_MAX);
 	reader_check_known(&reader, names);
@@ -692,25 +701,6 @@ int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *
 	return reader.r;
 }
 
-static void terminal_parse(struct field_reader *parent, struct guest_enter_config *config)
-{
-	static const char *const names[] = {"type", "rows", "columns", NULL};
-	struct field_reader reader = {.where = "enter: terminal", .err = parent->err};
-	json_int_t rows = 0, columns = 0;
-
-	reader.object = reader_take(parent, "terminal", OPTIONAL, JSON_OBJECT, "an object");
-	if (!reader.object)
-		return;
-	config->has_terminal = true;
-	config->terminal = reader_string(&reader, "type", 1, TERMINAL_TYPE_MAX);
-	reader_integer(&reader, "rows", REQUIRED, 0, UINT16_MAX, &rows);
-	reader_integer(&reader, "columns", REQUIRED, 0, UINT16_MAX, &columns);
-	config->rows = (uint16_t)rows;
-	config->columns = (uint16_t)columns;
-	reader_check_known(&reader, names);
-	parent->r = reader.r;
-}
-
 int guest_enter_parse(
 	const char *text, size_t length, struct guest_enter_config *config, struct error *err)
 {
@@ -730,7 +720,7 @@ int guest_enter_parse(
 	config->exec = reader_strings(&reader, "exec", 0);
 	config->user = reader_text(&reader, "user", PATH_MAX - 1);
 	config->group = reader_text(&reader, "group", PATH_MAX - 1);
-	terminal_parse(&reader, config);
+	terminal_parse(&reader, "enter: terminal", &config->terminal);
 	reader_check_known(&reader, names);
 	return reader.r;
 }

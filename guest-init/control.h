@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "guest-init/network.h"
+#include "guest-init/pty.h"
 #include "wire/wire.h"
 
 #include <linux/filter.h>
@@ -72,14 +73,19 @@ struct guest_instance {
 	struct guest_network network;
 };
 
+/* A terminal that a process is to have; type is for TERM, NULL: none. */
+struct guest_terminal {
+	const char *type;
+	struct guest_pty_size size;
+};
+
 struct guest_config {
 	json_t *message;
 	struct guest_instance instance;
-	bool park;         /* start the apps up to their first instruction */
-	int input_app;     /* index of the app that reads what the stream port carries; -1: none */
-	bool has_terminal; /* that app's streams are a terminal */
-	uint16_t terminal_rows, terminal_columns;
-	char *terminal_variable; /* TERM */
+	bool park;     /* start the apps up to their first instruction */
+	int input_app; /* index of the app that reads what the stream port carries; -1: none */
+	struct guest_terminal terminal; /* that app's streams */
+	char *terminal_variable;        /* TERM */
 	struct guest_app_config *apps;
 	size_t app_count;
 	struct guest_sysctl *sysctls;
@@ -110,9 +116,7 @@ struct guest_enter_config {
 	json_t *message;
 	const char *app, *user, *group; /* user, group: NULL: the app's */
 	const char **exec;              /* may be empty */
-	bool has_terminal;
-	const char *terminal; /* for TERM */
-	uint16_t rows, columns;
+	struct guest_terminal terminal;
 };
 
 /*

@@ -249,9 +249,8 @@ static int session_make_pipes(struct guest_session *session, uid_t uid, gid_t gi
 static int session_make_terminal(struct guest_session *session,
 	const struct guest_enter_config *config, uid_t uid, int ends[3], struct error *err)
 {
-	const struct guest_pty_size size = {.rows = config->rows, .columns = config->columns};
-	int r = guest_pty_open(
-		session->app->rootfs.root_fd, uid, size, &session->input_fd, &ends[0], err);
+	int r = guest_pty_open(session->app->rootfs.root_fd, uid, config->terminal.size,
+		&session->input_fd, &ends[0], err);
 
 	if (r < 0)
 		return r;
@@ -282,7 +281,7 @@ static int session_start(struct guest_sessions *sessions, struct guest_session *
 		.exec = config->exec,
 		.user = config->user,
 		.group = config->group,
-		.terminal = config->has_terminal ? config->terminal : NULL,
+		.terminal = config->terminal.type,
 	};
 	uid_t uid;
 	gid_t gid;
@@ -296,7 +295,7 @@ static int session_start(struct guest_sessions *sessions, struct guest_session *
 	r = guest_app_identify(session->app, &process, &uid, &gid, err);
 	if (r < 0)
 		return r;
-	if (config->has_terminal) {
+	if (config->terminal.type) {
 		r = session_make_terminal(session, config, uid, ends, err);
 	} else {
 		r = session_make_pipes(session, uid, gid, ends);

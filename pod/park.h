@@ -12,9 +12,9 @@
 #include "pod/resolve.h"
 
 struct pod_park_options {
-	int kernel_fd, init_fd;           /* borrowed */
-	const struct template *template;  /* where the machine starts from */
-	enum virtio_fs_dax dax;           /* its */
+	int kernel_fd, init_fd;          /* borrowed */
+	const struct template *template; /* where the machine starts from */
+	enum virtio_fs_dax dax;          /* its */
 	enum virtio_net_kind net_kind;
 	struct template_builder *builder; /* what it is parked into; the caller commits it */
 	struct parking *parking;          /* begun */

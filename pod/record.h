@@ -25,10 +25,10 @@ struct pod_run_record {
 	pid_t pid;     /* of who runs the pod; 0: unknown */
 	int64_t started_at;
 	int64_t vcpus, memory; /* of the machine, bytes; 0: unknown */
-	json_t *cgroups; /* the VMM's: see pod_cgroup_json(); NULL: none */
-	json_t *walls;   /* the VMM's: an object of booleans by name; NULL: unknown, or a container */
-	json_t *networks;      /* as rkt tells of them; NULL: unknown */
-	json_t *isolators;     /* the report of pod/resolve.h; NULL: none */
+	json_t *cgroups;       /* the VMM's: see pod_cgroup_json(); NULL: none */
+	json_t *walls; /* the VMM's: an object of booleans by name; NULL: unknown, or a container */
+	json_t *networks;  /* as rkt tells of them; NULL: unknown */
+	json_t *isolators; /* the report of pod/resolve.h; NULL: none */
 };
 
 struct pod_app_record {

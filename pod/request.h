@@ -27,7 +27,7 @@ enum pod_request { POD_REQUEST_STOP, POD_REQUEST_KILL, POD_REQUEST_ATTACH };
 /* Non-blocking fds to be polled for input; those that are -1 are not there. */
 struct pod_requests {
 	int fds[1 + POD_REQUEST_CLIENTS]; /* the listening socket, then who connected */
-	size_t next;                      /* of the latter: whose place is taken next, when all are */
+	size_t next; /* of the latter: whose place is taken next, when all are */
 };
 
 /* Nothing is open. */

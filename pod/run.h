@@ -31,7 +31,7 @@ struct pod_run_options {
 	bool kernel_messages;
 	const char *extra_command_line;
 	unsigned int omitted_walls; /* of the VMM's jail (vmm/jail.h) */
-	int64_t process_start; /* CLOCK_MONOTONIC when this command began, for the timing */
+	int64_t process_start;      /* CLOCK_MONOTONIC when this command began, for the timing */
 };
 
 /* Where the time went; -1: did not happen, or cannot be counted. */

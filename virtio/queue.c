@@ -251,7 +251,8 @@ void virtqueue_push_all(
 	struct virtqueue_used *ring = (struct virtqueue_used *)used_word(queue, 2);
 
 	for (size_t i = 0; i < count; i++, queue->next_used++)
-		guest_bytes_copy(&ring[queue->next_used % queue->size], &elements[i], sizeof(elements[i]));
+		guest_bytes_copy(
+			&ring[queue->next_used % queue->size], &elements[i], sizeof(elements[i]));
 	/* Pairs with the driver's read barrier after it has seen used.idx: the elements come first. */
 	__atomic_store_n(used_word(queue, 1), queue->next_used, __ATOMIC_RELEASE);
 }

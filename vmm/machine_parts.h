@@ -43,7 +43,7 @@ struct machine_vcpu {
 	pthread_t thread;
 	bool started;
 	atomic_int thread_id; /* gettid(); 0: it is not in KVM_RUN yet */
-	bool is_over; /* the guest wants nothing more of it; its own thread's */
+	bool is_over;         /* the guest wants nothing more of it; its own thread's */
 };
 
 struct machine {

@@ -39,7 +39,7 @@ static void check_frame(const struct wire_session_frame *frame)
 	if (r == 0) {
 		check(config.app[0] && strlen(config.app) <= 255);
 		check(config.exec);
-		check(!config.has_terminal || config.terminal[0]);
+		check(!config.terminal.type || config.terminal.type[0]);
 	}
 	guest_enter_done(&config);
 }

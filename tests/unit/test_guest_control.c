@@ -237,9 +237,9 @@ static void a_terminal_names_its_type_to_an_app_that_says_nothing_of_it(void **s
 	object_set(message, "input", "0");
 	object_set(message, "terminal", terminal);
 	assert_int_equal(guest_config_parse(message, &config, &error), 0);
-	assert_true(config.has_terminal);
-	assert_int_equal(config.terminal_rows, 24);
-	assert_int_equal(config.terminal_columns, 80);
+	assert_string_equal(config.terminal.type, "xterm");
+	assert_int_equal(config.terminal.size.rows, 24);
+	assert_int_equal(config.terminal.size.columns, 80);
 	assert_string_equal(variable(&config, "TERM="), "TERM=xterm");
 	guest_config_done(&config);
 

@@ -205,17 +205,16 @@ static void a_request_says_who_enters_what_and_how(void **state)
 	assert_null(config.exec[2]);
 	assert_string_equal(config.user, "alice");
 	assert_string_equal(config.group, "50");
-	assert_true(config.has_terminal);
-	assert_string_equal(config.terminal, "xterm");
-	assert_int_equal(config.rows, 24);
-	assert_int_equal(config.columns, 80);
+	assert_string_equal(config.terminal.type, "xterm");
+	assert_int_equal(config.terminal.size.rows, 24);
+	assert_int_equal(config.terminal.size.columns, 80);
 	guest_enter_done(&config);
 	assert_int_equal(
 		parse("{\"type\":\"enter\",\"app\":\"web\",\"exec\":[]}", &config, &error), 0);
 	assert_null(config.exec[0]);
 	assert_null(config.user);
 	assert_null(config.group);
-	assert_false(config.has_terminal);
+	assert_null(config.terminal.type);
 	guest_enter_done(&config);
 }
 

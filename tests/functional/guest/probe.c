@@ -1035,8 +1035,8 @@ static void show_tty(char **args)
 
 	(void)args;
 	ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
-	printf("tty: %s %u %u %s\n", name ? name : strerrorname_np(errno), size.ws_row,
-		size.ws_col, tcgetpgrp(STDIN_FILENO) == getpgrp() ? "own" : "not own");
+	printf("tty: %s %u %u %s\n", name ? name : strerrorname_np(errno), size.ws_row, size.ws_col,
+		tcgetpgrp(STDIN_FILENO) == getpgrp() ? "own" : "not own");
 }
 
 /* Until the terminal's window has this many columns. */
