@@ -76,7 +76,7 @@ begin()
 	expect_line "env VAR: of the app" "cwd: /srv" "status Groups: 50 51 " "status CapEff: 0000000000000000"
 	diff <(grep -vxF ready "$POD_OUT") "$OUT"
 	enter --app=root "$UUID" /bin/probe namespace mnt </dev/null
-	! said "$(grep -m 1 "^namespace mnt" "$POD_OUT")"
+	fails said "$(grep -m 1 "^namespace mnt" "$POD_OUT")"
 }
 
 @test "files that it writes are the app's" {

@@ -137,6 +137,15 @@ eventually()
 	done
 }
 
+# A command that is to fail: "!" alone fails no test.
+fails()
+{
+	if "$@"; then
+		echo "succeeded: $*"
+		return 1
+	fi
+}
+
 said()
 {
 	grep -qxF -- "$1" "$OUT"

@@ -90,7 +90,7 @@ logged()
 		.annotations = [$(mode stderr null)]]"
 	run_pod "--uuid-file-save=$UUID_FILE" --log-size=0
 	expect_line shown
-	! grep -q hidden "$ERR"
+	fails grep -q hidden "$ERR"
 	[ -z "$(appc_vm logs "$(<"$UUID_FILE")" 2>&1)" ]
 	[ ! -e "$DATA/pods/run/$(<"$UUID_FILE")/logs" ]
 }
@@ -135,21 +135,21 @@ logged()
 
 @test "what cannot be attached to is said" {
 	begin '.apps = [app("a"; ["until-stopped"]), app("b"; ["until-stopped"])]'
-	! appc_vm attach "$UUID" 2>"$ERR"
+	fails appc_vm attach "$UUID" 2>"$ERR"
 	expect_error 'the pod has several apps: --app says which is meant'
-	! appc_vm attach --app=c "$UUID" 2>"$ERR"
+	fails appc_vm attach --app=c "$UUID" 2>"$ERR"
 	expect_error 'the pod has no app "c"'
-	! appc_vm attach --app=a --mode=stdin "$UUID" 2>"$ERR"
+	fails appc_vm attach --app=a --mode=stdin "$UUID" 2>"$ERR"
 	expect_error 'app "a" has no stdin to attach to \(--stdin=stream when the pod is started\)'
-	! appc_vm attach --app=a --mode=tea "$UUID" 2>"$ERR"
+	fails appc_vm attach --app=a --mode=tea "$UUID" 2>"$ERR"
 	expect_error '"tea"'
-	! appc_vm logs --app=c "$UUID" 2>"$ERR"
+	fails appc_vm logs --app=c "$UUID" 2>"$ERR"
 	expect_error 'has no app "c"'
-	! appc_vm logs --since=yesterday "$UUID" 2>"$ERR"
+	fails appc_vm logs --since=yesterday "$UUID" 2>"$ERR"
 	expect_error '"yesterday" is neither a time like .* nor a duration'
 	appc_vm stop "$UUID"
 	finish_pod
-	! appc_vm attach "$UUID" 2>"$ERR"
+	fails appc_vm attach "$UUID" 2>"$ERR"
 	expect_error 'is not running'
 }
 

@@ -73,7 +73,7 @@ print(s.makefile().readline(), end="")' "$1"
 # No process with this user id and name, which carries a pod's network, is left.
 passt_is_gone()
 {
-	! pgrep --exact --uid 65534 'passt(.avx2)?'
+	[ -z "$(pgrep --exact --uid 65534 'passt(.avx2)?')" ]
 }
 
 @test "a pod reaches what the host reaches, and knows its own address" {
@@ -105,7 +105,7 @@ passt_is_gone()
 	kill "$first"
 	expect_status 0
 	expect_line "ask $(host_address): from the host" 'connect 127.0.0.1: ECONNREFUSED'
-	! grep -q '^connect 10.0.2.2: from the host' "$OUT"
+	fails grep -q '^connect 10.0.2.2: from the host' "$OUT"
 }
 
 @test "an exposed port of the pod is one of the host, and is free again afterwards" {
@@ -136,7 +136,7 @@ passt_is_gone()
 	finish_pod
 	expect_status 0
 	expect_line 'serve 80: ok' 'echo 80: 1048576 bytes'
-	! hear "$port" 2>/dev/null
+	fails hear "$port" 2>/dev/null
 }
 
 @test "a port that is taken ends the pod before it starts, with its name" {
@@ -157,7 +157,7 @@ passt_is_gone()
 		run_pod --net
 		grep ' mac ' "$OUT" >"$BATS_TEST_TMPDIR/mac-$i"
 	done
-	! diff -q "$BATS_TEST_TMPDIR/mac-1" "$BATS_TEST_TMPDIR/mac-2"
+	fails diff -q "$BATS_TEST_TMPDIR/mac-1" "$BATS_TEST_TMPDIR/mac-2"
 	run_pod
 	expect_line 'interface eth0: ENODEV'
 }
