@@ -90,7 +90,7 @@ static bool take_offset(struct cursor *cursor, int64_t *ret)
 		!take_character(cursor, ":") || !take_number(cursor, 2, &minutes) || hours > 23 ||
 		minutes > 59)
 		return false;
-	*ret = (is_west ? -1 : 1) * (hours * 3600 + minutes * 60);
+	*ret = (is_west ? -1ll : 1ll) * (hours * 3600ll + minutes * 60ll);
 	return true;
 }
 

@@ -281,7 +281,7 @@ static int process_brk_make(pid_t pid, uint64_t end, uint64_t *ret_end, struct e
  */
 static int heap_begin(pid_t pid, struct error *err)
 {
-	uint64_t end, wanted;
+	uint64_t end = 0, wanted;
 	int r = process_brk_make(pid, 0, &end, err);
 
 	if (r < 0)

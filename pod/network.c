@@ -19,7 +19,8 @@
 #define INTERFACE_NAME "eth0"
 
 /* Frames as long as IP allows (passt(1)), so that a guest need not cut its data. */
-#define USER_MTU "65520"
+#define USER_MTU      65520
+#define USER_MTU_TEXT "65520"
 
 /* How long passt may take; it is ready within milliseconds. */
 #define READY_MS 30000
@@ -121,7 +122,7 @@ static int make_arguments(const struct appc_pod_manifest *manifest, struct argum
 	static const char *const words[] = {"passt", "--foreground", "--quiet", "--fd", "3",
 		"--pid", "/proc/self/fd/4", "--address", NETWORK_USER_ADDRESS, "--netmask", "24",
 		"--gateway", NETWORK_USER_GATEWAY, "--dns-forward", NETWORK_USER_NAME_SERVER,
-		"--no-map-gw", "--mtu", USER_MTU};
+		"--no-map-gw", "--mtu", USER_MTU_TEXT};
 	int r = 0;
 
 	_Static_assert(USER_SOCKET == 3 && USER_READY == 4, "as the words say");
@@ -275,8 +276,8 @@ json_t *pod_network_configure(const struct pod_network *network)
 	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		mac[3], mac[4], mac[5]);
 	return json_pack("{s:s, s:s, s:i, s:s, s:i, s:s}", "interface", INTERFACE_NAME, "mac", text,
-		"mtu", atoi(USER_MTU), "address", NETWORK_USER_ADDRESS, "prefix",
-		NETWORK_USER_PREFIX, "gateway", NETWORK_USER_GATEWAY);
+		"mtu", USER_MTU, "address", NETWORK_USER_ADDRESS, "prefix", NETWORK_USER_PREFIX,
+		"gateway", NETWORK_USER_GATEWAY);
 }
 
 json_t *pod_network_describe(enum network_mode mode)

@@ -929,8 +929,8 @@ static struct pod_cgroup_limits vmm_limits(const struct supervisor *s)
 		}
 		millis += resolved->apps[i].cpu_millis;
 	}
-	if (millis > resolved->vcpus * 1000)
-		millis = resolved->vcpus * 1000;
+	if (millis > resolved->vcpus * 1000ll)
+		millis = resolved->vcpus * 1000ll;
 	return (struct pod_cgroup_limits){
 		.memory = resolved->memory + resolved->memory / 16 + (192ull << 20) +
 			(MACHINE_INODES_MAX + MACHINE_HANDLES_MAX) * KERNEL_BYTES_PER_FILE,

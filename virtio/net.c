@@ -53,7 +53,8 @@ struct virtio_net {
 	struct frame_buffer incoming;
 	/* To the host: what the stream had no room for. */
 	struct frame_buffer outgoing;
-	struct virtqueue_chain chain;
+	struct virtqueue_chain chain,
+		first; /* first: of those that a frame to the guest goes into */
 	struct virtio_net_counters counters;
 };
 
@@ -353,11 +354,11 @@ static int frame_deliver(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf
 	struct virtqueue *queue = &net->device.queues[QUEUE_RECEIVE];
 	size_t total = VIRTIO_NET_HEADER_SIZE + length, done = 0, count = 0;
 	struct virtqueue_used used[CHAINS_MAX];
-	struct virtqueue_chain first;
+	struct virtqueue_chain *first = &net->first;
 	int r = 1;
 
 	while (done < total && count < most) {
-		struct virtqueue_chain *chain = count == 0 ? &first : &net->chain;
+		struct virtqueue_chain *chain = count == 0 ? first : &net->chain;
 		size_t n;
 
 		r = pop_receive(queue, chain);
@@ -375,7 +376,7 @@ static int frame_deliver(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf
 		return r;
 	}
 	header->num_buffers = htole16((uint16_t)count);
-	virtqueue_chain_write(&first, 0, header, VIRTIO_NET_HEADER_SIZE);
+	virtqueue_chain_write(first, 0, header, VIRTIO_NET_HEADER_SIZE);
 	virtqueue_push_all(queue, used, count);
 	net->counters.received_frames++;
 	net->counters.received_bytes += length;

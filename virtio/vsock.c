@@ -844,6 +844,7 @@ void virtio_vsock_accept(struct virtio_vsock *vsock)
 {
 	pthread_mutex_lock(&vsock->device.lock);
 	for (unsigned int i = 0; i < ACCEPTS_MAX; i++) {
+		/* cppcheck-suppress nullPointer */
 		int fd =
 			accept4(vsock->options.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 

@@ -121,6 +121,8 @@ static const struct hostile_case *case_choose(uint8_t number)
 
 	for (size_t i = 0; i < hostile_case_count; i++)
 		count += !(hostile_cases[i].flags & CASE_RACE);
+	if (count == 0)
+		return NULL;
 	number = (uint8_t)(number % count);
 	for (size_t i = 0; i < hostile_case_count; i++)
 		if (!(hostile_cases[i].flags & CASE_RACE) && number-- == 0)

@@ -326,6 +326,7 @@ void case_config_space(void)
 	static const uint64_t offsets[] = {CONFIG, CONFIG + 1, CONFIG + 30, CONFIG + 33,
 		CONFIG + 35, CONFIG + 36, CONFIG + 39, CONFIG + 40, CONFIG + 63, 0x200, 0x7fe,
 		DEVICE_SIZE - 8};
+	uint32_t generation;
 
 	FOR_EACH_DEVICE(slot)
 	{
@@ -339,8 +340,8 @@ void case_config_space(void)
 		}
 		expect(guest_register_read(slot, DEVICE_SIZE - 8, 8) == 0,
 			"something past the configuration space", slot);
-		expect(device_register(slot, VIRTIO_MMIO_CONFIG_GENERATION) ==
-				device_register(slot, VIRTIO_MMIO_CONFIG_GENERATION),
+		generation = device_register(slot, VIRTIO_MMIO_CONFIG_GENERATION);
+		expect(device_register(slot, VIRTIO_MMIO_CONFIG_GENERATION) == generation,
 			"the generation changes by itself", slot);
 		expect_running(slot, "configuration space broke the device", slot);
 	}

@@ -162,7 +162,7 @@ static void a_damaged_record_removes_nothing_else(void **state)
 	for (size_t i = 0; i < cgroup.count; i++) {
 		const struct pod_cgroup_hierarchy *hierarchy = &cgroup.hierarchies[i];
 		const char *controllers = hierarchy->controllers, *path = hierarchy->path;
-		static const char *const wrong[] = {"%s:%s/../appc-" UUID, "%s:/..%s", "%s:%s/",
+		static const char *const wrong[] = {("%s:%s/../appc-" UUID), "%s:/..%s", "%s:%s/",
 			"%s%s", "%s:x%s", "nonsense,%s:%s"};
 
 		for (size_t j = 0; j < ARRAY_SIZE(wrong); j++) {

@@ -165,7 +165,7 @@ static void files_open_and_forgotten_count(void **state)
 	for (unsigned int i = 0; i < 3000; i++) {
 		if (lookup_fast(fs, directory, i, &nodes[opened]) < 0)
 			continue;
-		if (open_node(fs, nodes[opened], O_RDONLY, &handles[opened]) == 0 && opened < 100) {
+		if (opened < 100 && open_node(fs, nodes[opened], O_RDONLY, &handles[opened]) == 0) {
 			forget(fs, nodes[opened], 1);
 			opened++;
 		}

@@ -25,7 +25,7 @@ static struct sockaddr_in address_of(const char *address, const char *port)
 {
 	struct sockaddr_in name = {
 		.sin_family = AF_INET,
-		.sin_port = htons((uint16_t)atoi(port)),
+		.sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
 	};
 
 	inet_pton(AF_INET, address, &name.sin_addr);

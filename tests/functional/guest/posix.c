@@ -555,7 +555,7 @@ static void do_listxattr(char **args)
 {
 	static char list[XATTR_LIST_MAX];
 	ssize_t size = llistxattr(args[0], list, sizeof(list));
-	const char *names[32];
+	const char *names[32] = {NULL};
 	size_t count = 0;
 
 	if (size < 0) {

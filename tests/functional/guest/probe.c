@@ -965,6 +965,7 @@ static void terminal(char **args)
 		puts("stdin is not a terminal");
 	} else {
 		ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
+		/* cppcheck-suppress ttynameCalled */
 		printf("stdin is a terminal: %s, %s, %ux%u\n", ttyname(STDIN_FILENO),
 			fd >= 0 ? "its own" : strerrorname_np(errno), size.ws_row, size.ws_col);
 	}
@@ -1031,6 +1032,7 @@ static void copy(char **args)
 static void show_tty(char **args)
 {
 	struct winsize size = {0};
+	/* cppcheck-suppress ttynameCalled */
 	const char *name = ttyname(STDIN_FILENO);
 
 	(void)args;

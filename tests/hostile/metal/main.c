@@ -75,11 +75,12 @@ static void copy(volatile uint8_t *to, const volatile uint8_t *from, size_t leng
 
 void guest_store(uint64_t address, const void *data, size_t length)
 {
-	copy((volatile uint8_t *)address, data, length);
+	copy((volatile uint8_t *)address, data, length); /* NOLINT(performance-no-int-to-ptr) */
 }
 
 void guest_load(uint64_t address, void *data, size_t length)
 {
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	copy(data, (const volatile uint8_t *)address, length);
 }
 
@@ -183,6 +184,7 @@ static void command_other(uint32_t command)
 
 void metal_start_other(void)
 {
+	/* cppcheck-suppress comparePointers; NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	memcpy((void *)(uintptr_t)TRAMPOLINE, trampoline, (size_t)(trampoline_end - trampoline));
 	memory_write32(LAPIC + LAPIC_SPURIOUS, 0x1ff);
 	command_other(COMMAND_INIT);
@@ -379,6 +381,7 @@ static uint64_t find_memory_end(const uint8_t *zero_page)
 void metal_main(const uint8_t *zero_page)
 {
 	const struct boot_params *params = (const void *)zero_page;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	const char *line = (const char *)(uintptr_t)params->hdr.cmd_line_ptr;
 	const char *group = find_word(line, "hostile.group="),
 		   *name = find_word(line, "hostile.case=");
