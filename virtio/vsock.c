@@ -844,10 +844,10 @@ void virtio_vsock_accept(struct virtio_vsock *vsock)
 {
 	pthread_mutex_lock(&vsock->device.lock);
 	for (unsigned int i = 0; i < ACCEPTS_MAX; i++) {
-		/* cppcheck-suppress nullPointer */
-		int fd =
-			accept4(vsock->options.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd;
 
+		/* cppcheck-suppress nullPointer */
+		fd = accept4(vsock->options.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0)
 			break;
 		client_add(vsock, fd);
