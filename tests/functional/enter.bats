@@ -183,8 +183,9 @@ in_terminal()
 @test "the window may change" {
 	command -v script >/dev/null || skip "script(1) is not installed"
 	OUT=$BATS_TEST_TMPDIR/out
-	script --quiet --return --flush --command \
-		"tty; '$APPC_VM' '--dir=$DATA' enter -t --app=root '$UUID' /bin/probe columns 44" /dev/null \
+	# Without rows a terminal has no size, and script(1) may begin with none.
+	timeout "$LIMIT" script --quiet --return --flush --command \
+		"stty rows 33 columns 99; tty; '$APPC_VM' '--dir=$DATA' enter -t --app=root '$UUID' /bin/probe columns 44" /dev/null \
 		>"$BATS_TEST_TMPDIR/raw" </dev/null 3>&- &
 	client=$!
 	eventually "it runs" grep -q ready "$BATS_TEST_TMPDIR/raw"
