@@ -82,10 +82,13 @@ compare()
 }
 
 @test "a root filesystem does what the overlay behind it does" {
-	[ "$FLAVOUR" != container ] || skip "it is what a virtual machine is compared with"
 	posix_pod container /own .
 	mv "$OUT" "$BATS_TEST_TMPDIR/expected"
-	posix_pod vm /own .
+	posix_pod "$FLAVOUR" /own .
+	if [ "$FLAVOUR" = container ]; then
+		compare "$BATS_TEST_TMPDIR/expected" </dev/null
+		return
+	fi
 	# A container's root filesystem has no devices, a virtual machine's has the guest's.
 	compare "$BATS_TEST_TMPDIR/expected" <<-'END'
 		open/device: ok ok 020666
