@@ -62,12 +62,18 @@ free_port()
 	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# hear PORT: what a server of the host says who speaks first.
+# hear PORT: what a server at this port of the host answers.
 hear()
 {
 	python3 -c 'import socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
+s.sendall(b"hello\n")
 print(s.makefile().readline(), end="")' "$1"
+}
+
+listens_again()
+{
+	[ "$(grep -c listening "$OUT")" -eq 2 ]
 }
 
 # No process with this user id and name, which carries a pod's network, is left.
@@ -117,7 +123,7 @@ passt_is_gone()
 	start_pod --net
 	eventually "the app listens" said listening
 	[ "$(hear "$port")" = 'from the pod' ]
-	eventually "the app listens again" test "$(grep -c listening "$OUT")" -eq 2
+	eventually "the app listens again" listens_again
 	python3 - "$port" <<-'END'
 		import hashlib, os, socket, sys, threading
 		data = os.urandom(1 << 20)

@@ -24,6 +24,7 @@
 
 /* Ports of the machine (wire/wire.h). */
 #define GUEST_PORT_PHASE    0xf1
+#define GUEST_PHASE_OVER    6
 #define GUEST_PORT_MESSAGE  0xf4
 #define GUEST_PORT_CLOCK    0xf8
 #define GUEST_PORT_TRANSMIT 0xfc

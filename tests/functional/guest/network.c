@@ -3,7 +3,7 @@
  * network.c: a guest program that uses the pod's network.
  *
  *   connect ADDRESS PORT   says what the server says first, or why there is none
- *   serve PORT             tells the next client "from the pod", and says that it came
+ *   serve PORT             answers what the next client says by "from the pod", and says that it came
  *   echo PORT              sends the next client all that it sends, to its end
  *   ask ADDRESS PORT       sends a datagram and says what comes back
  *   interface NAME         says its address, its MAC address and its MTU
@@ -99,9 +99,12 @@ static int next_client(const char *port)
 static void serve(char **args)
 {
 	int client = next_client(args[0]);
+	char word[64];
 
 	printf("serve %s: %s\n", args[0],
-		write(client, "from the pod\n", 13) == 13 ? "ok" : strerrorname_np(errno));
+		read(client, word, sizeof(word)) > 0 && write(client, "from the pod\n", 13) == 13
+			? "ok"
+			: strerrorname_np(errno));
 	close(client);
 }
 
