@@ -67,6 +67,8 @@ struct virtio_device {
 	uint32_t id;
 	uint64_t features; /* offered, beside those of the transport */
 	unsigned int queue_count;
+	uint32_t
+		queue_size; /* most entries of a queue that the driver is told of; 0: VIRTQUEUE_SIZE_MAX */
 	size_t config_size;
 	const struct virtio_operations *operations;
 	const struct guest_memory *memory;

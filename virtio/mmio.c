@@ -243,7 +243,9 @@ static uint32_t mmio_read_register(struct virtio_mmio *mmio, uint64_t offset)
 			return (uint32_t)(offered_features(device) >> 32);
 		return 0;
 	case VIRTIO_MMIO_QUEUE_NUM_MAX:
-		return queue_exists ? VIRTQUEUE_SIZE_MAX : 0;
+		if (!queue_exists)
+			return 0;
+		return device->queue_size ? device->queue_size : VIRTQUEUE_SIZE_MAX;
 	case VIRTIO_MMIO_QUEUE_READY:
 		return queue_exists && device->queues[mmio->queue_select].ready;
 	case VIRTIO_MMIO_INTERRUPT_STATUS:

@@ -45,6 +45,8 @@ enum { QUEUE_RECEIVE, QUEUE_TRANSMIT, QUEUE_EVENT, QUEUES };
 #define FIRST_HOST_PORT (1u << 30)
 #define PORT_ANY        UINT32_MAX
 
+/* A driver fills the receive queue with buffers at its start, which costs an emulated kernel time. */
+#define QUEUE_SIZE   32u
 #define BUCKETS      1024u
 #define ACCEPTS_MAX  64u /* at one call */
 #define GREETING     "CONNECT "
@@ -1034,6 +1036,7 @@ int virtio_vsock_create(const struct guest_memory *memory,
 		return -ENOMEM;
 	virtio_device_init(&vsock->device, memory);
 	vsock->device.id = VIRTIO_ID_VSOCK;
+	vsock->device.queue_size = QUEUE_SIZE;
 	vsock->device.queue_count = QUEUES;
 	vsock->device.config_size = sizeof(struct virtio_vsock_config);
 	vsock->device.operations = &vsock_operations;
