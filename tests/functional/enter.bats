@@ -68,8 +68,13 @@ begin()
 	appc_vm status --wait-ready "$UUID" >/dev/null
 }
 
+both_are_ready()
+{
+	[ "$(grep -cxF ready "$POD_OUT")" -eq 2 ]
+}
+
 @test "a program sees what its app sees" {
-	eventually "the app has said all" test "$(grep -cxF ready "$POD_OUT")" -eq 2
+	eventually "the app has said all" both_are_ready
 	# shellcheck disable=SC2086 # words
 	enter --app=plain "$UUID" /bin/probe $WHAT </dev/null
 	expect_status 0
