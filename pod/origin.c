@@ -76,7 +76,7 @@ static struct template_subject subject_of(
 		.memory = resolved->memory,
 		.shared = pod_is_shared(resolved),
 		.dax = options->dax,
-		.net_kind = options->net_kind,
+		.has_net = options->has_net,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
 	};
@@ -121,7 +121,7 @@ static int build_warm(const struct pod_origin_options *options, struct pods *pod
 		.kernel_fd = options->kernel_fd,
 		.template = plain,
 		.dax = options->dax,
-		.net_kind = options->net_kind,
+		.has_net = options->has_net,
 		.builder = &builder,
 		.parking = parking,
 	};

@@ -36,7 +36,7 @@ static int park_machine(const struct pod *pod, const struct resolved_pod *resolv
 		.vcpus = resolved->vcpus,
 		.memory = resolved->memory,
 		.dax = options->dax,
-		.net_kind = options->net_kind,
+		.has_net = options->has_net,
 		.net_fd = -1,
 		.messages = &message,
 		.message_count = 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * net.c: virtio-net over a tap interface or a stream of frames.
+ * net.c: virtio-net over a stream of frames.
  *
  * Theory of operation: whatever the guest sends is copied out of its memory before it is looked at, and
  * what is sent is that copy: a frame that was checked cannot change. Guests with emulated kernels gain much from
@@ -10,21 +10,15 @@
  * driver's next notification.
  *
  * #syscalls:vcpu,loop readv sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
- *
- * No pod has a tap yet; the filters then need, in the same threads:
- *
- * #syscalls: writev ioctl(_, TUNSETOFFLOAD)
  */
 #include "virtio/net.h"
 
 #include "base/cleanup.h"
 
 #include <endian.h>
-#include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define QUEUE_RECEIVE  0
@@ -49,7 +43,7 @@ struct virtio_net {
 	struct virtio_net_options options;
 	bool is_down;    /* the host's end is gone */
 	uint32_t wanted; /* poll events that the owner is to tell of */
-	/* From the host: of a stream what was read, a tap's one frame with its header. */
+	/* From the host: what was read of frames, each behind its length. */
 	struct frame_buffer incoming;
 	/* To the host: what the stream had no room for. */
 	struct frame_buffer outgoing;
@@ -151,7 +145,7 @@ static bool stream_flush(struct virtio_net *net)
 	return true;
 }
 
-/* Each: whether the frame, which is in outgoing behind its header, is sent or waits to be. */
+/* Whether the frame, which is in outgoing behind its header, is sent or waits to be; else it makes no sense. */
 static bool stream_send(
 	struct virtio_net *net, const struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
 {
@@ -169,19 +163,6 @@ static bool stream_send(
 	memcpy(buffer->data + buffer->start, &prefix, sizeof(prefix));
 	stream_flush(net);
 	return true;
-}
-
-static bool tap_send(struct virtio_net *net, size_t length)
-{
-	const struct iovec span = {
-		net->outgoing.data + PREFIX_SIZE, VIRTIO_NET_HEADER_SIZE + length};
-	ssize_t n;
-
-	do
-		n = writev(net->options.fd, &span, 1);
-	while (n < 0 && errno == EINTR);
-	/* A full queue, or a header that makes no sense to the host's kernel: as on any link. */
-	return n >= 0;
 }
 
 /* Sends the frame in net->chain, or drops it. False: the driver broke the rules. */
@@ -202,8 +183,7 @@ static bool frame_send(struct virtio_net *net)
 		net->counters.dropped_frames++;
 		return true;
 	}
-	if (net->options.kind == VIRTIO_NET_TAP ? !tap_send(net, length)
-						: !stream_send(net, &header, length)) {
+	if (!stream_send(net, &header, length)) {
 		net->counters.dropped_frames++;
 		return true;
 	}
@@ -251,9 +231,6 @@ static size_t incoming_read(struct virtio_net *net)
 	struct iovec span;
 	ssize_t n;
 
-	/* A tap gives one frame at a time. */
-	if (net->options.kind == VIRTIO_NET_TAP && buffer->length > 0)
-		return 0;
 	if (buffer->start > 0)
 		memmove(buffer->data, buffer->data + buffer->start, buffer->length);
 	buffer->start = 0;
@@ -282,16 +259,6 @@ static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbu
 	uint32_t length;
 
 	*ret_header = (struct virtio_net_hdr_mrg_rxbuf){0};
-	if (net->options.kind == VIRTIO_NET_TAP) {
-		if (buffer->length == 0)
-			return 0;
-		if (buffer->length < VIRTIO_NET_HEADER_SIZE)
-			return -EBADMSG;
-		memcpy(ret_header, buffer->data, VIRTIO_NET_HEADER_SIZE);
-		*ret_frame = buffer->data + VIRTIO_NET_HEADER_SIZE;
-		*ret_length = buffer->length - VIRTIO_NET_HEADER_SIZE;
-		return 1;
-	}
 	if (buffer->length < PREFIX_SIZE)
 		return 0;
 	memcpy(&length, buffer->data + buffer->start, sizeof(length));
@@ -310,10 +277,9 @@ static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbu
 static void incoming_drop(struct virtio_net *net, size_t length)
 {
 	struct frame_buffer *buffer = &net->incoming;
-	size_t size = net->options.kind == VIRTIO_NET_TAP ? buffer->length : PREFIX_SIZE + length;
 
-	buffer->start += size;
-	buffer->length -= size;
+	buffer->start += PREFIX_SIZE + length;
+	buffer->length -= PREFIX_SIZE + length;
 }
 
 /* The parts of a frame as one sequence of bytes: writes those from offset on into the chain. */
@@ -441,36 +407,18 @@ static void net_notify(struct virtio_device *device, unsigned int queue)
 		net_receive(net_of(device));
 }
 
-/* What a tap may leave to the guest is what the driver has agreed to. */
 static void net_start(struct virtio_device *device)
 {
 	struct virtio_net *net = net_of(device);
-	unsigned long offload = 0;
 
-	if (!is_joined(net))
-		return;
-	if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
-		offload |= TUN_F_CSUM;
-	if (has_feature(net, VIRTIO_NET_F_GUEST_TSO4))
-		offload |= TUN_F_TSO4;
-	if (has_feature(net, VIRTIO_NET_F_GUEST_TSO6))
-		offload |= TUN_F_TSO6;
-	if (net->options.kind == VIRTIO_NET_TAP &&
-		ioctl(net->options.fd, TUNSETOFFLOAD, offload) < 0) {
-		go_down(net);
-		return;
-	}
-	net_want(net, POLLIN);
+	if (is_joined(net))
+		net_want(net, POLLIN);
 }
 
-/* Frames on the way are lost, but not their boundaries in a stream. */
+/* The stream goes on: frames that are on their way keep their boundaries. */
 static void net_reset(struct virtio_device *device)
 {
-	struct virtio_net *net = net_of(device);
-
-	net->wanted = 0;
-	if (net->options.kind == VIRTIO_NET_TAP)
-		net->incoming.length = 0;
+	net_of(device)->wanted = 0;
 }
 
 static void net_read_config(struct virtio_device *device, size_t offset, void *data, size_t length)
@@ -515,11 +463,6 @@ int virtio_net_create(const struct guest_memory *memory, const struct virtio_net
 	net->device.features = VIRTIO_FEATURE(VIRTIO_NET_F_CSUM) |
 		VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_FEATURE(VIRTIO_NET_F_MAC) |
 		VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_FEATURE(VIRTIO_NET_F_STATUS);
-	if (options->kind == VIRTIO_NET_TAP)
-		net->device.features |= VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
-			VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO6) |
-			VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
-			VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO6);
 	net->device.queue_count = 2;
 	net->device.config_size = offsetof(struct virtio_net_config, mtu);
 	net->device.operations = &net_operations;

@@ -119,14 +119,13 @@ static int machine_create_net(
 	struct machine *machine, const struct machine_options *options, struct error *err)
 {
 	struct virtio_net_options net = {
-		.kind = options->net_kind,
 		.fd = options->net_fd,
 		.arm = net_arm,
 		.context = machine,
 	};
 	int r;
 
-	if (options->net_kind == VIRTIO_NET_NONE)
+	if (!options->has_net)
 		return 0;
 	memcpy(net.mac, options->net_mac, sizeof(net.mac));
 	r = virtio_net_create(&machine->memory, &net, &machine->net);

@@ -93,7 +93,7 @@ static void raise_line(void *context)
 
 static void guest_create(struct guest *guest)
 {
-	struct virtio_net_options options = {.kind = VIRTIO_NET_STREAM, .arm = ignore_events};
+	struct virtio_net_options options = {.arm = ignore_events};
 	int pair[2];
 
 	*guest = (struct guest){0};

@@ -67,8 +67,7 @@ static void start_driver(struct net_fixture *fixture, uint64_t features)
 static int set_up(void **state)
 {
 	struct net_fixture *fixture = calloc(1, sizeof(*fixture));
-	struct virtio_net_options options = {
-		.kind = VIRTIO_NET_STREAM, .arm = arm, .context = fixture};
+	struct virtio_net_options options = {.arm = arm, .context = fixture};
 	int pair[2];
 
 	assert_non_null(fixture);
