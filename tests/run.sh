@@ -142,8 +142,8 @@ functional()
 
 container()
 {
-	functional container cli errors cmdline config images hostile-images fetch formats pod world rkt metadata \
-		prepared lifecycle logs enter volumes posix debian
+	functional container cli errors cmdline config images hostile-images fetch formats pod world rkt rkt-cmdline \
+		metadata prepared lifecycle logs enter volumes posix debian
 }
 
 vm()

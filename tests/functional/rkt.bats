@@ -1,65 +1,13 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# What rkt's own functional tests ask of a command line, asked of ours with the same flags: what of it no
-# other file asks. docs/rkt.md has a line for each of rkt's files and says where the rest is.
-# shellcheck disable=SC2016,SC2030,SC2031,SC2034 # the variables are jq's; lib.bash reads LIMIT
+# What rkt's own functional tests ask of a pod, asked of ours with the same flags: what of it no other file
+# asks. docs/rkt.md has a line for each of rkt's files and says where the rest is.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154 # the variables are jq's and bats'; lib.bash reads LIMIT
 
 load lib
-
-setup_file()
-{
-	if [ "$FLAVOUR" = container ] || [ -c /dev/kvm ]; then
-		data_directory
-		image_inspect example.com/inspect
-		image_inspect example.com/mount-rw '.app.mountPoints = [{name: "dir1", path: "/dir1", readOnly: false}]'
-		image_inspect example.com/mount-ro '.app.mountPoints = [{name: "dir1", path: "/dir1", readOnly: true}]'
-		image_inspect example.com/users '.app.user = "400" | .app.group = "500"'
-	fi
-}
-
-setup()
-{
-	needs_kvm
-}
-
-# image_inspect NAME [JQ-FILTER]: imports an image with the probe, users, and directories to mount on.
-image_inspect()
-{
-	local work=$BATS_FILE_TMPDIR/inspect
-	if [ ! -e "$work" ]; then
-		mkdir -p "$work"/rootfs/{bin,dir1,dir2,etc,tmp}
-		cp "$PROBE" "$work/rootfs/bin/probe"
-		ln -s probe "$work/rootfs/bin/probe-link"
-		printf dir1 >"$work/rootfs/dir1/file"
-		ln -s /dir2 "$work/rootfs/dir1/link_abs_dir2"
-		ln -s ../dir2 "$work/rootfs/dir1/link_rel_dir2"
-		ln -s ../../../outside "$work/rootfs/dir1/link_invalid"
-		printf 'user1:x:1000:1000::/:/bin/sh\n' >"$work/rootfs/etc/passwd"
-		printf 'group1:x:100:\n' >"$work/rootfs/etc/group"
-	fi
-	image_manifest "$@" >"$work/manifest"
-	tar --create --file "$BATS_FILE_TMPDIR/inspect.aci" --directory "$work" manifest rootfs
-	appc_vm image import "$BATS_FILE_TMPDIR/inspect.aci"
-}
-
-# run_line WORD...: runs the pod of a command line to its end, in a machine of one size. Sets status; OUT and
-# ERR as run_pod.
-run_line()
-{
-	OUT=$BATS_TEST_TMPDIR/out
-	ERR=$BATS_TEST_TMPDIR/err
-	status=0
-	timeout --kill-after=20 "$LIMIT" "$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" --memory=128M "$@" \
-		>"$OUT" 2>"$ERR" </dev/null 3>&- || status=$?
-}
-
-only_command_line()
-{
-	[ "$FLAVOUR" = container ] || skip "says nothing of a machine that it does not say of a container"
-}
+load rkt
 
 # ---- programs
-
 @test "a program that is missing is named in rkt's words, arguments and blanks notwithstanding" {
 	run_line example.com/inspect --exec=/foo-not-there
 	expect_status 203
@@ -71,18 +19,6 @@ only_command_line()
 		example.com/inspect --exec=/var/host-bin/ls
 	expect_status 203
 	expect_error 'Error: Unable to open ".*lib.*\.so\.[0-9]": No such file or directory'
-}
-
-@test "--exec of a link, arguments of the image and of the line, run and run-prepared alike" {
-	only_command_line
-	run_line example.com/inspect --exec=/bin/probe-link -- say linked
-	expect_status 0
-	expect_line linked
-	local uuid
-	uuid=$(appc_vm prepare --quiet example.com/inspect --exec=/bin/probe-link -- say prepared)
-	run appc_vm run-prepared --flavour=container --mds-register=false "$uuid"
-	[ "$status" -eq 0 ]
-	[ "$output" = prepared ]
 }
 
 @test "statuses of apps are the pod's, and list of apps has them" {
@@ -127,22 +63,6 @@ only_command_line()
 	diff <(printf '%s\n' "${expected[@]}" | sort) <(grep -o 'identity: .*' "$OUT" | sort)
 }
 
-@test "an image that is in the store already is checked for its platform" {
-	only_command_line
-	image_inspect example.com/freebsd '.labels[0].value = "freebsd"'
-	image_inspect example.com/arm '.labels[1].value = "armv6l"'
-	image_inspect example.com/no-os 'del(.labels[0])'
-	run_line example.com/freebsd
-	expect_status 254
-	expect_error 'bad os "freebsd"'
-	run_line example.com/arm
-	expect_status 254
-	expect_error 'bad arch "armv6l"'
-	run_line example.com/no-os
-	expect_status 254
-	expect_error 'missing os label in the image manifest'
-}
-
 @test "no-new-privileges: the last one counts, for root and for others" {
 	pod 'def wall(values): [values[] | {name: "os/linux/no-new-privileges", value: .}];
 		def ask(name; user; values): app(name; ["status", "NoNewPrivs"]) |
@@ -185,7 +105,6 @@ only_command_line()
 }
 
 # ---- mounts
-
 @test "a mount's target is followed inside the root file system, and nowhere else" {
 	local target at
 	mkdir -p "$BATS_TEST_TMPDIR/host"
@@ -227,17 +146,6 @@ only_command_line()
 	run_line example.com/mount-rw -- write /dir1/file 1
 	expect_line 'write /dir1/file: ok'
 	expect_error 'no volume specified for mount point "dir1", implicitly creating an "empty" volume'
-}
-
-# manifest_case NAME VOLUME MOUNT-POINT ROOT EXPECTED: an app of the table below, on standard output as JSON.
-manifest_case()
-{
-	jq --null-input --arg name "$1" --argjson volume "$2" --argjson point "$3" --argjson root "$4" '
-		def image: if $point == null then "mount-ro" else "inspect" end;
-		{app: ({name: $name, image: {name: "example.com/\(image)"}, readOnlyRootFS: $root} +
-			{app: {exec: ["/bin/probe", "write", "/\($name)/file", "host:foo", "read", "/\($name)/file"],
-				user: "0", group: "0", mountPoints: [{name: $name, path: "/\($name)", readOnly: ($point == true)}]}}),
-		volume: ({name: $name} + $volume)}'
 }
 
 @test "volumes of a manifest: what is read-only, with a writable root file system and without" {
@@ -288,41 +196,6 @@ manifest_case()
 	[ "$(grep -cx 'identity: uid=0 euid=0 gid=0 egid=0 groups=' "$OUT")" -eq 2 ]
 }
 
-@test "a manifest whose users are not to be found, or without apps, is refused in rkt's words" {
-	only_command_line
-	local member value text
-	while read -r member value text; do
-		pod '.apps = [app("a"; []) | .image.name = "example.com/inspect" | .app.'"$member = \"$value\"]"
-		run_pod
-		expect_error "$text"
-		[ "$status" -ne 0 ]
-	done <<-'END'
-		user user2 "user2" user not found
-		group group2 "group2" group not found
-		user /etc/nofile No such file or directory
-		group /etc/nofile No such file or directory
-	END
-	pod '.apps = []'
-	run_pod
-	expect_status 254
-	expect_error 'pod must contain at least one application'
-}
-
-# ---- files of the system
-
-@test "resolv.conf has what the --dns flags say, and is not there without" {
-	only_command_line
-	run_line example.com/inspect -- read /etc/resolv.conf
-	expect_line 'read /etc/resolv.conf: ENOENT'
-	run_line --dns=8.8.8.8 --dns=8.8.4.4 --dns-search=search.com --dns-opt=debug example.com/inspect -- \
-		read /etc/resolv.conf
-	expect_line 'nameserver 8.8.8.8' 'nameserver 8.8.4.4' 'search search.com' 'options debug'
-	run_line --dns-search=foo.com --dns-search=bar.com example.com/inspect -- read /etc/resolv.conf
-	expect_line 'search foo.com bar.com'
-	run_line --dns-opt=debug --dns-opt=use-vc --dns-opt=rotate example.com/inspect -- read /etc/resolv.conf
-	expect_line 'options debug use-vc rotate'
-}
-
 @test "hosts is made where there is none, and a volume's own is left alone" {
 	run_line example.com/inspect -- read /etc/hosts
 	grep -qE '^127\.0\.0\.1[[:space:]]' "$OUT" || grep -qE 'read /etc/hosts: 127\.0\.0\.1' "$OUT"
@@ -347,23 +220,6 @@ manifest_case()
 	[[ $output == *"hostname: test-hostname"* ]]
 }
 
-# ---- commands
-
-@test "a manifest and flags about images exclude each other, in run and in prepare" {
-	only_command_line
-	local command flag
-	for command in run prepare; do
-		for flag in --inherit-env --no-store --store-only --port=foo:80 --set-env=foo=bar \
-			--volume=foo,kind=host,source=/tmp "--mount=volume=foo,target=/tmp --volume=foo,kind=host,source=/tmp" \
-			"dummy-image.aci --exec=/bin/sh" "dummy-image.aci --user=user_foo" "dummy-image.aci --group=group_foo"; do
-			# shellcheck disable=SC2086 # several words
-			run appc_vm "$command" --pod-manifest=/dev/null $flag
-			[ "$status" -eq 254 ]
-			[[ $output == *"conflicting flags set with --pod-manifest (see --help)"* ]]
-		done
-	done
-}
-
 @test "what was written by one app of several is exported, and an image made of it runs" {
 	local uuid
 	uuid=$(appc_vm prepare --quiet --no-overlay --memory=128M \
@@ -375,33 +231,4 @@ manifest_case()
 	run_line --insecure-options=image "$BATS_TEST_TMPDIR/exported.aci" --exec=/bin/probe -- read /test.txt
 	expect_status 0
 	expect_line 'read /test.txt: ThisIsATest'
-}
-
-@test "who may not make mounts is told so at once" {
-	only_command_line
-	local program=$BATS_TEST_TMPDIR/bin
-	mkdir "$program" "$BATS_TEST_TMPDIR/nobody"
-	cp "$APPC_VM" "$TOP/build/guest-init" "$program"
-	chown 65534:65534 "$BATS_TEST_TMPDIR/nobody"
-	chmod 755 "$BATS_TMPDIR" "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$program" 2>/dev/null || true
-	run setpriv --reuid=65534 --regid=65534 --clear-groups "$program/appc-vm" \
-		--dir="$BATS_TEST_TMPDIR/nobody" run --flavour=container example.com/inspect
-	[ "$status" -eq 254 ]
-	[[ $output == *"cannot run as unprivileged user"* ]]
-}
-
-@test "an image is removed by name and by id at once, and fetched again with its whole id" {
-	only_command_line
-	local id
-	image_inspect example.com/spare
-	id=$(appc_vm image list --full --no-legend --fields=id,name | awk '$2 ~ /spare/ { print $1 }')
-	run appc_vm image rm example.com/spare "$id"
-	[ "$status" -eq 0 ]
-	[[ $output == *"rm: 1 image(s) successfully removed"* ]]
-	run appc_vm --insecure-options=image fetch --full "$BATS_FILE_TMPDIR/inspect.aci"
-	[ "$output" = "$id" ]
-	run appc_vm --insecure-options=image fetch "$BATS_FILE_TMPDIR/inspect.aci"
-	[ "$output" = "${id:0:39}" ]
-	run appc_vm --debug --insecure-options=image fetch --store-only "$BATS_FILE_TMPDIR/inspect.aci"
-	[[ $output == *"using image from file $BATS_FILE_TMPDIR/inspect.aci"* ]]
 }
