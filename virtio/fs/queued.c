@@ -25,7 +25,7 @@
 /* Writes are for the page cache; the ring hands them to a thread, which takes longer than a short one. */
 #define FS_QUEUE_WRITE_MIN (32u << 10)
 #define FS_REAP_BATCH      16
-#define FS_WAIT_MS         100
+#define FS_WAIT_NS         100000000
 /* How often the kernel may say that it is short of something just now. */
 #define FS_SUBMIT_TRIES 64
 
@@ -378,13 +378,13 @@ void fs_queue_submit(struct fs_queue *queue)
 }
 
 /*
- * Another thread may take what completes: hence no longer than FS_WAIT_MS.
+ * Another thread may take what completes: hence no longer than FS_WAIT_NS.
  *
  * #syscalls:vcpu,loop io_uring_enter(_, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG)
  */
 void fs_queue_wait(const struct fs_queue *queue)
 {
-	struct __kernel_timespec limit = {.tv_nsec = FS_WAIT_MS * 1000000};
+	struct __kernel_timespec limit = {.tv_nsec = FS_WAIT_NS};
 	struct io_uring_getevents_arg argument = {.ts = (uintptr_t)&limit};
 
 	syscall(SYS_io_uring_enter, queue->ring.ring_fd, 0, 1,
