@@ -2,10 +2,10 @@
 /* main.c: finds the command and prints its error. */
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <string.h>
-#include <time.h>
 
 static const struct cli_command commands[] = {
 	{"attach", command_attach, "[flags] UUID", "Attach to the streams of a running app"},
@@ -66,12 +66,10 @@ int main(int argc, char **argv)
 {
 	struct cli cli = {0};
 	bool help = false, version = false;
-	struct timespec now;
 	const char *name;
 	int at, r;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	cli.start = now.tv_sec * 1000000000ll + now.tv_nsec;
+	cli.start = clock_monotonic();
 	cli.command = &program;
 	at = cli_parse_global(&cli, argc, argv, &help, &version);
 	if (at < 0) {

@@ -2,26 +2,19 @@
 /* progress.c: the line that shows how far an import or a fetch has come. */
 #include "cli/progress.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PROGRESS_AFTER_NS 1000000000ll
-
-static int64_t monotonic_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
 
 void cli_progress_begin(struct cli_progress *progress, const char *verb, const char *source)
 {
 	*progress = (struct cli_progress){
 		.verb = verb,
 		.source = source,
-		.start = monotonic_now(),
+		.start = clock_monotonic(),
 		.visible = isatty(STDERR_FILENO),
 	};
 }
@@ -29,7 +22,7 @@ void cli_progress_begin(struct cli_progress *progress, const char *verb, const c
 void cli_progress_show(void *context, uint64_t done, uint64_t total)
 {
 	struct cli_progress *progress = context;
-	int64_t now = monotonic_now();
+	int64_t now = clock_monotonic();
 
 	if (!progress->visible || now - progress->start < PROGRESS_AFTER_NS ||
 		now - progress->last < PROGRESS_AFTER_NS / 5)

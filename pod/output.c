@@ -3,13 +3,13 @@
 #include "pod/output.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <endian.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Bytes written at once: with POLLOUT a pipe takes that many without blocking (pipe(7)). */
@@ -120,12 +120,8 @@ static void frame_deliver(struct pod_output *output)
 
 static void note_first(struct pod_output *output)
 {
-	struct timespec now;
-
-	if (output->first_at)
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	output->first_at = now.tv_sec * 1000000000ll + now.tv_nsec;
+	if (!output->first_at)
+		output->first_at = clock_monotonic();
 }
 
 int pod_output_read(struct pod_output *output, int stream_fd, struct error *err)

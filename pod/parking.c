@@ -2,6 +2,7 @@
 /* parking.c: see parking.h. */
 #include "pod/parking.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/vmm_log.h"
@@ -13,7 +14,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 
 /* Between two words to a person who sees no terminal. */
 #define TELL_SECONDS 60
@@ -33,10 +33,7 @@ struct machine_wait {
 
 static int64_t monotonic_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+	return clock_monotonic() / 1000000;
 }
 
 /* ---- signals and progress */

@@ -3,6 +3,7 @@
 #include "pod/pod.h"
 
 #include "appc/manifest.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -441,14 +442,6 @@ int pod_set_ready(const struct pod *pod)
 
 /* ---- waiting */
 
-static int64_t monotonic_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NANOSECONDS + now.tv_nsec;
-}
-
 static void wake(int signal)
 {
 	(void)signal;
@@ -457,7 +450,7 @@ static void wake(int signal)
 /* Interrupts system calls with SIGALRM from the deadline on. */
 static void alarm_set(int64_t deadline)
 {
-	int64_t left = deadline - monotonic_now();
+	int64_t left = deadline - clock_monotonic();
 	struct itimerval timer = {.it_interval.tv_usec = WAKE_AGAIN_US};
 
 	if (left < 1000)
@@ -482,7 +475,7 @@ static int lock_wait(int fd, enum lock_byte byte, int64_t deadline)
 	}
 	do
 		r = fcntl(fd, F_OFD_SETLKW, &lock) < 0 ? -errno : 0;
-	while (r == -EINTR && !(deadline && monotonic_now() >= deadline));
+	while (r == -EINTR && !(deadline && clock_monotonic() >= deadline));
 	if (deadline) {
 		setitimer(ITIMER_REAL, &off, NULL);
 		sigaction(SIGALRM, &old, NULL);
@@ -497,7 +490,7 @@ static int move_wait(int inotify_fd, int64_t deadline)
 {
 	struct pollfd fd = {.fd = inotify_fd, .events = POLLIN};
 	struct timespec left = {0};
-	int64_t time = deadline - monotonic_now();
+	int64_t time = deadline - clock_monotonic();
 	int n;
 
 	if (time > 0)
@@ -548,7 +541,7 @@ static int wait_once(struct pods *pods, const char *uuid, enum pod_event event, 
 int pod_wait(struct pods *pods, const char *uuid, enum pod_event event, int64_t timeout,
 	struct error *err)
 {
-	int64_t now = monotonic_now();
+	int64_t now = clock_monotonic();
 	/* What 64 bits do not hold is as good as for ever. */
 	int64_t deadline = timeout < 0 || timeout > INT64_MAX - now ? 0 : now + timeout;
 	int r;

@@ -9,6 +9,7 @@
  */
 #include "pod/run.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -34,7 +35,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 
 /* How long a released guest process may take to report and exit before it is killed. */
 #define RELEASE_MS 5000
@@ -109,18 +109,10 @@ struct supervisor {
 	int64_t kill_at;    /* CLOCK_MONOTONIC; 0: no deadline */
 };
 
-static int64_t monotonic_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
-
 static void mark(struct supervisor *s, enum machine_event event)
 {
 	if (s->marks[event] == 0)
-		s->marks[event] = monotonic_now();
+		s->marks[event] = clock_monotonic();
 }
 
 static void supervisor_done(struct supervisor *s)
@@ -415,7 +407,7 @@ static int handle_metadata(struct supervisor *s, json_t *message)
 
 	if (s->answer_end > s->outgoing.sent)
 		return protocol_error(s, "a metadata request before the last one was answered");
-	answer = pod_metadata_answer(&s->metadata, message, monotonic_now());
+	answer = pod_metadata_answer(&s->metadata, message, clock_monotonic());
 	if (!answer)
 		return protocol_error(s, "a malformed metadata request");
 	r = queue_message(s, answer);
@@ -521,7 +513,7 @@ static void request_stop(struct supervisor *s)
 {
 	_cleanup_json_ json_t *message =
 		json_pack("{s:s, s:i}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS);
-	int64_t now = monotonic_now();
+	int64_t now = clock_monotonic();
 
 	manager_tell_ending(s);
 	s->stops++;
@@ -558,7 +550,7 @@ static void requests_ready(struct supervisor *s)
 		case POD_REQUEST_KILL:
 			manager_tell_ending(s);
 			s->is_killed = true;
-			s->kill_at = monotonic_now();
+			s->kill_at = clock_monotonic();
 			break;
 		case POD_REQUEST_ATTACH:
 			pod_attachments_add(&s->attachments, s->resolved, taken.message, taken.fd);
@@ -596,7 +588,7 @@ static int timeout_ms(const struct supervisor *s)
 
 	if (s->kill_at == 0)
 		return s->ended && !pod_output_waits(&s->output) ? DRAIN_MS : -1;
-	left = s->kill_at - monotonic_now();
+	left = s->kill_at - clock_monotonic();
 	return left <= 0 ? 0 : (int)(left / 1000000) + 1;
 }
 
@@ -702,7 +694,7 @@ static int supervise_once(struct supervisor *s)
 		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
 	if (n == 0 && s->ended && !s->more && !pod_output_waits(&s->output))
 		s->output.is_at_end = true;
-	if (s->kill_at && monotonic_now() >= s->kill_at)
+	if (s->kill_at && clock_monotonic() >= s->kill_at)
 		return kill_reason(s);
 	if (fds[SIGNAL].revents)
 		signal_ready(s);
@@ -740,7 +732,7 @@ static int supervise_once(struct supervisor *s)
 /* Lets the process go, hears its report, and makes sure that it is gone. */
 static void release_process(struct supervisor *s)
 {
-	int64_t deadline = monotonic_now() + (s->is_killed ? 0 : RELEASE_MS * 1000000ll);
+	int64_t deadline = clock_monotonic() + (s->is_killed ? 0 : RELEASE_MS * 1000000ll);
 	siginfo_t info = {0};
 	bool was_gone = false;
 
@@ -751,7 +743,7 @@ static void release_process(struct supervisor *s)
 			{.fd = s->process.pid_fd, .events = POLLIN},
 			{.fd = s->vmm_log.fd, .events = POLLIN},
 		};
-		int64_t left = (deadline - monotonic_now()) / 1000000;
+		int64_t left = (deadline - clock_monotonic()) / 1000000;
 
 		if (left <= 0 || (poll(fds, ARRAY_SIZE(fds), (int)left) < 0 && errno != EINTR))
 			break;
@@ -816,7 +808,7 @@ static void fill_timing(const struct supervisor *s, struct pod_timing *timing)
 			? mark->instructions
 			: -1;
 	}
-	timing->at[MACHINE_EVENT_NOW] = monotonic_now() - start;
+	timing->at[MACHINE_EVENT_NOW] = clock_monotonic() - start;
 }
 
 static int block_signals(int *ret_fd)
@@ -862,7 +854,7 @@ static int supervise(struct supervisor *s, int *ret_status, struct error *err)
 {
 	int r;
 
-	s->kill_at = monotonic_now() + BOOT_MS * 1000000ll;
+	s->kill_at = clock_monotonic() + BOOT_MS * 1000000ll;
 	do
 		r = supervise_once(s);
 	while (r == 0);

@@ -12,6 +12,7 @@
  */
 #include "virtio/fs/throttle.h"
 
+#include "base/clock.h"
 #include "virtio/fs/operations.h"
 
 #include <errno.h>
@@ -40,14 +41,6 @@ struct fs_throttle {
 	struct held_answer *first, **last;
 	unsigned int flushing;
 };
-
-static uint64_t monotonic_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
 
 uint64_t fs_bucket_take(struct fs_bucket *bucket, uint64_t rate, uint64_t cost, uint64_t now)
 {
@@ -82,7 +75,7 @@ static struct held_answer *answer_take(struct fs_throttle *throttle, bool all)
 
 	pthread_mutex_lock(&throttle->lock);
 	answer = throttle->first;
-	if (answer && !all && answer->due > monotonic_now())
+	if (answer && !all && answer->due > (uint64_t)clock_monotonic())
 		answer = NULL;
 	if (answer) {
 		throttle->first = answer->next;
@@ -172,7 +165,7 @@ static bool request_counts(const struct fs_request *request, uint32_t written, u
 bool fs_throttle_hold(struct fs_throttle *throttle, const struct fs_request *request,
 	unsigned int index, uint32_t written)
 {
-	uint64_t now = monotonic_now(), due = now, other, bytes;
+	uint64_t now = (uint64_t)clock_monotonic(), due = now, other, bytes;
 	struct held_answer *answer;
 
 	if (!request_counts(request, written, &bytes))
