@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * run_loop.c: the supervisor's poll loop, and what comes after it.
+ *
+ * Theory of operation: one poll loop over the control socket, the stream socket, the report socket, the
+ * child's pidfd, a signalfd and the socket of other processes' requests (pod/request.h). Output is
+ * copied frame by frame (pod/output.h). The pod has ended when guest-init said so and the stream's end
+ * marker has come; then the records are written, and only then is the guest released.
+ */
+#include "pod/run_parts.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+/* How long a released guest process may take to report and exit before it is killed. */
+#define RELEASE_MS 5000
+/* How long the rest of the output may take to arrive after the pod's end was announced. */
+#define DRAIN_MS 5000
+/* How long a guest may take to its first message; an emulated kernel on a busy host boots a minute. */
+#define BOOT_MS 600000
+/* How long guest-init may stay silent after the grace period of a stop. */
+#define STOP_EXTRA_MS 30000
+/* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
+#define STOPS_MAX 2
+
+/* ---- what happens in a turn */
+
+static void window_tell(struct supervisor *s)
+{
+	uint16_t rows, columns;
+
+	if (s->resolved->terminal && terminal_size(STDIN_FILENO, &rows, &columns))
+		pod_input_set_window(&s->input, rows, columns);
+}
+
+void supervisor_take_terminal(struct supervisor *s)
+{
+	int r;
+
+	if (!s->resolved->terminal)
+		return;
+	r = terminal_make_raw(&s->terminal, STDIN_FILENO);
+	if (r < 0)
+		log_warning("cannot set up the terminal: %s", strerror(-r));
+	window_tell(s);
+}
+
+static int stream_ready(struct supervisor *s)
+{
+	struct error error;
+	int r = pod_output_read(&s->output, s->process.stream_fd, &error);
+
+	s->marks[MACHINE_EVENT_OUTPUT] = s->output.first_at;
+	return r < 0 ? supervisor_protocol_error(s, error.message) : 0;
+}
+
+static void request_stop(struct supervisor *s)
+{
+	_cleanup_json_ json_t *message =
+		json_pack("{s:s, s:i}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS);
+	int64_t now = clock_monotonic();
+
+	supervisor_tell_ending(s);
+	s->stops++;
+	/* Before it has said anything there is nothing to stop gently. */
+	if (!s->heard || s->stops > STOPS_MAX || !message ||
+		supervisor_queue_message(s, message) < 0) {
+		s->kill_at = now;
+		return;
+	}
+	/* A guest that does not come to its end is ended. */
+	if (s->kill_at == 0)
+		s->kill_at = now + (WIRE_STOP_GRACE_MS + STOP_EXTRA_MS) * 1000000ll;
+}
+
+static void signal_ready(struct supervisor *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGWINCH) {
+			window_tell(s);
+			continue;
+		}
+		log_debug("signal %u: stopping the pod", info.ssi_signo);
+		request_stop(s);
+	}
+}
+
+static void requests_ready(struct supervisor *s)
+{
+	struct pod_request_taken taken;
+
+	while (pod_requests_take(&s->requests, &taken) > 0) {
+		switch (taken.request) {
+		case POD_REQUEST_KILL:
+			supervisor_tell_ending(s);
+			s->is_killed = true;
+			s->kill_at = clock_monotonic();
+			break;
+		case POD_REQUEST_ATTACH:
+			pod_attachments_add(&s->attachments, s->resolved, taken.message, taken.fd);
+			json_decref(taken.message);
+			break;
+		case POD_REQUEST_STOP:
+			if (s->stops > 0)
+				break;
+			log_debug("stopping the pod on request");
+			request_stop(s);
+		}
+	}
+}
+
+static void report_ready(struct supervisor *s)
+{
+	struct flavour_report report;
+
+	if (flavour_report_read(s->process.report_fd, &report) < 0)
+		return;
+	if (report.event == FLAVOUR_ENDED) {
+		s->report = report;
+		s->reported = true;
+	} else if (!s->jailed) {
+		/* The first is true: no guest has run. */
+		s->jailed = true;
+		s->walls = report.walls;
+		supervisor_record_run(s);
+	}
+}
+
+/* ---- the loop */
+
+static int timeout_ms(const struct supervisor *s)
+{
+	int64_t left;
+
+	if (s->kill_at == 0)
+		return s->ended && !pod_output_waits(&s->output) ? DRAIN_MS : -1;
+	left = s->kill_at - clock_monotonic();
+	return left <= 0 ? 0 : (int)(left / 1000000) + 1;
+}
+
+/* Why the guest is killed now. */
+static int kill_reason(struct supervisor *s)
+{
+	if (s->is_killed)
+		return error_set(&s->end_error, -ETIMEDOUT, "the pod was killed on request");
+	if (s->stops && !s->heard)
+		return error_set(
+			&s->end_error, -ETIMEDOUT, "the pod was stopped before its apps started");
+	if (s->stops || s->heard)
+		return error_set(&s->end_error, -ETIMEDOUT, "the pod did not stop and was killed");
+	return error_set(&s->end_error, -ETIMEDOUT,
+		"the guest did not start within %d s and was killed", BOOT_MS / 1000);
+}
+
+/* Input comes in, or goes out; until the pod has ended. */
+static struct pollfd input_source(const struct supervisor *s)
+{
+	if (s->ended || s->output.is_at_end)
+		return (struct pollfd){.fd = -1};
+	if (s->resolved->interactive && pod_input_can_read(&s->input))
+		return (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+	if (pod_input_can_send(&s->input))
+		return (struct pollfd){.fd = s->process.stream_fd, .events = POLLOUT};
+	return (struct pollfd){.fd = -1};
+}
+
+/* Who sends input waits until what came before is on its way. */
+static struct pollfd attachment_source(
+	const struct supervisor *s, const struct attachment *attachment)
+{
+	bool waits = attachment->streams[WIRE_STREAM_STDIN] && !pod_input_can_read(&s->input);
+
+	return (struct pollfd){.fd = waits ? -1 : attachment->fd, .events = POLLIN};
+}
+
+/* fd is what was polled: the place may be another's by now. */
+static void attachment_ready(struct supervisor *s, struct attachment *attachment, int fd)
+{
+	char nothing[WIRE_STREAM_MAX];
+	size_t length;
+
+	if (attachment->fd != fd)
+		return;
+	if (!attachment->streams[WIRE_STREAM_STDIN]) {
+		pod_attachment_read(attachment, nothing); /* it can only be its end */
+		return;
+	}
+	/* Another that came first in this turn may have filled the frame. */
+	if (!pod_input_can_read(&s->input))
+		return;
+	length = pod_attachment_read(attachment, s->input.frame.payload);
+	if (length > 0)
+		pod_input_put(&s->input, length);
+}
+
+/* One turn. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
+static int supervise_once(struct supervisor *s)
+{
+	enum {
+		CONTROL,
+		STREAM,
+		OUTPUT,
+		REPORT,
+		LOG,
+		CHILD,
+		SIGNAL,
+		INPUT,
+		CONNECT,
+		REQUESTS,
+		ATTACHED = REQUESTS + ARRAY_SIZE(s->requests.fds),
+		SOURCES = ATTACHED + ATTACHMENTS_MAX
+	};
+	struct pollfd fds[SOURCES] = {
+		[CONTROL] = {.fd = s->ended ? -1 : s->process.control_fd,
+			.events = (short)(s->outgoing.length ? POLLIN | POLLOUT : POLLIN)},
+		[STREAM] = {.fd = s->output.is_at_end || pod_output_waits(&s->output)
+				? -1
+				: s->process.stream_fd,
+			.events = POLLIN},
+		[OUTPUT] = {.fd = pod_output_waits(&s->output) ? pod_output_fd(&s->output) : -1,
+			.events = POLLOUT},
+		[REPORT] = {.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
+		[LOG] = {.fd = s->vmm_log.fd, .events = POLLIN},
+		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
+		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
+		[INPUT] = input_source(s),
+		[CONNECT] = {.fd = s->ended ? -1 : s->process.connect_fd, .events = POLLIN},
+	};
+	bool is_asked = false;
+	int r = 0, n;
+
+	if (s->ended && s->output.is_at_end && !pod_output_waits(&s->output))
+		return 1;
+	for (unsigned int i = REQUESTS; i < ATTACHED; i++)
+		fds[i] = (struct pollfd){.fd = s->requests.fds[i - REQUESTS], .events = POLLIN};
+	for (unsigned int i = ATTACHED; i < SOURCES; i++)
+		fds[i] = attachment_source(s, &s->attachments.items[i - ATTACHED]);
+	n = poll(fds, SOURCES, s->more ? 0 : timeout_ms(s));
+	if (n < 0)
+		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
+	if (n == 0 && s->ended && !s->more && !pod_output_waits(&s->output))
+		s->output.is_at_end = true;
+	if (s->kill_at && clock_monotonic() >= s->kill_at)
+		return kill_reason(s);
+	if (fds[SIGNAL].revents)
+		signal_ready(s);
+	for (unsigned int i = REQUESTS; i < ATTACHED && !is_asked; i++)
+		is_asked = fds[i].revents;
+	if (is_asked)
+		requests_ready(s);
+	if (fds[REPORT].revents)
+		report_ready(s);
+	if (fds[LOG].revents)
+		vmm_log_pass(&s->vmm_log);
+	if (fds[OUTPUT].revents)
+		pod_output_write(&s->output);
+	if (fds[INPUT].revents && fds[INPUT].fd == STDIN_FILENO)
+		pod_input_read(&s->input, STDIN_FILENO);
+	else if (fds[INPUT].revents)
+		pod_input_send(&s->input, s->process.stream_fd);
+	for (unsigned int i = ATTACHED; i < SOURCES; i++)
+		if (fds[i].revents)
+			attachment_ready(s, &s->attachments.items[i - ATTACHED], fds[i].fd);
+	if (fds[STREAM].revents)
+		r = stream_ready(s);
+	if (fds[CONTROL].revents & POLLOUT)
+		supervisor_control_writable(s);
+	if (r == 0 && (s->more || fds[CONTROL].revents & ~POLLOUT))
+		r = supervisor_control_ready(s);
+	/* Output and messages that are still in the sockets come first. */
+	if (r == 0 && !s->ended && !s->more && (s->reported || fds[CHILD].revents) &&
+		!(fds[CONTROL].revents & POLLIN) && !fds[STREAM].revents &&
+		!pod_output_waits(&s->output))
+		r = error_set(&s->end_error, -EPIPE, "the guest's process ended");
+	return r;
+}
+
+/* ---- after it */
+
+/* Lets the process go, hears its report, and makes sure that it is gone. */
+static void release_process(struct supervisor *s)
+{
+	int64_t deadline = clock_monotonic() + (s->is_killed ? 0 : RELEASE_MS * 1000000ll);
+	siginfo_t info = {0};
+	bool was_gone = false;
+
+	shutdown(s->process.control_fd, SHUT_RDWR);
+	for (;;) {
+		struct pollfd fds[] = {
+			{.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
+			{.fd = s->process.pid_fd, .events = POLLIN},
+			{.fd = s->vmm_log.fd, .events = POLLIN},
+		};
+		int64_t left = (deadline - clock_monotonic()) / 1000000;
+
+		if (left <= 0 || (poll(fds, ARRAY_SIZE(fds), (int)left) < 0 && errno != EINTR))
+			break;
+		if (fds[0].revents && !s->reported)
+			report_ready(s);
+		if (fds[2].revents)
+			vmm_log_pass(&s->vmm_log);
+		was_gone = fds[1].revents;
+		if (was_gone)
+			break;
+	}
+	kill(s->process.pid, SIGKILL);
+	while (waitid(P_PIDFD, (id_t)s->process.pid_fd, &info, WEXITED) < 0 && errno == EINTR)
+		;
+	vmm_log_pass(&s->vmm_log);
+	if (*s->cgroup)
+		pod_cgroup_remove(s->cgroup);
+	s->out_of_memory = pod_cgroup_was_out_of_memory(&s->vmm_cgroup);
+	pod_cgroup_destroy(&s->vmm_cgroup);
+	if (!s->reported)
+		report_ready(s);
+	if (was_gone && info.si_code != CLD_EXITED)
+		s->killed_by = info.si_status;
+}
+
+/* The message that explains why a pod ended without a word of guest-init. */
+static int explain_end(struct supervisor *s, int r, struct error *err)
+{
+	/* What the machine knows of its own death says more than a socket that was closed. */
+	if (s->reported && (!s->report.started || s->report.end != MACHINE_END_RELEASED) &&
+		r != -ETIMEDOUT)
+		return error_set(err, -EIO, "%s", s->report.message);
+	if (s->killed_by == SIGKILL && s->out_of_memory)
+		return error_set(err, -ENOMEM,
+			"the pod's VMM was killed at the memory limit of its cgroup on the host");
+	if (s->killed_by && r != -ETIMEDOUT)
+		return error_set(err, -EIO, "the pod's process was killed by signal %d (%s)",
+			s->killed_by, strsignal(s->killed_by));
+	return error_set(err, r, "%s", s->end_error.message);
+}
+
+/* What a guest that died left in the sockets still belongs to the person; a signal ends the wait. */
+static void drain_output(struct supervisor *s)
+{
+	while (!s->output.is_at_end || pod_output_waits(&s->output)) {
+		struct pollfd fds[] = {
+			{.fd = pod_output_waits(&s->output) ? pod_output_fd(&s->output)
+							    : s->process.stream_fd,
+				.events = pod_output_waits(&s->output) ? POLLOUT : POLLIN},
+			{.fd = s->signal_fd, .events = POLLIN},
+		};
+
+		if ((poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR) || fds[1].revents)
+			return;
+		if (pod_output_waits(&s->output))
+			pod_output_write(&s->output);
+		else if (stream_ready(s) < 0)
+			return;
+	}
+}
+
+int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
+{
+	int r;
+
+	s->kill_at = clock_monotonic() + BOOT_MS * 1000000ll;
+	do
+		r = supervise_once(s);
+	while (r == 0);
+	/* The records are on disk before the guest goes. */
+	if (r > 0) {
+		supervisor_record_end(s, s->status, NULL);
+		release_process(s);
+		*ret_status = s->status;
+		return 0;
+	}
+	release_process(s);
+	/* Nothing has happened yet: the caller starts from elsewhere. */
+	if (s->options->template && !s->heard && s->reported && !s->report.started)
+		return error_set(err, -ESTALE, "%s", s->report.message);
+	/* Who kills does not wait for a slow reader. */
+	if (!s->is_killed)
+		drain_output(s);
+	r = explain_end(s, r, err);
+	supervisor_record_end(s, POD_STATUS_ERROR, err->message);
+	return r;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the supervisor share, and nobody else: run.c sets a pod up and starts its flavour, run_loop.c
+ * waits and serves until the end, run_control.c talks with guest-init, run_record.c writes down and tells
+ * what became of the pod.
+ */
+#ifndef APPC_POD_RUN_PARTS_H
+#define APPC_POD_RUN_PARTS_H
+
+#include "pod/attach.h"
+#include "pod/cgroup.h"
+#include "pod/input.h"
+#include "pod/metadata.h"
+#include "pod/output.h"
+#include "pod/request.h"
+#include "pod/run.h"
+#include "pod/terminal.h"
+#include "pod/vmm_log.h"
+#include "wire/wire.h"
+
+#include <limits.h>
+
+enum app_state { APP_WAITING, APP_STARTED, APP_EXITED };
+
+struct app_run {
+	enum app_state state;
+	int64_t started_at, finished_at; /* wall clock, nanoseconds */
+	int status;
+	bool out_of_memory;
+	char *message;
+};
+
+struct supervisor {
+	struct pod *pod;
+	const struct resolved_pod *resolved;
+	const struct pod_run_options *options;
+	struct flavour_process process;
+	struct vmm_log vmm_log;
+	struct flavour_report report;
+	bool reported;
+	int killed_by; /* the signal that ended the flavour's process, when it was not ours */
+	int64_t marks[MACHINE_EVENTS]; /* as seen from here, for a flavour that does not report */
+
+	struct wire_reader control;
+	struct {
+		char *data;
+		size_t length, sent;
+	} outgoing; /* frames for the guest; it may take its time to read them */
+	struct pod_metadata metadata;
+	size_t answer_end; /* of the metadata answer in outgoing; 0: none is there */
+	struct app_run *apps;
+	bool heard; /* a message of the guest */
+	bool more;  /* messages may have been left for the next turn */
+	bool ended, failed;
+	int status; /* when ended */
+	struct error end_error;
+
+	struct pod_output output;
+	struct pod_input input;
+	struct pod_attachments attachments;
+	struct pod_network network;
+	struct terminal terminal; /* ours, while an app of the pod has one */
+
+	int signal_fd;
+	int vsock_fd; /* listening, for the guest's process */
+	struct pod_requests requests;
+	bool is_killed; /* on request */
+	bool is_ending; /* the service manager was told */
+	unsigned int stops, warnings;
+	char cgroup[PATH_MAX]; /* of a container; empty: none */
+	struct pod_cgroup vmm_cgroup;
+	bool out_of_memory; /* its cgroup was, and something was killed */
+	int64_t started_at;
+	unsigned int walls; /* of the VMM, that stand, as it told before it ran the guest */
+	bool jailed;        /* it has told */
+	int64_t kill_at;    /* CLOCK_MONOTONIC; 0: no deadline */
+};
+
+/* ---- run_loop.c */
+
+/* From the flavour's start to the pod's end, records and all. As pod_run(). */
+int supervisor_run(struct supervisor *s, int *ret_status, struct error *err);
+
+/* From now on keys are the app's. Until then they were ours, to stop a pod that does not start. */
+void supervisor_take_terminal(struct supervisor *s);
+
+/* ---- run_control.c */
+
+/* Queues a message; the loop sends it when the guest takes it. 0 or -errno. */
+int supervisor_queue_message(struct supervisor *s, json_t *message);
+
+/* Sends of what is queued what the socket takes. */
+void supervisor_control_writable(struct supervisor *s);
+
+/* Returns 0, or -errno when the conversation is over with s->end_error. */
+int supervisor_control_ready(struct supervisor *s);
+
+/* Sets s->end_error. -EBADMSG. */
+int supervisor_protocol_error(struct supervisor *s, const char *what);
+
+/* ---- run_record.c: what cannot be written or told is a warning */
+
+/* When the pod is about to start; and again when the VMM's walls are known. */
+void supervisor_record_run(struct supervisor *s);
+void supervisor_record_app(struct supervisor *s, size_t index);
+/* reason: NULL, when it ended by itself. */
+void supervisor_record_end(struct supervisor *s, int status, const char *reason);
+
+/* Tells once that the pod is ready, which it is when each of its apps has been executed. */
+void supervisor_check_ready(struct supervisor *s);
+/* Tells the service manager, once, that the pod is about to end. */
+void supervisor_tell_ending(struct supervisor *s);
+
+/* Notes when the event was, the first time. */
+void supervisor_mark(struct supervisor *s, enum machine_event event);
+void supervisor_fill_timing(const struct supervisor *s, struct pod_timing *timing);
+
+#endif
