@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/sha512.h"
+#include "pod/configure.h"
 #include "pod/park.h"
 #include "pod/template.h"
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/tree_copy.h"
+#include "pod/configure.h"
 #include "pod/run.h"
 #include "pod/tree.h"
 #include "wire/wire.h"

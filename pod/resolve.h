@@ -131,12 +131,4 @@ static inline void cleanup_resolved_pod(struct resolved_pod **pod)
 }
 #define _cleanup_resolved_pod_ _cleanup_(cleanup_resolved_pod)
 
-/*
- * The messages for guest-init (wire/wire.h): configure, which parks the apps at their start when park is
- * set (etc_files: see pod_tree_mount(); NULL: none); and renew, for a pod that was parked so. NULL: out of memory.
- */
-json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned int *etc_files,
-	const char *uuid, const char *hostname, bool park);
-json_t *resolved_pod_renew(const char *uuid, const char *hostname);
-
 #endif

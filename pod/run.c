@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/configure.h"
 #include "pod/run_parts.h"
 #include "pod/sockets.h"
 #include "pod/tree.h"

@@ -6,6 +6,7 @@
 #include "tests/unit/aci-builder.h"
 
 #include "base/json.h"
+#include "pod/configure.h"
 #include "pod/prepare.h"
 
 #include <unistd.h>

@@ -3,6 +3,7 @@
 #include "tests/unit/aci-builder.h"
 
 #include "base/json.h"
+#include "pod/configure.h"
 #include "pod/resolve.h"
 #include "vmm/machine.h"
 #include "wire/wire.h"

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The messages for guest-init (wire/wire.h) that say what a resolved pod is. NULL: out of memory.
+ */
+#ifndef APPC_POD_CONFIGURE_H
+#define APPC_POD_CONFIGURE_H
+
+#include "pod/resolve.h"
+
+/* configure, which parks the apps at their start when park is set. etc_files: see pod_tree_mount(); NULL: none. */
+json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned int *etc_files,
+	const char *uuid, const char *hostname, bool park);
+
+/* renew, for a pod that was parked so. */
+json_t *resolved_pod_renew(const char *uuid, const char *hostname);
+
+#endif
