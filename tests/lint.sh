@@ -4,7 +4,8 @@
 #
 #   format      clang-format, .clang-format
 #   compiler    gcc with every warning of the Makefile as an error
-#   clang-tidy  .clang-tidy
+#   clang-tidy  .clang-tidy; a file that was clean is not read again until something in it, in a header of it or in
+#               the settings has changed: ${XDG_CACHE_HOME:-~/.cache}/appc-vm/lint holds the hashes
 #   cppcheck    warnings, performance, portability
 #   scripts     shellcheck
 #
@@ -13,6 +14,49 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
+# What the Makefile defines for every source.
+flags=(-std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -Ibuild/lint/generated '-DAPPC_VM_VERSION="lint"')
+stamps=${XDG_CACHE_HOME:-$HOME/.cache}/appc-vm/lint
+
+# tidy_hash FLAG...: all that decides what clang-tidy finds: its settings, the arguments, and every file that the
+# preprocessor reads, comments and all, for NOLINT is one.
+tidy_hash()
+{
+	local read
+	read=$(clang -M -MT source "$@" 2>/dev/null | sed 's/^source: //; s/ \\$//' | tr -s ' ' '\n' | sed '/^$/d') || return
+	{
+		printf '%s\n' "$TIDY_SETTINGS" "$*"
+		xargs sha256sum <<<"$read"
+	} | sha256sum | cut -d ' ' -f 1
+}
+
+# tidy_one FILE: only what was clean leaves a stamp.
+tidy_one()
+{
+	local file=$1 output hash arguments=("${flags[@]}")
+	[ "$file" = base/error.c ] || arguments+=(-include tests/lint_analyzer.h)
+	hash=$(tidy_hash "${arguments[@]}" "$file") || hash=
+	if [ -n "$hash" ] && [ -e "$stamps/$hash" ]; then
+		touch "$stamps/$hash"
+		return
+	fi
+	output=$(clang-tidy --quiet "$file" -- "${arguments[@]}" 2>&1)
+	local status=$?
+	output=$(grep -v 'warnings\? generated' <<<"$output")
+	[ -z "$output" ] || printf '%s\n' "$output"
+	# The file may have been edited meanwhile.
+	if [ "$status" = 0 ] && [ -z "$output" ] && [ -n "$hash" ] &&
+		[ "$(tidy_hash "${arguments[@]}" "$file")" = "$hash" ]; then
+		: >"$stamps/$hash"
+	fi
+	return "$status"
+}
+
+if [ "${1:-}" = --tidy ]; then # one file, from tidy()
+	tidy_one "$2"
+	exit
+fi
+
 mapfile -t sources < <(find . -path ./build -prune -o -path ./.git -prune -o -name '*.c' -print |
 	sed 's,^\./,,' | LC_ALL=C sort)
 mapfile -t headers < <(find . -path ./build -prune -o -path ./.git -prune -o -name '*.h' -print |
@@ -20,8 +64,6 @@ mapfile -t headers < <(find . -path ./build -prune -o -path ./.git -prune -o -na
 mapfile -t scripts < <(find . -path ./build -prune -o -path ./.git -prune -o -type f \
 	\( -name '*.sh' -o -name '*.bash' -o -name '*.bats' -o -path ./.ci/run -o \
 	-path '*/rootfs/bin/*' \) -print | sed 's,^\./,,' | LC_ALL=C sort)
-# What the Makefile defines for every source.
-flags=(-std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -Ibuild/lint/generated '-DAPPC_VM_VERSION="lint"')
 cpus=$(nproc)
 
 format()
@@ -34,15 +76,6 @@ compiler()
 	make --no-print-directory -j "$cpus" BUILD=build/lint WERROR=1 all
 }
 
-tidy_one()
-{
-	local file=$1 output include=(-include tests/lint_analyzer.h)
-	[ "$file" != base/error.c ] || include=()
-	output=$(clang-tidy --quiet "$file" -- "${flags[@]}" "${include[@]}" 2>&1) && return
-	grep -v 'warnings\? generated' <<<"$output"
-	return 1
-}
-
 # What the Makefile makes that sources include.
 generated()
 {
@@ -52,6 +85,13 @@ generated()
 tidy()
 {
 	generated
+	mkdir -p "$stamps"
+	find "$stamps" -type f -mtime +30 -delete
+	TIDY_SETTINGS=$(
+		clang-tidy --version
+		find . -path ./build -prune -o -name .clang-tidy -exec sha256sum {} + | LC_ALL=C sort
+	)
+	export TIDY_SETTINGS
 	printf '%s\0' "${sources[@]}" | xargs -0 -n 1 -P "$cpus" tests/lint.sh --tidy
 }
 
@@ -73,11 +113,6 @@ shell()
 {
 	shellcheck --external-sources "${scripts[@]}"
 }
-
-if [ "${1:-}" = --tidy ]; then # one file, from tidy()
-	tidy_one "$2"
-	exit
-fi
 
 result=0
 check()
