@@ -12,7 +12,8 @@
 
 /* What waits in the socket of a client that is slow. */
 #define CLIENT_BUFFER (256 << 10)
-#define ANSWER_MAX    1024
+/* How long the process that runs the pod may take to answer: its loop never waits for anything. */
+#define ANSWER_MS 5000
 
 /* ---- the process that runs the pod */
 
@@ -133,16 +134,13 @@ void pod_attachments_add(struct pod_attachments *attachments, const struct resol
 	json_t *message, int fd)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	_cleanup_free_ char *text = NULL;
 	struct error error;
 	int r = accept_attachment(attachments, resolved, message, fd, &answer, &error);
 
 	if (r < 0)
-		answer = json_pack("{s:s, s:s}", "type", "refused", "message", error.message);
-	text = answer ? json_text(answer, JSON_COMPACT) : NULL;
-	/* One that has gone already shows when it is read. */
-	if (text)
-		send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+		pod_request_refuse(fd, error.message);
+	else
+		pod_request_answer(fd, answer);
 	if (r <= 0)
 		close(fd);
 }
@@ -204,59 +202,39 @@ size_t pod_attachment_read(struct attachment *attachment, char *buffer)
 
 /* ---- the other end */
 
-/* Sends the request; the connection, and the answer. -errno with a message. */
-static int ask(const struct pod *pod, const struct attach_request *request, json_t **ret_answer,
-	struct error *err)
+/* The connection, and the answer of this type. -errno with a message. */
+static int ask(const struct pod *pod, const struct attach_request *request, const char *type,
+	json_t **ret_answer, struct error *err)
 {
-	_cleanup_close_ int fd = pod_requests_connect(pod, err);
 	_cleanup_json_ json_t *message = json_pack("{s:s, s:s*, s:o}", "type", "attach", "app",
 		request->app, "streams", streams_json(request->streams));
-	_cleanup_free_ char *text = message ? json_text(message, JSON_COMPACT) : NULL;
-	char answer[ANSWER_MAX];
-	ssize_t n;
-	int r;
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = pod_request_ask(pod, message, ANSWER_MS, &answer, err);
 
 	if (fd < 0)
 		return fd;
-	if (!text)
-		return error_set(err, -ENOMEM, "out of memory");
-	n = send(fd, text, strlen(text), MSG_NOSIGNAL);
-	if (n >= 0)
-		n = recv(fd, answer, sizeof(answer), 0);
-	if (n <= 0)
-		return error_set_errno(err, n < 0 ? -errno : -ECONNRESET,
-			"pod %s: the process that runs it does not answer", pod->uuid);
-	r = wire_message_decode(answer, (size_t)n, ret_answer, err);
-	return r < 0 ? r : TAKE_FD(fd);
-}
-
-static int refused(const struct pod *pod, json_t *answer, struct error *err)
-{
-	const char *reason = json_string_value(json_object_get(answer, "message"));
-
-	return error_set(err, -ENOTCONN, "pod %s: %s", pod->uuid, reason ? reason : "refused");
+	if (strcmp(wire_type(answer), type) != 0)
+		return error_set(
+			err, -EBADMSG, "pod %s: not the answer to a request to attach", pod->uuid);
+	*ret_answer = TAKE_PTR(answer);
+	return TAKE_FD(fd);
 }
 
 int pod_attach(const struct pod *pod, const struct attach_request *request, struct error *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	_cleanup_close_ int fd = ask(pod, request, &answer, err);
 
-	if (fd < 0)
-		return fd;
-	return !strcmp(wire_type(answer), "attached") ? TAKE_FD(fd) : refused(pod, answer, err);
+	return ask(pod, request, "attached", &answer, err);
 }
 
 int pod_attach_list(const struct pod *pod, struct attach_request *request, struct error *err)
 {
 	const struct attach_request nothing = {.app = request->app};
 	_cleanup_json_ json_t *answer = NULL;
-	_cleanup_close_ int fd = ask(pod, &nothing, &answer, err);
+	_cleanup_close_ int fd = ask(pod, &nothing, "streams", &answer, err);
 
 	if (fd < 0)
 		return fd;
-	if (strcmp(wire_type(answer), "streams") != 0)
-		return refused(pod, answer, err);
 	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
 		request->streams[stream] = streams_have(json_object_get(answer, "streams"), stream);
 	return 0;

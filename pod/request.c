@@ -22,7 +22,6 @@
 #include <time.h>
 
 #define SOCKET_NAME "requests"
-#define MESSAGE_MAX 1024
 #define BACKLOG     16
 
 /* How long the process may take to answer: its loop never waits for anything. */
@@ -87,19 +86,38 @@ void pod_requests_close(struct pod_requests *requests)
 	pod_requests_init(requests);
 }
 
-static int request_decode(const char *text, size_t length, struct pod_request_taken *ret)
+int pod_request_parse(const char *text, size_t length, struct pod_request_taken *ret)
 {
 	_cleanup_json_ json_t *message = NULL;
 	int r = wire_message_decode(text, length, &message, NULL);
 
+	*ret = (struct pod_request_taken){.fd = -1};
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(types); i++) {
 		if (strcmp(wire_type(message), types[i].type))
 			continue;
 		ret->request = types[i].request;
-		ret->message = ret->request == POD_REQUEST_ATTACH ? TAKE_PTR(message) : NULL;
+		if (ret->request != POD_REQUEST_STOP && ret->request != POD_REQUEST_KILL)
+			ret->message = TAKE_PTR(message);
 		return 0;
 	}
 	return r < 0 ? r : -EBADMSG;
+}
+
+void pod_request_answer(int fd, json_t *answer)
+{
+	_cleanup_free_ char *text = answer ? json_text(answer, JSON_COMPACT) : NULL;
+
+	/* One that has gone already shows when it is read. */
+	if (text)
+		send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void pod_request_refuse(int fd, const char *message)
+{
+	_cleanup_json_ json_t *answer =
+		json_pack("{s:s, s:s}", "type", "refused", "message", message);
+
+	pod_request_answer(fd, answer);
 }
 
 /* Into a place that is free, or in turn one of those that have been kept for nothing. */
@@ -124,12 +142,14 @@ static void accept_client(struct pod_requests *requests)
 /* 1: the client's request; 0: it has said nothing; -errno: it has gone, or made no sense. */
 static int take_from(int fd, struct pod_request_taken *ret)
 {
-	char text[MESSAGE_MAX];
-	ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
+	char text[POD_REQUEST_MAX];
+	ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT | MSG_TRUNC);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	return n > 0 && request_decode(text, (size_t)n, ret) == 0 ? 1 : -EPIPE;
+	if (n <= 0 || (size_t)n > sizeof(text))
+		return -EPIPE;
+	return pod_request_parse(text, (size_t)n, ret) == 0 ? 1 : -EPIPE;
 }
 
 int pod_requests_take(struct pod_requests *requests, struct pod_request_taken *ret)
@@ -188,7 +208,7 @@ static int connect_to(const struct pod *pod)
 	return r;
 }
 
-int pod_requests_connect(const struct pod *pod, struct error *err)
+static int requests_connect(const struct pod *pod, struct error *err)
 {
 	int fd = pod->state == POD_RUNNING ? connect_to(pod) : -ESRCH;
 
@@ -199,22 +219,63 @@ int pod_requests_connect(const struct pod *pod, struct error *err)
 		      : fd;
 }
 
-/* 0: the request was taken. */
-static int request_send(int fd, enum pod_request request)
+/* The answer to a message. 0 or -errno. */
+static int exchange(int fd, json_t *message, int timeout_ms, json_t **ret_answer)
 {
+	_cleanup_free_ char *text = message ? json_text(message, JSON_COMPACT) : NULL;
 	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-	char text[MESSAGE_MAX];
-	int n;
+	char answer[POD_REQUEST_MAX];
+	ssize_t n;
 
-	snprintf(text, sizeof(text), "{\"type\":\"%s\"}", types[request].type);
+	if (!text)
+		return -ENOMEM;
+	if (strlen(text) > POD_REQUEST_MAX)
+		return -EMSGSIZE;
 	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
 		return -errno;
 	do
-		n = poll(&poll_fd, 1, ANSWER_MS);
+		n = poll(&poll_fd, 1, timeout_ms);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n < 0 ? -errno : -ETIMEDOUT;
-	return recv(fd, text, sizeof(text), 0) > 0 ? 0 : -ECONNRESET;
+	n = recv(fd, answer, sizeof(answer), MSG_TRUNC);
+	if (n <= 0)
+		return n < 0 ? -errno : -ECONNRESET;
+	return (size_t)n > sizeof(answer)
+		? -EMSGSIZE
+		: wire_message_decode(answer, (size_t)n, ret_answer, NULL);
+}
+
+int pod_request_ask(const struct pod *pod, json_t *message, int timeout_ms, json_t **ret_answer,
+	struct error *err)
+{
+	_cleanup_close_ int fd = requests_connect(pod, err);
+	_cleanup_json_ json_t *answer = NULL;
+	const char *reason;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = exchange(fd, message, timeout_ms, &answer);
+	if (r < 0)
+		return error_set_errno(
+			err, r, "pod %s: the process that runs it does not answer", pod->uuid);
+	if (!strcmp(wire_type(answer), "refused")) {
+		reason = json_string_value(json_object_get(answer, "message"));
+		return error_set(
+			err, -ENOTCONN, "pod %s: %s", pod->uuid, reason ? reason : "refused");
+	}
+	*ret_answer = TAKE_PTR(answer);
+	return TAKE_FD(fd);
+}
+
+/* 0: the request was taken. */
+static int request_send(int fd, enum pod_request request)
+{
+	_cleanup_json_ json_t *message = json_pack("{s:s}", "type", types[request].type);
+	_cleanup_json_ json_t *answer = NULL;
+
+	return exchange(fd, message, ANSWER_MS, &answer);
 }
 
 /* A pidfd of who listens at the other end, and its number; see the theory above. -errno. */
@@ -252,7 +313,7 @@ int pod_stop(struct pod *pod, bool force, struct error *err)
 	pid_t pid = 0;
 	int r;
 
-	fd = pod_requests_connect(pod, err);
+	fd = requests_connect(pod, err);
 	if (fd < 0)
 		return fd;
 	pid_fd = listener_open(fd, &pid);

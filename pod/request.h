@@ -3,11 +3,14 @@
  * What other processes ask of the one that runs a pod: a socket in the pod's directory, named "requests".
  *
  * Nobody needs to know a process id: a socket that nobody listens at any more refuses. Each connection
- * (SOCK_SEQPACKET) carries one message, a JSON object with a "type" as in wire/wire.h, and its answer:
+ * (SOCK_SEQPACKET) carries one message, a JSON object with a "type" as in wire/wire.h, and its answer, another; each
+ * at most POD_REQUEST_MAX bytes:
  *   stop    end the apps as with SIGTERM to the process; once it is stopping this does no more
  *   kill    end the pod at once
- *   ok      the answer: it will be done
  *   attach  the connection stays and carries the apps' streams (pod/attach.h), which has its own answers
+ * Answers
+ *   ok       it will be done
+ *   refused  "message": why not
  * The directory is its owner's alone, and so is the socket.
  *
  * Functions return 0 or -errno. A struct pod_requests belongs to one thread.
@@ -17,7 +20,14 @@
 
 #include "pod/pod.h"
 
-enum pod_request { POD_REQUEST_STOP, POD_REQUEST_KILL, POD_REQUEST_ATTACH };
+/* Bytes of a message, or of its answer. */
+#define POD_REQUEST_MAX (64u << 10)
+
+enum pod_request {
+	POD_REQUEST_STOP,
+	POD_REQUEST_KILL,
+	POD_REQUEST_ATTACH,
+};
 
 /* ---- the end of the process that runs the pod */
 
@@ -37,15 +47,25 @@ void pod_requests_init(struct pod_requests *requests);
 int pod_requests_open(const struct pod *pod, struct pod_requests *ret);
 void pod_requests_close(struct pod_requests *requests);
 
-/* One to attach is not answered: message and fd are the caller's then, NULL and -1 with all others. */
+/* stop and kill are answered already. With all others message and fd are the caller's, to answer; else NULL and -1. */
 struct pod_request_taken {
 	enum pod_request request;
 	json_t *message;
 	int fd;
 };
 
-/* Takes and answers the next request: 1 and the request; 0: none is there now. */
+/* Takes the next request: 1 and the request; 0: none is there now. */
 int pod_requests_take(struct pod_requests *requests, struct pod_request_taken *ret);
+
+/*
+ * The request that length bytes are: without an fd, and with a message where that is the caller's. -EBADMSG: they are
+ * none; -ENOMEM.
+ */
+int pod_request_parse(const char *text, size_t length, struct pod_request_taken *ret);
+
+/* Answers, without waiting: one who does not listen has gone. The fd stays open. */
+void pod_request_answer(int fd, json_t *answer);
+void pod_request_refuse(int fd, const char *message);
 
 /* ---- the other end */
 
@@ -55,7 +75,11 @@ int pod_requests_take(struct pod_requests *requests, struct pod_request_taken *r
  */
 int pod_stop(struct pod *pod, bool force, struct error *err);
 
-/* A connection for a request of whatever kind. -ESRCH: the pod does not run. */
-int pod_requests_connect(const struct pod *pod, struct error *err);
+/*
+ * Asks a running pod: the answer, which is not "refused", and the connection. Waits for timeout_ms at most.
+ * -ESRCH: the pod does not run; -ENOTCONN: refused, with what was said; -ETIMEDOUT and others: it does not answer.
+ */
+int pod_request_ask(const struct pod *pod, json_t *message, int timeout_ms, json_t **ret_answer,
+	struct error *err);
 
 #endif

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* test_pod_request.c: a running pod is stopped through its socket, or through nothing at all. */
 #include "base/file.h"
+#include "base/json.h"
 #include "pod/request.h"
+#include "wire/wire.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -192,7 +194,7 @@ static void silent_and_senseless_clients_keep_nobody_out(void **state)
 	struct request_fixture *fixture = *state;
 	_cleanup_close_ int silent = connect_raw(fixture);
 	struct pod_request_taken taken;
-	char text[2048];
+	static char text[POD_REQUEST_MAX + 1];
 	pid_t stop;
 
 	assert_int_equal(pod_requests_take(&fixture->requests, &taken), 0);
@@ -211,7 +213,7 @@ static void silent_and_senseless_clients_keep_nobody_out(void **state)
 	{
 		_cleanup_close_ int fd = connect_raw(fixture);
 
-		/* What does not fit is cut, and no message any more. */
+		/* Longer than a request may be. */
 		assert_int_equal(send(fd, text, sizeof(text), MSG_NOSIGNAL), sizeof(text));
 		assert_int_equal(pod_requests_take(&fixture->requests, &taken), 0);
 	}
@@ -257,6 +259,81 @@ static void who_attaches_keeps_the_connection(void **state)
 	close(taken.fd);
 }
 
+/* pod_request_ask() in a process of its own, which tells what it got: the type, or the error. */
+static pid_t ask_elsewhere(struct request_fixture *fixture, int timeout_ms, int out)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		_cleanup_json_ json_t *message =
+			json_pack("{s:s, s:[]}", "type", "attach", "streams");
+		_cleanup_pod_ struct pod pod = POD_NONE;
+		_cleanup_json_ json_t *answer = NULL;
+		struct error err = {0};
+		int fd;
+
+		let_go(fixture);
+		if (pod_open(fixture->pods, fixture->pod.uuid, &pod, &err) < 0)
+			_exit(1);
+		fd = pod_request_ask(&pod, message, timeout_ms, &answer, &err);
+		dprintf(out, "%s", fd < 0 ? err.message : wire_type(answer));
+		_exit(fd == -ETIMEDOUT ? 2 : fd < 0);
+	}
+	return pid;
+}
+
+static void take_message(struct request_fixture *fixture, struct pod_request_taken *ret)
+{
+	struct pollfd listening = {.fd = fixture->requests.fds[0], .events = POLLIN};
+
+	do
+		poll(&listening, 1, 10);
+	while (pod_requests_take(&fixture->requests, ret) == 0);
+	assert_non_null(ret->message);
+}
+
+static void who_asks_gets_the_answer_or_learns_why_not(void **state)
+{
+	struct request_fixture *fixture = *state;
+	struct pod_request_taken taken;
+	char text[256] = "";
+	int pipe_fds[2];
+
+	assert_int_equal(pipe(pipe_fds), 0);
+	for (int refuse = 0; refuse < 2; refuse++) {
+		_cleanup_json_ json_t *answer = json_pack("{s:s}", "type", "streams");
+		pid_t pid = ask_elsewhere(fixture, -1, pipe_fds[1]);
+		ssize_t n;
+
+		take_message(fixture, &taken);
+		if (refuse)
+			pod_request_refuse(taken.fd, "because");
+		else
+			pod_request_answer(taken.fd, answer);
+		json_decref(taken.message);
+		close(taken.fd);
+		assert_int_equal(waited(pid), refuse);
+		n = read(pipe_fds[0], text, sizeof(text) - 1);
+		assert_true(n > 0);
+		text[n] = '\0';
+		if (refuse)
+			assert_non_null(strstr(text, ": because"));
+		else
+			assert_string_equal(text, "streams");
+	}
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+static void who_gets_no_answer_waits_no_longer_than_he_wanted(void **state)
+{
+	struct request_fixture *fixture = *state;
+	pid_t pid = ask_elsewhere(fixture, 1, STDERR_FILENO);
+
+	assert_int_equal(waited(pid), 2);
+}
+
 static void socket_is_its_owners_alone(void **state)
 {
 	struct request_fixture *fixture = *state;
@@ -279,6 +356,8 @@ int main(void)
 		REQUEST_TEST(silent_and_senseless_clients_keep_nobody_out),
 		REQUEST_TEST(who_connects_is_heard_after_others_have_connected_too),
 		REQUEST_TEST(who_attaches_keeps_the_connection),
+		REQUEST_TEST(who_asks_gets_the_answer_or_learns_why_not),
+		REQUEST_TEST(who_gets_no_answer_waits_no_longer_than_he_wanted),
 		REQUEST_TEST(socket_is_its_owners_alone),
 	};
 
