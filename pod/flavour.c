@@ -90,7 +90,8 @@ int flavour_report_read(int report_fd, struct flavour_report *ret)
 
 	if (n < 0)
 		return -errno;
-	if (n != sizeof(*ret) || (ret->event != FLAVOUR_JAILED && ret->event != FLAVOUR_ENDED))
+	if (n != sizeof(*ret) || (unsigned int)ret->event > FLAVOUR_ENDED ||
+		(unsigned int)ret->answer >= MACHINE_ANSWERS)
 		return -EBADMSG;
 	ret->message[sizeof(ret->message) - 1] = '\0';
 	if (ret->is_violation)
@@ -98,8 +99,38 @@ int flavour_report_read(int report_fd, struct flavour_report *ret)
 	return 0;
 }
 
-/* Where report_violation() tells of it: it has no argument to say so. */
-static int violation_fd = -1;
+int flavour_order(const struct flavour_process *process, enum machine_order order, const int fds[2])
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(2 * sizeof(int))];
+	} control = {0};
+	int32_t number = (int32_t)order;
+	struct iovec span = {.iov_base = &number, .iov_len = sizeof(number)};
+	struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+
+	if (fds) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(2 * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), fds, 2 * sizeof(int));
+	}
+	return sendmsg(process->report_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Where the child tells of what has no argument to say so. */
+static int child_report_fd = -1;
+
+/* In the event loop. */
+static void report_answer(enum machine_answer answer, const char *why)
+{
+	struct flavour_report report = {.event = FLAVOUR_ANSWERED, .answer = answer};
+
+	snprintf(report.message, sizeof(report.message), "%s", why);
+	send_report(child_report_fd, &report);
+}
 
 /* In a signal handler. */
 static void report_violation(const struct filter_violation *violation)
@@ -113,7 +144,7 @@ static void report_violation(const struct filter_violation *violation)
 		.violation = *violation,
 	};
 
-	_exit(send_report(violation_fd, &report) ? 0 : 1);
+	_exit(send_report(child_report_fd, &report) ? 0 : 1);
 }
 
 /* From now on the process dies with the supervisor, which may have died before: then nobody holds the other end. */
@@ -136,13 +167,13 @@ static void close_cgroup(const struct pod_cgroup *cgroup)
 	}
 }
 
-/* What only the creation of the machine needs. Parking compares memory with what it came from. */
+/* What only the creation of the machine needs. Saving it looks again at the file that its memory came from. */
 static void close_sources(const struct flavour_options *options)
 {
 	close(options->init_fd);
 	if (options->kernel_fd >= 0)
 		close(options->kernel_fd);
-	if (options->template && !options->park)
+	if (options->template && !options->park && options->has_net)
 		close(options->template->memory_fd);
 }
 
@@ -210,6 +241,8 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.stream_fd = stream_fd,
 		.vsock_listen_fd = options->vsock_fd,
 		.vsock_connect_fd = connect_fd,
+		.order_fd = options->park ? -1 : report_fd,
+		.answered = report_answer,
 		.has_net = options->has_net,
 		.net_fd = options->net_fd,
 		.violated = options->omitted_walls & (1u << JAIL_SECCOMP) ? NULL : report_violation,
@@ -290,7 +323,7 @@ static _Noreturn void vm_main(const struct flavour_options *options, const fd_pa
 	change_standard_fds(log_fd);
 	child_set_up(options, control, stream, connect_fd, report_fd);
 	signal(SIGPIPE, SIG_IGN);
-	violation_fd = report_fd;
+	child_report_fd = report_fd;
 	vm_child(options, control[1], stream[1], connect_fd, report_fd, &report);
 	_exit(send_report(report_fd, &report) ? 0 : 1);
 }

@@ -16,17 +16,22 @@
 
 struct pod_cgroup;
 
-/* What the child tells on report_fd: when it is in its jail, and just before it exits. */
-enum flavour_event { FLAVOUR_JAILED, FLAVOUR_ENDED };
+/*
+ * What the child tells on report_fd: when it is in its jail, what became of an order (flavour_order()), and just before
+ * it exits.
+ */
+enum flavour_event { FLAVOUR_JAILED, FLAVOUR_ANSWERED, FLAVOUR_ENDED };
 
 struct flavour_report {
 	enum flavour_event event;
-	unsigned int walls; /* that stand (vmm/jail.h) */
+	unsigned int walls;         /* that stand (vmm/jail.h) */
+	enum machine_answer answer; /* FLAVOUR_ANSWERED */
+	char message[sizeof(
+		((struct error *)NULL)
+			->message)]; /* why that, how it ended, or why it did not start */
 	/* FLAVOUR_ENDED: */
 	enum machine_end end;
-	char message[sizeof(
-		((struct error *)NULL)->message)]; /* how it ended, or why it did not start */
-	bool started;                              /* the guest ran */
+	bool started;      /* the guest ran */
 	bool is_violation; /* a thread broke its filter: then violation says how */
 	struct filter_violation violation;
 	bool counts_instructions;
@@ -45,7 +50,7 @@ struct flavour_process {
 	int control_fd, stream_fd; /* wire/wire.h; non-blocking stream sockets */
 	int log_fd; /* a VMM's standard error (pod/vmm_log.h); a container's is ours: -1 */
 	int connect_fd; /* questions of a machine (pod/sockets.h); seqpacket, non-blocking; a container has none: -1 */
-	int report_fd; /* seqpacket socket; a container has none to write: -1 */
+	int report_fd; /* seqpacket socket, for orders to a machine too; a container has none to write: -1 */
 };
 
 #define FLAVOUR_PROCESS_NONE                    \
@@ -88,6 +93,13 @@ struct flavour_options {
 /* Starts the child. It dies with the supervisor. */
 int flavour_start(enum flavour flavour, const struct flavour_options *options,
 	struct flavour_process *ret, struct error *err);
+
+/*
+ * Gives a machine an order; MACHINE_ORDER_SAVE goes with two fds, which stay ours. Its answers come as reports. 0 or
+ * -errno: it does not take any.
+ */
+int flavour_order(
+	const struct flavour_process *process, enum machine_order order, const int fds[2]);
 
 /* "vm", "container"; -EINVAL for another name. */
 const char *flavour_name(enum flavour flavour);

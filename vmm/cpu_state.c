@@ -9,7 +9,7 @@
  * those are left out.
  *
  * #syscalls: ioctl
- * #syscalls:park ioctl(_, KVM_GET_IRQCHIP) ioctl(_, KVM_GET_MSR_INDEX_LIST) ioctl(_, KVM_GET_MSRS)
+ * #syscalls:park ioctl(_, KVM_GET_IRQCHIP) ioctl(_, KVM_GET_MSRS)
  * #syscalls:park ioctl(_, KVM_CHECK_EXTENSION) ioctl(_, KVM_GET_XSAVE2) ioctl(_, KVM_GET_XSAVE)
  * #syscalls:park ioctl(_, KVM_GET_MP_STATE) ioctl(_, KVM_GET_SREGS) ioctl(_, KVM_GET_REGS)
  * #syscalls:park ioctl(_, KVM_GET_DEBUGREGS) ioctl(_, KVM_GET_XCRS) ioctl(_, KVM_GET_LAPIC)
@@ -30,8 +30,7 @@
 #define MSR_TSC          0x10u
 #define MSR_TSC_DEADLINE 0x6e0u
 
-/* More than KVM knows; KVM takes fewer than 256 in one call. */
-#define MSRS_MAX      1024u
+/* KVM takes fewer than 256 in one call. */
 #define MSRS_PER_CALL 255u
 
 /* AMX tiles make it 11 KiB; anything near this bound is no XSAVE area. */
@@ -124,7 +123,7 @@ static int msr_set(const struct vcpu *vcpu, uint32_t index, uint64_t value)
 	return ioctl(vcpu->fd, KVM_SET_MSRS, &batch) == 1 ? 0 : -EINVAL;
 }
 
-/* #syscalls:vcpu ioctl(_, KVM_GET_CLOCK) ioctl(_, KVM_GET_MSRS) */
+/* #syscalls:vcpu,loop ioctl(_, KVM_GET_CLOCK) ioctl(_, KVM_GET_MSRS) */
 int clock_moment_take(struct vm *vm, const struct vcpu *vcpu, struct clock_moment *ret)
 {
 	struct kvm_clock_data clock = {0};
@@ -133,6 +132,31 @@ int clock_moment_take(struct vm *vm, const struct vcpu *vcpu, struct clock_momen
 		return -errno;
 	ret->clock = clock.clock;
 	return msr_get(vcpu, MSR_TSC, &ret->tsc);
+}
+
+/* #syscalls:loop ioctl(_, KVM_SET_CLOCK) */
+int clock_moment_return(struct vm *vm, const struct clock_moment *moment)
+{
+	struct kvm_clock_data clock = {.clock = moment->clock};
+
+	return ioctl(vm->vm_fd, KVM_SET_CLOCK, &clock) < 0 ? -errno : 0;
+}
+
+/*
+ * Software KVM does not offset the guest's time stamp counter: a timer that fires too early there is looked at by the
+ * guest, and set again. #syscalls:loop ioctl(_, KVM_SET_MSRS)
+ */
+int vcpu_moment_return(
+	const struct vm *vm, const struct vcpu *vcpu, const struct clock_moment *moment)
+{
+	uint64_t deadline;
+	int r;
+
+	if (vm->emulated || msr_get(vcpu, MSR_TSC_DEADLINE, &deadline) < 0)
+		return 0;
+	r = msr_set(vcpu, MSR_TSC, moment->tsc);
+	/* KVM counts down to the deadline by the counter as it was. */
+	return r < 0 || deadline == 0 ? r : msr_set(vcpu, MSR_TSC_DEADLINE, deadline);
 }
 
 /*
@@ -164,28 +188,22 @@ static int msrs_transfer(
 static int msrs_save(struct vm *vm, struct vcpu *vcpu, const struct clock_moment *moment,
 	struct state_writer *writer)
 {
-	struct {
-		struct kvm_msr_list header;
-		uint32_t indices[MSRS_MAX];
-	} list = {.header.nmsrs = MSRS_MAX};
-	struct kvm_msr_entry entries[MSRS_MAX] = {0};
+	struct kvm_msr_entry entries[VM_MSRS_MAX] = {0};
 	uint32_t count = 0;
 	int r;
 
-	if (ioctl(vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) < 0)
-		return -errno;
-	for (uint32_t i = 0; i < list.header.nmsrs; i++)
-		entries[i].index = list.indices[i];
-	r = msrs_transfer(vcpu, KVM_GET_MSRS, entries, list.header.nmsrs);
+	for (uint32_t i = 0; i < vm->msr_count; i++)
+		entries[i].index = vm->msrs[i];
+	r = msrs_transfer(vcpu, KVM_GET_MSRS, entries, vm->msr_count);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < list.header.nmsrs; i++) {
+	for (uint32_t i = 0; i < vm->msr_count; i++) {
 		count += entries[i].index != UINT32_MAX;
 		if (entries[i].index == MSR_TSC)
 			entries[i].data = moment->tsc;
 	}
 	state_put_u32(writer, count);
-	for (uint32_t i = 0; i < list.header.nmsrs; i++)
+	for (uint32_t i = 0; i < vm->msr_count; i++)
 		if (entries[i].index != UINT32_MAX)
 			state_put(writer, &entries[i], sizeof(entries[i]));
 	return 0;
@@ -200,12 +218,12 @@ struct deadline {
 static int msrs_restore(
 	struct vcpu *vcpu, struct state_reader *reader, struct deadline *ret_deadline)
 {
-	struct kvm_msr_entry entries[MSRS_MAX];
-	uint32_t indices[MSRS_MAX], count = state_get_u32(reader), used = 0;
+	struct kvm_msr_entry entries[VM_MSRS_MAX];
+	uint32_t indices[VM_MSRS_MAX], count = state_get_u32(reader), used = 0;
 	int r;
 
 	*ret_deadline = (struct deadline){0};
-	if (count > MSRS_MAX)
+	if (count > VM_MSRS_MAX)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < count; i++) {
 		struct kvm_msr_entry entry;

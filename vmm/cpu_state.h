@@ -18,7 +18,7 @@ int interrupt_state_restore(struct vm *vm, struct state_reader *reader, struct e
 
 /*
  * The time at which the machine stands still, as its guest sees it. Taken by the vCPU that asks to be parked, at
- * that instruction: stopping the others and saving takes a while, in which no timer is to come nearer.
+ * that instruction, or while no vCPU runs: stopping the others and saving takes a while, in which no timer is to come nearer.
  */
 struct clock_moment {
 	uint64_t clock; /* nanoseconds */
@@ -26,6 +26,12 @@ struct clock_moment {
 };
 
 int clock_moment_take(struct vm *vm, const struct vcpu *vcpu, struct clock_moment *ret);
+
+/* A machine that has stood still since that moment goes on as if no time had passed: its clock, then each vCPU. 0 or
+   -errno. */
+int clock_moment_return(struct vm *vm, const struct clock_moment *moment);
+int vcpu_moment_return(
+	const struct vm *vm, const struct vcpu *vcpu, const struct clock_moment *moment);
 
 int vcpu_state_save(struct vm *vm, struct vcpu *vcpu, const struct clock_moment *moment,
 	struct state_writer *writer, struct error *err);

@@ -89,7 +89,7 @@ static void machine_parking_place(struct machine *machine, const struct vcpu *vc
 	int r;
 
 	machine_record(machine, MACHINE_EVENT_READY);
-	if (!machine_will_park(machine))
+	if (machine_at_place(machine, vcpu) || !machine_will_park(machine))
 		return;
 	r = clock_moment_take(&machine->vm, vcpu, &moment);
 	if (r < 0) {
@@ -317,20 +317,24 @@ void *vcpu_thread(void *argument)
 		return NULL;
 	for (;;) {
 		/*
-		 * When all stop, the exit that was served last is completed yet: KVM_RUN then ends with
+		 * When all stop or pause, the exit that was served last is completed yet: KVM_RUN then ends with
 		 * EINTR, before it executes anything, and the vCPU's state is whole.
 		 */
-		if (machine->stopping)
+		if (machine->stopping || machine->pausing)
 			__atomic_store_n(&self->vcpu.run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		r = ioctl(self->vcpu.fd, KVM_RUN, 0) < 0 ? -errno : 0;
 		if (r == 0) {
 			serve_exit(machine, &self->vcpu);
 			/* It would only come to rest now, in thousands of instructions. */
-			if (self->is_over)
+			if (self->is_over) {
+				machine_vcpu_over(self);
 				return NULL;
+			}
 		} else if (r == -EINTR) {
 			if (machine->stopping)
 				return NULL;
+			if (machine->pausing)
+				machine_stand_still(self);
 		} else if (r != -EAGAIN &&
 			(r != -EFAULT || !serve_window_fault(machine, &self->vcpu))) {
 			log_registers(&self->vcpu);

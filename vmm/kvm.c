@@ -83,6 +83,23 @@ int vm_create(unsigned int vcpus, struct vm *ret, struct error *err)
 	return 0;
 }
 
+int vm_list_msrs(struct vm *vm, struct error *err)
+{
+	struct {
+		struct kvm_msr_list header;
+		uint32_t indices[VM_MSRS_MAX];
+	} list = {.header.nmsrs = VM_MSRS_MAX};
+
+	if (ioctl(vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) < 0)
+		return error_set_errno(err, -errno, "cannot list the MSRs of a vCPU");
+	vm->msrs = malloc(list.header.nmsrs * sizeof(vm->msrs[0]));
+	if (!vm->msrs)
+		return -ENOMEM;
+	memcpy(vm->msrs, list.indices, list.header.nmsrs * sizeof(vm->msrs[0]));
+	vm->msr_count = list.header.nmsrs;
+	return 0;
+}
+
 void vm_close_system(struct vm *vm)
 {
 	cleanup_close(&vm->kvm_fd);
@@ -94,6 +111,8 @@ void vm_destroy(struct vm *vm)
 {
 	cleanup_close(&vm->vm_fd);
 	cleanup_close(&vm->kvm_fd);
+	free(vm->msrs);
+	vm->msrs = NULL;
 }
 
 int vm_add_memory(struct vm *vm, uint64_t start, uint64_t size, void *host, struct error *err)
@@ -120,6 +139,7 @@ int vm_create_interrupt_controllers(struct vm *vm, struct error *err)
 	return 0;
 }
 
+/* #syscalls:park ioctl(_, KVM_IRQFD) */
 int vm_set_irqfd(struct vm *vm, int event_fd, uint32_t line, struct error *err)
 {
 	struct kvm_irqfd irqfd = {.fd = (uint32_t)event_fd, .gsi = line};

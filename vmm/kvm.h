@@ -19,6 +19,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* More than KVM knows. */
+#define VM_MSRS_MAX 1024u
+
 struct vm {
 	int kvm_fd, vm_fd;
 	bool emulated; /* software KVM; known once vCPU 0 exists */
@@ -26,6 +29,8 @@ struct vm {
 	unsigned int vcpus;                /* planned number, for the CPU topology */
 	unsigned int slots;                /* memory slots in use */
 	uint8_t cpuid_digest[SHA512_SIZE]; /* of what vCPU 0 was given; known once it exists */
+	uint32_t *msrs;                    /* vm_list_msrs() */
+	uint32_t msr_count;
 };
 
 struct vcpu {
@@ -40,6 +45,8 @@ struct vcpu {
 /* Opens /dev/kvm and creates a VM without anything in it. */
 int vm_create(unsigned int vcpus, struct vm *ret, struct error *err);
 void vm_destroy(struct vm *vm);
+/* Asks which MSRs a vCPU's state has: before the system is closed, where the machine is to be saved later. */
+int vm_list_msrs(struct vm *vm, struct error *err);
 /* Closes /dev/kvm: what is asked of it, rather than of the machine, fails from now on. */
 void vm_close_system(struct vm *vm);
 

@@ -246,6 +246,8 @@ static int machine_set_up(
 		machine->vcpu_count = i + 1;
 	}
 	r = machine_create_devices(machine, options, err);
+	if (r == 0)
+		r = machine_watch_orders(machine, options, err);
 	if (r < 0)
 		return r;
 	return machine->memory_fd >= 0
@@ -264,6 +266,8 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 	machine->loop.epoll_fd = machine->loop.stop_fd = -1;
 	machine->release_fd = machine->pagemap_fd = -1;
 	machine->vsock_connect_fd = machine->vsock_again_fd = -1;
+	machine->place_fd = machine->save_memory_fd = machine->save_state_fd = -1;
+	machine->can_save = options->order_fd >= 0 && !options->has_net;
 	machine->memory_fd = options->memory_fd;
 	machine->park_fd = options->park_fd;
 	message_port_init(&machine->messages, options->messages, options->message_count);
@@ -272,21 +276,23 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 		machine->lines[i] = -1;
 	pthread_mutex_init(&machine->lock, NULL);
 	pthread_cond_init(&machine->shut, NULL);
+	pthread_cond_init(&machine->still, NULL);
 	machine->filtered = options->violated != NULL;
 	if (machine->filtered)
 		filter_prepare(options->violated);
 	boot_console_init(&machine->boot_console, options->kernel_messages);
 	machine->smaps_fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
-	if (machine->park_fd >= 0)
+	if (machine->park_fd >= 0 || machine->can_save)
 		machine->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	r = machine_set_up(machine, options, err);
+	if (r == 0 && (machine->park_fd >= 0 || machine->can_save))
+		r = vm_list_msrs(&machine->vm, err);
 	if (r < 0) {
 		machine_free(machine);
 		return r;
 	}
-	/* More machines can be made through it; only to save the state it is asked again. */
-	if (machine->park_fd < 0)
-		vm_close_system(&machine->vm);
+	/* More machines can be made through it. */
+	vm_close_system(&machine->vm);
 	*ret = machine;
 	return 0;
 }
@@ -299,6 +305,7 @@ void machine_free(struct machine *machine)
 	if (machine->fs)
 		virtio_fs_free(machine->fs);
 	machine_free_vsock(machine);
+	machine_free_orders(machine);
 	virtio_net_free(machine->net);
 	for (unsigned int i = 0; i < DEVICES_MAX; i++)
 		cleanup_close(&machine->lines[i]);
@@ -357,6 +364,7 @@ static void machine_stop_vcpus(struct machine *machine)
 		if (thread_id != 0)
 			syscall(SYS_tgkill, machine->process_id, thread_id, VCPU_KICK_SIGNAL);
 	}
+	machine_wake_all(machine);
 	/* Not before all stand still: one may be serving what another goes on asking for. */
 	for (unsigned int i = 0; i < machine->vcpu_count; i++) {
 		struct machine_vcpu *self = &machine->vcpus[i];
@@ -376,7 +384,8 @@ enum machine_end machine_run(struct machine *machine, struct error *err)
 		machine_record(machine, MACHINE_EVENT_READY);
 	r = machine_start_vcpus(machine, err);
 	if (r == 0) {
-		machine_enter_thread(machine, machine->park_fd < 0 ? FILTER_LOOP : FILTER_PARK);
+		machine_enter_thread(machine,
+			machine->park_fd >= 0 || machine->can_save ? FILTER_PARK : FILTER_LOOP);
 		r = loop_run(&machine->loop);
 		if (r < 0)
 			machine_end(machine, MACHINE_END_FAILED, "the event loop failed: %s",

@@ -11,6 +11,9 @@
  * something and no request is in flight. If it has taken all messages and the caller wants it parked, the
  * machine's memory and state are saved there, and it ends. A machine made from them continues at
  * that instruction. What both must have in common is the caller's to know (vmm/template.h).
+ *
+ * A machine that runs takes orders (enum machine_order): to stand still for a while, and to be saved while it
+ * does, from where it goes on itself, too.
  */
 #ifndef APPC_VMM_MACHINE_H
 #define APPC_VMM_MACHINE_H
@@ -30,6 +33,33 @@
 /* Bounds on what the guest may make the file server hold: an fd each (docs/security.md). */
 #define MACHINE_INODES_MAX  (256u << 10)
 #define MACHINE_HANDLES_MAX (64u << 10)
+
+/*
+ * A packet on the machine's order_fd is one of these as an int32_t. What becomes of it is told through
+ * machine_options.answered.
+ */
+enum machine_order {
+	/* No vCPU executes anything, and the guest's clock stands, until: */
+	MACHINE_ORDER_PAUSE,
+	/* The machine goes on, whatever it was told before. */
+	MACHINE_ORDER_RESUME,
+	/*
+	 * With two fds (SCM_RIGHTS), of an empty file for its memory and one for its state, the sections without
+	 * what template_write_state() puts around them: at its next WIRE_PHASE_PARK the machine is saved. Then it is
+	 * paused, saved or not.
+	 */
+	MACHINE_ORDER_SAVE,
+	MACHINE_ORDERS
+};
+
+enum machine_answer {
+	MACHINE_PAUSED,
+	MACHINE_RESUMED,
+	MACHINE_WILL_SAVE, /* SAVE was taken: the guest may be asked to come to WIRE_PHASE_PARK */
+	MACHINE_SAVED,
+	MACHINE_REFUSED, /* it was not saved */
+	MACHINE_ANSWERS
+};
 
 /* Borrowed until the machine is freed. */
 struct machine_message {
@@ -61,6 +91,12 @@ struct machine_options {
 	 * that the guest wants: it opens no path itself.
 	 */
 	int vsock_listen_fd, vsock_connect_fd;
+	/*
+	 * Where orders come from, a SOCK_SEQPACKET; borrowed, -1: none. answered is called in the event loop; why is
+	 * empty but for MACHINE_REFUSED. A machine with a network device cannot be saved.
+	 */
+	int order_fd;
+	void (*answered)(enum machine_answer answer, const char *why);
 	/*
 	 * Each thread's system calls are filtered before the guest runs, and this is called where one was not
 	 * allowed (vmm/filter.h); NULL: they are not filtered.

@@ -3,7 +3,7 @@
  * What the files of one machine share, and nobody else: machine.c puts it together and runs it,
  * machine_devices.c has its devices and what the event loop does for them, machine_vsock.c what its
  * vsock device needs of the host, exits.c its vCPU threads,
- * machine_state.c parks it and makes it go on.
+ * machine_state.c parks it and makes it go on, machine_order.c has it stand still on request.
  */
 #ifndef APPC_VMM_MACHINE_PARTS_H
 #define APPC_VMM_MACHINE_PARTS_H
@@ -71,6 +71,11 @@ struct machine {
 	struct loop_source vsock_listen_source, vsock_connect_source, vsock_again_source;
 	struct loop_source *vsock_sources; /* of connections, by their slots */
 	int vsock_connect_fd, vsock_again_fd;
+	struct loop_source order_source, place_source;
+	int place_fd; /* eventfd: a vCPU tells the loop that the guest has come to where it is saved */
+	int save_memory_fd, save_state_fd; /* the loop's: of the order to save; -1: there is none */
+	bool can_save;
+	void (*answered)(enum machine_answer answer, const char *why);
 	int release_fd; /* the control socket once more, watched for its other end's shutdown */
 	int smaps_fd;   /* /proc/self/smaps, from before the jail */
 
@@ -83,9 +88,14 @@ struct machine {
 	bool filtered; /* system calls are filtered; before the threads start */
 	pid_t process_id;
 	atomic_bool stopping;
+	atomic_bool pausing;       /* no vCPU is to enter the guest; written under the lock */
 	pthread_mutex_t lock;      /* protects all below */
 	pthread_cond_t shut;       /* ended, or threads_shut has become as it should */
 	unsigned int threads_shut; /* that have their filters */
+	pthread_cond_t still;      /* vcpus_still or pausing has changed */
+	unsigned int vcpus_still;  /* that execute nothing, and have completed their last exit */
+	bool is_to_save;           /* at the guest's next WIRE_PHASE_PARK */
+	struct clock_moment paused_at;
 	bool ended;
 	enum machine_end end;
 	struct error end_error;
@@ -138,10 +148,33 @@ void machine_free_vsock(struct machine *machine);
 /* Runs a vCPU (struct machine_vcpu) until the machine is stopping. */
 void *vcpu_thread(void *argument);
 
+/* ---- machine_order.c */
+
+/* Watches for orders, where the machine takes any. */
+int machine_watch_orders(
+	struct machine *machine, const struct machine_options *options, struct error *err);
+void machine_free_orders(struct machine *machine);
+
+/* Of a vCPU's thread: stands still as long as the machine is paused. */
+void machine_stand_still(struct machine_vcpu *self);
+/* The thread ends: from now on this vCPU stands still. */
+void machine_vcpu_over(struct machine_vcpu *self);
+/* The machine ends: who stands still, or waits for that, waits no longer. */
+void machine_wake_all(struct machine *machine);
+
+/* The guest is at WIRE_PHASE_PARK, said by this vCPU. Whether the machine is saved there: it is paused then. */
+bool machine_at_place(struct machine *machine, const struct vcpu *vcpu);
+
 /* ---- machine_state.c */
 
 /* Every vCPU thread has ended, at the end of an exit, and the event loop too: the machine stands still. */
 int machine_park(struct machine *machine, struct error *err);
+
+/*
+ * Saves a machine that is paused and goes on afterwards, into save_memory_fd and save_state_fd. -errno with a message:
+ * nothing has changed.
+ */
+int machine_save(struct machine *machine, struct error *err);
 
 /* Lets a machine that was made and has not run go on from where another of its shape was parked. */
 int machine_restore(struct machine *machine, const void *state, size_t size, struct error *err);

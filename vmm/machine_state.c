@@ -2,6 +2,7 @@
 /*
  * machine_state.c: parks a machine that stands still, and makes another go on from there.
  */
+#include "base/file.h"
 #include "base/log.h"
 #include "vmm/layout.h"
 #include "vmm/machine_parts.h"
@@ -37,33 +38,49 @@ static void machine_get_shape(const struct machine *machine, struct machine_shap
 	memcpy(ret->cpuid_digest, machine->vm.cpuid_digest, sizeof(ret->cpuid_digest));
 }
 
-static int machine_save_sections(
+/* The devices' interrupts are on their way to the controllers; when the lines are parted they have come there. */
+static int machine_part_lines(struct machine *machine, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < machine->device_count; i++)
+		r = vm_clear_irqfd(&machine->vm, machine->lines[i], LAYOUT_FIRST_LINE + i, err);
+	return r;
+}
+
+static int machine_join_lines(struct machine *machine, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < machine->device_count; i++)
+		r = vm_set_irqfd(&machine->vm, machine->lines[i], LAYOUT_FIRST_LINE + i, err);
+	return r;
+}
+
+static int machine_save_devices(
 	struct machine *machine, struct state_writer *writer, struct error *err)
 {
 	struct machine_shape shape;
-	int r;
+	int r = 0;
 
 	machine_get_shape(machine, &shape);
 	state_begin(writer, MACHINE_TAG, MACHINE_VERSION);
 	state_put(writer, &shape, sizeof(shape));
 	state_end(writer);
-	for (unsigned int i = 0; i < machine->device_count; i++) {
+	for (unsigned int i = 0; r == 0 && i < machine->device_count; i++)
 		r = virtio_mmio_save(&machine->mmio[i], writer, err);
-		if (r < 0)
-			return r;
-	}
-	/* The devices' interrupts are on their way to the controllers; there they are saved. */
-	for (unsigned int i = 0; i < machine->device_count; i++) {
-		r = vm_clear_irqfd(&machine->vm, machine->lines[i], LAYOUT_FIRST_LINE + i, err);
-		if (r < 0)
-			return r;
-	}
-	r = interrupt_state_save(&machine->vm, writer, err);
+	return r;
+}
+
+static int machine_save_cpus(struct machine *machine, const struct clock_moment *moment,
+	struct state_writer *writer, struct error *err)
+{
+	int r = interrupt_state_save(&machine->vm, writer, err);
+
 	for (unsigned int i = 0; r == 0 && i < machine->vcpu_count; i++)
-		r = vcpu_state_save(
-			&machine->vm, &machine->vcpus[i].vcpu, &machine->parked_at, writer, err);
+		r = vcpu_state_save(&machine->vm, &machine->vcpus[i].vcpu, moment, writer, err);
 	if (r == 0)
-		clock_state_save(&machine->parked_at, writer);
+		clock_state_save(moment, writer);
 	return r < 0 ? r : writer->error;
 }
 
@@ -76,7 +93,11 @@ int machine_park(struct machine *machine, struct error *err)
 	if (virtio_fs_shared_was_read(machine->fs))
 		return error_set(err, -EBUSY,
 			"names or contents of a host's volume were read, and may be others when the machine goes on");
-	r = machine_save_sections(machine, &writer, err);
+	r = machine_save_devices(machine, &writer, err);
+	if (r == 0)
+		r = machine_part_lines(machine, err);
+	if (r == 0)
+		r = machine_save_cpus(machine, &machine->parked_at, &writer, err);
 	if (r < 0 && r == writer.error)
 		error_set_errno(err, r, "cannot save the machine's state");
 	saved = machine_now();
@@ -92,6 +113,45 @@ int machine_park(struct machine *machine, struct error *err)
 	machine->state = writer.data;
 	machine->state_size = writer.length;
 	return 0;
+}
+
+static int machine_save_all(struct machine *machine, struct state_writer *writer, struct error *err)
+{
+	struct error ignored;
+	int r;
+
+	if (virtio_vsock_count(machine->vsock) > 0)
+		return error_set(err, -EBUSY,
+			"somebody is connected to it through vsock, as a live enter is");
+	r = machine_save_devices(machine, writer, err);
+	if (r < 0)
+		return r;
+	r = machine_part_lines(machine, err);
+	if (r == 0)
+		r = machine_save_cpus(machine, &machine->paused_at, writer, err);
+	/* What an eventfd was told meanwhile waits in it. */
+	if (machine_join_lines(machine, r < 0 ? &ignored : err) < 0 && r == 0)
+		r = -EIO;
+	return r < 0 ? r
+		     : ram_save(&machine->memory, machine->memory_fd, machine->pagemap_fd,
+			       machine->save_memory_fd, err);
+}
+
+/* #syscalls:park write */
+int machine_save(struct machine *machine, struct error *err)
+{
+	struct state_writer writer = {0};
+	int r = machine_save_all(machine, &writer, err);
+
+	if (r == 0) {
+		r = file_write_all(machine->save_state_fd, writer.data, writer.length);
+		if (r < 0)
+			error_set_errno(err, r, "cannot write the machine's state");
+	} else if (r == writer.error) {
+		error_set_errno(err, r, "cannot save the machine's state");
+	}
+	state_writer_done(&writer);
+	return r;
 }
 
 void machine_take_state(struct machine *machine, void **ret, size_t *ret_size)
