@@ -12,6 +12,9 @@
  * A system call filter cannot be taken off, and to install one costs as many instructions as all of an app's
  * start, where the guest's kernel is emulated. So those apps have a second launcher, with the filter that nearly
  * all apps get, which cannot mount and so on; it takes over when the first has done that.
+ *
+ * In a mutable pod an app has one of the places from its start to its end. Then
+ * all that it had is given back before it is reported, so that the place, and the machine, are as they were.
  */
 #include "guest-init/app.h"
 
@@ -28,6 +31,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -46,10 +50,18 @@ static void app_close(int *fd)
 /* The end of the pod: the first failure decides its status and takes the other apps down. */
 static void pod_app_failed(struct guest_pod *pod, const struct guest_app *app)
 {
+	/* Each of those that come and go answers for itself. */
+	if (pod->config.is_mutable)
+		return;
 	if (pod->status == 0)
 		pod->status = app->status;
 	if (!pod->is_stopping)
 		guest_pod_stop(pod, WIRE_STOP_GRACE_MS);
+}
+
+static bool app_is_stopping(const struct guest_pod *pod, const struct guest_app *app)
+{
+	return pod->is_stopping || app->was_terminated || app->is_hurried;
 }
 
 /* No process of the app is left, or none was ever made: its output is next. */
@@ -57,7 +69,7 @@ static void app_drain(struct guest_pod *pod, struct guest_app *app)
 {
 	app->state = GUEST_APP_DRAINING;
 	/* Where the machine is about to vanish, tidying up is only a delay. */
-	if (pod->guest->is_vm && pod->exited_count + 1 == pod->config.app_count)
+	if (pod->guest->is_vm && pod->live_count == 1 && !pod->config.is_mutable)
 		pod->output.is_leaving = true;
 	if (!pod->output.is_leaving) {
 		app_close(&app->stdin_fd);
@@ -201,7 +213,7 @@ static int app_pipe_make(struct guest_pod *pod, struct guest_app *app, uint8_t s
 	*ret_write_fd = fds[1];
 	r = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 	if (r == 0)
-		r = guest_output_add(&pod->output, pipe, fds[0], (uint16_t)app->index, stream);
+		r = guest_output_add(&pod->output, pipe, fds[0], app->number, stream);
 	if (r < 0) {
 		close(fds[0]);
 		return error_set_errno(err, r, "read its output");
@@ -428,7 +440,7 @@ static void app_start(struct guest_pod *pod, struct guest_app *app)
 
 struct guest_app *guest_pod_find_app(struct guest_pod *pod, const char *name)
 {
-	for (size_t i = 0; i < pod->config.app_count; i++)
+	for (size_t i = 0; i < pod->place_count; i++)
 		if (pod->apps[i].config && !strcmp(pod->apps[i].config->name, name))
 			return &pod->apps[i];
 	return NULL;
@@ -517,6 +529,23 @@ int guest_app_add_process(struct guest_pod *pod, const struct guest_app *app,
 	return app_launch_transient(pod->guest, app, &launch, ret_pid, err);
 }
 
+/* A place without an app. */
+static void app_init(struct guest_app *app, uint32_t index, uint32_t generation)
+{
+	*app = (struct guest_app){
+		.index = index,
+		.number = (uint16_t)index,
+		.generation = generation,
+		.rootfs = GUEST_ROOTFS_NONE,
+		.cgroup_fd = -1,
+		.cgroup_events_fd = -1,
+		.stdin_fd = -1,
+		.stdout_fd = -1,
+		.stderr_fd = -1,
+		.pipes = {{.fd = -1}, {.fd = -1}},
+	};
+}
+
 int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *err)
 {
 	int r = 0;
@@ -525,15 +554,8 @@ int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *e
 	if (!pod->apps)
 		return error_set_errno(err, -ENOMEM, "prepare for the apps");
 	pod->input = GUEST_INPUT_NONE;
-	for (uint32_t i = 0; i < WIRE_APPS_MAX; i++) {
-		struct guest_app *app = &pod->apps[i];
-
-		app->index = i;
-		app->rootfs = GUEST_ROOTFS_NONE;
-		app->cgroup_fd = app->cgroup_events_fd = -1;
-		app->stdin_fd = app->stdout_fd = app->stderr_fd = -1;
-		app->pipes[0].fd = app->pipes[1].fd = -1;
-	}
+	for (uint32_t i = 0; i < WIRE_APPS_MAX; i++)
+		app_init(&pod->apps[i], i, 0);
 	for (size_t i = 0; r == 0 && i < ready_count; i++) {
 		r = app_make_ready(pod, &pod->apps[i], USUAL_CAPABILITIES, err);
 		if (r == 0)
@@ -544,7 +566,8 @@ int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *e
 
 void guest_pod_start(struct guest_pod *pod)
 {
-	pod->output.is_shared = pod->config.app_count > 1;
+	pod->output.is_shared = pod->config.app_count > 1 || pod->config.is_mutable;
+	pod->place_count = pod->live_count = pod->config.app_count;
 	for (size_t i = 0; i < pod->config.app_count; i++)
 		pod->apps[i].config = &pod->config.apps[i];
 	for (size_t i = 0; i < pod->config.app_count; i++) {
@@ -554,6 +577,77 @@ void guest_pod_start(struct guest_pod *pod)
 		else
 			app_start(pod, &pod->apps[i]);
 	}
+}
+
+/* Those that are ready come first. NULL: all are taken. */
+static struct guest_app *pod_find_place(struct guest_pod *pod)
+{
+	for (size_t i = 0; i < WIRE_APPS_MAX; i++)
+		if (!pod->apps[i].config)
+			return &pod->apps[i];
+	return NULL;
+}
+
+int guest_pod_add_app(struct guest_pod *pod, struct guest_start_config *config, struct error *err)
+{
+	struct guest_app *app = pod_find_place(pod);
+	int r = 0;
+
+	if (!pod->config.is_mutable)
+		r = error_set(err, -EBADMSG, "start: the pod is not mutable");
+	else if (!app || guest_pod_find_app(pod, config->app.name))
+		r = error_set(
+			err, -EBADMSG, "start: app %s runs, or too many others", config->app.name);
+	if (r == 0 && pod->variable)
+		r = guest_start_add_variable(config, pod->variable);
+	if (r == 0)
+		app->added = malloc(sizeof(*app->added));
+	if (r == 0 && !app->added)
+		r = -ENOMEM;
+	if (r < 0) {
+		guest_start_done(config);
+		return r == -ENOMEM ? error_set_errno(err, r, "start") : r;
+	}
+	*app->added = *config;
+	*config = (struct guest_start_config){0};
+	app->config = &app->added->app;
+	app->number = app->pipes[0].app = app->pipes[1].app = app->added->number;
+	if (pod->place_count <= app->index)
+		pod->place_count = app->index + 1;
+	pod->live_count++;
+	if (pod->is_stopping)
+		app_drain(pod, app);
+	else
+		app_start(pod, app);
+	return 0;
+}
+
+/* An empty directory or file. What the guest's file system knows of the name is forgotten with it. */
+static void mount_point_remove(struct guest *guest, const char *path)
+{
+	if (unlinkat(guest->tree_fd, path, AT_REMOVEDIR) < 0 &&
+		(errno != ENOTDIR || unlinkat(guest->tree_fd, path, 0) < 0) && errno != ENOENT)
+		guest_warn(guest, GUEST_WARNING_ANY, "cannot remove %s: %s", path, strerror(errno));
+}
+
+int guest_pod_remove_app(
+	struct guest_pod *pod, const struct guest_remove_config *config, struct error *err)
+{
+	char path[NAME_MAX + 32];
+
+	if (!pod->config.is_mutable || guest_pod_find_app(pod, config->app))
+		return error_set(
+			err, -EBADMSG, "remove: app %s runs, or is of the pod", config->app);
+	snprintf(path, sizeof(path), "apps/%s/rootfs", config->app);
+	mount_point_remove(pod->guest, path);
+	snprintf(path, sizeof(path), "apps/%s", config->app);
+	mount_point_remove(pod->guest, path);
+	for (const char **volume = config->volumes; *volume; volume++) {
+		snprintf(path, sizeof(path), "volumes/%s", *volume);
+		mount_point_remove(pod->guest, path);
+	}
+	guest_send_removed(&pod->guest->outbox, config->app);
+	return 0;
 }
 
 static int app_park(struct guest_app *app, struct error *err)
@@ -613,7 +707,8 @@ static void app_cleared(struct guest_pod *pod, struct guest_app *app)
 	if (app->is_clearing)
 		guest_unwatch(pod->guest, app->cgroup_events_fd);
 	app->is_clearing = false;
-	if (app->state == GUEST_APP_ENDING && app->config->post_stop[0] && !pod->is_hurried) {
+	if (app->state == GUEST_APP_ENDING && app->config->post_stop[0] && !pod->is_hurried &&
+		!app->is_hurried) {
 		if (app_launch(pod, app, app->config->post_stop, true, &error) == 0) {
 			app->state = GUEST_APP_POST_STOP;
 			return;
@@ -657,7 +752,7 @@ static int status_of(int wait_status)
 
 static void app_pre_start_ended(struct guest_pod *pod, struct guest_app *app, int status)
 {
-	if (status == 0 && !pod->is_stopping) {
+	if (status == 0 && !app_is_stopping(pod, app)) {
 		app_run(pod, app);
 		return;
 	}
@@ -718,18 +813,28 @@ void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 }
 
 /* SIGKILL to whatever runs. Where there is no cgroup, only the process that we know of. */
+static void app_kill(struct guest_app *app)
+{
+	if (app->pid == 0 && !app->is_clearing)
+		return;
+	if (app->cgroup_fd >= 0 && guest_cgroup_kill(app->cgroup_fd) == 0)
+		return;
+	if (app->pid > 0)
+		kill(app->pid, SIGKILL);
+}
+
 static void pod_kill(struct guest_pod *pod)
 {
-	for (size_t i = 0; i < pod->config.app_count; i++) {
-		struct guest_app *app = &pod->apps[i];
+	for (size_t i = 0; i < pod->place_count; i++)
+		app_kill(&pod->apps[i]);
+}
 
-		if (app->pid == 0 && !app->is_clearing)
-			continue;
-		if (app->cgroup_fd >= 0 && guest_cgroup_kill(app->cgroup_fd) == 0)
-			continue;
-		if (app->pid > 0)
-			kill(app->pid, SIGKILL);
-	}
+static void app_terminate(struct guest_app *app)
+{
+	if (app->state != GUEST_APP_PRE_START && app->state != GUEST_APP_RUNNING)
+		return;
+	app->was_terminated = true;
+	kill(app->pid, SIGTERM);
 }
 
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms)
@@ -742,14 +847,24 @@ void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms)
 	}
 	pod->is_stopping = true;
 	pod->kill_at_ms = guest_now_ms() + grace_ms;
-	for (size_t i = 0; i < pod->config.app_count; i++) {
-		struct guest_app *app = &pod->apps[i];
+	for (size_t i = 0; i < pod->place_count; i++)
+		app_terminate(&pod->apps[i]);
+}
 
-		if (app->state != GUEST_APP_PRE_START && app->state != GUEST_APP_RUNNING)
-			continue;
-		app->was_terminated = true;
-		kill(app->pid, SIGTERM);
+void guest_pod_stop_app(struct guest_pod *pod, const char *name, unsigned int grace_ms)
+{
+	struct guest_app *app = guest_pod_find_app(pod, name);
+
+	/* It may have ended while the message was on its way. */
+	if (!app)
+		return;
+	if (app->kill_at_ms || grace_ms == 0) {
+		app->is_hurried = true;
+		app_kill(app);
+		return;
 	}
+	app->kill_at_ms = guest_now_ms() + grace_ms;
+	app_terminate(app);
 }
 
 void guest_pod_pipe_ready(struct guest_pod *pod, uint32_t pipe_index, uint32_t events)
@@ -759,12 +874,67 @@ void guest_pod_pipe_ready(struct guest_pod *pod, uint32_t pipe_index, uint32_t e
 	guest_output_pipe_ready(&app->pipes[pipe_index % 2], events);
 }
 
+/* What a guest's file system has mounted by itself where the host has a mount in the tree. */
+static void tree_unmount(const char *format, const char *name)
+{
+	char path[NAME_MAX + 64];
+
+	snprintf(path, sizeof(path), format, name);
+	if (umount2(path, MNT_DETACH) < 0)
+		errno = 0; /* nobody looked there */
+}
+
+/* All that an app had of the machine. It has no process. #syscalls: umount2 */
+static void app_release(struct guest_pod *pod, struct guest_app *app)
+{
+	const struct guest_app_config *config = app->config;
+	const uint32_t index = app->index, generation = app->generation + 1;
+
+	/* Where it failed before it was launched. */
+	guest_launcher_stop(&app->launcher);
+	guest_launcher_stop(&app->filtered);
+	guest_rootfs_done(&app->rootfs);
+	if (pod->guest->is_vm) {
+		tree_unmount(WIRE_TREE "/apps/%s/rootfs", config->name);
+		for (size_t i = 0; i < config->mount_count; i++)
+			tree_unmount(WIRE_TREE "/volumes/%s", config->mounts[i].volume);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(app->pipes); i++)
+		guest_output_remove(&pod->output, &app->pipes[i]);
+	guest_listen_close(&app->socket_fds, config->socket_count);
+	app_close(&app->cgroup_events_fd);
+	guest_cgroup_destroy(pod->guest, index, app->cgroup_fd);
+	free(app->stack);
+	free(app->filtered_stack);
+	guest_start_done(app->added);
+	free(app->added);
+	app_init(app, index, generation);
+}
+
 static void app_report(struct guest_pod *pod, struct guest_app *app)
 {
 	app->state = GUEST_APP_EXITED;
-	pod->exited_count++;
+	pod->live_count--;
 	guest_send_exited(&pod->guest->outbox, app->config->name, app->status, app->had_oom_kill,
 		app->error.message[0] ? app->error.message : NULL);
+	if (app->added)
+		app_release(pod, app);
+}
+
+/* Those of apps that are stopped alone. */
+static void pod_kill_late(struct guest_pod *pod)
+{
+	uint64_t now = guest_now_ms();
+
+	for (size_t i = 0; i < pod->place_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+
+		if (!app->kill_at_ms || now < app->kill_at_ms)
+			continue;
+		/* A post-stop handler that follows gets the same time once more. */
+		app->kill_at_ms = now + WIRE_STOP_GRACE_MS;
+		app_kill(app);
+	}
 }
 
 void guest_pod_proceed(struct guest_pod *pod)
@@ -774,8 +944,10 @@ void guest_pod_proceed(struct guest_pod *pod)
 		pod->kill_at_ms = guest_now_ms() + WIRE_STOP_GRACE_MS;
 		pod_kill(pod);
 	}
+	if (pod->config.is_mutable)
+		pod_kill_late(pod);
 	guest_output_pump(&pod->output);
-	for (size_t i = 0; i < pod->config.app_count; i++) {
+	for (size_t i = 0; i < pod->place_count; i++) {
 		struct guest_app *app = &pod->apps[i];
 
 		if (app->state == GUEST_APP_DRAINING && guest_output_is_finished(&app->pipes[0]) &&
@@ -784,19 +956,33 @@ void guest_pod_proceed(struct guest_pod *pod)
 	}
 }
 
+/* When somebody is to be killed next; 0: never. */
+static uint64_t pod_kill_time(const struct guest_pod *pod)
+{
+	uint64_t first = pod->kill_at_ms;
+
+	for (size_t i = 0; pod->config.is_mutable && i < pod->place_count; i++) {
+		uint64_t time = pod->apps[i].kill_at_ms;
+
+		if (time && (!first || time < first))
+			first = time;
+	}
+	return first;
+}
+
 int guest_pod_timeout_ms(const struct guest_pod *pod)
 {
 	int timeout = guest_output_timeout_ms(&pod->output);
-	uint64_t now, left;
+	uint64_t kill_at_ms = pod_kill_time(pod), now, left;
 
-	if (!pod->kill_at_ms || guest_pod_has_ended(pod) || timeout == 0)
+	if (!kill_at_ms || guest_pod_has_ended(pod) || timeout == 0)
 		return timeout;
 	now = guest_now_ms();
-	left = pod->kill_at_ms > now ? pod->kill_at_ms - now : 0;
+	left = kill_at_ms > now ? kill_at_ms - now : 0;
 	return timeout < 0 || left < (uint64_t)timeout ? (int)left : timeout;
 }
 
 bool guest_pod_has_ended(const struct guest_pod *pod)
 {
-	return pod->exited_count == pod->config.app_count;
+	return pod->live_count == 0 && (pod->is_stopping || !pod->config.is_mutable);
 }

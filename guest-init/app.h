@@ -28,7 +28,10 @@ enum guest_app_state {
 };
 
 struct guest_app {
-	const struct guest_app_config *config;
+	const struct guest_app_config *config; /* NULL: no app has this place */
+	struct guest_start_config *added;      /* holds it, of an app that was added; owned */
+	uint32_t generation;                   /* counts the apps that had this place */
+	uint16_t number;                       /* in the stream */
 	uint32_t index;
 	enum guest_app_state state;
 	pid_t pid; /* of the handler or main process; 0: none */
@@ -54,6 +57,8 @@ struct guest_app {
 	struct guest_output_pipe pipes[2];
 	bool is_clearing;    /* what its cgroup still holds has been killed */
 	bool was_terminated; /* we sent it SIGTERM */
+	bool is_hurried;     /* and SIGKILL, or it is to have no post-stop handler */
+	uint64_t kill_at_ms; /* of an app that is stopped alone; 0: no time is set */
 	bool had_oom_kill;
 	int status;
 	struct error error; /* why it failed; an empty message when there is nothing to say */
@@ -64,8 +69,11 @@ struct guest_pod {
 	struct guest_config config;
 	struct guest_output output;
 	struct guest_input input;
-	struct guest_app *apps; /* WIRE_APPS_MAX; config.app_count are in use */
-	size_t exited_count;
+	struct guest_app *apps; /* WIRE_APPS_MAX */
+	size_t place_count;     /* of those, the places behind have never been used */
+	size_t live_count; /* apps that have been started, or are about to be, and not been reported */
+	/* What is in the environment of an app that is added: borrowed. */
+	const char *variable;
 	bool is_stopping, is_hurried;
 	uint64_t kill_at_ms; /* 0: no time is set */
 	int status;
@@ -80,6 +88,16 @@ int guest_pod_prepare(struct guest_pod *pod, size_t ready_count, struct error *e
 
 /* Starts every app. pod->config is set, and configured (boot.h). */
 void guest_pod_start(struct guest_pod *pod);
+
+/*
+ * Starts one more, in a mutable pod, and takes config's content over in every case. 0, or -EBADMSG with a message
+ * where the pod does not allow it. An app that cannot be started is reported as exited.
+ */
+int guest_pod_add_app(struct guest_pod *pod, struct guest_start_config *config, struct error *err);
+
+/* Removes mount points in the tree, of an app that does not run. 0, or -EBADMSG with a message: it does. */
+int guest_pod_remove_app(
+	struct guest_pod *pod, const struct guest_remove_config *config, struct error *err);
 
 /*
  * The same up to the first instruction of each app's program, where all are stopped. 0 or -errno with a
@@ -122,6 +140,9 @@ int guest_app_add_process(struct guest_pod *pod, const struct guest_app *app,
 
 /* SIGTERM to all, SIGKILL after grace_ms; at once when the pod is stopping already. */
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms);
+
+/* The same for one app, where it runs. */
+void guest_pod_stop_app(struct guest_pod *pod, const char *name, unsigned int grace_ms);
 
 /* A child of PID 1 was reaped; wait_status as waitpid() gave it. */
 void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status);

@@ -90,8 +90,9 @@ static int root_mount_vm(struct error *err)
 
 static int root_mount_container(struct error *err)
 {
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return error_set_errno(err, -errno, "make mounts private");
+	/* What the host mounts in the tree of a mutable pod comes in; nothing goes out. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return error_set_errno(err, -errno, "detach from the host's mounts");
 	if (mount("tmpfs", GUEST_STAGING, "tmpfs", MS_NOSUID, "mode=755") < 0)
 		return error_set_errno(err, -errno, "mount tmpfs on %s", GUEST_STAGING);
 	return 0;

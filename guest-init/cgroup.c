@@ -110,11 +110,15 @@ static int controller_enable(struct guest *guest, int base_fd, const char *contr
 	return r;
 }
 
+static const char *const all_controllers[] = {"+memory", "+cpu", "+pids"};
+
 static void controllers_enable(struct guest *guest, const struct guest_config *config, int base_fd)
 {
 	bool memory = false, cpu = false, pids = false;
 	int r;
 
+	for (size_t i = 0; config->is_mutable && i < ARRAY_SIZE(all_controllers); i++)
+		controller_enable(guest, base_fd, all_controllers[i]);
 	for (size_t i = 0; i < config->app_count; i++) {
 		const struct guest_app_config *app = &config->apps[i];
 
@@ -140,11 +144,9 @@ static void controllers_enable(struct guest *guest, const struct guest_config *c
 
 static void cgroup_prepare_vm(struct guest *guest)
 {
-	static const char *const controllers[] = {"+memory", "+cpu", "+pids"};
-
 	guest->cgroup_fd = hierarchy_mount();
-	for (size_t i = 0; guest->cgroup_fd >= 0 && i < ARRAY_SIZE(controllers); i++)
-		file_put(guest->cgroup_fd, "cgroup.subtree_control", controllers[i]);
+	for (size_t i = 0; guest->cgroup_fd >= 0 && i < ARRAY_SIZE(all_controllers); i++)
+		file_put(guest->cgroup_fd, "cgroup.subtree_control", all_controllers[i]);
 }
 
 void guest_cgroup_prepare(struct guest *guest, const struct guest_config *config)
@@ -245,6 +247,19 @@ int guest_cgroup_create(struct guest *guest, uint32_t app_index)
 	return fd;
 }
 
+void guest_cgroup_destroy(struct guest *guest, uint32_t app_index, int cgroup_fd)
+{
+	char name[32];
+
+	if (cgroup_fd < 0)
+		return;
+	close(cgroup_fd);
+	app_cgroup_name(app_index, name, sizeof(name));
+	if (unlinkat(guest->cgroup_fd, name, AT_REMOVEDIR) < 0)
+		guest_warn(guest, GUEST_WARNING_ANY, "cannot remove the cgroup of an app: %s",
+			strerror(errno));
+}
+
 bool guest_cgroup_is_populated(int events_fd)
 {
 	char text[256];
@@ -278,7 +293,7 @@ void guest_cgroup_remove(struct guest *guest, const struct guest_config *config)
 
 	if (guest->is_vm || guest->cgroup_fd < 0)
 		return;
-	for (uint32_t i = 0; i < config->app_count; i++) {
+	for (uint32_t i = 0; i < (config->is_mutable ? WIRE_APPS_MAX : config->app_count); i++) {
 		app_cgroup_name(i, name, sizeof(name));
 		unlinkat(guest->cgroup_fd, name, AT_REMOVEDIR);
 	}

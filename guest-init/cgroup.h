@@ -9,13 +9,16 @@
 /*
  * Opens the directory for the apps' cgroups (guest->cgroup_fd) and enables controllers: in a container
  * those that the apps' limits need and no others, since each one makes every cgroup dearer; in a VM,
- * where config is NULL, all, before anybody waits for it. What is missing is warned of, in a VM when
- * it is missed.
+ * where config is NULL, and in a mutable pod all, before anybody waits for it. What is missing is warned of, in
+ * those when it is missed.
  */
 void guest_cgroup_prepare(struct guest *guest, const struct guest_config *config);
 
 /* The cgroup of an app. Returns its directory fd, or -1 where there is none. */
 int guest_cgroup_create(struct guest *guest, uint32_t app_index);
+
+/* Removes it, when no process is in it, and closes cgroup_fd, which may be -1. */
+void guest_cgroup_destroy(struct guest *guest, uint32_t app_index, int cgroup_fd);
 
 /* Sets an app's limits. What cannot be set is warned of. */
 void guest_cgroup_limit(struct guest *guest, int cgroup_fd, const struct guest_app_config *app);

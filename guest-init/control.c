@@ -375,6 +375,7 @@ static unsigned int etc_files_parse(struct field_reader *reader)
 	return files;
 }
 
+/* index is for messages, until the app's name is known. */
 static void app_parse(
 	json_t *object, size_t index, struct guest_app_config *app, struct field_reader *parent)
 {
@@ -631,8 +632,8 @@ static void terminal_announce(struct field_reader *reader, struct guest_config *
 int guest_config_parse(json_t *message, struct guest_config *config, struct error *err)
 {
 	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
-		"entropy", "park", "apps", "sysctls", "input", "terminal", "hosts_entries",
-		"resolv_conf", "network", NULL};
+		"entropy", "park", "mutable", "apps", "sysctls", "input", "terminal",
+		"hosts_entries", "resolv_conf", "network", NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
 	json_int_t version, number;
 
@@ -640,6 +641,10 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 	reader_integer(&reader, "version", REQUIRED, WIRE_VERSION, WIRE_VERSION, &version);
 	instance_parse(&reader, &config->instance);
 	config->park = reader_boolean(&reader, "park");
+	if (json_object_get(message, "mutable"))
+		config->is_mutable = reader_boolean(&reader, "mutable");
+	if (config->park && config->is_mutable)
+		reader_fail(&reader, "park", "false, in a mutable pod,");
 	apps_parse(&reader, config);
 	sysctls_parse(&reader, config);
 	config->input_app = -1;
@@ -666,20 +671,22 @@ int guest_renew_parse(json_t *message, struct guest_instance *instance, struct e
 	return reader.r;
 }
 
+static void app_config_done(struct guest_app_config *app)
+{
+	free(app->exec);
+	free(app->environment);
+	free(app->pre_start);
+	free(app->post_stop);
+	free(app->supplementary_gids);
+	free(app->mounts);
+	free(app->seccomp_own);
+	free(app->sockets);
+}
+
 void guest_config_done(struct guest_config *config)
 {
-	for (size_t i = 0; i < config->app_count; i++) {
-		struct guest_app_config *app = &config->apps[i];
-
-		free(app->exec);
-		free(app->environment);
-		free(app->pre_start);
-		free(app->post_stop);
-		free(app->supplementary_gids);
-		free(app->mounts);
-		free(app->seccomp_own);
-		free(app->sockets);
-	}
+	for (size_t i = 0; i < config->app_count; i++)
+		app_config_done(&config->apps[i]);
 	free(config->apps);
 	for (size_t i = 0; i < config->sysctl_count; i++)
 		free(config->sysctls[i].path);
@@ -689,16 +696,70 @@ void guest_config_done(struct guest_config *config)
 	*config = (struct guest_config){0};
 }
 
-int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *err)
+int guest_stop_parse(
+	json_t *message, unsigned int *ret_grace_ms, const char **ret_app, struct error *err)
 {
-	static const char *const names[] = {"type", "grace_ms", NULL};
+	static const char *const names[] = {"type", "grace_ms", "app", NULL};
 	struct field_reader reader = {.object = message, .where = "stop", .err = err};
 	json_int_t grace_ms = 0;
 
 	reader_integer(&reader, "grace_ms", REQUIRED, 0, STOP_GRACE_MAX_MS, &grace_ms);
+	*ret_app = reader_text(&reader, "app", NAME_MAX);
 	reader_check_known(&reader, names);
 	*ret_grace_ms = (unsigned int)grace_ms;
 	return reader.r;
+}
+
+int guest_start_parse(json_t *message, struct guest_start_config *config, struct error *err)
+{
+	static const char *const names[] = {"type", "number", "app", NULL};
+	struct field_reader reader = {.object = message, .where = "start", .err = err};
+	json_int_t number = 0;
+	json_t *app;
+
+	*config = (struct guest_start_config){.message = json_incref(message)};
+	reader_integer(&reader, "number", REQUIRED, 0, UINT16_MAX, &number);
+	config->number = (uint16_t)number;
+	app = reader_take(&reader, "app", REQUIRED, JSON_OBJECT, "an object");
+	if (app)
+		app_parse(app, config->number, &config->app, &reader);
+	reader_check_known(&reader, names);
+	return reader.r;
+}
+
+int guest_start_add_variable(struct guest_start_config *config, const char *variable)
+{
+	return app_add_variable(&config->app, variable);
+}
+
+void guest_start_done(struct guest_start_config *config)
+{
+	app_config_done(&config->app);
+	json_decref(config->message);
+	*config = (struct guest_start_config){0};
+}
+
+int guest_remove_parse(json_t *message, struct guest_remove_config *config, struct error *err)
+{
+	static const char *const names[] = {"type", "app", "volumes", NULL};
+	struct field_reader reader = {.object = message, .where = "remove", .err = err};
+
+	*config = (struct guest_remove_config){0};
+	config->app = reader_string(&reader, "app", 1, NAME_MAX);
+	if (reader.r == 0 && !name_is_valid(config->app))
+		reader_fail(&reader, "app", "lower-case letters, digits and dashes");
+	config->volumes = reader_strings(&reader, "volumes", 0);
+	for (size_t i = 0; reader.r == 0 && config->volumes[i]; i++)
+		if (!file_name_is_safe(config->volumes[i]))
+			reader_fail(&reader, "volumes", "names of one path component each");
+	reader_check_known(&reader, names);
+	return reader.r;
+}
+
+void guest_remove_done(struct guest_remove_config *config)
+{
+	free(config->volumes);
+	*config = (struct guest_remove_config){0};
 }
 
 int guest_enter_parse(
@@ -840,6 +901,16 @@ void guest_send_exited(
 	if (json && message)
 		json_object_set_new(json, "message", message_json(message));
 	message_send(outbox, json);
+}
+
+void guest_send_ready(struct guest_outbox *outbox)
+{
+	message_send(outbox, json_pack("{s:s}", "type", "ready"));
+}
+
+void guest_send_removed(struct guest_outbox *outbox, const char *app)
+{
+	message_send(outbox, json_pack("{s:s, s:s}", "type", "removed", "app", app));
 }
 
 static void text_send(struct guest_outbox *outbox, const char *type, const char *message)

@@ -82,8 +82,9 @@ struct guest_terminal {
 struct guest_config {
 	json_t *message;
 	struct guest_instance instance;
-	bool park;     /* start the apps up to their first instruction */
-	int input_app; /* index of the app that reads what the stream port carries; -1: none */
+	bool park;       /* start the apps up to their first instruction */
+	bool is_mutable; /* apps come and go */
+	int input_app;   /* index of the app that reads what the stream port carries; -1: none */
 	struct guest_terminal terminal; /* that app's streams */
 	char *terminal_variable;        /* TERM */
 	struct guest_app_config *apps;
@@ -108,8 +109,39 @@ int guest_renew_parse(json_t *message, struct guest_instance *instance, struct e
  */
 int guest_config_add_variable(struct guest_config *config, const char *variable);
 
-/* Parses a stop message. 0 or -EBADMSG with a message. */
-int guest_stop_parse(json_t *message, unsigned int *ret_grace_ms, struct error *err);
+/*
+ * Parses a stop message. *ret_app is the one app that it is about, borrowed from it; NULL: all. 0 or -EBADMSG with a
+ * message.
+ */
+int guest_stop_parse(
+	json_t *message, unsigned int *ret_grace_ms, const char **ret_app, struct error *err);
+
+/* An app that is added to a mutable pod. */
+struct guest_start_config {
+	json_t *message;
+	uint16_t number; /* in the stream */
+	struct guest_app_config app;
+};
+
+/*
+ * Parses a start message. config need not be initialised and is to be released with guest_start_done() in every
+ * case. 0, -EBADMSG with a message, or -ENOMEM.
+ */
+int guest_start_parse(json_t *message, struct guest_start_config *config, struct error *err);
+void guest_start_done(struct guest_start_config *config);
+
+/* The same as guest_config_add_variable(), of this app. */
+int guest_start_add_variable(struct guest_start_config *config, const char *variable);
+
+/* Whose mount points are to be removed. volumes ends with NULL. */
+struct guest_remove_config {
+	const char *app;
+	const char **volumes;
+};
+
+/* Parses a remove message, whose strings are borrowed from it. As guest_start_parse(). */
+int guest_remove_parse(json_t *message, struct guest_remove_config *config, struct error *err);
+void guest_remove_done(struct guest_remove_config *config);
 
 /* What somebody wants to run in an app (wire/session.h, "enter"). exec ends with NULL. */
 struct guest_enter_config {
@@ -153,6 +185,8 @@ struct guest_outbox {
 void guest_send_started(struct guest_outbox *outbox, const char *app, pid_t pid);
 void guest_send_exited(
 	struct guest_outbox *outbox, const char *app, int status, bool oom, const char *message);
+void guest_send_ready(struct guest_outbox *outbox);
+void guest_send_removed(struct guest_outbox *outbox, const char *app);
 void guest_send_warning(struct guest_outbox *outbox, const char *message);
 void guest_send_ended(struct guest_outbox *outbox, int status);
 void guest_send_failed(struct guest_outbox *outbox, const char *message);

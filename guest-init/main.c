@@ -208,6 +208,7 @@ static int loop_configure(struct loop *loop, json_t *message, struct error *err)
 	if (r < 0)
 		return r;
 	guest_metadata_identify(&loop->metadata, &config->instance);
+	loop->pod.variable = loop->metadata.variable;
 	r = guest_config_add_variable(config, loop->metadata.variable);
 	if (r < 0)
 		return error_set_errno(err, r, "configure");
@@ -223,29 +224,66 @@ static int loop_configure(struct loop *loop, json_t *message, struct error *err)
 	if (config->park)
 		return loop_park_apps(loop, err);
 	guest_pod_start(&loop->pod);
+	if (config->is_mutable)
+		guest_send_ready(&loop->guest.outbox);
 	return 0;
+}
+
+static int loop_stop(struct loop *loop, json_t *message, struct error *err)
+{
+	unsigned int grace_ms;
+	const char *app;
+	int r = guest_stop_parse(message, &grace_ms, &app, err);
+
+	if (r < 0)
+		return r;
+	if (loop->phase == PHASE_RUNNING && app)
+		guest_pod_stop_app(&loop->pod, app, grace_ms);
+	else if (loop->phase == PHASE_RUNNING)
+		guest_pod_stop(&loop->pod, grace_ms);
+	else if (loop->phase == PHASE_UNCONFIGURED)
+		loop_ended(loop);
+	return 0;
+}
+
+static int loop_start_app(struct loop *loop, json_t *message, struct error *err)
+{
+	struct guest_start_config config;
+	int r = guest_start_parse(message, &config, err);
+
+	if (r < 0) {
+		guest_start_done(&config);
+		return r;
+	}
+	return guest_pod_add_app(&loop->pod, &config, err);
+}
+
+static int loop_remove_app(struct loop *loop, json_t *message, struct error *err)
+{
+	struct guest_remove_config config;
+	int r = guest_remove_parse(message, &config, err);
+
+	if (r == 0)
+		r = guest_pod_remove_app(&loop->pod, &config, err);
+	guest_remove_done(&config);
+	return r;
 }
 
 static int loop_message(struct loop *loop, json_t *message, struct error *err)
 {
 	const char *type = wire_type(message);
-	unsigned int grace_ms;
-	int r;
 
 	if (!strcmp(type, "configure"))
 		return loop_configure(loop, message, err);
 	if (!strcmp(type, "metadata"))
 		return guest_metadata_answered(&loop->metadata, message, err);
-	if (strcmp(type, "stop"))
-		return error_set(err, -EBADMSG, "control message of unknown type \"%.64s\"", type);
-	r = guest_stop_parse(message, &grace_ms, err);
-	if (r < 0)
-		return r;
-	if (loop->phase == PHASE_RUNNING)
-		guest_pod_stop(&loop->pod, grace_ms);
-	else if (loop->phase == PHASE_UNCONFIGURED)
-		loop_ended(loop);
-	return 0;
+	if (!strcmp(type, "stop"))
+		return loop_stop(loop, message, err);
+	if (!strcmp(type, "start"))
+		return loop_start_app(loop, message, err);
+	if (!strcmp(type, "remove"))
+		return loop_remove_app(loop, message, err);
+	return error_set(err, -EBADMSG, "control message of unknown type \"%.64s\"", type);
 }
 
 static void loop_control_ready(struct loop *loop)

@@ -44,6 +44,20 @@ int guest_output_add(struct guest_output *output, struct guest_output_pipe *pipe
 	return 0;
 }
 
+void guest_output_remove(struct guest_output *output, struct guest_output_pipe *pipe)
+{
+	for (size_t i = 0; i < output->pipe_count; i++) {
+		if (output->pipes[i] != pipe)
+			continue;
+		output->pipe_count--;
+		memmove(&output->pipes[i], &output->pipes[i + 1],
+			(output->pipe_count - i) * sizeof(*output->pipes));
+		break;
+	}
+	free(pipe->buffer);
+	*pipe = (struct guest_output_pipe){.fd = -1};
+}
+
 void guest_output_set_terminal(struct guest_output_pipe *pipe, int fd)
 {
 	close(pipe->fd);

@@ -38,9 +38,14 @@ struct guest_output {
 	size_t pipe_count;
 };
 
-/* Adds a pipe that lives as long as output. Takes fd over. 0 or -ENOMEM (fd is not taken then). */
+/*
+ * Adds a pipe that lives as long as output, or until it is removed. Takes fd over. 0 or -ENOMEM (fd is not taken then).
+ */
 int guest_output_add(struct guest_output *output, struct guest_output_pipe *pipe, int fd,
 	uint16_t app, uint8_t stream);
+
+/* Forgets a pipe that is finished, or was never added. */
+void guest_output_remove(struct guest_output *output, struct guest_output_pipe *pipe);
 
 /* In place of the pipe that it was added with, which is closed: a terminal's master. Takes fd over. */
 void guest_output_set_terminal(struct guest_output_pipe *pipe, int fd);

@@ -292,6 +292,8 @@ static int session_start(struct guest_sessions *sessions, struct guest_session *
 		return error_set(err, -ENOENT, "the pod has no app \"%s\"", config->app);
 	if (session->app->state != GUEST_APP_RUNNING || sessions->pod->is_stopping)
 		return error_set(err, -ESRCH, "app \"%s\" is not running", config->app);
+	session->app_generation = session->app->generation;
+	snprintf(session->app_name, sizeof(session->app_name), "%s", config->app);
 	r = guest_app_identify(session->app, &process, &uid, &gid, err);
 	if (r < 0)
 		return r;
@@ -598,21 +600,27 @@ static int session_write(struct guest_sessions *sessions, struct guest_session *
 	return 0;
 }
 
+/* Its place may be another's by now. */
+static bool session_app_runs(const struct guest_session *session)
+{
+	return session->app->state == GUEST_APP_RUNNING &&
+		session->app->generation == session->app_generation;
+}
+
 static void session_proceed(struct guest_sessions *sessions, struct guest_session *session)
 {
 	int r = session_read(sessions, session);
 
 	/* The app takes all of its processes along. */
-	if (r == 0 && session->state == GUEST_SESSION_RUNNING &&
-		session->app->state != GUEST_APP_RUNNING && session->frame_written == 0 &&
+	if (r == 0 && session->state == GUEST_SESSION_RUNNING && !session_app_runs(session) &&
+		session->frame_written == 0 &&
 		(!session->has_ended || session->status == WIRE_STATUS_SIGNAL(SIGKILL))) {
 		char message[NAME_MAX + 64];
 
 		if (session->pid > 0 && kill(-session->pid, SIGKILL) < 0)
 			kill(session->pid, SIGKILL);
 		snprintf(message, sizeof(message),
-			"app \"%s\" has ended, and its processes with it",
-			session->app->config->name);
+			"app \"%s\" has ended, and its processes with it", session->app_name);
 		session_fail(session, message);
 	}
 	if (r == 0 && session->state == GUEST_SESSION_RUNNING && session->input_fd >= 0)

@@ -12,6 +12,8 @@
 #include "guest-init/app.h"
 #include "wire/session.h"
 
+#include <limits.h>
+
 enum guest_session_state {
 	GUEST_SESSION_GREETING, /* in a container: the client's first line is awaited */
 	GUEST_SESSION_REQUEST,
@@ -28,7 +30,9 @@ struct guest_session {
 	size_t greeted;     /* bytes of the greeting that have come */
 	struct wire_session_reader reader;
 
-	const struct guest_app *app;
+	const struct guest_app *app; /* the place of an app, which has this generation */
+	uint32_t app_generation;
+	char app_name[NAME_MAX + 1];
 	pid_t pid;      /* 0: it has been reaped, or never was */
 	bool has_ended; /* pid has, with this status */
 	int status;

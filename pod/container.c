@@ -40,7 +40,8 @@ static int change_root(void)
 {
 	_cleanup_close_ int root = -1, tree = -1;
 
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	/* Of the mounts that stay, those in the tree, only a mutable pod's have a master. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return -errno;
 	tree = (int)syscall(
 		SYS_open_tree, AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);

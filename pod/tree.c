@@ -21,9 +21,10 @@
 #define COPY_ENTRIES_MAX (1u << 20)
 #define COPY_BYTES_MAX   (64ull << 30)
 
+/* And what the host mounts there later stays out. */
 static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
 {
-	struct mount_attr attr = {.attr_set = attributes};
+	struct mount_attr attr = {.attr_set = attributes, .propagation = MS_PRIVATE};
 
 	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
 		       &attr, sizeof(attr)) < 0

@@ -117,7 +117,11 @@ int jail_prepare(const struct jail_options *options, int *ret_tree_fd, struct er
 	r = join_cgroups(options);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot enter the VMM's cgroup");
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	/*
+	 * No mount goes out. Of those that stay, those in the tree, only a mutable pod's have a master: what the
+	 * supervisor mounts there later comes in.
+	 */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return error_set_errno(err, -errno, "cannot set up the VMM's mount namespace");
 	r = mount_proc();
 	if (r < 0)

@@ -18,7 +18,13 @@
  *   renew       once, to a guest that was parked with its apps: who this copy of it is. uuid,
  *               hostname, machine_id, entropy, network, as in configure. VM only.
  *   metadata    the answer to a metadata message: "status" (HTTP's), "content_type", "body" (strings).
- *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL. Repeated: SIGKILL now.
+ *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL. Repeated: SIGKILL now. With "app" (name): end
+ *               that one only, if it runs.
+ *   start       to a mutable pod: start one more app, WIRE_APPS_MAX at a time. "number": the app's in the stream,
+ *               another one at each start, so that what is still on its way is nobody else's; "app": as in
+ *               configure. When it has exited guest-init has forgotten it.
+ *   remove      to a mutable pod: "app" (name) does not run, and its root filesystem and "volumes" (array of
+ *               names) are not mounted in the tree any more: remove their mount points.
  *
  * Guest to host
  *   started     "app" (name), "pid". Its main process has been executed.
@@ -28,9 +34,12 @@
  *   metadata    a request to the metadata service that guest-init cannot answer itself; the next one only
  *               when this one has been answered. Either "get": path below $AC_METADATA_URL/acMetadata/v1/;
  *               or "sign": content in base 64; or "verify": the same, "uuid", "signature" in base 64.
+ *   ready       a mutable pod's first: it is configured.
+ *   removed     "app": the answer to remove.
  *   warning     "message": something a person should know.
  *   ended       once, last: every app has exited and all file data is written. "status": the exit
- *               status of the first app that failed, 0 when none did.
+ *               status of the first app that failed, 0 when none did; 0 of a mutable pod, which ends when it is
+ *               told to stop.
  *   failed      once, last, instead of ended: "message": guest-init itself could not go on.
  *   unparkable  "message": why the apps of this pod cannot be parked. Then "ended".
  *
@@ -40,6 +49,8 @@
  *   entropy      WIRE_ENTROPY_SIZE bytes as hexadecimal digits, credited to the random generator
  *   park         true: start the apps up to the first instruction of their programs and be parked there
  *                (WIRE_PHASE_PARK); they go on after "renew". VM only.
+ *   mutable      true: apps come and go (start, remove), and the end of one is not the end of the pod; absent for
+ *                a pod whose apps are all here. Not to be parked.
  *   The tree is mounted at WIRE_TREE: in a VM by guest-init before it asks for this message, from the
  *   virtio-fs device with tag WIRE_SHARE_TAG.
  *   apps         array, at most WIRE_APPS_MAX, started together:
@@ -195,7 +206,7 @@ struct wire_window {
 };
 
 /*
- * Followed by length bytes of output of app number app (its index in the configure message). A
+ * Followed by length bytes of output of app number app (its index in the configure message, or of start). A
  * header of zeros ends the stream: guest-init writes it when all output has been forwarded, before
  * it sends "ended"; the host when its input has ended.
  */

@@ -7,6 +7,7 @@
  */
 #include "guest-init/control.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,7 +19,10 @@ static void message_read(json_t *message)
 	struct guest_metadata_answer answer;
 	struct guest_instance instance;
 	struct guest_config config;
+	struct guest_remove_config removed;
+	struct guest_start_config start;
 	unsigned int grace_ms;
+	const char *app;
 	struct error err;
 
 	if (!wire_type(message))
@@ -35,8 +39,18 @@ static void message_read(json_t *message)
 		(answer.status < 200 || strpbrk(answer.content_type, "\r\n") ||
 			strlen(answer.body) != answer.body_length))
 		__builtin_trap();
-	if (guest_stop_parse(message, &grace_ms, &err) == 0 && grace_ms > 24 * 3600 * 1000)
+	if (guest_stop_parse(message, &grace_ms, &app, &err) == 0 &&
+		(grace_ms > 24 * 3600 * 1000 || (app && strlen(app) > NAME_MAX)))
 		__builtin_trap();
+	if (guest_start_parse(message, &start, &err) == 0 &&
+		(!start.app.exec[0] || strchr(start.app.name, '/')))
+		__builtin_trap();
+	guest_start_done(&start);
+	if (guest_remove_parse(message, &removed, &err) == 0)
+		for (const char **volume = removed.volumes; *volume; volume++)
+			if (!**volume || strchr(*volume, '/') || strchr(removed.app, '/'))
+				__builtin_trap();
+	guest_remove_done(&removed);
 }
 
 /* Returns false when the stream is broken. */

@@ -590,29 +590,117 @@ static void renew_says_who_this_copy_is_and_nothing_else(void **state)
 	}
 }
 
-static void stop_takes_a_grace_time_and_nothing_else(void **state)
+static void stop_takes_a_grace_time_and_perhaps_an_app(void **state)
 {
 	static const char *const bad[] = {"{\"type\":\"stop\"}",
 		"{\"type\":\"stop\",\"grace_ms\":-1}", "{\"type\":\"stop\",\"grace_ms\":\"1\"}",
 		"{\"type\":\"stop\",\"grace_ms\":1e3}",
 		"{\"type\":\"stop\",\"grace_ms\":9999999999}",
-		"{\"type\":\"stop\",\"grace_ms\":1,\"x\":1}"};
+		"{\"type\":\"stop\",\"grace_ms\":1,\"x\":1}",
+		"{\"type\":\"stop\",\"grace_ms\":1,\"app\":1}"};
 	unsigned int grace_ms;
+	const char *app;
 	json_t *message = json_loads("{\"type\":\"stop\",\"grace_ms\":10000}", 0, NULL);
 
 	(void)state;
-	assert_int_equal(guest_stop_parse(message, &grace_ms, NULL), 0);
+	assert_int_equal(guest_stop_parse(message, &grace_ms, &app, NULL), 0);
 	assert_int_equal(grace_ms, 10000);
+	assert_null(app);
+	json_object_set_new(message, "app", json_string("web"));
+	assert_int_equal(guest_stop_parse(message, &grace_ms, &app, NULL), 0);
+	assert_string_equal(app, "web");
 	json_decref(message);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct error err = {0};
 
 		message = json_loads(bad[i], 0, NULL);
 		assert_non_null(message);
-		assert_int_equal(guest_stop_parse(message, &grace_ms, &err), -EBADMSG);
+		assert_int_equal(guest_stop_parse(message, &grace_ms, &app, &err), -EBADMSG);
 		assert_true(err.message[0] != '\0');
 		json_decref(message);
 	}
+}
+
+static void start_is_one_app_with_its_number(void **state)
+{
+	json_t *message = json_pack("{s:s, s:i, s:o}", "type", "start", "number", 65535, "app",
+		json_loads(good_app, 0, NULL));
+	struct guest_start_config config;
+	struct error err = {0};
+
+	(void)state;
+	assert_int_equal(guest_start_parse(message, &config, &err), 0);
+	assert_int_equal(config.number, 65535);
+	assert_string_equal(config.app.name, "web");
+	assert_int_equal(guest_start_add_variable(&config, "MORE=1"), 0);
+	assert_string_equal(config.app.environment[2], "MORE=1");
+	assert_null(config.app.environment[3]);
+	guest_start_done(&config);
+	json_object_set_new(message, "number", json_integer(65536));
+	assert_int_equal(guest_start_parse(message, &config, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "\"number\""));
+	guest_start_done(&config);
+	json_object_set_new(message, "number", json_integer(0));
+	json_object_del(json_object_get(message, "app"), "exec");
+	assert_int_equal(guest_start_parse(message, &config, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "app web: field \"exec\""));
+	guest_start_done(&config);
+	json_object_set_new(message, "app", json_array());
+	assert_int_equal(guest_start_parse(message, &config, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "start: field \"app\""));
+	guest_start_done(&config);
+	json_decref(message);
+}
+
+static void remove_names_an_app_and_volumes_below_the_tree(void **state)
+{
+	static const char *const bad[] = {"{\"type\":\"remove\",\"app\":\"web\"}",
+		"{\"type\":\"remove\",\"app\":\"../web\",\"volumes\":[]}",
+		"{\"type\":\"remove\",\"volumes\":[]}",
+		"{\"type\":\"remove\",\"app\":\"web\",\"volumes\":[\"..\"]}",
+		"{\"type\":\"remove\",\"app\":\"web\",\"volumes\":[\"a/b\"]}",
+		"{\"type\":\"remove\",\"app\":\"web\",\"volumes\":[1]}",
+		"{\"type\":\"remove\",\"app\":\"web\",\"volumes\":[],\"x\":1}"};
+	json_t *message = json_loads(
+		"{\"type\":\"remove\",\"app\":\"web\",\"volumes\":[\"web.data\",\"web-log\"]}", 0,
+		NULL);
+	struct guest_remove_config config;
+
+	(void)state;
+	assert_int_equal(guest_remove_parse(message, &config, NULL), 0);
+	assert_string_equal(config.app, "web");
+	assert_string_equal(config.volumes[1], "web-log");
+	assert_null(config.volumes[2]);
+	guest_remove_done(&config);
+	json_decref(message);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct error err = {0};
+
+		message = json_loads(bad[i], 0, NULL);
+		assert_non_null(message);
+		assert_int_equal(guest_remove_parse(message, &config, &err), -EBADMSG);
+		assert_true(err.message[0] != '\0');
+		guest_remove_done(&config);
+		json_decref(message);
+	}
+}
+
+static void mutable_pod_is_not_parked(void **state)
+{
+	_cleanup_json_ json_t *message = good_configure();
+	struct guest_config config;
+	struct error err = {0};
+
+	(void)state;
+	json_object_set_new(message, "mutable", json_true());
+	assert_int_equal(guest_config_parse(message, &config, &err), -EBADMSG);
+	guest_config_done(&config);
+	json_object_set_new(message, "park", json_false());
+	json_object_set_new(message, "apps", json_array());
+	assert_int_equal(guest_config_parse(message, &config, &err), 0);
+	assert_true(config.is_mutable);
+	assert_int_equal(config.app_count, 0);
+	guest_config_done(&config);
 }
 
 static json_t *receive(int fd)
@@ -705,7 +793,10 @@ int main(void)
 		cmocka_unit_test(each_bad_field_of_a_network_is_named),
 		cmocka_unit_test(apps_of_one_name_and_too_many_apps_are_refused),
 		cmocka_unit_test(renew_says_who_this_copy_is_and_nothing_else),
-		cmocka_unit_test(stop_takes_a_grace_time_and_nothing_else),
+		cmocka_unit_test(stop_takes_a_grace_time_and_perhaps_an_app),
+		cmocka_unit_test(start_is_one_app_with_its_number),
+		cmocka_unit_test(remove_names_an_app_and_volumes_below_the_tree),
+		cmocka_unit_test(mutable_pod_is_not_parked),
 		cmocka_unit_test(message_with_any_bytes_reaches_the_host_as_text),
 		cmocka_unit_test(messages_are_collected_and_arrive_in_order),
 	};
