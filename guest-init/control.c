@@ -518,11 +518,28 @@ static void sysctls_parse(struct field_reader *reader, struct guest_config *conf
 	}
 }
 
+static void network_parse_ipv6(struct field_reader *reader, struct guest_network *network)
+{
+	const char *address = reader_text(reader, "address6", INET6_ADDRSTRLEN - 1),
+		   *gateway = reader_text(reader, "gateway6", INET6_ADDRSTRLEN - 1);
+	json_int_t prefix = 0;
+
+	if (address) {
+		reader_integer(reader, "prefix6", REQUIRED, 1, 128, &prefix);
+		if (inet_pton(AF_INET6, address, &network->address6) != 1)
+			reader_fail(reader, "address6", "an IPv6 address");
+	}
+	network->prefix6 = (uint8_t)prefix;
+	network->has_gateway6 = gateway;
+	if (gateway && (!address || inet_pton(AF_INET6, gateway, &network->gateway6) != 1))
+		reader_fail(reader, "gateway6", "an IPv6 address beside that of the interface");
+}
+
 /* "network": what the one interface is to be. */
 static void network_parse(struct field_reader *parent, struct guest_network *network)
 {
-	static const char *const names[] = {
-		"interface", "mac", "mtu", "address", "prefix", "gateway", NULL};
+	static const char *const names[] = {"interface", "mac", "mtu", "address", "prefix",
+		"gateway", "address6", "prefix6", "gateway6", NULL};
 	json_t *object = reader_take(parent, "network", OPTIONAL, JSON_OBJECT, "an object");
 	struct field_reader reader = {.object = object, .where = "network", .err = parent->err};
 	json_int_t mtu = 0, prefix = 0;
@@ -544,6 +561,7 @@ static void network_parse(struct field_reader *parent, struct guest_network *net
 		reader_fail(&reader, "gateway", "an IPv4 address");
 	network->mtu = (uint32_t)mtu;
 	network->prefix = (uint8_t)prefix;
+	network_parse_ipv6(&reader, network);
 	reader_check_known(&reader, names);
 	parent->r = reader.r;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pod's network interface in a virtual machine, beside lo. */
+/* The pod's network interface, beside lo. */
 #ifndef APPC_GUEST_INIT_NETWORK_H
 #define APPC_GUEST_INIT_NETWORK_H
 
@@ -7,6 +7,7 @@
 
 #include <net/if.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define GUEST_MAC_SIZE 6
@@ -18,6 +19,10 @@ struct guest_network {
 	uint32_t mtu;
 	struct in_addr address, gateway;
 	uint8_t prefix;
+	/* IPv6: 0 for none; and it may be for the link alone. */
+	uint8_t prefix6;
+	bool has_gateway6;
+	struct in6_addr address6, gateway6;
 };
 
 /* "02:00:00:00:00:01". 0 or -EINVAL. */

@@ -88,9 +88,10 @@
  *                streams are a terminal of its own; what it says is all WIRE_STREAM_STDOUT
  *   hosts_entries   lines for the pod's /etc/hosts, each ended by a newline; absent for none
  *   resolv_conf  the pod's resolv.conf(5); absent for none
- *   network      also in renew; VM only; absent for none: {"interface": the name of the machine's network
+ *   network      also in renew; absent for none: {"interface": the name of the pod's network
  *                interface, "mac": "02:00:00:00:00:01", "mtu": bytes, "address", "gateway": IPv4 addresses,
- *                "prefix": bits of the address that are its network's}
+ *                "prefix": bits of the address that are its network's; with IPv6 "address6", "prefix6", and
+ *                "gateway6" where more than the interface's own network is reached}
  */
 #ifndef APPC_WIRE_WIRE_H
 #define APPC_WIRE_WIRE_H

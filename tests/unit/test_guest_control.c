@@ -3,6 +3,7 @@
 #include "guest-init/control.h"
 #include "wire/filter.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -415,6 +416,33 @@ static void network_is_understood_in_both_messages(void **state)
 	}
 }
 
+static void a_network_may_have_ipv6_and_may_have_it_for_the_link_alone(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		_cleanup_json_ json_t *message = good_configure();
+		json_t *object = good_network();
+		struct guest_config config = {0};
+		struct guest_network *network = &config.instance.network;
+		struct in6_addr address, gateway;
+
+		json_object_set_new(object, "address6", json_string("fd00::15"));
+		json_object_set_new(object, "prefix6", json_integer(64));
+		if (i == 1)
+			json_object_set_new(object, "gateway6", json_string("fe80::2"));
+		json_object_set_new(message, "network", object);
+		assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+		assert_int_equal(inet_pton(AF_INET6, "fd00::15", &address), 1);
+		assert_int_equal(inet_pton(AF_INET6, "fe80::2", &gateway), 1);
+		assert_memory_equal(&network->address6, &address, sizeof(address));
+		assert_int_equal(network->prefix6, 64);
+		assert_int_equal(network->has_gateway6, i == 1);
+		if (i == 1)
+			assert_memory_equal(&network->gateway6, &gateway, sizeof(gateway));
+		guest_config_done(&config);
+	}
+}
+
 static void each_bad_field_of_a_network_is_named(void **state)
 {
 	static const struct bad_field bad[] = {
@@ -435,6 +463,12 @@ static void each_bad_field_of_a_network_is_named(void **state)
 		{"prefix", "33"},
 		{"gateway", NULL},
 		{"gateway", "\"nowhere\""},
+		{"address6", "\"10.0.0.1\""},
+		{"prefix6", NULL},
+		{"prefix6", "0"},
+		{"prefix6", "129"},
+		{"gateway6", "\"10.0.0.1\""},
+		{"gateway6", "\"\""},
 		{"unknown", "1"},
 	};
 
@@ -443,6 +477,8 @@ static void each_bad_field_of_a_network_is_named(void **state)
 		_cleanup_json_ json_t *message = good_configure();
 		json_t *network = good_network();
 
+		json_object_set_new(network, "address6", json_string("fd00::15"));
+		json_object_set_new(network, "prefix6", json_integer(64));
 		object_set(network, bad[i].field, bad[i].value);
 		json_object_set_new(message, "network", network);
 		expect_refused(message, bad[i].field, bad[i].value);
@@ -790,6 +826,7 @@ int main(void)
 		cmocka_unit_test(
 			filter_is_the_default_one_by_name_or_of_the_longest_length_at_most),
 		cmocka_unit_test(network_is_understood_in_both_messages),
+		cmocka_unit_test(a_network_may_have_ipv6_and_may_have_it_for_the_link_alone),
 		cmocka_unit_test(each_bad_field_of_a_network_is_named),
 		cmocka_unit_test(apps_of_one_name_and_too_many_apps_are_refused),
 		cmocka_unit_test(renew_says_who_this_copy_is_and_nothing_else),
