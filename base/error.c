@@ -39,7 +39,8 @@ const char *error_text(const struct error *err, int r)
 
 bool error_is_of_host(int r)
 {
-	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EIO || r == -ENOSPC;
+	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EIO || r == -ENOSPC ||
+		r == -ELIBACC;
 }
 
 int error_prefix(struct error *err, int r, const char *format, ...)

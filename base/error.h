@@ -30,7 +30,7 @@ const char *error_text(const struct error *err, int r);
 
 /*
  * Whether -errno value r tells of the machine's state and not of what was looked at, which then may be
- * whole: too little memory, too few fds, a disk that fails.
+ * whole: too little memory, too few fds, a disk that fails, a library that is not there.
  */
 bool error_is_of_host(int r);
 

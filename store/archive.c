@@ -2,6 +2,8 @@
 /* archive.c: reads the entries of an image archive and refuses those that no image may have. */
 #include "store/archive.h"
 
+#include "store/libarchive.h"
+
 #include <archive.h>
 #include <archive_entry.h>
 #include <locale.h>
@@ -70,9 +72,13 @@ static int aci_reader_new(
 	enum aci_reader_kind kind, const char *source, struct aci_reader **ret, struct error *err)
 {
 	_cleanup_aci_reader_ struct aci_reader *reader = calloc(1, sizeof(*reader));
+	int r;
 
 	if (!reader)
 		return error_set_errno(err, -ENOMEM, "%s", source);
+	r = libarchive_load(err);
+	if (r < 0)
+		return r;
 	reader->kind = kind;
 	reader->source = source;
 	reader->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);

@@ -2,6 +2,8 @@
 /* decompress.c: libarchive's filters, without a format. */
 #include "store/decompress.h"
 
+#include "store/libarchive.h"
+
 #include <archive.h>
 #include <archive_entry.h>
 #include <inttypes.h>
@@ -36,16 +38,19 @@ static int decompressor_failure(struct decompressor *decompressor, struct error 
 int decompressor_open(struct decompressor *decompressor, unsigned int formats, aci_read_fn *read,
 	void *context, const char *source, struct error *err)
 {
-	struct archive *archive = archive_read_new();
+	struct archive *archive;
 	struct archive_entry *entry;
-	int r;
+	int r = libarchive_load(err);
 
+	archive = r < 0 ? NULL : archive_read_new();
 	*decompressor = (struct decompressor){
 		.archive = archive,
 		.source = source,
 		.read = read,
 		.context = context,
 	};
+	if (r < 0)
+		return r;
 	if (!archive)
 		return error_set_errno(err, -ENOMEM, "%s", source);
 	r = archive_read_support_format_raw(archive);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "store/archive.h"
 #include "store/layout.h"
+#include "store/libarchive.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -304,11 +305,15 @@ static int write_manifest(struct archiver *archiver, const char *manifest, size_
 static int archiver_open(int root_fd, int output_fd, struct error *err, struct archiver **ret)
 {
 	_cleanup_archiver_ struct archiver *archiver = calloc(1, sizeof(*archiver));
+	int r;
 
 	if (!archiver)
 		return -ENOMEM;
 	archiver->root = root_fd;
 	archiver->err = err;
+	r = libarchive_load(err);
+	if (r < 0)
+		return r;
 	archiver->entry = archive_entry_new();
 	archiver->links = archive_entry_linkresolver_new();
 	archiver->archive = archive_write_new();

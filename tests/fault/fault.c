@@ -115,7 +115,6 @@ __attribute__((constructor)) static void fault_open(void)
 	for (const char *digit = at; *digit >= '0' && *digit <= '9'; digit++)
 		fault_at = fault_at * 10 + (unsigned long)(*digit - '0');
 	kills = getenv("FAULT_KILL") != NULL;
-	dl_iterate_phdr(find_libarchive, NULL);
 	for (int i = 0; i < KINDS; i++)
 		if (!strcmp(kind, kinds[i].name) || !strcmp(kind, "any"))
 			fault_kinds |= 1u << i;
@@ -150,6 +149,16 @@ static void *next(void **cache, const char *name)
 		static void *cache;                     \
 		(__typeof__(&name))next(&cache, #name); \
 	})
+
+/* ---- libarchive, which is loaded when it is needed */
+
+void *dlopen(const char *name, int flags)
+{
+	void *handle = NEXT(dlopen)(name, flags);
+
+	dl_iterate_phdr(find_libarchive, NULL);
+	return handle;
+}
 
 /* ---- memory: libc's own names, since dlsym() allocates */
 

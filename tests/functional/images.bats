@@ -92,6 +92,18 @@ quietly()
 	done
 }
 
+@test "a library that only images need is missed by nothing else" {
+	# shellcheck disable=SC2016 # for the shell in the namespace
+	without=(unshare --mount --propagation=private sh -c 'mount --bind /dev/null "$0" && exec "$@"'
+		"$(ldconfig -p | sed -n 's/.*libarchive\.so\.13 .*=> //p' | head -n 1)")
+	"${without[@]}" "$APPC_VM" "--dir=$DATA" image list >"$OUT"
+	[ -s "$OUT" ]
+	quietly "${without[@]}" "$APPC_VM" "--dir=$BATS_TEST_TMPDIR/data" image import "$BATS_FILE_TMPDIR/lower.aci"
+	expect_status 254
+	expect_error 'library that reads and writes images.*libarchive\.so\.13'
+	[ "$(wc -l <"$ERR")" -eq 1 ]
+}
+
 @test "a name or id that stands for no image is an error that repeats it" {
 	for image in example.com/absent example.com/versioned:3.0 sha512-00000000; do
 		for command in cat-manifest verify rm; do
