@@ -216,6 +216,7 @@ int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);
 int command_image(struct cli *cli, int argc, char **argv);
 int command_logs(struct cli *cli, int argc, char **argv);
+int command_metrics(struct cli *cli, int argc, char **argv);
 int command_list(struct cli *cli, int argc, char **argv);
 int command_prepare(struct cli *cli, int argc, char **argv);
 int command_rm(struct cli *cli, int argc, char **argv);
@@ -224,6 +225,7 @@ int command_run_prepared(struct cli *cli, int argc, char **argv);
 int command_status(struct cli *cli, int argc, char **argv);
 int command_stop(struct cli *cli, int argc, char **argv);
 int command_template(struct cli *cli, int argc, char **argv);
+int command_top(struct cli *cli, int argc, char **argv);
 int command_trust(struct cli *cli, int argc, char **argv);
 int command_version(struct cli *cli, int argc, char **argv);
 

@@ -23,6 +23,7 @@ static const struct cli_command commands[] = {
 		"Images: import, list, export, extract and remove them"},
 	{"list", command_list, "[flags]", "List pods"},
 	{"logs", command_logs, "[flags] UUID", "Print what the apps of a pod wrote"},
+	{"metrics", command_metrics, "[flags]", "Print what running pods use, for Prometheus"},
 	{"prepare", command_prepare, "[flags] IMAGE [flags] [-- arguments [---]]... | POD.json",
 		"Prepare a pod, to be run later"},
 	{"rm", command_rm, "[flags] UUID...", "Remove pods that have ended"},
@@ -32,6 +33,7 @@ static const struct cli_command commands[] = {
 	{"status", command_status, "[flags] UUID", "Show the state of a pod and its apps"},
 	{"stop", command_stop, "[flags] UUID...", "Stop pods"},
 	{"template", command_template, "COMMAND [flags]", "Make, list and remove templates"},
+	{"top", command_top, "[flags] [UUID...]", "Show what running pods use"},
 	{"trust", command_trust, "[flags] PUBKEY...", "Trust keys to sign images"},
 	{"version", command_version, "", "Print the version"},
 };

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/pod_json.h"
+#include "cli/top.h"
 #include "vmm/jail.h"
 
 #include <string.h>
@@ -165,11 +166,17 @@ static int look(struct cli *cli, struct pods *pods, const char *uuid, const stru
 
 int command_status(struct cli *cli, int argc, char **argv)
 {
-	const char *format = NULL, *uuid_file = NULL;
+	const char *format = NULL, *uuid_file = NULL, *interval = NULL;
+	struct top_options top = {0};
 	struct waits waits = {0};
+	bool watch = false;
 	const struct cli_option options[] = {
 		{"format", CLI_STRING, &format, "json|json-pretty", "JSON instead of text"},
+		{"interval", CLI_STRING, &interval, "TIME",
+			"with --watch, look again after TIME (default: 2s)"},
 		{"uuid-file", CLI_STRING, &uuid_file, "FILE", "read the UUID from FILE"},
+		{"watch", CLI_FLAG, &watch, NULL,
+			"show what the pod uses until it has ended, as top does"},
 		{"wait", CLI_OPTIONAL, &waits.end, "BOOL|TIME",
 			"wait until the pod has ended, or for TIME"},
 		{"wait-ready", CLI_OPTIONAL, &waits.ready, "BOOL|TIME",
@@ -195,7 +202,12 @@ int command_status(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = parse_wait(cli, "wait-ready", &waits.ready, &waits.ready_timeout);
 	if (r == 0)
+		r = top_parse_interval(cli, interval, &top.interval);
+	if (r == 0)
 		r = cli_open_pods(cli, &data, &pods);
+	top.format = format;
+	if (r == 0 && watch)
+		return top_watch(cli, pods, uuids.items, 1, &top);
 	if (r == 0)
 		r = look(cli, pods, uuids.items[0], &waits, &pod, &object);
 	if (r < 0)

@@ -780,21 +780,16 @@ void guest_remove_done(struct guest_remove_config *config)
 	*config = (struct guest_remove_config){0};
 }
 
-int guest_enter_parse(
-	const char *text, size_t length, struct guest_enter_config *config, struct error *err)
+int guest_enter_parse(json_t *message, struct guest_enter_config *config, struct error *err)
 {
 	static const char *const names[] = {
 		"type", "app", "exec", "user", "group", "terminal", NULL};
-	struct field_reader reader = {.where = "enter", .err = err};
+	struct field_reader reader = {.object = message, .where = "enter", .err = err};
 
-	*config = (struct guest_enter_config){0};
-	reader.r = wire_message_decode(text, length, &config->message, err);
-	if (reader.r < 0)
-		return reader.r;
-	reader.object = config->message;
-	if (strcmp(wire_type(config->message), "enter") != 0)
-		return error_set(err, -EBADMSG, "session of unknown type \"%.64s\"",
-			wire_type(config->message));
+	*config = (struct guest_enter_config){.message = json_incref(message)};
+	if (strcmp(wire_type(message), "enter") != 0)
+		return error_set(
+			err, -EBADMSG, "session of unknown type \"%.64s\"", wire_type(message));
 	config->app = reader_string(&reader, "app", 1, NAME_MAX);
 	config->exec = reader_strings(&reader, "exec", 0);
 	config->user = reader_text(&reader, "user", PATH_MAX - 1);

@@ -152,11 +152,10 @@ struct guest_enter_config {
 };
 
 /*
- * Parses length bytes of a session's request. config need not be initialised and is to be released with
- * guest_enter_done() in every case. 0, -EBADMSG with a message, or -ENOMEM.
+ * Parses a session's request. config need not be initialised and is to be released with guest_enter_done() in every
+ * case. 0, -EBADMSG with a message, or -ENOMEM.
  */
-int guest_enter_parse(
-	const char *text, size_t length, struct guest_enter_config *config, struct error *err);
+int guest_enter_parse(json_t *message, struct guest_enter_config *config, struct error *err);
 void guest_enter_done(struct guest_enter_config *config);
 
 /* The answer to a metadata request. body may hold any character but NUL. */

@@ -12,7 +12,7 @@
 
 #include "guest-init/control.h"
 #include "guest-init/guest.h"
-#include "guest-init/http.h"
+#include "base/http.h"
 
 #define GUEST_METADATA_TOKEN_SIZE  16 /* bytes; hexadecimal digits are twice as many */
 #define GUEST_METADATA_CONNECTIONS 16

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * session.c: sessions that enter an app.
+ * session.c: sessions that enter an app, or ask what the pod uses.
  *
  * Theory of operation: events set flags and session_proceed() does what the flags allow: it reads the client's
  * frames, which never has to wait, since the client sends no more input than there is room for; moves input to the
@@ -14,6 +14,7 @@
 #include "guest-init/session.h"
 
 #include "guest-init/pty.h"
+#include "guest-init/usage.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -161,12 +162,18 @@ static void session_frame(struct guest_session *session, enum wire_session_kind 
 	session->frame_written = 0;
 }
 
-/* Where the payload of the next frame goes; NULL: there is no memory. */
-static char *session_payload(struct guest_session *session)
+/* Where the payload of the first frame goes, of at most size bytes; NULL: there is no memory. */
+static char *session_reserve(struct guest_session *session, size_t size)
 {
 	if (!session->frame)
-		session->frame = malloc(sizeof(struct wire_session_header) + WIRE_SESSION_DATA_MAX);
+		session->frame = malloc(sizeof(struct wire_session_header) + size);
 	return session->frame ? session->frame + sizeof(struct wire_session_header) : NULL;
+}
+
+/* The same for the next frame of a session with a process. */
+static char *session_payload(struct guest_session *session)
+{
+	return session_reserve(session, WIRE_SESSION_DATA_MAX);
 }
 
 /* Whether the frame is out of the way. -EPIPE: nobody takes it. */
@@ -191,19 +198,24 @@ static int session_write_frame(struct guest_session *session)
 	return 1;
 }
 
-/* The last frame. The session ends when it has been sent. */
-static void session_result(struct guest_session *session, json_t *result)
+/* The last frame, into payload, of at most max bytes. The session ends when it has been sent. */
+static void session_finish(struct guest_session *session, enum wire_session_kind kind,
+	char *payload, size_t max, json_t *object)
 {
-	char *payload = session_payload(session);
 	size_t length = 0;
 
 	session->state = GUEST_SESSION_ENDING;
 	session->frame_length = 0;
-	if (payload && result)
-		length = json_dumpb(
-			result, payload, WIRE_SESSION_RESULT_MAX, JSON_COMPACT | JSON_ENSURE_ASCII);
-	if (length > 0 && length <= WIRE_SESSION_RESULT_MAX)
-		session_frame(session, WIRE_SESSION_RESULT, length);
+	if (payload && object)
+		length = json_dumpb(object, payload, max, JSON_COMPACT | JSON_ENSURE_ASCII);
+	if (length > 0 && length <= max)
+		session_frame(session, kind, length);
+}
+
+static void session_result(struct guest_session *session, json_t *result)
+{
+	session_finish(session, WIRE_SESSION_RESULT, session_payload(session),
+		WIRE_SESSION_RESULT_MAX, result);
 }
 
 static void session_end_status(struct guest_session *session)
@@ -325,20 +337,48 @@ static void ends_close(int ends[3])
 			fd_close(&ends[i]);
 }
 
-static void session_request(struct guest_sessions *sessions, struct guest_session *session,
-	const struct wire_session_frame *frame)
+static int session_enter(struct guest_sessions *sessions, struct guest_session *session,
+	json_t *message, struct error *err)
 {
 	struct guest_enter_config config;
 	int ends[3] = {-1, -1, -1};
-	struct error error = {0};
-	int r = guest_enter_parse(frame->data, frame->length, &config, &error);
+	int r = guest_enter_parse(message, &config, err);
 
 	if (r == 0) {
 		session->state = GUEST_SESSION_RUNNING;
-		r = session_start(sessions, session, &config, ends, &error);
+		r = session_start(sessions, session, &config, ends, err);
 	}
 	ends_close(ends);
 	guest_enter_done(&config);
+	return r;
+}
+
+static void session_usage(const struct guest_sessions *sessions, struct guest_session *session)
+{
+	_cleanup_free_ struct wire_pod_usage *usage = malloc(sizeof(*usage));
+	_cleanup_json_ json_t *object = NULL;
+
+	if (usage) {
+		guest_usage_read(sessions->pod, usage);
+		object = wire_pod_usage_json(usage);
+	}
+	session_finish(session, WIRE_SESSION_USAGE,
+		session_reserve(session, WIRE_SESSION_USAGE_MAX), WIRE_SESSION_USAGE_MAX, object);
+}
+
+static void session_request(struct guest_sessions *sessions, struct guest_session *session,
+	const struct wire_session_frame *frame)
+{
+	_cleanup_json_ json_t *message = NULL;
+	struct error error = {0};
+	int r = wire_message_decode(frame->data, frame->length, &message, &error);
+
+	if (r == 0 && !strcmp(wire_type(message), "usage")) {
+		session_usage(sessions, session);
+		return;
+	}
+	if (r == 0)
+		r = session_enter(sessions, session, message, &error);
 	if (r < 0)
 		session_fail(session, error.message[0] ? error.message : "out of memory");
 }

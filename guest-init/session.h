@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sessions (wire/session.h): what clients on the host want of the running pod. For now all of them enter an app; a
- * request of another type is the place where another kind of session begins.
+ * Sessions (wire/session.h): what clients on the host want of the running pod. They enter an app, or ask what the
+ * pod uses; a request of another type is the place where another kind of session begins.
  *
  * All belongs to the one thread of PID 1, and nothing waits. Bounded: WIRE_SESSIONS_MAX sessions, and for each of
  * them the input that its client has credit for, one frame of output, and while it is read its request.

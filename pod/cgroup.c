@@ -9,6 +9,7 @@
  */
 #include "pod/cgroup.h"
 
+#include "base/counter.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -94,6 +95,75 @@ void pod_cgroup_remove(const char *path)
 	unlinkat(root, path, AT_REMOVEDIR);
 }
 
+/* ---- what is used */
+
+static bool has_controller(const char *list, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = list; (at = strstr(at, name)); at += length)
+		if ((at == list || strchr(", ", at[-1])) &&
+			(at[length] == '\0' || strchr(", \n", at[length])))
+			return true;
+	return false;
+}
+
+static void read_number(int fd, const char *name, uint64_t *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *at;
+
+	if (file_read(fd, name, EVENTS_MAX, &text, NULL) < 0)
+		return;
+	at = text;
+	counter_take(&at, ret);
+}
+
+/* Of version 2. */
+static void read_unified(int fd, struct wire_usage *usage)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (file_read(fd, "cpu.stat", EVENTS_MAX, &text, NULL) == 0)
+		wire_usage_parse_cpu(text, usage);
+	read_number(fd, "memory.current", &usage->values[WIRE_USAGE_MEMORY]);
+	read_number(fd, "memory.peak", &usage->values[WIRE_USAGE_MEMORY_PEAK]);
+	read_number(fd, "memory.max", &usage->values[WIRE_USAGE_MEMORY_LIMIT]);
+	read_number(fd, "pids.current", &usage->values[WIRE_USAGE_TASKS]);
+}
+
+void pod_cgroup_read_container(const char *path, struct wire_usage *usage)
+{
+	_cleanup_close_ int root = open_hierarchy(""), fd = -1;
+
+	while (*path == '/')
+		path++;
+	if (root >= 0)
+		fd = file_open_beneath(root, path, O_RDONLY | O_DIRECTORY, 0);
+	if (fd >= 0)
+		read_unified(fd, usage);
+}
+
+void pod_cgroup_read(const struct pod_cgroup *cgroup, struct wire_usage *usage)
+{
+	for (size_t i = 0; i < cgroup->count; i++) {
+		const struct pod_cgroup_hierarchy *hierarchy = &cgroup->hierarchies[i];
+
+		if (hierarchy->fd < 0)
+			continue;
+		if (!*hierarchy->controllers)
+			read_unified(hierarchy->fd, usage);
+		if (!has_controller(hierarchy->controllers, "memory"))
+			continue;
+		read_number(
+			hierarchy->fd, "memory.usage_in_bytes", &usage->values[WIRE_USAGE_MEMORY]);
+		read_number(hierarchy->fd, "memory.max_usage_in_bytes",
+			&usage->values[WIRE_USAGE_MEMORY_PEAK]);
+		read_number(hierarchy->fd, "memory.limit_in_bytes",
+			&usage->values[WIRE_USAGE_MEMORY_LIMIT]);
+	}
+}
+
 /* ---- a VMM's: where */
 
 void pod_cgroup_done(struct pod_cgroup *cgroup)
@@ -107,17 +177,6 @@ void pod_cgroup_done(struct pod_cgroup *cgroup)
 		cleanup_close(&hierarchy->join_fd);
 	}
 	*cgroup = POD_CGROUP_NONE;
-}
-
-static bool has_controller(const char *list, const char *name)
-{
-	size_t length = strlen(name);
-
-	for (const char *at = list; (at = strstr(at, name)); at += length)
-		if ((at == list || strchr(", ", at[-1])) &&
-			(at[length] == '\0' || strchr(", \n", at[length])))
-			return true;
-	return false;
 }
 
 static bool is_wanted(const char *controllers)

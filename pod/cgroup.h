@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "wire/usage.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,9 @@
  * it. 0, or -ENOENT where there is no such hierarchy.
  */
 int pod_cgroup_path(const char *uuid, char *path, size_t size);
+
+/* What it has used, as far as it is known: into usage. */
+void pod_cgroup_read_container(const char *path, struct wire_usage *usage);
 
 /* Removes that cgroup and its children. They must be empty; one that is not, or is gone, stays so. */
 void pod_cgroup_remove(const char *path);
@@ -72,6 +76,9 @@ json_t *pod_cgroup_json(const struct pod_cgroup *cgroup);
  */
 int pod_cgroup_create(
 	struct pod_cgroup *cgroup, const struct pod_cgroup_limits *limits, struct error *err);
+
+/* What it has been charged for, as far as it is known: into usage. */
+void pod_cgroup_read(const struct pod_cgroup *cgroup, struct wire_usage *usage);
 
 /* Whether the kernel has killed a process in it, for lack of memory. */
 bool pod_cgroup_was_out_of_memory(const struct pod_cgroup *cgroup);

@@ -12,9 +12,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/manifest.h"
+#include "pod/session.h"
 #include "pod/sockets.h"
 #include "pod/terminal.h"
-#include "wire/session.h"
 #include "wire/wire.h"
 
 #include <endian.h>
@@ -31,20 +31,14 @@
 /* Where nobody says what kind of terminal it is. */
 #define TERMINAL_DEFAULT "xterm"
 
-/* Longest answer to the greeting. */
-#define ANSWER_MAX 32
-
 struct client {
-	const struct pod *pod;
 	const struct pod_enter_options *options;
-	int fd, signal_fd;
+	struct pod_session session;
+	int signal_fd;
 	struct terminal terminal;
 	sigset_t old_signals;
 	bool has_old_signals;
 
-	size_t answered; /* bytes of the line that answers the greeting; SIZE_MAX: all */
-	char answer[ANSWER_MAX];
-	struct wire_session_reader reader;
 	struct wire_session_frame frame; /* being copied; length 0: none */
 	size_t copied;
 
@@ -65,9 +59,8 @@ static void client_done(struct client *client)
 	terminal_restore(&client->terminal);
 	if (client->has_old_signals)
 		sigprocmask(SIG_SETMASK, &client->old_signals, NULL);
-	cleanup_close(&client->fd);
+	pod_session_close(&client->session);
 	cleanup_close(&client->signal_fd);
-	wire_session_reader_done(&client->reader);
 	free(client->outgoing.data);
 	free(client->message);
 }
@@ -102,7 +95,7 @@ static int client_queue_frame(
 
 static void client_send(struct client *client)
 {
-	ssize_t n = send(client->fd, client->outgoing.data + client->outgoing.sent,
+	ssize_t n = send(client->session.fd, client->outgoing.data + client->outgoing.sent,
 		client->outgoing.length - client->outgoing.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	/* Where the other end is gone, what it said before tells why: that shows when we read. */
@@ -212,11 +205,6 @@ static void output_ready(struct client *client)
 		client->frame.length = 0;
 }
 
-static int protocol_error(struct error *err)
-{
-	return error_set(err, -EBADMSG, "guest-init broke the protocol of sessions");
-}
-
 static int result_take(
 	struct client *client, const struct wire_session_frame *frame, struct error *err)
 {
@@ -225,7 +213,7 @@ static int result_take(
 	const char *message;
 
 	if (json_parse(frame->data, frame->length, "result", &result, NULL) < 0)
-		return protocol_error(err);
+		return pod_session_broken(err);
 	status = json_object_get(result, "status");
 	message = json_string_value(json_object_get(result, "message"));
 	if (json_is_integer(status) && json_integer_value(status) >= 0 &&
@@ -234,7 +222,7 @@ static int result_take(
 	else if (message)
 		client->message = strdup(message);
 	else
-		return protocol_error(err);
+		return pod_session_broken(err);
 	if (client->message)
 		log_sanitise(client->message);
 	client->is_over = true;
@@ -256,51 +244,14 @@ static int frame_take(
 		memcpy(&credit, frame->data, sizeof(credit));
 		credit = le32toh(credit);
 		if (credit > WIRE_SESSION_INPUT_MAX - client->credit)
-			return protocol_error(err);
+			return pod_session_broken(err);
 		client->credit += credit;
 		return 0;
 	case WIRE_SESSION_RESULT:
 		return result_take(client, frame, err);
 	default:
-		return protocol_error(err);
+		return pod_session_broken(err);
 	}
-}
-
-/* The line that answers the greeting. Nothing behind it is read. */
-static int answer_ready(struct client *client, struct error *err)
-{
-	ssize_t n;
-
-	while ((n = recv(client->fd, client->answer + client->answered, 1, MSG_DONTWAIT)) == 1 &&
-		client->answer[client->answered] != '\n')
-		if (++client->answered == sizeof(client->answer))
-			return protocol_error(err);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n <= 0)
-		return error_set(err, -ECONNREFUSED,
-			"pod \"%s\" lets nobody in: its apps have not started yet, or have ended, or "
-			"too many have entered",
-			client->pod->uuid);
-	if (client->answered < strlen(WIRE_SESSION_ANSWER) ||
-		memcmp(client->answer, WIRE_SESSION_ANSWER, strlen(WIRE_SESSION_ANSWER)) != 0)
-		return protocol_error(err);
-	client->answered = SIZE_MAX;
-	return 0;
-}
-
-static int connection_ready(struct client *client, struct error *err)
-{
-	ssize_t n;
-
-	if (client->answered != SIZE_MAX)
-		return answer_ready(client, err);
-	n = wire_session_reader_fill(&client->reader, client->fd);
-	if (n == -EAGAIN)
-		return 0;
-	if (n <= 0)
-		return error_set(err, -ECONNRESET, "pod \"%s\" has ended", client->pod->uuid);
-	return 0;
 }
 
 /* Frames that have come, up to one that is to be copied. */
@@ -308,11 +259,12 @@ static int frames_take(struct client *client, struct error *err)
 {
 	while (!client->is_over && client->frame.length == 0) {
 		struct wire_session_frame frame;
-		int r = wire_session_reader_next(&client->reader, &frame);
+		int r = pod_session_next(&client->session, &frame, err);
 
-		if (r == 0)
+		if (r > 0)
+			r = frame_take(client, &frame, err);
+		else if (r == 0)
 			return 0;
-		r = r < 0 ? protocol_error(err) : frame_take(client, &frame, err);
 		if (r < 0)
 			return r;
 	}
@@ -326,7 +278,7 @@ static int client_turn(struct client *client, struct error *err)
 	enum { CONNECTION, INPUT, OUTPUT, SIGNALS, SOURCES };
 	bool copies = client->frame.length > 0, sends = client->outgoing.length > 0;
 	struct pollfd fds[SOURCES] = {
-		[CONNECTION] = {.fd = client->fd,
+		[CONNECTION] = {.fd = client->session.fd,
 			.events = (short)((copies ? 0 : POLLIN) | (sends ? POLLOUT : 0))},
 		[INPUT] = {.fd = client->input_ended || sends || client->credit == 0 ? -1
 										     : STDIN_FILENO,
@@ -352,7 +304,7 @@ static int client_turn(struct client *client, struct error *err)
 	if (fds[CONNECTION].revents & ~(POLLIN | POLLRDHUP) && sends)
 		client_send(client);
 	if (!copies && fds[CONNECTION].revents & ~POLLOUT)
-		r = connection_ready(client, err);
+		r = pod_session_fill(&client->session, err);
 	return r < 0 ? r : frames_take(client, err);
 }
 
@@ -394,25 +346,12 @@ static int choose_app(const struct pod *pod, const char *name, char *app, struct
 	return r;
 }
 
-static int client_connect(struct client *client, struct error *err)
-{
-	client->fd = pod_vsock_connect(client->pod);
-	if (client->fd == -ECONNREFUSED || client->fd == -ENOENT)
-		return error_set(err, -ESRCH,
-			"pod \"%s\" lets nobody in: it is starting, or ending", client->pod->uuid);
-	if (client->fd < 0)
-		return error_set_errno(
-			err, client->fd, "pod %s: cannot connect to it", client->pod->uuid);
-	return 0;
-}
-
 int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret_status,
 	struct error *err)
 {
 	_cleanup_(client_done) struct client client = {
-		.pod = pod,
 		.options = options,
-		.fd = -1,
+		.session = POD_SESSION_NONE,
 		.signal_fd = -1,
 		.terminal = TERMINAL_NONE,
 		.credit = WIRE_SESSION_INPUT_MAX,
@@ -422,10 +361,9 @@ int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret
 
 	if (pod->state != POD_RUNNING)
 		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
-	wire_session_reader_init(&client.reader, WIRE_SESSION_GUEST);
 	r = choose_app(pod, options->app, app, err);
 	if (r == 0)
-		r = client_connect(&client, err);
+		r = pod_session_open(pod, pod_vsock_connect(pod), &client.session, err);
 	if (r < 0)
 		return r;
 	r = queue_request(&client, app);

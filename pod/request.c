@@ -39,6 +39,7 @@ static const struct {
 	{"stop", POD_REQUEST_STOP},
 	{"kill", POD_REQUEST_KILL},
 	{"attach", POD_REQUEST_ATTACH},
+	{"usage", POD_REQUEST_USAGE},
 };
 
 /* The pod's directory may be anywhere: its path is longer than an address has room for. */

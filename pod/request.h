@@ -8,6 +8,7 @@
  *   stop    end the apps as with SIGTERM to the process; once it is stopping this does no more
  *   kill    end the pod at once
  *   attach  the connection stays and carries the apps' streams (pod/attach.h), which has its own answers
+ *   usage   what the host spends on the pod: "host" of an answer of the same type is that (pod/usage.h)
  * Answers
  *   ok       it will be done
  *   refused  "message": why not
@@ -27,6 +28,7 @@ enum pod_request {
 	POD_REQUEST_STOP,
 	POD_REQUEST_KILL,
 	POD_REQUEST_ATTACH,
+	POD_REQUEST_USAGE,
 };
 
 /* ---- the end of the process that runs the pod */

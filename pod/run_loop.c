@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/usage.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -95,6 +96,14 @@ static void signal_ready(struct supervisor *s)
 	}
 }
 
+static void usage_tell(struct supervisor *s, int fd)
+{
+	struct wire_usage usage;
+
+	pod_usage_of_host(s->process.pid, &s->vmm_cgroup, s->cgroup, &usage);
+	pod_usage_answer(fd, &usage);
+}
+
 static void requests_ready(struct supervisor *s)
 {
 	struct pod_request_taken taken;
@@ -108,6 +117,11 @@ static void requests_ready(struct supervisor *s)
 			break;
 		case POD_REQUEST_ATTACH:
 			pod_attachments_add(&s->attachments, s->resolved, taken.message, taken.fd);
+			json_decref(taken.message);
+			break;
+		case POD_REQUEST_USAGE:
+			usage_tell(s, taken.fd);
+			close(taken.fd);
 			json_decref(taken.message);
 			break;
 		case POD_REQUEST_STOP:

@@ -55,6 +55,11 @@ int pod_vsock_connect(const struct pod *pod)
 	return socket_connect(pod, POD_VSOCK_NAME, 0);
 }
 
+int pod_vsock_try_connect(const struct pod *pod)
+{
+	return socket_connect(pod, POD_VSOCK_NAME, SOCK_NONBLOCK);
+}
+
 /* socket_fd: what was asked for, or -errno. */
 static int answer_send(int connect_fd, uint64_t id, int socket_fd)
 {

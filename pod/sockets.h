@@ -25,5 +25,7 @@ int pod_vsock_answer(const struct pod *pod, int connect_fd);
 
 /* A client's connection to "vsock", or -errno (-ECONNREFUSED: the pod does not run). */
 int pod_vsock_connect(const struct pod *pod);
+/* The same without waiting for a pod that is slow to accept: a non-blocking fd, or -EAGAIN. */
+int pod_vsock_try_connect(const struct pod *pod);
 
 #endif

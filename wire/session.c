@@ -18,6 +18,7 @@ static const struct {
 	[WIRE_SESSION_ERRORS] = {WIRE_SESSION_GUEST, 1, WIRE_SESSION_DATA_MAX},
 	[WIRE_SESSION_CREDIT] = {WIRE_SESSION_GUEST, sizeof(uint32_t), sizeof(uint32_t)},
 	[WIRE_SESSION_RESULT] = {WIRE_SESSION_GUEST, 2, WIRE_SESSION_RESULT_MAX},
+	[WIRE_SESSION_USAGE] = {WIRE_SESSION_GUEST, 2, WIRE_SESSION_USAGE_MAX},
 };
 
 struct wire_session_header wire_session_header(enum wire_session_kind kind, size_t length)

@@ -21,6 +21,9 @@
  * INPUT of length 0 ends the input. The client sends at most WIRE_SESSION_INPUT_MAX bytes of INPUT more than it got
  * CREDIT for, so that SIGNAL never waits behind input which nobody reads.
  * A client that goes ends its process.
+ *
+ * "usage": what the pod and its apps have used. There is no more to say; the guest's one frame is USAGE, as in
+ * wire/usage.h.
  */
 #ifndef APPC_WIRE_SESSION_H
 #define APPC_WIRE_SESSION_H
@@ -43,6 +46,7 @@
 #define WIRE_SESSION_REQUEST_MAX (128u << 10)
 #define WIRE_SESSION_DATA_MAX    (16u << 10)
 #define WIRE_SESSION_RESULT_MAX  (4u << 10)
+#define WIRE_SESSION_USAGE_MAX   (64u << 10)
 
 /* Bytes of input that may be on their way. */
 #define WIRE_SESSION_INPUT_MAX (32u << 10)
@@ -58,6 +62,7 @@ enum wire_session_kind {
 	WIRE_SESSION_ERRORS, /* standard error */
 	WIRE_SESSION_CREDIT, /* 4 bytes, little-endian: so many bytes of input more */
 	WIRE_SESSION_RESULT, /* JSON */
+	WIRE_SESSION_USAGE,  /* JSON */
 	WIRE_SESSION_KINDS,
 };
 

@@ -4,7 +4,7 @@
  *
  * Whatever is taken lies inside the data, and does not depend on how much has come after it.
  */
-#include "guest-init/http.h"
+#include "base/http.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -5,6 +5,7 @@
  *
  * The first byte of the input says who sends (bit 0) and how long the pieces are.
  */
+#include "base/json.h"
 #include "guest-init/control.h"
 #include "wire/session.h"
 
@@ -22,6 +23,7 @@ static void check(bool condition)
 
 static void check_frame(const struct wire_session_frame *frame)
 {
+	_cleanup_json_ json_t *message = NULL;
 	struct guest_enter_config config;
 	struct error error = {0};
 	volatile char last;
@@ -34,7 +36,11 @@ static void check_frame(const struct wire_session_frame *frame)
 	(void)last;
 	if (frame->kind != WIRE_SESSION_REQUEST)
 		return;
-	r = guest_enter_parse(frame->data, frame->length, &config, &error);
+	r = wire_message_decode(frame->data, frame->length, &message, &error);
+	check(r == 0 || (r == -EBADMSG && error.message[0]));
+	if (r < 0)
+		return;
+	r = guest_enter_parse(message, &config, &error);
 	check(r == 0 || (r == -EBADMSG && error.message[0]));
 	if (r == 0) {
 		check(config.app[0] && strlen(config.app) <= 255);

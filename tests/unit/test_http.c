@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* test_http.c: requests and forms as guest-init reads them. */
-#include "guest-init/http.h"
+/* test_http.c: requests and forms as servers read them. */
+#include "base/http.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* test_session.c: frames of sessions, and requests to enter an app. */
+#include "base/json.h"
 #include "guest-init/control.h"
 #include "wire/session.h"
 
@@ -185,7 +186,11 @@ static void frames_against_the_rules_are_refused(void **state)
 
 static int parse(const char *text, struct guest_enter_config *config, struct error *err)
 {
-	return guest_enter_parse(text, strlen(text), config, err);
+	_cleanup_json_ json_t *message = NULL;
+	int r = wire_message_decode(text, strlen(text), &message, err);
+
+	*config = (struct guest_enter_config){0};
+	return r < 0 ? r : guest_enter_parse(message, config, err);
 }
 
 static void a_request_says_who_enters_what_and_how(void **state)

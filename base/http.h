@@ -6,8 +6,8 @@
  * Host, one Content-Length of digits only, no folded lines, no body of unknown length. Nothing is
  * allocated; what a request points to lies in the caller's buffer.
  */
-#ifndef APPC_GUEST_INIT_HTTP_H
-#define APPC_GUEST_INIT_HTTP_H
+#ifndef APPC_BASE_HTTP_H
+#define APPC_BASE_HTTP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* http.c: requests and forms. */
-#include "guest-init/http.h"
+#include "base/http.h"
 
 #include <errno.h>
 #include <stdint.h>

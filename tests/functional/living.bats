@@ -1,0 +1,135 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Living with pods: what they use, for persons and for Prometheus. Containers and machines run the same tests.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154 # the variables are jq's and bats'
+
+load lib
+
+setup_file()
+{
+	data_directory
+}
+
+setup()
+{
+	needs_kvm
+	UUID_FILE=$BATS_TEST_TMPDIR/uuid
+}
+
+# begin FILTER [OPTION...]: starts the pod and returns when its apps have been executed. Sets UUID.
+begin()
+{
+	pod "$1"
+	shift
+	start_pod "--uuid-file-save=$UUID_FILE" "$@"
+	eventually "the pod has a UUID" test -s "$UUID_FILE"
+	UUID=$(<"$UUID_FILE")
+	appc_vm status --wait-ready "$UUID" >/dev/null
+}
+
+end()
+{
+	appc_vm stop --force "$UUID"
+	finish_pod
+}
+
+# The metrics at a socket, by a client of HTTP.
+fetch()
+{
+	python3 - "$1" <<-'END'
+		import http.client, socket, sys
+		client = http.client.HTTPConnection("localhost", timeout=60)
+		client.sock = socket.socket(socket.AF_UNIX)
+		client.sock.settimeout(60)
+		client.sock.connect(sys.argv[1])
+		client.request("GET", "/metrics")
+		answer = client.getresponse()
+		assert answer.status == 200 and answer.getheader("Content-Type").startswith("text/plain; version=0.0.4")
+		sys.stdout.write(answer.read().decode())
+	END
+}
+
+@test "what a pod uses is shown once, as a table and as JSON, by the host and by the guest" {
+	begin '.apps = [app("one"; ["write", "/tmp/file", "text", "forever"]), app("two"; ["forever"])]'
+	appc_vm top --once >"$BATS_TEST_TMPDIR/table"
+	[ "$(head -n 1 "$BATS_TEST_TMPDIR/table")" = \
+		"$(printf 'UUID\tAPP\tFROM\tCPU%%\tCPU\tMEMORY\tLIMIT\tTASKS\tREAD\tWRITTEN\tRECEIVED\tSENT')" ]
+	diff <(printf '%s\n' '- host' '- guest' 'one guest' 'two guest') \
+		<(tail -n +2 "$BATS_TEST_TMPDIR/table" | cut -f 2,3 --output-delimiter=' ')
+	appc_vm top --once --format=json "$UUID" | jq --exit-status --arg uuid "$UUID" --arg flavour "$FLAVOUR" '
+		length == 1 and (.[0] | .uuid == $uuid and .flavour == $flavour and .started_at > 1600000000 and
+			(.host.cpu_us >= 0) and
+			(.guest.apps | map(.app) == ["one", "two"] and all(.running and .resident_bytes > 0 and .cpu_us >= 0)) and
+			.guest.apps[0].written_bytes >= 4)'
+	if [ "$FLAVOUR" = vm ]; then
+		# A machine has controllers of its own, and its VMM a process.
+		appc_vm top --once --format=json | jq --exit-status '.[0] |
+			.host.resident_bytes > 1000000 and .host.tasks >= 2 and .host.cpu_us > 0 and
+			.guest.pod.memory_limit_bytes > 50000000 and .guest.pod.memory_bytes > 0 and
+			(.guest.apps | all(.memory_bytes > 0 and .tasks == 1))'
+	fi
+	end
+	[ "$(appc_vm top --once | wc -l)" -eq 1 ]
+	fails appc_vm top --once "$UUID" 2>"$ERR"
+	expect_error "is not running"
+	fails appc_vm top --interval=1us 2>"$ERR"
+	expect_error '"1us" is not a duration like "2s", from 100ms to 24h'
+}
+
+@test "what a pod uses is watched until its end" {
+	begin '.apps = [app("one"; ["forever"])]'
+	"$APPC_VM" "--dir=$DATA" status --watch --interval=100ms "$UUID" >"$BATS_TEST_TMPDIR/watched" 3>&- &
+	local watcher=$!
+	twice() { [ "$(grep -c ^UUID "$BATS_TEST_TMPDIR/watched")" -ge 2 ]; }
+	eventually "it is looked at twice" twice
+	end
+	wait "$watcher"
+	# From the second time on the share of a CPU is known.
+	[ "$(grep -P '\tone\t' "$BATS_TEST_TMPDIR/watched" | head -n 1 | cut -f 4)" = - ]
+	grep -P '\tone\tguest\t[0-9.]+\t' "$BATS_TEST_TMPDIR/watched"
+}
+
+@test "a guest that does not answer is told from the host, and holds nobody up" {
+	begin '.apps = [app("one"; ["forever"])]'
+	local process
+	process=$(pgrep --parent "$RUN" | head -n 1)
+	kill -STOP "$process"
+	appc_vm top --once --format=json >"$BATS_TEST_TMPDIR/usage"
+	appc_vm metrics >"$BATS_TEST_TMPDIR/metrics"
+	kill -CONT "$process"
+	jq --exit-status '.[0] | .guest == null and .host.cpu_us >= 0' "$BATS_TEST_TMPDIR/usage"
+	grep -xF "appc_vm_pod_guest_up{uuid=\"$UUID\"} 0" "$BATS_TEST_TMPDIR/metrics"
+	end
+}
+
+@test "metrics are printed, and served at a socket that is ours alone" {
+	local socket=$BATS_TEST_TMPDIR/metrics.sock
+	begin '.apps = [app("one"; ["forever"])]'
+	appc_vm metrics >"$BATS_TEST_TMPDIR/metrics"
+	grep -xF 'appc_vm_pods 1' "$BATS_TEST_TMPDIR/metrics"
+	grep -xF "appc_vm_pod_info{uuid=\"$UUID\",flavour=\"$FLAVOUR\"} 1" "$BATS_TEST_TMPDIR/metrics"
+	grep -xF "appc_vm_app_running{uuid=\"$UUID\",app=\"one\"} 1" "$BATS_TEST_TMPDIR/metrics"
+	grep -xE "appc_vm_app_cpu_seconds_total\{uuid=\"$UUID\",app=\"one\"\} [0-9]+\.[0-9]{6}" "$BATS_TEST_TMPDIR/metrics"
+	# Each family once, with its type.
+	[ "$(grep -c '^# TYPE' "$BATS_TEST_TMPDIR/metrics")" -eq "$(grep '^# TYPE' "$BATS_TEST_TMPDIR/metrics" | sort -u | wc -l)" ]
+	"$APPC_VM" "--dir=$DATA" metrics "--listen=unix:$socket" 3>&- &
+	local server=$!
+	eventually "it listens" test -S "$socket"
+	eventually "it answers" fetch "$socket" >/dev/null 2>&1
+	[ "$(stat --format=%a "$socket")" = 600 ]
+	fetch "$socket" | grep -xF 'appc_vm_pods 1'
+	# Another can not take its place while it lives.
+	fails appc_vm metrics "--listen=unix:$socket" 2>"$ERR"
+	expect_error 'cannot listen there'
+	end
+	fetch "$socket" | grep -xF 'appc_vm_pods 0'
+	kill -KILL "$server"
+	wait "$server" || true
+	# One that has died leaves a socket, and the next takes it.
+	"$APPC_VM" "--dir=$DATA" metrics "--listen=unix:$socket" 3>&- &
+	server=$!
+	eventually "it answers" fetch "$socket" >/dev/null 2>&1
+	kill "$server"
+	wait "$server"
+	[ ! -e "$socket" ]
+}
