@@ -321,7 +321,7 @@ static struct pod_origin_options origin_options(
 		.init_fd = flags->init_fd,
 		.warm = flags->warm,
 		.dax = flags->dax,
-		.has_net = flags->network != NETWORK_NONE,
+		.net_kind = network_device_kind(flags->network),
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = cli_kernel_parameters(),
 	};

@@ -243,7 +243,7 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.vsock_connect_fd = connect_fd,
 		.order_fd = options->park ? -1 : report_fd,
 		.answered = report_answer,
-		.has_net = options->has_net,
+		.net_kind = options->net_kind,
 		.net_fd = options->net_fd,
 		.violated = options->omitted_walls & (1u << JAIL_SECCOMP) ? NULL : report_violation,
 		.kernel_messages = options->kernel_messages,
@@ -281,7 +281,7 @@ static void child_set_up(const struct flavour_options *options, const fd_pair co
 		connect_fd, report_fd, options->template ? options->template->memory_fd : -1,
 		options->park ? options->park->memory_fd : -1,
 		options->park ? options->park->state_fd : -1,
-		!options->has_net ? -1 : options->net_fd};
+		options->net_kind == VIRTIO_NET_NONE ? -1 : options->net_fd};
 	size_t count = 13;
 	sigset_t none;
 

@@ -80,7 +80,7 @@ struct flavour_options {
 	enum virtio_fs_dax dax;
 	struct fs_throttle_limits file_limits;
 	/* The network device's; the fd is borrowed, -1: none. */
-	bool has_net;
+	enum virtio_net_kind net_kind;
 	int net_fd;
 	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
 	bool kernel_messages;

@@ -49,6 +49,11 @@ int network_mode_parse(const char *text, enum network_mode *ret, struct error *e
 	return 0;
 }
 
+enum virtio_net_kind network_device_kind(enum network_mode mode)
+{
+	return mode == NETWORK_USER ? VIRTIO_NET_STREAM : VIRTIO_NET_NONE;
+}
+
 /* ---- the words that passt is started with */
 
 struct arguments {
@@ -115,9 +120,9 @@ static int make_arguments(const struct appc_pod_manifest *manifest, struct argum
 	bool *ret_privileged, struct error *err)
 {
 	static const char *const words[] = {"passt", "--foreground", "--quiet", "--fd", "3",
-		"--pid", "/proc/self/fd/4", "--address", NETWORK_USER_ADDRESS, "--netmask",
-		NETWORK_USER_NETMASK, "--gateway", NETWORK_USER_GATEWAY, "--dns-forward",
-		NETWORK_USER_NAME_SERVER, "--no-map-gw", "--mtu", USER_MTU_TEXT};
+		"--pid", "/proc/self/fd/4", "--address", NETWORK_USER_ADDRESS, "--netmask", "24",
+		"--gateway", NETWORK_USER_GATEWAY, "--dns-forward", NETWORK_USER_NAME_SERVER,
+		"--no-map-gw", "--mtu", USER_MTU_TEXT};
 	int r = 0;
 
 	_Static_assert(USER_SOCKET == 3 && USER_READY == 4, "as the words say");
@@ -280,5 +285,5 @@ json_t *pod_network_describe(enum network_mode mode)
 	if (mode == NETWORK_NONE)
 		return json_array();
 	return json_pack("[{s:s, s:s, s:s, s:s}]", "netName", "default", "ifName", INTERFACE_NAME,
-		"ip", NETWORK_USER_ADDRESS, "mask", NETWORK_USER_NETMASK);
+		"ip", NETWORK_USER_ADDRESS, "mask", "255.255.255.0");
 }

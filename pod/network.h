@@ -19,7 +19,6 @@
 
 #define NETWORK_USER_ADDRESS     "10.0.2.15"
 #define NETWORK_USER_PREFIX      24
-#define NETWORK_USER_NETMASK     "255.255.255.0" /* the same */
 #define NETWORK_USER_GATEWAY     "10.0.2.2"
 #define NETWORK_USER_NAME_SERVER "10.0.2.3"
 
@@ -27,6 +26,9 @@ enum network_mode { NETWORK_NONE, NETWORK_USER };
 
 /* --net's value; "" is the default network. -ENOTSUP, -EINVAL with a message. */
 int network_mode_parse(const char *text, enum network_mode *ret, struct error *err);
+
+/* What kind of device the machine has for it. */
+enum virtio_net_kind network_device_kind(enum network_mode mode);
 
 struct pod_network {
 	enum network_mode mode;

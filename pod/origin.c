@@ -77,7 +77,7 @@ static struct template_subject subject_of(
 		.memory = resolved->memory,
 		.shared = pod_is_shared(resolved),
 		.dax = options->dax,
-		.has_net = options->has_net,
+		.net_kind = options->net_kind,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
 	};
@@ -122,7 +122,7 @@ static int build_warm(const struct pod_origin_options *options, struct pods *pod
 		.kernel_fd = options->kernel_fd,
 		.template = plain,
 		.dax = options->dax,
-		.has_net = options->has_net,
+		.net_kind = options->net_kind,
 		.builder = &builder,
 		.parking = parking,
 	};

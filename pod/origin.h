@@ -15,7 +15,7 @@ struct pod_origin_options {
 	int kernel_fd, init_fd; /* borrowed */
 	bool warm;
 	enum virtio_fs_dax dax;
-	bool has_net;
+	enum virtio_net_kind net_kind;
 	bool kernel_messages;
 	const char *extra_command_line;
 };

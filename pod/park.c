@@ -37,7 +37,7 @@ static int park_machine(const struct pod *pod, const struct resolved_pod *resolv
 		.vcpus = resolved->vcpus,
 		.memory = resolved->memory,
 		.dax = options->dax,
-		.has_net = options->has_net,
+		.net_kind = options->net_kind,
 		.net_fd = -1,
 		.messages = &message,
 		.message_count = 1,

@@ -15,7 +15,7 @@ struct pod_park_options {
 	int kernel_fd, init_fd;          /* borrowed */
 	const struct template *template; /* where the machine starts from */
 	enum virtio_fs_dax dax;          /* its */
-	bool has_net;
+	enum virtio_net_kind net_kind;
 	struct template_builder *builder; /* what it is parked into; the caller commits it */
 	struct parking *parking;          /* begun */
 };

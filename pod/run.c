@@ -151,7 +151,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.message_count = 1,
 		.template = options->template,
 		.dax = options->dax,
-		.has_net = options->network != NETWORK_NONE,
+		.net_kind = network_device_kind(options->network),
 		.net_fd = s->network.fd,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * net.c: virtio-net over a stream of frames.
+ * net.c: virtio-net over a tap interface or a stream of frames.
  *
  * Theory of operation: whatever the guest sends is copied out of its memory before it is looked at, and
  * what is sent is that copy: a frame that was checked cannot change. Guests with emulated kernels gain much from
  * a checksum that is computed here instead of there. In the other direction bytes of the host are gathered
  * in one buffer until a frame is whole, and a frame goes into as many chains as it needs, which the driver
  * then sees all at once; where there are too few, they are put back, and the frame waits for the
- * driver's next notification.
+ * driver's next notification. A tap has headers of its own: what the guest says in one is checked here, since
+ * it decides what the host's kernel does to a frame.
  *
- * #syscalls:vcpu,loop readv sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
+ * #syscalls:vcpu,loop readv write sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
  */
 #include "virtio/net.h"
 
@@ -43,7 +44,7 @@ struct virtio_net {
 	struct virtio_net_options options;
 	bool is_down;    /* the host's end is gone */
 	uint32_t wanted; /* poll events that the owner is to tell of */
-	/* From the host: what was read of frames, each behind its length. */
+	/* From the host: of a stream what was read, a tap's one frame with its header. */
 	struct frame_buffer incoming;
 	/* To the host: what the stream had no room for. */
 	struct frame_buffer outgoing;
@@ -145,7 +146,7 @@ static bool stream_flush(struct virtio_net *net)
 	return true;
 }
 
-/* Whether the frame, which is in outgoing behind its header, is sent or waits to be; else it makes no sense. */
+/* Each: whether the frame, which is in outgoing behind its header, is sent or waits to be. */
 static bool stream_send(
 	struct virtio_net *net, const struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
 {
@@ -163,6 +164,63 @@ static bool stream_send(
 	memcpy(buffer->data + buffer->start, &prefix, sizeof(prefix));
 	stream_flush(net);
 	return true;
+}
+
+/* Whether the driver may leave this segmentation to us, which is the host's then. */
+static bool can_segment(const struct virtio_net *net, uint8_t type)
+{
+	switch (type) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return true;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		return has_feature(net, VIRTIO_NET_F_HOST_TSO4);
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		return has_feature(net, VIRTIO_NET_F_HOST_TSO6);
+	default:
+		return false;
+	}
+}
+
+/*
+ * Section 5.1.6.2: what a header asks for was negotiated, and is in the frame. All that the host need not know is
+ * taken out: that the guest has verified a checksum is nothing that others should rely on.
+ */
+static bool header_check(
+	const struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
+{
+	size_t start = le16toh(header->hdr.csum_start);
+	bool is_segmented = header->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE;
+
+	if (!can_segment(net, header->hdr.gso_type))
+		return false;
+	header->num_buffers = 0;
+	header->hdr.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	if (!header->hdr.flags) {
+		header->hdr = (struct virtio_net_hdr){.flags = 0};
+		return !is_segmented;
+	}
+	if (start < ETHERNET_HEADER_SIZE ||
+		start + le16toh(header->hdr.csum_offset) + sizeof(uint16_t) > length)
+		return false;
+	if (!is_segmented)
+		header->hdr.gso_size = header->hdr.hdr_len = 0;
+	return !is_segmented ||
+		(header->hdr.gso_size != 0 && le16toh(header->hdr.hdr_len) <= length);
+}
+
+static bool tap_send(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
+{
+	uint8_t *data = net->outgoing.data + PREFIX_SIZE;
+	ssize_t n;
+
+	if (!header_check(net, header, length))
+		return false;
+	memcpy(data, header, sizeof(*header));
+	do
+		n = write(net->options.fd, data, VIRTIO_NET_HEADER_SIZE + length);
+	while (n < 0 && errno == EINTR);
+	/* A full queue, or a header that makes no sense to the host's kernel: as on any link. */
+	return n >= 0;
 }
 
 /* Sends the frame in net->chain, or drops it. False: the driver broke the rules. */
@@ -183,7 +241,8 @@ static bool frame_send(struct virtio_net *net)
 		net->counters.dropped_frames++;
 		return true;
 	}
-	if (!stream_send(net, &header, length)) {
+	if (net->options.kind == VIRTIO_NET_TAP ? !tap_send(net, &header, length)
+						: !stream_send(net, &header, length)) {
 		net->counters.dropped_frames++;
 		return true;
 	}
@@ -231,6 +290,9 @@ static size_t incoming_read(struct virtio_net *net)
 	struct iovec span;
 	ssize_t n;
 
+	/* A tap gives one frame at a time. */
+	if (net->options.kind == VIRTIO_NET_TAP && buffer->length > 0)
+		return 0;
 	if (buffer->start > 0)
 		memmove(buffer->data, buffer->data + buffer->start, buffer->length);
 	buffer->start = 0;
@@ -259,6 +321,16 @@ static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbu
 	uint32_t length;
 
 	*ret_header = (struct virtio_net_hdr_mrg_rxbuf){0};
+	if (net->options.kind == VIRTIO_NET_TAP) {
+		if (buffer->length == 0)
+			return 0;
+		if (buffer->length < VIRTIO_NET_HEADER_SIZE)
+			return -EBADMSG;
+		memcpy(ret_header, buffer->data, VIRTIO_NET_HEADER_SIZE);
+		*ret_frame = buffer->data + VIRTIO_NET_HEADER_SIZE;
+		*ret_length = buffer->length - VIRTIO_NET_HEADER_SIZE;
+		return 1;
+	}
 	if (buffer->length < PREFIX_SIZE)
 		return 0;
 	memcpy(&length, buffer->data + buffer->start, sizeof(length));
@@ -277,9 +349,10 @@ static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbu
 static void incoming_drop(struct virtio_net *net, size_t length)
 {
 	struct frame_buffer *buffer = &net->incoming;
+	size_t size = net->options.kind == VIRTIO_NET_TAP ? buffer->length : PREFIX_SIZE + length;
 
-	buffer->start += PREFIX_SIZE + length;
-	buffer->length -= PREFIX_SIZE + length;
+	buffer->start += size;
+	buffer->length -= size;
 }
 
 /* The parts of a frame as one sequence of bytes: writes those from offset on into the chain. */
@@ -407,18 +480,40 @@ static void net_notify(struct virtio_device *device, unsigned int queue)
 		net_receive(net_of(device));
 }
 
+/* What a tap may leave to the guest is what the driver has agreed to. */
+static int offer_offload(struct virtio_net *net)
+{
+	unsigned int offload = 0;
+
+	if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
+		offload |= VIRTIO_NET_OFFLOAD_CHECKSUM;
+	if (has_feature(net, VIRTIO_NET_F_GUEST_TSO4))
+		offload |= VIRTIO_NET_OFFLOAD_TCP4;
+	if (has_feature(net, VIRTIO_NET_F_GUEST_TSO6))
+		offload |= VIRTIO_NET_OFFLOAD_TCP6;
+	return net->options.offload(net->options.context, offload);
+}
+
 static void net_start(struct virtio_device *device)
 {
 	struct virtio_net *net = net_of(device);
 
-	if (is_joined(net))
+	if (!is_joined(net))
+		return;
+	if (net->options.kind == VIRTIO_NET_TAP && offer_offload(net) < 0)
+		go_down(net);
+	else
 		net_want(net, POLLIN);
 }
 
-/* The stream goes on: frames that are on their way keep their boundaries. */
+/* Frames on the way are lost, but not their boundaries in a stream. */
 static void net_reset(struct virtio_device *device)
 {
-	net_of(device)->wanted = 0;
+	struct virtio_net *net = net_of(device);
+
+	net->wanted = 0;
+	if (net->options.kind == VIRTIO_NET_TAP)
+		net->incoming.length = 0;
 }
 
 static void net_read_config(struct virtio_device *device, size_t offset, void *data, size_t length)
@@ -463,6 +558,11 @@ int virtio_net_create(const struct guest_memory *memory, const struct virtio_net
 	net->device.features = VIRTIO_FEATURE(VIRTIO_NET_F_CSUM) |
 		VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_FEATURE(VIRTIO_NET_F_MAC) |
 		VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_FEATURE(VIRTIO_NET_F_STATUS);
+	if (options->kind == VIRTIO_NET_TAP)
+		net->device.features |= VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO6) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
+			VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO6);
 	net->device.queue_count = 2;
 	net->device.config_size = offsetof(struct virtio_net_config, mtu);
 	net->device.operations = &net_operations;

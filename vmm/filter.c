@@ -34,6 +34,7 @@
 #include <linux/audit.h>
 #include <linux/falloc.h>
 #include <linux/filter.h>
+#include <linux/if_tun.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>

@@ -271,7 +271,7 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 	machine->memory_fd = options->memory_fd;
 	machine->park_fd = options->park_fd;
 	message_port_init(&machine->messages, options->messages, options->message_count);
-	machine->device_count = !options->has_net ? DEVICE_NET : DEVICES_MAX;
+	machine->device_count = options->net_kind == VIRTIO_NET_NONE ? DEVICE_NET : DEVICES_MAX;
 	for (unsigned int i = 0; i < DEVICES_MAX; i++)
 		machine->lines[i] = -1;
 	pthread_mutex_init(&machine->lock, NULL);

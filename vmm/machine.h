@@ -102,8 +102,8 @@ struct machine_options {
 	 * allowed (vmm/filter.h); NULL: they are not filtered.
 	 */
 	void (*violated)(const struct filter_violation *violation);
-	/* Whether there is a network device is part of the machine's shape; the machine takes its fd (virtio/net.h). */
-	bool has_net;
+	/* Of the network device, whose kind is part of the machine's shape; the machine takes the fd (virtio/net.h). */
+	enum virtio_net_kind net_kind;
 	int net_fd;
 	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
 	bool kernel_messages; /* every kernel message to standard error, from the first on */

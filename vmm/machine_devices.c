@@ -12,9 +12,11 @@
 #include "wire/wire.h"
 
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 
 /*
  * Where each guest kernel instruction is emulated, a page that is read ahead and never used costs as much
@@ -115,17 +117,34 @@ static void net_arm(void *context, uint32_t events)
 	loop_arm(&machine->loop, &machine->net_source, events);
 }
 
+/* #syscalls:vcpu,loop ioctl(_, TUNSETOFFLOAD) */
+static int net_offload(void *context, unsigned int offload)
+{
+	const struct machine *machine = context;
+	unsigned long flags = 0;
+
+	if (offload & VIRTIO_NET_OFFLOAD_CHECKSUM)
+		flags |= TUN_F_CSUM;
+	if (offload & VIRTIO_NET_OFFLOAD_TCP4)
+		flags |= TUN_F_TSO4;
+	if (offload & VIRTIO_NET_OFFLOAD_TCP6)
+		flags |= TUN_F_TSO6;
+	return ioctl(machine->net_source.fd, TUNSETOFFLOAD, flags) < 0 ? -errno : 0;
+}
+
 static int machine_create_net(
 	struct machine *machine, const struct machine_options *options, struct error *err)
 {
 	struct virtio_net_options net = {
+		.kind = options->net_kind,
 		.fd = options->net_fd,
 		.arm = net_arm,
+		.offload = net_offload,
 		.context = machine,
 	};
 	int r;
 
-	if (!options->has_net)
+	if (options->net_kind == VIRTIO_NET_NONE)
 		return 0;
 	memcpy(net.mac, options->net_mac, sizeof(net.mac));
 	r = virtio_net_create(&machine->memory, &net, &machine->net);

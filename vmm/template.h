@@ -44,7 +44,7 @@ struct template_subject {
 	uint64_t memory; /* bytes */
 	bool shared;     /* the tree has subtrees that others change too: another FUSE session */
 	enum virtio_fs_dax dax;
-	bool has_net;
+	enum virtio_net_kind net_kind;
 	bool kernel_messages;
 	const char *extra_command_line; /* may be NULL */
 	const char *pod;                /* digest of the pod whose apps are parked; NULL: none */

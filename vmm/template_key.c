@@ -262,7 +262,7 @@ int template_key_compute(int digests_fd, const struct template_subject *subject,
 	key_add_number(&sha, "memory", subject->memory);
 	key_add_number(&sha, "shared", subject->shared);
 	key_add_number(&sha, "dax", subject->dax);
-	key_add_number(&sha, "network", subject->has_net);
+	key_add_number(&sha, "network", subject->net_kind);
 	key_add_number(&sha, "kernel-messages", subject->kernel_messages);
 	if (subject->extra_command_line)
 		key_add_text(&sha, "command-line", subject->extra_command_line);

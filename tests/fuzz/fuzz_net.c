@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * fuzz_net.c: a guest that sends and receives as it likes, over a stream whose other end is any bytes.
- * What leaves is frames with the guest's own source address, and nothing else.
+ * fuzz_net.c: a guest that sends and receives as it likes, over a stream or a tap whose other end is any bytes.
+ * What leaves is frames with the guest's own source address, and nothing else; before those to a tap stand
+ * headers that ask for no more than was negotiated, within the frame.
  *
  * The input is a sequence of operations, each a byte that says which, and operands:
  *   0 start over: negotiate            features, 3 bytes
@@ -17,6 +18,7 @@
  *   9 the fd is ready                  events, a byte
  *  10 the host takes what there is
  *  11 read the configuration space     offset and width, a byte each
+ *  12 another machine, with a tap
  */
 #include "tests/unit/virtio_driver.h"
 
@@ -45,9 +47,10 @@ struct guest {
 	struct virtio_net *net;
 	struct virtio_mmio mmio;
 	struct driver_ring rings[VIRTIO_QUEUES_MAX];
+	enum virtio_net_kind kind;
 	int host;
-	/* What the host has of a frame: its length, then the frame. */
-	uint8_t got[4 + VIRTIO_NET_FRAME_MAX];
+	/* What the host has of a frame: its length, then the frame. Of a tap: a header, then the frame. */
+	uint8_t got[VIRTIO_NET_HEADER_SIZE + VIRTIO_NET_FRAME_MAX];
 	size_t got_length;
 };
 
@@ -86,19 +89,29 @@ static void ignore_events(void *context, uint32_t events)
 	(void)events;
 }
 
+static int take_offload(void *context, unsigned int offload)
+{
+	(void)context;
+	(void)offload;
+	return 0;
+}
+
 static void raise_line(void *context)
 {
 	(void)context;
 }
 
-static void guest_create(struct guest *guest)
+static void guest_create(struct guest *guest, enum virtio_net_kind kind)
 {
-	struct virtio_net_options options = {.arm = ignore_events};
+	struct virtio_net_options options = {
+		.kind = kind, .arm = ignore_events, .offload = take_offload};
 	int pair[2];
 
-	*guest = (struct guest){0};
+	*guest = (struct guest){.kind = kind};
 	driver_memory_create(&guest->memory, MEMORY_SIZE);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) < 0)
+	if (socketpair(AF_UNIX,
+		    (kind == VIRTIO_NET_TAP ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_NONBLOCK, 0,
+		    pair) < 0)
 		abort();
 	options.fd = pair[0];
 	guest->host = pair[1];
@@ -116,9 +129,50 @@ static void guest_free(struct guest *guest)
 	driver_memory_free(&guest->memory);
 }
 
+static bool has_negotiated(const struct guest *guest, unsigned int bit)
+{
+	return virtio_net_device(guest->net)->driver_features & VIRTIO_FEATURE(bit);
+}
+
+/* The host's kernel does as the header says. */
+static void check_header(const struct guest *guest, size_t length)
+{
+	struct virtio_net_hdr_mrg_rxbuf header;
+	uint8_t type;
+
+	memcpy(&header, guest->got, sizeof(header));
+	type = header.hdr.gso_type;
+	check(!(header.hdr.flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM));
+	check(type == VIRTIO_NET_HDR_GSO_NONE ||
+		(type == VIRTIO_NET_HDR_GSO_TCPV4 &&
+			has_negotiated(guest, VIRTIO_NET_F_HOST_TSO4)) ||
+		(type == VIRTIO_NET_HDR_GSO_TCPV6 &&
+			has_negotiated(guest, VIRTIO_NET_F_HOST_TSO6)));
+	if (type != VIRTIO_NET_HDR_GSO_NONE)
+		check(header.hdr.flags && header.hdr.gso_size && header.hdr.hdr_len <= length);
+	if (header.hdr.flags)
+		check(header.hdr.csum_start >= 14 &&
+			header.hdr.csum_start + header.hdr.csum_offset + 2u <= length);
+}
+
+static void take_tap_frames(struct guest *guest)
+{
+	ssize_t n;
+
+	while ((n = recv(guest->host, guest->got, sizeof(guest->got), MSG_DONTWAIT)) > 0) {
+		check((size_t)n >= VIRTIO_NET_HEADER_SIZE + 14);
+		check(!memcmp(guest->got + VIRTIO_NET_HEADER_SIZE + 6, mac, sizeof(mac)));
+		check_header(guest, (size_t)n - VIRTIO_NET_HEADER_SIZE);
+	}
+}
+
 /* All that has come must be frames of the guest. */
 static void take_frames(struct guest *guest)
 {
+	if (guest->kind == VIRTIO_NET_TAP) {
+		take_tap_frames(guest);
+		return;
+	}
 	for (;;) {
 		size_t want = 4;
 		uint32_t length;
@@ -185,12 +239,15 @@ static void send_frame(struct guest *guest, struct input *input)
 
 static void host_frame(struct guest *guest, struct input *input)
 {
-	static uint8_t frame[4 + VIRTIO_NET_FRAME_MAX];
+	static uint8_t frame[VIRTIO_NET_HEADER_SIZE + VIRTIO_NET_FRAME_MAX];
 	size_t length = take(input, 2);
 	uint32_t prefix = htobe32((uint32_t)length);
 
+	/* Also what a tap's header may be. */
 	memcpy(frame, &prefix, sizeof(prefix));
-	send(guest->host, frame, 4 + length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	send(guest->host, frame,
+		(guest->kind == VIRTIO_NET_TAP ? VIRTIO_NET_HEADER_SIZE : sizeof(prefix)) + length,
+		MSG_DONTWAIT | MSG_NOSIGNAL);
 	virtio_net_ready(guest->net, 1);
 }
 
@@ -243,6 +300,11 @@ static void operate(struct guest *guest, struct input *input)
 		address = VIRTIO_MMIO_CONFIG + take(input, 1);
 		virtio_mmio_read(&guest->mmio, address, value, 1u << (take(input, 1) & 3));
 		break;
+	case 12:
+		take_frames(guest);
+		guest_free(guest);
+		guest_create(guest, VIRTIO_NET_TAP);
+		break;
 	default:
 		break;
 	}
@@ -254,7 +316,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct guest guest;
 
 	log_set_level(LOG_LEVEL_ERROR);
-	guest_create(&guest);
+	guest_create(&guest, VIRTIO_NET_STREAM);
 	for (int i = 0; i < OPERATIONS_MAX && input.next < input.end; i++)
 		operate(&guest, &input);
 	take_frames(&guest);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* test_virtio_net.c: frames to and from a stream, and a tap's as far as a socket can play one. */
+/* test_virtio_net.c: frames to and from a stream, and to and from a tap as far as a socket can play one. */
 #include "tests/unit/virtio_driver.h"
 
 #include "base/cleanup.h"
@@ -37,7 +37,7 @@ struct net_fixture {
 	uint16_t next_descriptor[2];
 	int host; /* the far end of the stream */
 	uint32_t armed;
-	unsigned int raised;
+	unsigned int raised, offload, offers; /* offers: times that offload was set */
 };
 
 static void raise_line(void *context)
@@ -48,6 +48,15 @@ static void raise_line(void *context)
 static void arm(void *context, uint32_t events)
 {
 	((struct net_fixture *)context)->armed = events;
+}
+
+static int take_offload(void *context, unsigned int offload)
+{
+	struct net_fixture *fixture = context;
+
+	fixture->offload = offload;
+	fixture->offers++;
+	return 0;
 }
 
 static void start_driver(struct net_fixture *fixture, uint64_t features)
@@ -64,16 +73,20 @@ static void start_driver(struct net_fixture *fixture, uint64_t features)
 	driver_run(&fixture->mmio);
 }
 
-static int set_up(void **state)
+static int set_up_kind(void **state, enum virtio_net_kind kind)
 {
 	struct net_fixture *fixture = calloc(1, sizeof(*fixture));
-	struct virtio_net_options options = {.arm = arm, .context = fixture};
+	struct virtio_net_options options = {
+		.kind = kind, .arm = arm, .offload = take_offload, .context = fixture};
 	int pair[2];
 
 	assert_non_null(fixture);
 	driver_memory_create(&fixture->memory, MEMORY_SIZE);
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(socketpair(AF_UNIX,
+				 (kind == VIRTIO_NET_TAP ? SOCK_SEQPACKET : SOCK_STREAM) |
+					 SOCK_CLOEXEC | SOCK_NONBLOCK,
+				 0, pair),
+		0);
 	options.fd = pair[0];
 	fixture->host = pair[1];
 	memcpy(options.mac, our_mac, sizeof(our_mac));
@@ -85,6 +98,16 @@ static int set_up(void **state)
 			VIRTIO_FEATURE(VIRTIO_NET_F_STATUS));
 	*state = fixture;
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	return set_up_kind(state, VIRTIO_NET_STREAM);
+}
+
+static int set_up_tap(void **state)
+{
+	return set_up_kind(state, VIRTIO_NET_TAP);
 }
 
 static int tear_down(void **state)
@@ -492,7 +515,172 @@ static void link_goes_down_with_the_host_or_with_what_is_no_frame(void **state)
 	}
 }
 
+/* ---- a tap: behind headers that the host's kernel believes */
+
+#define OFFLOADS                                                                                   \
+	(VIRTIO_FEATURE(VIRTIO_NET_F_CSUM) | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |             \
+		VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO4) | \
+		VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF))
+
+static void assert_tap_got(struct net_fixture *fixture, const struct virtio_net_hdr *header,
+	const uint8_t *frame, size_t length)
+{
+	static uint8_t got[HEADER + FRAME_MAX];
+	struct virtio_net_hdr_mrg_rxbuf expected = {.hdr = *header};
+
+	assert_int_equal(recv(fixture->host, got, sizeof(got), MSG_DONTWAIT), HEADER + length);
+	assert_memory_equal(got, &expected, HEADER);
+	assert_memory_equal(got + HEADER, frame, length);
+}
+
+static void tap_leaves_to_the_guest_what_the_driver_agreed_to(void **state)
+{
+	struct net_fixture *fixture = *state;
+
+	assert_int_equal(fixture->offload, VIRTIO_NET_OFFLOAD_CHECKSUM);
+	start_driver(fixture, 0);
+	assert_int_equal(fixture->offload, 0);
+	start_driver(fixture, OFFLOADS | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO6));
+	assert_int_equal(fixture->offload,
+		VIRTIO_NET_OFFLOAD_CHECKSUM | VIRTIO_NET_OFFLOAD_TCP4 | VIRTIO_NET_OFFLOAD_TCP6);
+	assert_int_equal(fixture->offers, 3);
+}
+
+static void frame_to_a_tap_keeps_what_its_header_asks_for_and_no_more(void **state)
+{
+	const struct {
+		struct virtio_net_hdr from, to;
+	} cases[] = {
+		{{0}, {0}},
+		/* The guest's word for a checksum is worth nothing. */
+		{{.flags = VIRTIO_NET_HDR_F_DATA_VALID, .csum_start = htole16(20)}, {0}},
+		{{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			 .csum_start = htole16(34),
+			 .csum_offset = htole16(16),
+			 .gso_size = htole16(1)},
+			{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				.csum_start = htole16(34),
+				.csum_offset = htole16(16)}},
+		{{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			 .csum_start = htole16(34),
+			 .csum_offset = htole16(16),
+			 .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+			 .gso_size = htole16(1448),
+			 .hdr_len = htole16(66)},
+			{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				.csum_start = htole16(34),
+				.csum_offset = htole16(16),
+				.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+				.gso_size = htole16(1448),
+				.hdr_len = htole16(66)}},
+	};
+	struct net_fixture *fixture = *state;
+	static uint8_t frame[20000];
+
+	start_driver(fixture, OFFLOADS);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		make_frame(frame, sizeof(frame), (uint8_t)i);
+		send_from_guest(fixture,
+			&(struct virtio_net_hdr_mrg_rxbuf){.hdr = cases[i].from, .num_buffers = 7},
+			frame, sizeof(frame));
+		assert_tap_got(fixture, &cases[i].to, frame, sizeof(frame));
+	}
+	assert_int_equal(counters(fixture).sent_frames, ARRAY_SIZE(cases));
+}
+
+static void header_that_asks_a_tap_for_what_cannot_be_is_dropped(void **state)
+{
+	const uint8_t needs = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	const struct virtio_net_hdr cases[] = {
+		{.flags = needs, .csum_start = htole16(6)},
+		{.flags = needs, .csum_start = htole16(59)},
+		{.flags = needs, .csum_start = htole16(0xffff), .csum_offset = htole16(0xffff)},
+		/* Segments need a checksum and a size; a header longer than the frame is none. */
+		{.gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = htole16(9)},
+		{.flags = needs, .csum_start = htole16(34), .gso_type = VIRTIO_NET_HDR_GSO_TCPV4},
+		{.flags = needs,
+			.csum_start = htole16(34),
+			.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+			.gso_size = htole16(9),
+			.hdr_len = htole16(61)},
+		/* Not negotiated. */
+		{.flags = needs,
+			.csum_start = htole16(34),
+			.gso_type = VIRTIO_NET_HDR_GSO_TCPV6,
+			.gso_size = htole16(9)},
+		{.flags = needs,
+			.csum_start = htole16(34),
+			.gso_type = VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN,
+			.gso_size = htole16(9)},
+		{.flags = needs,
+			.csum_start = htole16(34),
+			.gso_type = VIRTIO_NET_HDR_GSO_UDP,
+			.gso_size = htole16(9)},
+	};
+	struct net_fixture *fixture = *state;
+	uint8_t frame[60];
+
+	start_driver(fixture, OFFLOADS);
+	make_frame(frame, sizeof(frame), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		send_from_guest(fixture, &(struct virtio_net_hdr_mrg_rxbuf){.hdr = cases[i]}, frame,
+			sizeof(frame));
+		assert_int_equal(counters(fixture).dropped_frames, i + 1);
+	}
+	assert_nothing_sent(fixture);
+	assert_false(is_broken(fixture));
+}
+
+static void segments_of_the_host_come_with_its_header(void **state)
+{
+	struct net_fixture *fixture = *state;
+	struct virtio_net_hdr_mrg_rxbuf header = {
+		.hdr = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			.csum_start = htole16(34),
+			.csum_offset = htole16(16),
+			.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+			.gso_size = htole16(1448),
+			.hdr_len = htole16(66)},
+	};
+	static uint8_t frame[30000], sent[HEADER + 30000], got[HEADER + 30000];
+	uint32_t head, length;
+	size_t done = 0;
+
+	make_frame(frame, sizeof(frame), 3);
+	memcpy(sent, &header, HEADER);
+	memcpy(sent + HEADER, frame, sizeof(frame));
+	for (unsigned int i = 0; i < 4; i++)
+		add_buffer(fixture, 8192);
+	assert_int_equal(send(fixture->host, sent, sizeof(sent), 0), sizeof(sent));
+	virtio_net_ready(fixture->net, POLLIN);
+	for (unsigned int i = 0; i < 4; i++) {
+		assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+		memcpy(got + done, buffer(fixture, RECEIVE, head), length);
+		done += length;
+	}
+	header.num_buffers = htole16(4);
+	assert_int_equal(done, sizeof(got));
+	assert_memory_equal(got, &header, HEADER);
+	assert_memory_equal(got + HEADER, frame, sizeof(frame));
+}
+
+static void tap_that_has_no_room_loses_the_frame(void **state)
+{
+	struct net_fixture *fixture = *state;
+	struct virtio_net_hdr_mrg_rxbuf header = {0};
+	static uint8_t frame[30000];
+	uint32_t head, length;
+
+	make_frame(frame, sizeof(frame), 0);
+	for (unsigned int i = 0; i < 1000 && counters(fixture).dropped_frames == 0; i++) {
+		send_from_guest(fixture, &header, frame, sizeof(frame));
+		assert_true(driver_take_used(&fixture->rings[TRANSMIT], &head, &length));
+	}
+	assert_int_equal(counters(fixture).dropped_frames, 1);
+}
+
 #define NET_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define TAP_TEST(function) cmocka_unit_test_setup_teardown(function, set_up_tap, tear_down)
 
 int main(void)
 {
@@ -509,6 +697,11 @@ int main(void)
 		NET_TEST(frame_that_fits_no_buffer_is_dropped_without_merging),
 		NET_TEST(buffer_without_room_for_a_header_breaks_the_device),
 		cmocka_unit_test(link_goes_down_with_the_host_or_with_what_is_no_frame),
+		TAP_TEST(tap_leaves_to_the_guest_what_the_driver_agreed_to),
+		TAP_TEST(frame_to_a_tap_keeps_what_its_header_asks_for_and_no_more),
+		TAP_TEST(header_that_asks_a_tap_for_what_cannot_be_is_dropped),
+		TAP_TEST(segments_of_the_host_come_with_its_header),
+		TAP_TEST(tap_that_has_no_room_loses_the_frame),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
