@@ -169,7 +169,8 @@ static int file_open_parent(int dirfd, const char *path, int *ret_fd, const char
 	return 0;
 }
 
-int file_write_atomic(int dirfd, const char *path, const void *data, size_t length, mode_t mode)
+static int file_write_whole(
+	int dirfd, const char *path, const void *data, size_t length, mode_t mode, bool lasts)
 {
 	_cleanup_close_ int parent = -1, fd = -1;
 	char temporary[64];
@@ -186,7 +187,7 @@ int file_write_atomic(int dirfd, const char *path, const void *data, size_t leng
 	if (fd < 0)
 		return -errno;
 	r = file_write_all(fd, data, length);
-	if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+	if (r == 0 && (fchmod(fd, mode) < 0 || (lasts && fsync(fd) < 0)))
 		r = -errno;
 	if (r == 0 && renameat(parent, temporary, parent, name) < 0)
 		r = -errno;
@@ -194,7 +195,25 @@ int file_write_atomic(int dirfd, const char *path, const void *data, size_t leng
 		unlinkat(parent, temporary, 0);
 		return r;
 	}
-	return fsync(parent) < 0 ? -errno : 0;
+	return lasts && fsync(parent) < 0 ? -errno : 0;
+}
+
+int file_write_atomic(int dirfd, const char *path, const void *data, size_t length, mode_t mode)
+{
+	return file_write_whole(dirfd, path, data, length, mode, true);
+}
+
+int file_replace(int dirfd, const char *path, const void *data, size_t length, mode_t mode)
+{
+	return file_write_whole(dirfd, path, data, length, mode, false);
+}
+
+int file_sync(int dirfd, const char *path)
+{
+	_cleanup_close_ int fd =
+		openat(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
 /* One piece, through memory where the kernel cannot copy between these two. Its length, 0 at the end. */

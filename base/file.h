@@ -51,6 +51,15 @@ int file_read_fd(int fd, size_t max, char **ret_data, size_t *ret_length);
  */
 int file_write_atomic(int dirfd, const char *path, const void *data, size_t length, mode_t mode);
 
+/*
+ * The same without fsync: whoever looks sees the old content or the new one whole, also when the writer is killed.
+ * A loss of power may leave either, or an empty file. For what has to last, file_sync() later.
+ */
+int file_replace(int dirfd, const char *path, const void *data, size_t length, mode_t mode);
+
+/* Fsyncs a file. */
+int file_sync(int dirfd, const char *path);
+
 /* Writes all, over short writes and EINTR. */
 int file_write_all(int fd, const void *data, size_t length);
 

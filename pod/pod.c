@@ -175,11 +175,20 @@ void pod_close(struct pod *pod)
 	pod->lock_fd = -1;
 }
 
-static int pod_move(struct pod *pod, int from, int to)
+/*
+ * A move that lasts is on disk before anything else happens. Of a pod that runs at once nothing is promised before its
+ * end (pod_records_sync()), and to wait for the disk would take longer than all else that it needs for a start.
+ */
+static int pod_move(struct pod *pod, int from, int to, bool lasts)
 {
-	int r = directory_rename_new(
-		pod->pods->fds[from], pod->uuid, pod->pods->fds[to], pod->uuid);
+	int old_fd = pod->pods->fds[from], new_fd = pod->pods->fds[to];
+	int r;
 
+	if (lasts)
+		r = directory_rename_new(old_fd, pod->uuid, new_fd, pod->uuid);
+	else
+		r = renameat2(old_fd, pod->uuid, new_fd, pod->uuid, RENAME_NOREPLACE) < 0 ? -errno
+											  : 0;
 	if (r == 0)
 		pod->place = places[to].name;
 	return r;
@@ -203,7 +212,7 @@ int pod_create(struct pods *pods, struct pod *ret, struct error *err)
 	pod.lock_fd = openat(pod.fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (pod.lock_fd < 0 || fcntl(pod.lock_fd, F_OFD_SETLK, &whole_file) < 0)
 		return error_set_errno(err, -errno, "pod %s: cannot lock it", pod.uuid);
-	r = pod_move(&pod, PLACE_EMBRYO, PLACE_PREPARE);
+	r = pod_move(&pod, PLACE_EMBRYO, PLACE_PREPARE, false);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s", pod.uuid);
 	pod.state = POD_PREPARING;
@@ -215,7 +224,8 @@ int pod_create(struct pods *pods, struct pod *ret, struct error *err)
 int pod_start(struct pod *pod, struct error *err)
 {
 	bool was_prepared = pod->state == POD_PREPARED;
-	int r = pod_move(pod, was_prepared ? PLACE_PREPARED : PLACE_PREPARE, PLACE_RUN);
+	int r = pod_move(
+		pod, was_prepared ? PLACE_PREPARED : PLACE_PREPARE, PLACE_RUN, was_prepared);
 
 	if (r == -ENOENT && was_prepared)
 		return error_set(err, r, "pod \"%s\" is not prepared any more", pod->uuid);
@@ -232,7 +242,7 @@ int pod_finish_prepare(struct pod *pod, struct error *err)
 	/* From now on the pod is a promise: one sync for all of its files. */
 	if (syncfs(pod->fd) < 0)
 		return error_set_errno(err, -errno, "pod %s: cannot write it to disk", pod->uuid);
-	r = pod_move(pod, PLACE_PREPARE, PLACE_PREPARED);
+	r = pod_move(pod, PLACE_PREPARE, PLACE_PREPARED, true);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s", pod->uuid);
 	pod->state = POD_PREPARED;
@@ -564,7 +574,7 @@ int pod_remove(struct pod *pod, struct error *err)
 	if (r < 0)
 		return r;
 	if (place != PLACE_GARBAGE) {
-		r = pod_move(pod, place, PLACE_GARBAGE);
+		r = pod_move(pod, place, PLACE_GARBAGE, true);
 		if (r < 0)
 			return error_set_errno(
 				err, r, "pod %s: cannot move it to garbage", pod->uuid);
@@ -604,7 +614,7 @@ static int pod_mark(struct pod *pod)
 {
 	if (futimens(pod->fd, NULL) < 0)
 		return -errno;
-	return pod_move(pod, PLACE_RUN, PLACE_EXITED_GARBAGE);
+	return pod_move(pod, PLACE_RUN, PLACE_EXITED_GARBAGE, true);
 }
 
 /* The first pass. 0 or -errno; -ENOENT: another was quicker. */
@@ -620,14 +630,14 @@ static int gc_mark(struct pod *pod, const struct pods_gc_options *options, struc
 		break;
 	case POD_ABORTED_PREPARE:
 		event = PODS_GC_ABORTED;
-		r = pod_move(pod, PLACE_PREPARE, PLACE_GARBAGE);
+		r = pod_move(pod, PLACE_PREPARE, PLACE_GARBAGE, true);
 		break;
 	case POD_PREPARED:
 		if (options->mark_only || pod_age(pod) < options->expire_prepared * NANOSECONDS ||
 			pod_lock(pod, F_WRLCK, NULL) < 0)
 			return 0;
 		event = PODS_GC_EXPIRED;
-		r = pod_move(pod, PLACE_PREPARED, PLACE_GARBAGE);
+		r = pod_move(pod, PLACE_PREPARED, PLACE_GARBAGE, true);
 		break;
 	default:
 		return 0;
@@ -756,7 +766,12 @@ int pod_write_record(const struct pod *pod, const char *path, json_t *record)
 
 	if (!text)
 		return -ENOMEM;
-	return file_write_atomic(pod->fd, path, text, strlen(text), 0640);
+	return file_replace(pod->fd, path, text, strlen(text), 0640);
+}
+
+int pod_sync_place(const struct pod *pod)
+{
+	return fsync(pod->fd) < 0 || fsync(pod->pods->fds[place_of(pod)]) < 0 ? -errno : 0;
 }
 
 int pod_read_record(const struct pod *pod, const char *path, json_t **ret)

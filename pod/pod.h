@@ -167,8 +167,10 @@ int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, str
 
 void pods_strings_free(char **strings, size_t count);
 
-/* Records: JSON files in the pod's directory, written atomically. */
+/* Records: JSON files in the pod's directory, replaced as a whole (file_replace()). */
 int pod_write_record(const struct pod *pod, const char *path, json_t *record);
+/* The names in the pod's directory, and its own name in its place, are on disk then. */
+int pod_sync_place(const struct pod *pod);
 /* -ENOENT when there is none; -EINVAL when it is not JSON. */
 int pod_read_record(const struct pod *pod, const char *path, json_t **ret);
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <string.h>
 
@@ -288,4 +289,30 @@ void pod_end_record_done(struct pod_end_record *record)
 {
 	free(record->reason);
 	*record = POD_END_RECORD_NONE;
+}
+
+/* ---- the disk */
+
+int pod_records_sync(const struct pod *pod)
+{
+	_cleanup_closedir_ DIR *apps = NULL;
+	struct dirent *entry;
+	int fd = directory_open(pod->fd, "apps"), r;
+
+	apps = fd < 0 ? NULL : fdopendir(fd);
+	if (!apps) {
+		cleanup_close(&fd);
+		return fd < 0 ? fd : -ENOMEM;
+	}
+	while ((entry = readdir(apps))) {
+		r = *entry->d_name == '.' ? 0 : file_sync(fd, entry->d_name);
+		if (r < 0)
+			return r;
+	}
+	r = file_sync(pod->fd, "run.json");
+	if (r == 0)
+		r = file_sync(pod->fd, "end.json");
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	return r < 0 ? r : pod_sync_place(pod);
 }

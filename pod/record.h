@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is written down about a pod's life, in files of its directory: JSON objects, written atomically.
+ * What is written down about a pod's life, in files of its directory: JSON objects, replaced as a whole, so that who
+ * looks finds the last one, also when the writer was killed. On disk for good they are after pod_records_sync().
  *
  *   run.json        by who runs the pod, when it begins to
  *   apps/APP.json   about an app, when it starts and again when it exits
@@ -59,6 +60,9 @@ int pod_app_record_read(const struct pod *pod, const char *app, struct pod_app_r
 json_t *pod_app_record_json(const struct pod_app_record *record);
 int pod_app_record_parse(const char *text, size_t length, struct pod_app_record *ret);
 void pod_app_record_done(struct pod_app_record *record);
+
+/* Waits until all of them outlast a loss of power. */
+int pod_records_sync(const struct pod *pod);
 
 int pod_end_record_write(const struct pod *pod, const struct pod_end_record *record);
 int pod_end_record_read(const struct pod *pod, struct pod_end_record *ret);

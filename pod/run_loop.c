@@ -309,6 +309,9 @@ static void release_process(struct supervisor *s)
 	bool was_gone = false;
 
 	shutdown(s->process.control_fd, SHUT_RDWR);
+	/* Both take their time, and need not wait for each other. */
+	if (s->ended)
+		supervisor_sync_records(s);
 	for (;;) {
 		struct pollfd fds[] = {
 			{.fd = s->reported ? -1 : s->process.report_fd, .events = POLLIN},
@@ -385,7 +388,7 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 	do
 		r = supervise_once(s);
 	while (r == 0);
-	/* The records are on disk before the guest goes. */
+	/* The records are there before the guest goes. */
 	if (r > 0) {
 		supervisor_record_end(s, s->status, NULL);
 		release_process(s);
@@ -401,5 +404,6 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 		drain_output(s);
 	r = explain_end(s, r, err);
 	supervisor_record_end(s, POD_STATUS_ERROR, err->message);
+	supervisor_sync_records(s);
 	return r;
 }

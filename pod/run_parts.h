@@ -105,6 +105,8 @@ void supervisor_record_run(struct supervisor *s);
 void supervisor_record_app(struct supervisor *s, size_t index);
 /* reason: NULL, when it ended by itself. */
 void supervisor_record_end(struct supervisor *s, int status, const char *reason);
+/* Waits until the records are on disk. */
+void supervisor_sync_records(struct supervisor *s);
 
 /* Tells once that the pod is ready, which it is when each of its apps has been executed. */
 void supervisor_check_ready(struct supervisor *s);

@@ -74,6 +74,15 @@ void supervisor_record_end(struct supervisor *s, int status, const char *reason)
 		log_warning("cannot record the end of pod %s: %s", s->pod->uuid, strerror(-r));
 }
 
+void supervisor_sync_records(struct supervisor *s)
+{
+	int r = pod_records_sync(s->pod);
+
+	if (r < 0)
+		log_warning("cannot write the records of pod %s to disk: %s", s->pod->uuid,
+			strerror(-r));
+}
+
 /* ---- who waits for the pod */
 
 /* What a service manager hears of us. */

@@ -43,7 +43,7 @@ static int write_tree_ids(const struct pod *pod, const struct resolved_pod *reso
 	for (size_t i = 0; i < resolved->app_count; i++)
 		length += (size_t)snprintf(
 			text + length, STORE_TREE_ID_SIZE + 1, "%s\n", resolved->apps[i].tree_id);
-	return file_write_atomic(pod->fd, "trees", text, length, 0640);
+	return file_replace(pod->fd, "trees", text, length, 0640);
 }
 
 /* A directory of an image, as a process in it would find it. Returns an fd or -errno. */

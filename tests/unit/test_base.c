@@ -105,6 +105,25 @@ static void written_file_replaces_the_old_one_whole(void **state)
 	assert_int_equal(count_entries(dirfd), 1);
 }
 
+static void file_that_need_not_last_is_replaced_whole_too(void **state)
+{
+	int dirfd = here(state);
+	struct stat st;
+
+	write_file(dirfd, "file", "a long first text");
+	_cleanup_close_ int old = openat(dirfd, "file", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(file_replace(dirfd, "file", "new", 3, 0600), 0);
+	assert_content(dirfd, "file", "new");
+	assert_int_equal(fstat(old, &st), 0);
+	assert_int_equal(st.st_nlink, 0);
+	assert_int_equal(count_entries(dirfd), 1);
+	assert_int_equal(file_sync(dirfd, "file"), 0);
+	assert_int_equal(file_sync(dirfd, "other"), -ENOENT);
+	assert_int_equal(symlinkat("file", dirfd, "link"), 0);
+	assert_int_equal(file_sync(dirfd, "link"), -ELOOP);
+}
+
 static void written_file_has_its_mode_whatever_the_umask(void **state)
 {
 	int dirfd = here(state);
@@ -757,6 +776,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FILE_TEST(written_file_replaces_the_old_one_whole),
+		FILE_TEST(file_that_need_not_last_is_replaced_whole_too),
 		FILE_TEST(written_file_has_its_mode_whatever_the_umask),
 		FILE_TEST(write_replaces_a_link_and_not_what_it_points_to),
 		FILE_TEST(failed_write_leaves_nothing_behind),

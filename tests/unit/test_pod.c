@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "pod/pod.h"
+#include "pod/record.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -741,6 +742,24 @@ static void records_are_read_back(void **state)
 	assert_int_equal(pod_write_record(&pod, "apps/none.json", record), -ENOENT);
 }
 
+static void records_of_a_pod_that_ended_are_synced(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	const struct pod_run_record run = {.started_at = 1};
+	const struct pod_app_record app = {.started_at = 1, .exit_code = 2};
+	const struct pod_end_record end = {.finished_at = 3, .exit_code = 2};
+	_cleanup_pod_ struct pod pod = POD_NONE;
+
+	assert_int_equal(pod_create(fixture->pods, &pod, NULL), 0);
+	assert_int_equal(pod_start(&pod, NULL), 0);
+	assert_int_equal(mkdirat(pod.fd, "apps", 0755), 0);
+	assert_int_equal(pod_run_record_write(&pod, &run), 0);
+	assert_int_equal(pod_app_record_write(&pod, "app", &app), 0);
+	assert_int_equal(pod_records_sync(&pod), -ENOENT);
+	assert_int_equal(pod_end_record_write(&pod, &end), 0);
+	assert_int_equal(pod_records_sync(&pod), 0);
+}
+
 static void broken_records_are_errors(void **state)
 {
 	struct pod_fixture *fixture = *state;
@@ -821,6 +840,7 @@ int main(void)
 		POD_TEST(young_embryos_are_left_alone),
 		POD_TEST(pod_that_cannot_be_removed_does_not_stop_the_others),
 		POD_TEST(records_are_read_back),
+		POD_TEST(records_of_a_pod_that_ended_are_synced),
 		POD_TEST(broken_records_are_errors),
 		POD_TEST(trees_of_all_pods_are_in_use),
 		POD_TEST(clock_is_the_wall_clock),
