@@ -607,6 +607,30 @@ static int use_ring(const struct attack_targets *targets)
 	return last;
 }
 
+/* Files, a user's rights, or fewer restrictions: what a ring may have registered with it. */
+static int register_with_ring(const struct attack_targets *targets)
+{
+	static const unsigned int operations[] = {IORING_REGISTER_FILES,
+		IORING_REGISTER_PERSONALITY, IORING_REGISTER_RESTRICTIONS,
+		IORING_UNREGISTER_EVENTFD};
+	int files[] = {STDIN_FILENO}, last = NOTHING_TO_TRY;
+
+	for (int fd = 3; targets->ring && fd < FDS_MAX; fd++)
+		for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+			bool has_files = operations[i] == IORING_REGISTER_FILES;
+			long r = syscall(SYS_io_uring_register, fd, operations[i],
+				has_files ? files : NULL, has_files ? 1 : 0);
+
+			if (r >= 0)
+				return 0;
+			/* Not a ring. */
+			if (errno == EBADF || errno == EOPNOTSUPP)
+				break;
+			last = -errno;
+		}
+	return last;
+}
+
 const struct attempt attempts[] = {
 	{"open-secret", "a file of the host by its path", "tree", open_secret},
 	{"open-upwards", "the same by ..", "tree", open_upwards},
@@ -643,6 +667,8 @@ const struct attempt attempts[] = {
 	{"watch-performance", "perf_event_open(2) of everything", "user", watch_performance},
 	{"use-ring", "other operations in the file server's io_uring", "the ring's restrictions",
 		use_ring},
+	{"register-with-ring", "files, rights or other rules for the file server's io_uring",
+		"the ring's restrictions", register_with_ring},
 	{"new-socket", "sockets of any family", "filter", new_socket},
 	{"become-root", "setresuid(2) to user 0, without more capabilities", "filter", become_root},
 	{"use-keys", "keyctl(2)", "filter", use_keys},
