@@ -233,7 +233,7 @@ json_t *pod_json(const struct pod *pod)
 	if (fstatat(pod->fd, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0)
 		description.created_at = st.st_mtim.tv_sec * NANOSECONDS + st.st_mtim.tv_nsec;
 	set_text(description.object, "name", pod->uuid);
-	set_text(description.object, "state", pod_state_name(pod->state));
+	set_text(description.object, "state", pod_state_text(pod));
 	json_object_set_new(description.object, "networks", json_array());
 	add_apps(&description);
 	set_time(description.object, "created_at", description.created_at, NANOSECONDS);

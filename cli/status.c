@@ -72,7 +72,7 @@ static void print_status(const json_t *pod, enum pod_state state)
 	_cleanup_free_ char *networks = pod_networks_text(pod);
 	size_t i;
 
-	printf("state=%s\n", pod_state_name(state));
+	print_value(pod, "state", "state");
 	print_time(pod, "created_at", "created");
 	print_time(pod, "started_at", "started");
 	print_time(pod, "finished_at", "finished");

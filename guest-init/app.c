@@ -788,6 +788,27 @@ static void app_post_stop_ended(struct guest_pod *pod, struct guest_app *app, in
 	app_clear(pod, app);
 }
 
+void guest_pod_pause(const struct guest_pod *pod, bool is_paused)
+{
+	bool is_whole = true;
+
+	for (size_t i = 0; i < pod->place_count; i++) {
+		const struct guest_app *app = &pod->apps[i];
+		int r;
+
+		if (!app->config || app->state == GUEST_APP_NEW || app->state == GUEST_APP_EXITED)
+			continue;
+		r = app->cgroup_fd < 0
+			? -ENOENT
+			: guest_cgroup_freeze(app->cgroup_fd, app->cgroup_events_fd, is_paused);
+
+		/* What takes longer stands still when it comes out of the kernel. */
+		is_whole = is_whole && (r == 0 || r == -ETIMEDOUT);
+	}
+	if (!is_whole)
+		kill(-1, is_paused ? SIGSTOP : SIGCONT);
+}
+
 void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 {
 	int status = status_of(wait_status);

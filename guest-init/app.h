@@ -144,6 +144,12 @@ void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms);
 /* The same for one app, where it runs. */
 void guest_pod_stop_app(struct guest_pod *pod, const char *name, unsigned int grace_ms);
 
+/*
+ * Has every process of a container's apps stand still, or go on: by their cgroups, or where there are none by SIGSTOP
+ * and SIGCONT.
+ */
+void guest_pod_pause(const struct guest_pod *pod, bool is_paused);
+
 /* A child of PID 1 was reaped; wait_status as waitpid() gave it. */
 void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status);
 

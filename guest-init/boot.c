@@ -513,16 +513,23 @@ static int sysctls_set(
 }
 
 /* #syscalls: clock_settime */
+int guest_boot_set_clock(const struct guest *guest, struct error *err)
+{
+	/* The clock of a container is the host's. */
+	int r = guest->is_vm ? time_set(guest_port_time()) : 0;
+
+	return r < 0 ? error_set_errno(err, r, "set the clock") : 0;
+}
+
 int guest_boot_identify(
 	struct guest *guest, const struct guest_instance *instance, struct error *err)
 {
-	int r = 0;
+	int r = guest_boot_set_clock(guest, err);
 
-	/* The clock and the random generator of a container are the host's. */
+	if (r < 0)
+		return r;
+	/* So is the random generator. */
 	if (guest->is_vm) {
-		r = time_set(guest_port_time());
-		if (r < 0)
-			return error_set_errno(err, r, "set the clock");
 		r = entropy_add(guest, instance->entropy);
 		if (r < 0)
 			return error_set_errno(err, r, "add entropy");

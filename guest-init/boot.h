@@ -27,6 +27,9 @@ int guest_boot_identify(
  */
 int guest_boot_configure(struct guest *guest, const struct guest_config *config, struct error *err);
 
+/* Sets the clock of a VM by the host's. 0 or -errno with a message. */
+int guest_boot_set_clock(const struct guest *guest, struct error *err);
+
 /*
  * Takes what protects parts of /proc and /sys out of the calling process's mount namespace, which is its own and
  * has them where guest_boot_early() mounted them. 0 or -errno.

@@ -15,9 +15,13 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+
+/* How long the processes of a cgroup may take to come to where they can be frozen. */
+#define FREEZE_MS 1000
 
 #define CPU_PERIOD_US    100000
 #define CPU_QUOTA_MIN_US 1000 /* the kernel refuses less */
@@ -274,6 +278,31 @@ bool guest_cgroup_is_populated(int events_fd)
 int guest_cgroup_kill(int cgroup_fd)
 {
 	return file_put(cgroup_fd, "cgroup.kill", "1");
+}
+
+/* #syscalls: poll pread64 */
+int guest_cgroup_freeze(int cgroup_fd, int events_fd, bool is_frozen)
+{
+	const uint64_t deadline_ms = guest_now_ms() + FREEZE_MS;
+	int r = file_put(cgroup_fd, "cgroup.freeze", is_frozen ? "1" : "0");
+
+	while (r == 0 && is_frozen) {
+		struct pollfd changed = {.fd = events_fd, .events = POLLPRI};
+		uint64_t now_ms = guest_now_ms();
+		char text[512];
+		ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+
+		if (n < 0)
+			return -errno;
+		text[n] = '\0';
+		if (strstr(text, "frozen 1"))
+			break;
+		if (now_ms >= deadline_ms)
+			return -ETIMEDOUT;
+		if (poll(&changed, 1, (int)(deadline_ms - now_ms)) < 0 && errno != EINTR)
+			return -errno;
+	}
+	return r;
 }
 
 bool guest_cgroup_had_oom_kill(int cgroup_fd)

@@ -29,6 +29,12 @@ bool guest_cgroup_is_populated(int events_fd);
 /* SIGKILL to every process in it. 0 or -errno. */
 int guest_cgroup_kill(int cgroup_fd);
 
+/*
+ * Freezes its processes, and returns when they are, or after a second (-ETIMEDOUT: one is in a system call that nothing
+ * interrupts); or lets them go on. 0 or -errno. events_fd is its "cgroup.events" file.
+ */
+int guest_cgroup_freeze(int cgroup_fd, int events_fd, bool is_frozen);
+
 /* Whether its memory limit has killed a process. */
 bool guest_cgroup_had_oom_kill(int cgroup_fd);
 

@@ -932,6 +932,16 @@ static void text_send(struct guest_outbox *outbox, const char *type, const char 
 		outbox, json_pack("{s:s, s:o}", "type", type, "message", message_json(message)));
 }
 
+void guest_send_paused(struct guest_outbox *outbox)
+{
+	message_send(outbox, json_pack("{s:s}", "type", "paused"));
+}
+
+void guest_send_resumed(struct guest_outbox *outbox)
+{
+	message_send(outbox, json_pack("{s:s}", "type", "resumed"));
+}
+
 void guest_send_warning(struct guest_outbox *outbox, const char *message)
 {
 	text_send(outbox, "warning", message);

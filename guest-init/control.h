@@ -186,6 +186,8 @@ void guest_send_exited(
 	struct guest_outbox *outbox, const char *app, int status, bool oom, const char *message);
 void guest_send_ready(struct guest_outbox *outbox);
 void guest_send_removed(struct guest_outbox *outbox, const char *app);
+void guest_send_paused(struct guest_outbox *outbox);
+void guest_send_resumed(struct guest_outbox *outbox);
 void guest_send_warning(struct guest_outbox *outbox, const char *message);
 void guest_send_ended(struct guest_outbox *outbox, int status);
 void guest_send_failed(struct guest_outbox *outbox, const char *message);

@@ -66,6 +66,7 @@ struct loop {
 	int signal_fd;
 	int session_fd; /* of a container: where its clients come in */
 	enum phase phase;
+	bool is_to_park; /* for a checkpoint, as soon as nothing is under way */
 };
 
 static void loop_wait(struct loop *loop, int timeout);
@@ -269,6 +270,66 @@ static int loop_remove_app(struct loop *loop, json_t *message, struct error *err
 	return r;
 }
 
+static int loop_pause(struct loop *loop, struct error *err)
+{
+	if (loop->guest.is_vm || loop->phase != PHASE_RUNNING)
+		return error_set(err, -EBADMSG, "pause: only a container that runs can be paused");
+	guest_pod_pause(&loop->pod, true);
+	guest_send_paused(&loop->guest.outbox);
+	return 0;
+}
+
+static int loop_resume(struct loop *loop, struct error *err)
+{
+	int r = guest_boot_set_clock(&loop->guest, err);
+
+	loop->is_to_park = false;
+	if (!loop->guest.is_vm && loop->phase == PHASE_RUNNING)
+		guest_pod_pause(&loop->pod, false);
+	guest_send_resumed(&loop->guest.outbox);
+	return r;
+}
+
+static int loop_checkpoint(struct loop *loop, struct error *err)
+{
+	if (!loop->guest.is_vm || loop->phase != PHASE_RUNNING)
+		return error_set(
+			err, -EBADMSG, "checkpoint: only a machine that runs can be saved");
+	loop->is_to_park = true;
+	return 0;
+}
+
+/* No message or frame is on its way: a copy of the machine has another host to talk to. */
+static bool loop_is_quiet(const struct loop *loop)
+{
+	return !loop->metadata.is_asked && !loop->pod.output.current &&
+		loop->guest.outbox.length == 0;
+}
+
+/* Where the machine is saved. Afterwards it is the same, or a copy of it: only that finds a message. */
+static void loop_park_running(struct loop *loop)
+{
+	_cleanup_json_ json_t *message = NULL;
+	struct guest_instance instance;
+	struct error error = {0};
+	int r;
+
+	loop->is_to_park = false;
+	r = guest_port_park(&loop->guest, &message, &error);
+	if (r == -ENOMSG)
+		return;
+	if (r == 0)
+		r = guest_renew_parse(message, &instance, &error);
+	if (r == 0)
+		r = guest_boot_identify(&loop->guest, &instance, &error);
+	if (r < 0) {
+		loop_failed(loop, error_text(&error, r));
+		return;
+	}
+	guest_metadata_rename(&loop->metadata, instance.uuid);
+	guest_send_resumed(&loop->guest.outbox);
+}
+
 static int loop_message(struct loop *loop, json_t *message, struct error *err)
 {
 	const char *type = wire_type(message);
@@ -283,6 +344,12 @@ static int loop_message(struct loop *loop, json_t *message, struct error *err)
 		return loop_start_app(loop, message, err);
 	if (!strcmp(type, "remove"))
 		return loop_remove_app(loop, message, err);
+	if (!strcmp(type, "pause"))
+		return loop_pause(loop, err);
+	if (!strcmp(type, "resume"))
+		return loop_resume(loop, err);
+	if (!strcmp(type, "checkpoint"))
+		return loop_checkpoint(loop, err);
 	return error_set(err, -EBADMSG, "control message of unknown type \"%.64s\"", type);
 }
 
@@ -434,6 +501,10 @@ static _Noreturn void loop_run(struct loop *loop)
 				timeout_min(guest_pod_timeout_ms(&loop->pod),
 					guest_metadata_timeout_ms(&loop->metadata)));
 		guest_outbox_flush(&loop->guest.outbox);
+		if (loop->is_to_park && loop->phase == PHASE_RUNNING && loop_is_quiet(loop)) {
+			loop_park_running(loop);
+			timeout = 0;
+		}
 		loop_wait(loop, timeout);
 	}
 }

@@ -86,6 +86,11 @@ void guest_metadata_identify(struct guest_metadata *metadata, const struct guest
 		"AC_METADATA_URL=http://127.0.0.1:%d/%s", WIRE_METADATA_PORT, metadata->token);
 }
 
+void guest_metadata_rename(struct guest_metadata *metadata, const char *uuid)
+{
+	snprintf(metadata->uuid, sizeof(metadata->uuid), "%s", uuid);
+}
+
 /* ---- connections */
 
 static void output_drop(struct guest_metadata *metadata, struct guest_metadata_connection *c)

@@ -82,6 +82,9 @@ void guest_metadata_close(struct guest_metadata *metadata);
 void guest_metadata_identify(
 	struct guest_metadata *metadata, const struct guest_instance *instance);
 
+/* Another UUID; the token stays, which the apps' environment has. */
+void guest_metadata_rename(struct guest_metadata *metadata, const char *uuid);
+
 /* The event GUEST_EVENT_METADATA. A request to the host that comes of it is sent with the outbox. */
 void guest_metadata_ready(struct guest_metadata *metadata, uint32_t index, uint32_t events);
 

@@ -50,7 +50,7 @@ enum {
  * Bytes of the lock file, see pod.h. Open file description locks live as long as any process that inherited
  * the fd, and, unlike those of flock(2), others can ask for them without taking them.
  */
-enum lock_byte { LOCK_LIFE, LOCK_READY, LOCK_END };
+enum lock_byte { LOCK_LIFE, LOCK_READY, LOCK_END, LOCK_MOVES };
 static const struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 /* A waiter whose time is up is woken again and again, lest it missed the first time. */
@@ -77,6 +77,11 @@ const char *pod_state_name(enum pod_state state)
 	};
 
 	return names[state];
+}
+
+const char *pod_state_text(const struct pod *pod)
+{
+	return pod->is_paused ? "paused" : pod_state_name(pod->state);
 }
 
 bool pod_state_is_final(enum pod_state state)
@@ -278,6 +283,7 @@ static int pod_open_at(struct pods *pods, size_t place, const char *uuid, struct
 	/* No lock file: its creator died at once, or is about to create it. */
 	locked = pod.lock_fd >= 0 && lock_is_held(pod.lock_fd, LOCK_LIFE);
 	pod.state = locked ? places[place].locked : places[place].unlocked;
+	pod.is_paused = pod.state == POD_RUNNING && !lock_is_held(pod.lock_fd, LOCK_MOVES);
 	*ret = pod;
 	pod = POD_NONE;
 	return 0;
@@ -448,6 +454,11 @@ int pod_share(struct pod *pod, struct error *err)
 int pod_set_ready(const struct pod *pod)
 {
 	return lock_take(pod->lock_fd, F_UNLCK, LOCK_READY);
+}
+
+int pod_set_paused(const struct pod *pod, bool is_paused)
+{
+	return lock_take(pod->lock_fd, is_paused ? F_UNLCK : F_WRLCK, LOCK_MOVES);
 }
 
 /* ---- waiting */

@@ -34,6 +34,7 @@
  *   0   "locked" in the table above. Held for reading by who must not have the pod removed meanwhile
  *   1   let go of when the pod is ready: those who wait for that wait for a read lock
  *   2   held to the end, for those who wait for the end; nobody who removes a pod takes it
+ *   3   let go of while the pod is paused
  *
  * All functions return 0 or -errno. A struct pod belongs to one thread.
  */
@@ -64,6 +65,10 @@ enum pod_state {
 /* The state's name as rkt prints it. */
 const char *pod_state_name(enum pod_state state);
 
+struct pod;
+/* The same, or "paused". */
+const char *pod_state_text(const struct pod *pod);
+
 struct pods; /* the pods directory of a data directory */
 
 int pods_open(int data_dirfd, struct pods **ret, struct error *err);
@@ -82,6 +87,7 @@ static inline void cleanup_pods(struct pods **pods)
 struct pod {
 	char uuid[POD_UUID_SIZE];
 	enum pod_state state; /* when it was opened */
+	bool is_paused;       /* then; of a running one */
 	struct pods *pods;    /* borrowed */
 	int fd;               /* its directory */
 	int lock_fd;       /* held exclusively when >= 0 and the pod was created or locked by us */
@@ -123,8 +129,9 @@ int pod_remove(struct pod *pod, struct error *err);
 /* Keeps others from removing the pod as long as it is open. -EBUSY: it is in use. */
 int pod_share(struct pod *pod, struct error *err);
 
-/* By the process that runs it: all its apps are there. 0 or -errno. */
+/* By the process that runs it: all its apps are there; the pod stands still, or goes on. 0 or -errno. */
 int pod_set_ready(const struct pod *pod);
+int pod_set_paused(const struct pod *pod, bool is_paused);
 
 /*
  * Waits until the pod with this whole UUID has come to its end, or is ready or has come to its end; without

@@ -40,6 +40,9 @@ static const struct {
 	{"kill", POD_REQUEST_KILL},
 	{"attach", POD_REQUEST_ATTACH},
 	{"usage", POD_REQUEST_USAGE},
+	{"pause", POD_REQUEST_PAUSE},
+	{"resume", POD_REQUEST_RESUME},
+	{"checkpoint", POD_REQUEST_CHECKPOINT},
 };
 
 /* The pod's directory may be anywhere: its path is longer than an address has room for. */

@@ -9,6 +9,8 @@
  *   kill    end the pod at once
  *   attach  the connection stays and carries the apps' streams (pod/attach.h), which has its own answers
  *   usage   what the host spends on the pod: "host" of an answer of the same type is that (pod/usage.h)
+ *   pause, resume   the pod is to stand still, or to go on (pod/pause.h): answered when it does
+ *   checkpoint      the connection stays until the pod's state is saved (pod/pause.h)
  * Answers
  *   ok       it will be done
  *   refused  "message": why not
@@ -29,6 +31,9 @@ enum pod_request {
 	POD_REQUEST_KILL,
 	POD_REQUEST_ATTACH,
 	POD_REQUEST_USAGE,
+	POD_REQUEST_PAUSE,
+	POD_REQUEST_RESUME,
+	POD_REQUEST_CHECKPOINT,
 };
 
 /* ---- the end of the process that runs the pod */

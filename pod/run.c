@@ -36,6 +36,7 @@ static void supervisor_done(struct supervisor *s)
 	cleanup_close(&s->process.pid_fd);
 	terminal_restore(&s->terminal);
 	cleanup_close(&s->signal_fd);
+	cleanup_close(&s->pause_fd);
 	pod_requests_close(&s->requests);
 	pod_cgroup_done(&s->vmm_cgroup);
 }
@@ -221,6 +222,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		.process = FLAVOUR_PROCESS_NONE,
 		.signal_fd = -1,
 		.vsock_fd = -1,
+		.pause_fd = -1,
 		.vmm_cgroup = POD_CGROUP_NONE,
 		.vmm_log = VMM_LOG_NONE,
 		.started_at = pod_now(),

@@ -172,6 +172,9 @@ static int handle_message(struct supervisor *s, json_t *message)
 		return handle_ended(s, message);
 	if (!strcmp(type, "metadata"))
 		return handle_metadata(s, message);
+	if (!strcmp(type, "resumed") ||
+		(!strcmp(type, "paused") && s->options->flavour == FLAVOUR_CONTAINER))
+		return supervisor_pause_told(s, !strcmp(type, "paused"));
 	text = message_text(message, "message");
 	if (!strcmp(type, "warning")) {
 		/* The guest must not fill the log. */

@@ -70,6 +70,7 @@ static void request_stop(struct supervisor *s)
 	int64_t now = clock_monotonic();
 
 	supervisor_tell_ending(s);
+	supervisor_unpause(s);
 	s->stops++;
 	/* Before it has said anything there is nothing to stop gently. */
 	if (!s->heard || s->stops > STOPS_MAX || !message ||
@@ -124,6 +125,11 @@ static void requests_ready(struct supervisor *s)
 			close(taken.fd);
 			json_decref(taken.message);
 			break;
+		case POD_REQUEST_PAUSE:
+		case POD_REQUEST_RESUME:
+		case POD_REQUEST_CHECKPOINT:
+			supervisor_pause_request(s, &taken);
+			break;
 		case POD_REQUEST_STOP:
 			if (s->stops > 0)
 				break;
@@ -142,6 +148,8 @@ static void report_ready(struct supervisor *s)
 	if (report.event == FLAVOUR_ENDED) {
 		s->report = report;
 		s->reported = true;
+	} else if (report.event == FLAVOUR_ANSWERED) {
+		supervisor_pause_answered(s, &report);
 	} else if (!s->jailed) {
 		/* The first is true: no guest has run. */
 		s->jailed = true;
@@ -230,6 +238,7 @@ static int supervise_once(struct supervisor *s)
 		SIGNAL,
 		INPUT,
 		CONNECT,
+		PAUSE,
 		REQUESTS,
 		ATTACHED = REQUESTS + ARRAY_SIZE(s->requests.fds),
 		SOURCES = ATTACHED + ATTACHMENTS_MAX
@@ -248,6 +257,7 @@ static int supervise_once(struct supervisor *s)
 		[CHILD] = {.fd = s->process.pid_fd, .events = POLLIN},
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
 		[INPUT] = input_source(s),
+		[PAUSE] = {.fd = supervisor_pause_source(s), .events = POLLIN},
 		[CONNECT] = {.fd = s->ended ? -1 : s->process.connect_fd, .events = POLLIN},
 	};
 	bool is_asked = false;
@@ -272,6 +282,8 @@ static int supervise_once(struct supervisor *s)
 		is_asked = fds[i].revents;
 	if (is_asked)
 		requests_ready(s);
+	if (fds[PAUSE].revents && fds[PAUSE].fd == supervisor_pause_source(s))
+		supervisor_pause_source_ready(s);
 	if (fds[REPORT].revents)
 		report_ready(s);
 	if (fds[LOG].revents)

@@ -20,6 +20,19 @@
 
 #include <limits.h>
 
+/* Whether the pod stands still, and is saved while it does. */
+enum pause_state {
+	PAUSE_NONE,
+	PAUSE_BEGUN,  /* it was told to stand still */
+	PAUSE_STANDS, /* it does */
+	PAUSE_ENDING, /* it was told to go on, and has not said yet that it does */
+	/* For a checkpoint: its client hangs up, and the pod goes on. */
+	PAUSE_OPENED,  /* the client is about to say where the machine is to be saved */
+	PAUSE_ORDERED, /* the machine was told */
+	PAUSE_ASKED,   /* guest-init, too */
+	PAUSE_SAVED,
+};
+
 enum app_state { APP_WAITING, APP_STARTED, APP_EXITED };
 
 struct app_run {
@@ -74,6 +87,10 @@ struct supervisor {
 	unsigned int walls; /* of the VMM, that stand, as it told before it ran the guest */
 	bool jailed;        /* it has told */
 	int64_t kill_at;    /* CLOCK_MONOTONIC; 0: no deadline */
+
+	enum pause_state pause;
+	int pause_fd;   /* who asked, and waits for an answer; -1: nobody */
+	bool is_parked; /* the pod has ended in a checkpoint */
 };
 
 /* ---- run_loop.c */
@@ -97,6 +114,24 @@ int supervisor_control_ready(struct supervisor *s);
 
 /* Sets s->end_error. -EBADMSG. */
 int supervisor_protocol_error(struct supervisor *s, const char *what);
+
+/* ---- run_pause.c */
+
+/* A request to pause or resume the pod, or for a checkpoint. Takes what it has. */
+void supervisor_pause_request(struct supervisor *s, struct pod_request_taken *taken);
+
+/* The fd of a client that says more than one thing; -1: there is none. */
+int supervisor_pause_source(const struct supervisor *s);
+void supervisor_pause_source_ready(struct supervisor *s);
+
+/* What the machine answers to an order. */
+void supervisor_pause_answered(struct supervisor *s, const struct flavour_report *report);
+
+/* The guest's message "paused" or "resumed". 0 or -errno with s->end_error. */
+int supervisor_pause_told(struct supervisor *s, bool is_paused);
+
+/* The pod goes on, since it is to end, say; nothing happens where it does. */
+void supervisor_unpause(struct supervisor *s);
 
 /* ---- run_record.c: what cannot be written or told is a warning */
 

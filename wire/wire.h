@@ -15,8 +15,8 @@
  *
  * Host to guest
  *   configure   once, first. See "The configure message" below.
- *   renew       once, to a guest that was parked with its apps: who this copy of it is. uuid,
- *               hostname, machine_id, entropy, network, as in configure. VM only.
+ *   renew       to a guest that was parked with its apps: who this copy of it is. uuid, hostname,
+ *               machine_id, entropy, network, as in configure. VM only.
  *   metadata    the answer to a metadata message: "status" (HTTP's), "content_type", "body" (strings).
  *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL. Repeated: SIGKILL now. With "app" (name): end
  *               that one only, if it runs.
@@ -25,6 +25,11 @@
  *               configure. When it has exited guest-init has forgotten it.
  *   remove      to a mutable pod: "app" (name) does not run, and its root filesystem and "volumes" (array of
  *               names) are not mounted in the tree any more: remove their mount points.
+ *   pause       stop every process of the apps where it is, until "resume"; in a container only: a machine is
+ *               paused without being told.
+ *   resume      the pod goes on after a pause, or is not to be saved. In a VM the clock is set.
+ *   checkpoint  come to WIRE_PHASE_PARK as soon as no message of either side is under way. The machine is saved
+ *               there; a copy of it, which goes on some time later, finds a "renew" message. VM only.
  *
  * Guest to host
  *   started     "app" (name), "pid". Its main process has been executed.
@@ -41,6 +46,7 @@
  *               status of the first app that failed, 0 when none did; 0 of a mutable pod, which ends when it is
  *               told to stop.
  *   failed      once, last, instead of ended: "message": guest-init itself could not go on.
+ *   paused, resumed   the answers to pause and resume; resumed also to a renew after a checkpoint.
  *   unparkable  "message": why the apps of this pod cannot be parked. Then "ended".
  *
  * The configure message: everything is resolved by the host; the guest has no defaults of its own.

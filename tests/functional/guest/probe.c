@@ -259,6 +259,18 @@ static void until_stopped(char **args)
 	puts("stopping");
 }
 
+/* Opens a file, removes its name, says "ready", and stays until a signal ends it. */
+static void nameless(char **args)
+{
+	int fd = open(args[0], O_RDWR | O_CREAT | O_CLOEXEC, FILE_ACCESS_MODE);
+
+	if (fd < 0 || unlink(args[0]) < 0)
+		printf("nameless %s\n", strerrorname_np(errno));
+	puts("ready");
+	for (;;)
+		pause();
+}
+
 /* Says "ready" and stays until a signal ends it. */
 static void forever(char **args)
 {
@@ -778,6 +790,84 @@ static void clock_against(char **args)
 	close(fd);
 }
 
+#define COUNT_PAUSE_NS 20000000
+#define COUNT_MEMORY   (1u << 20)
+#define COUNT_JUMP_NS  2000000000ll
+
+static volatile sig_atomic_t count_is_over;
+
+static void count_end(int signal)
+{
+	(void)signal;
+	count_is_over = 1;
+}
+
+static _Noreturn void count_send(int pipe_fd)
+{
+	const struct timespec pause = {.tv_nsec = COUNT_PAUSE_NS};
+
+	do
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	while (write(pipe_fd, "", 1) == 1);
+	_exit(0);
+}
+
+/* Whether the file has the numbers from 1 to last, a line each. */
+static bool count_is_whole(int fd, unsigned int last)
+{
+	FILE *file = fdopen(fd, "r");
+	unsigned int next = 0;
+	char line[32];
+
+	rewind(file);
+	while (fgets(line, sizeof(line), file))
+		if ((unsigned int)number(line) != ++next)
+			return false;
+	return next == last;
+}
+
+/*
+ * A program in the middle of things: counts the bytes that another process sends it every 20 ms, and appends each number
+ * to a file that it keeps open. Says "ready"; after SIGTERM, whether file and memory are whole, and by how much the
+ * monotonic clock jumped.
+ */
+static void count(char **args)
+{
+	int fd = open(args[0], O_CREAT | O_EXCL | O_RDWR | O_APPEND | O_CLOEXEC, FILE_ACCESS_MODE);
+	const struct sigaction action = {.sa_handler = count_end};
+	int64_t last = clock_now(CLOCK_MONOTONIC), jump = 0, now;
+	unsigned char *memory = malloc(COUNT_MEMORY);
+	unsigned int counted = 0, damaged = 0;
+	int pipe_fds[2];
+	pid_t sender;
+	char byte;
+
+	if (fd < 0 || !memory || pipe(pipe_fds) < 0 || (sender = fork()) < 0) {
+		printf("count %s\n", strerrorname_np(errno));
+		return;
+	}
+	if (sender == 0)
+		count_send(pipe_fds[1]);
+	for (unsigned int i = 0; i < COUNT_MEMORY; i++)
+		memory[i] = (unsigned char)(i * 31 + i / 4096);
+	sigaction(SIGTERM, &action, NULL);
+	puts("ready");
+	while (!count_is_over && (read(pipe_fds[0], &byte, 1) == 1 || errno == EINTR)) {
+		dprintf(fd, "%u\n", ++counted);
+		now = clock_now(CLOCK_MONOTONIC);
+		jump = now - last > jump ? now - last : jump;
+		last = now;
+	}
+	kill(sender, SIGKILL);
+	waitpid(sender, NULL, 0);
+	for (unsigned int i = 0; i < COUNT_MEMORY; i++)
+		damaged += memory[i] != (unsigned char)(i * 31 + i / 4096);
+	printf("counted: %s\n", count_is_whole(fd, counted) ? "whole" : "damaged");
+	printf("memory: %u bytes damaged\n", damaged);
+	printf("monotonic clock: %s\n", jump < COUNT_JUMP_NS ? "no jump" : "jumped");
+	printf("pid: %d\n", (int)getpid());
+}
+
 /* Both clocks, read without pause for so many milliseconds, and how often one of them went back. */
 static void clocks_monotonic(char **args)
 {
@@ -1109,6 +1199,8 @@ static const struct command {
 	{"crash", 0, crash},
 	{"until-stopped", 0, until_stopped},
 	{"forever", 0, forever},
+	{"count", 1, count},
+	{"nameless", 1, nameless},
 	{"await", 1, await},
 	{"hog", 0, hog},
 	{"create", 2, create_many},
