@@ -267,7 +267,7 @@ int machine_create(const struct machine_options *options, struct machine **ret, 
 	machine->release_fd = machine->pagemap_fd = -1;
 	machine->vsock_connect_fd = machine->vsock_again_fd = -1;
 	machine->place_fd = machine->save_memory_fd = machine->save_state_fd = -1;
-	machine->can_save = options->order_fd >= 0 && !options->has_net;
+	machine->can_save = options->order_fd >= 0 && options->net_kind == VIRTIO_NET_NONE;
 	machine->memory_fd = options->memory_fd;
 	machine->park_fd = options->park_fd;
 	message_port_init(&machine->messages, options->messages, options->message_count);
