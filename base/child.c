@@ -2,12 +2,15 @@
 /* child.c: forks processes that may fall into wrong hands. */
 #include "base/child.h"
 
+#include "base/file.h"
+
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -94,4 +97,40 @@ int child_wait(pid_t pid)
 		if (errno != EINTR)
 			return -errno;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static _Noreturn void run_program(
+	int dirfd, const char *path, const char *const *argv, int output_fd, pid_t parent)
+{
+	static const char *const environment[] = {
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == parent && null >= 0 &&
+		dup2(null, STDIN_FILENO) >= 0 && dup2(output_fd, STDOUT_FILENO) >= 0 &&
+		dup2(output_fd, STDERR_FILENO) >= 0 && (dirfd == AT_FDCWD || fchdir(dirfd) == 0))
+		execve(path, (char *const *)argv, (char *const *)environment);
+	_exit(127);
+}
+
+int child_run(int dirfd, const char *path, const char *const *argv, size_t max, char **ret_output)
+{
+	_cleanup_close_ int output = memfd_create("output", MFD_CLOEXEC);
+	pid_t parent = getpid(), pid;
+	int status, r;
+
+	if (output < 0 || access(path, X_OK) < 0)
+		return -errno;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		run_program(dirfd, path, argv, output, parent);
+	status = child_wait(pid);
+	if (status < 0)
+		return status;
+	if (lseek(output, 0, SEEK_SET) < 0)
+		return -errno;
+	r = file_read_fd(output, max, ret_output, NULL);
+	return r < 0 ? r : status;
 }

@@ -26,6 +26,14 @@ pid_t child_fork_unprivileged(const int *fds, size_t count);
 /* The same with one capability (a CAP_* number), which the program that it executes has too. */
 pid_t child_fork_with_capability(const int *fds, size_t count, int capability);
 
+/*
+ * Runs a program of the host's own to its end, as who we are: path, with argv, in the directory dirfd (AT_FDCWD:
+ * ours) and with nothing of our environment; standard input is /dev/null. What it says, on standard output and error alike, is
+ * in *ret_output, which the caller frees and a NUL ends. Its exit status, 128 + the signal that killed it, -ENOENT: there
+ * is no such program; -EFBIG: it said more than max bytes; or another -errno.
+ */
+int child_run(int dirfd, const char *path, const char *const *argv, size_t max, char **ret_output);
+
 /* Waits for its end. Its exit status, 128 + the signal that killed it, or -errno. */
 int child_wait(pid_t pid);
 

@@ -119,6 +119,27 @@ static void a_copy_is_whole_and_bounded(void **state)
 	assert_memory_equal(back, content, sizeof(content));
 }
 
+static void a_program_runs_in_a_directory_and_what_it_says_is_ours(void **state)
+{
+	static const char *const words[] = {
+		"sh", "-c", "pwd; echo $HOME$LD_PRELOAD. >&2; read x || exit 7", NULL};
+	static const char *const killed[] = {"sh", "-c", "kill -9 $$", NULL};
+	_cleanup_close_ int directory = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *output = NULL;
+
+	(void)state;
+	assert_int_equal(child_run(directory, "/bin/sh", words, 64, &output), 7);
+	assert_string_equal(output, "/proc\n.\n");
+	free(output);
+	assert_int_equal(child_run(AT_FDCWD, "/bin/sh", killed, 64, &output), 128 + SIGKILL);
+	assert_string_equal(output, "");
+	free(output);
+	output = NULL;
+	assert_int_equal(child_run(directory, "/bin/sh", words, 4, &output), -EFBIG);
+	assert_int_equal(child_run(directory, "/bin/none-such", words, 64, &output), -ENOENT);
+	assert_null(output);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +147,7 @@ int main(void)
 		cmocka_unit_test(a_child_has_no_privileges_and_gets_none),
 		cmocka_unit_test(the_end_of_a_child_is_its_status_or_128_and_the_signal),
 		cmocka_unit_test(a_copy_is_whole_and_bounded),
+		cmocka_unit_test(a_program_runs_in_a_directory_and_what_it_says_is_ours),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
