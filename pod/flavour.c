@@ -173,7 +173,7 @@ static void close_sources(const struct flavour_options *options)
 	close(options->init_fd);
 	if (options->kernel_fd >= 0)
 		close(options->kernel_fd);
-	if (options->template && !options->park && options->has_net)
+	if (options->template && !options->park && options->net_kind != VIRTIO_NET_NONE)
 		close(options->template->memory_fd);
 }
 
