@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "pod/bridge.h"
 
 #include <string.h>
 
@@ -106,6 +107,9 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	result = pods_gc(pods, &gc, &removed, &cli->error);
 	if (gc.mark_only)
 		return result;
+	r = bridge_collect(&cli->error);
+	if (r < 0)
+		return r;
 	r = collect_store(cli, data, pods, &trees);
 	if (r < 0)
 		return r;

@@ -81,8 +81,9 @@ size_t launch_run_options(struct launch_flags *flags, struct cli_option *options
 			"the wall around the pod: a virtual machine (default) or namespaces"},
 		{"hostname", CLI_STRING, &flags->hostname, "NAME",
 			"hostname of the pod (default appc-UUID)"},
-		{"net", CLI_OPTIONAL, &flags->net, "none|default",
-			"network of the pod: none, or with --net alone through passt"},
+		{"net", CLI_OPTIONAL, &flags->net, "none|default|tap[:bridge=NAME]",
+			"network of the pod: none, with --net alone through passt, or on a bridge of the "
+			"host"},
 		{"dns-domain", CLI_STRING, &flags->names.domain, "DOMAIN",
 			"domain for the apps' resolv.conf"},
 		{"interactive", CLI_FLAG, &flags->interactive, NULL,
@@ -147,14 +148,7 @@ static int parse_log_size(struct cli *cli, struct launch_flags *flags)
 
 static int check_net(struct cli *cli, struct launch_flags *flags)
 {
-	int r = network_mode_parse(flags->net ? flags->net : "none", &flags->network, &cli->error);
-
-	if (r == 0 && flags->network != NETWORK_NONE && flags->flavour_kind != FLAVOUR_VM)
-		return error_set(&cli->error, -ENOTSUP,
-			"--net=%s: pods of the container flavour have a loopback interface of their own only "
-			"(--net=none)",
-			*flags->net ? flags->net : "default");
-	return r;
+	return network_choice_parse(flags->net ? flags->net : "none", &flags->network, &cli->error);
 }
 
 /* A network brings its own name server, where no flag says otherwise. */
@@ -162,10 +156,16 @@ static int default_name_server(struct launch_flags *flags)
 {
 	const struct name_service_flags *names = &flags->names;
 
-	if (flags->network != NETWORK_USER || names->servers.count || names->searches.count ||
-		names->options.count || names->domain)
+	if (names->servers.count || names->searches.count || names->options.count || names->domain)
 		return 0;
-	return appc_strings_append(&flags->names.servers, NETWORK_USER_NAME_SERVER);
+	switch (flags->network.mode) {
+	case NETWORK_USER:
+		return appc_strings_append(&flags->names.servers, PASST_NAME_SERVER);
+	case NETWORK_BRIDGE:
+		return name_service_add_reachable(&flags->names.servers, HOST_RESOLV_CONF);
+	default:
+		return 0;
+	}
 }
 
 static int check_ipc(struct cli *cli, const char *ipc)
@@ -321,7 +321,7 @@ static struct pod_origin_options origin_options(
 		.init_fd = flags->init_fd,
 		.warm = flags->warm,
 		.dax = flags->dax,
-		.net_kind = network_device_kind(flags->network),
+		.net_kind = network_device_kind(flags->network.mode),
 		.kernel_messages = flags->kernel_messages,
 		.extra_command_line = cli_kernel_parameters(),
 	};
@@ -372,7 +372,7 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 	struct pod_timing timing = {.resident_kib = -1};
 	int status, r;
 
-	if (flags->network == NETWORK_NONE && resolved->manifest->port_count > 0)
+	if (flags->network.mode == NETWORK_NONE && resolved->manifest->port_count > 0)
 		log_warning("the pod's exposed ports are nobody's: it has no network (--net)");
 	/* A prepared pod whose start fails stays as it is; one that has begun to start is spent. */
 	r = pod_start(pod, &cli->error);

@@ -25,7 +25,7 @@ struct launch_flags {
 	/* After launch_flags_check(). */
 	enum flavour flavour_kind;
 	enum virtio_fs_dax dax;
-	enum network_mode network;
+	struct network_choice network;
 	uint64_t log_size;
 	struct name_service name_service;
 	struct resolve_options resolve;

@@ -212,9 +212,12 @@ char *pod_networks_text(const json_t *pod)
 	json_array_foreach (json_object_get(pod, "networks"), i, network) {
 		const char *name = json_string_value(json_object_get(network, "netName"));
 		const char *ip = json_string_value(json_object_get(network, "ip"));
+		const char *ip6 = json_string_value(json_object_get(network, "ip6"));
 
 		if (name && ip)
 			fprintf(stream, "%s%s:ip4=%s", i ? ", " : "", name, ip);
+		if (name && ip && ip6)
+			fprintf(stream, ", %s:ip6=%s", name, ip6);
 	}
 	if (fclose(stream) != 0) {
 		free(text);

@@ -21,7 +21,7 @@
 json_t *pod_json(const struct pod *pod);
 
 /*
- * The networks of such an object as rkt's list and status write them: "default:ip4=10.0.2.15", safe to show.
+ * The networks of such an object as rkt's list and status write them: "default:ip4=10.0.2.15, default:ip6=fd00:a:0:2::15", safe to show.
  * The caller frees it; NULL: out of memory.
  */
 char *pod_networks_text(const json_t *pod);

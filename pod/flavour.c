@@ -11,6 +11,7 @@
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -333,6 +334,8 @@ static _Noreturn void container_main(
 {
 	int r;
 
+	if (options->netns_fd >= 0 && setns(options->netns_fd, CLONE_NEWNET) < 0)
+		_exit(1);
 	child_set_up(options, control, stream, -1, -1);
 	/* What our caller ignores, as a shell does SIGINT for its background jobs, is nothing to the apps. */
 	for (int i = 1; i < NSIG; i++)
@@ -389,7 +392,7 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 	const unsigned long namespaces[] = {
 		[FLAVOUR_VM] = CLONE_NEWNS | jail_namespaces(options->omitted_walls),
 		[FLAVOUR_CONTAINER] = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
-			CLONE_NEWNET,
+			(options->netns_fd < 0 ? CLONE_NEWNET : 0),
 	};
 	_cleanup_pair_ fd_pair control = {-1, -1}, stream = {-1, -1}, report = {-1, -1},
 			       log = {-1, -1}, connect = {-1, -1};

@@ -246,3 +246,33 @@ int name_service_resolve(const struct name_service_flags *flags, const char *res
 	*ret = service;
 	return r;
 }
+
+static int add_servers_of(struct appc_strings *servers, const char *path)
+{
+	_cleanup_free_ char *data = NULL;
+	char *rest, *line;
+	size_t length;
+
+	if (file_read(AT_FDCWD, path, NAME_SERVICE_TEXT_MAX - 1, &data, &length) < 0)
+		return 0;
+	for (rest = data; (line = strsep(&rest, "\n"));) {
+		char text[INET_ADDRSTRLEN];
+		struct in_addr address;
+
+		if (sscanf(line, " nameserver %15[0-9.]", text) != 1 ||
+			inet_pton(AF_INET, text, &address) != 1 ||
+			ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET)
+			continue;
+		if (appc_strings_append(servers, text) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int name_service_add_reachable(struct appc_strings *servers, const char *resolv_conf_path)
+{
+	size_t count = servers->count;
+	int r = add_servers_of(servers, resolv_conf_path);
+
+	return r < 0 || servers->count > count ? r : add_servers_of(servers, SYSTEMD_RESOLV_CONF);
+}

@@ -35,4 +35,11 @@ void name_service_clear(struct name_service *service);
 int name_service_resolve(const struct name_service_flags *flags, const char *resolv_conf_path,
 	const char *hosts_path, struct name_service *ret, struct error *err);
 
+/*
+ * Adds the host's name servers that can be asked from another network: IPv4, and not the host's own loopback, where a
+ * resolver of systemd stands for those of SYSTEMD_RESOLV_CONF. No file, no server: nothing is added. -ENOMEM.
+ */
+#define SYSTEMD_RESOLV_CONF "/run/systemd/resolve/resolv.conf"
+int name_service_add_reachable(struct appc_strings *servers, const char *resolv_conf_path);
+
 #endif

@@ -4,223 +4,61 @@
 
 #include "base/child.h"
 #include "base/json.h"
+#include "pod/firewall.h"
+#include "pod/relay.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <linux/capability.h>
-#include <poll.h>
+#include <linux/if_tun.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
+/* In the pod. */
 #define INTERFACE_NAME "eth0"
 
-/* Frames as long as IP allows (passt(1)), so that a guest need not cut its data. */
-#define USER_MTU      65520
-#define USER_MTU_TEXT "65520"
+#define BRIDGE_OPTION "tap"
+#define BRIDGE_NAMED  "tap:bridge="
 
-/* How long passt may take; it is ready within milliseconds. */
-#define READY_MS 30000
-
-/* Ports below are for those with CAP_NET_BIND_SERVICE. */
-#define UNPRIVILEGED_PORT 1024
-
-/* Its own words and a few of every exposed port. */
-#define USER_ARGUMENTS 24
-
-/* In the child: fds of passt. */
-enum { USER_SOCKET = CHILD_FIRST_FD, USER_READY, USER_ERRORS };
-
-int network_mode_parse(const char *text, enum network_mode *ret, struct error *err)
+int network_choice_parse(const char *text, struct network_choice *ret, struct error *err)
 {
+	const char *bridge = BRIDGE_NAME_DEFAULT;
+
+	*ret = (struct network_choice){.mode = NETWORK_NONE};
 	if (!strcmp(text, "none"))
-		*ret = NETWORK_NONE;
-	else if (!*text || !strcmp(text, "default"))
-		*ret = NETWORK_USER;
-	else if (!strcmp(text, "host"))
+		return 0;
+	if (!*text || !strcmp(text, "default")) {
+		ret->mode = NETWORK_USER;
+		return 0;
+	}
+	if (!strcmp(text, "host"))
 		return error_set(err, -ENOTSUP,
 			"flavor kvm requires private network configuration (try --net): a virtual machine "
 			"cannot share the host's network");
-	else
-		return error_set(err, -EINVAL, "--net is none or default, not \"%s\"", text);
+	if (!strncmp(text, BRIDGE_NAMED, strlen(BRIDGE_NAMED)))
+		bridge = text + strlen(BRIDGE_NAMED);
+	else if (strcmp(text, BRIDGE_OPTION) != 0)
+		return error_set(err, -EINVAL,
+			"--net is none, default or tap[:bridge=NAME], not \"%s\"", text);
+	if (!bridge_name_is_valid(bridge))
+		return error_set(err, -EINVAL, "--net: \"%s\" is no name of an interface", bridge);
+	ret->mode = NETWORK_BRIDGE;
+	snprintf(ret->bridge, sizeof(ret->bridge), "%s", bridge);
 	return 0;
 }
 
 enum virtio_net_kind network_device_kind(enum network_mode mode)
 {
-	return mode == NETWORK_USER ? VIRTIO_NET_STREAM : VIRTIO_NET_NONE;
+	static const enum virtio_net_kind kinds[] = {
+		[NETWORK_NONE] = VIRTIO_NET_NONE,
+		[NETWORK_USER] = VIRTIO_NET_STREAM,
+		[NETWORK_BRIDGE] = VIRTIO_NET_TAP,
+	};
+
+	return kinds[mode];
 }
-
-/* ---- the words that passt is started with */
-
-struct arguments {
-	char **items;
-	size_t count;
-};
-
-static void arguments_free(struct arguments *arguments)
-{
-	for (size_t i = 0; i < arguments->count; i++)
-		free(arguments->items[i]);
-	free(arguments->items);
-}
-
-/* There is room for it, and for a NULL behind all. */
-static int arguments_add(struct arguments *arguments, char *item)
-{
-	if (!item)
-		return -ENOMEM;
-	arguments->items[arguments->count++] = item;
-	return 0;
-}
-
-static int add_port(struct arguments *arguments, const struct appc_exposed_port *exposed,
-	const struct appc_port *port)
-{
-	bool is_udp = !strcmp(port->protocol, "udp");
-	char *mapping;
-
-	if (asprintf(&mapping, "%s/%" PRIu32 ":%" PRIu32,
-		    exposed->host_ip ? exposed->host_ip : "0.0.0.0", exposed->host_port,
-		    port->port) < 0)
-		return -ENOMEM;
-	if (arguments_add(arguments, strdup(is_udp ? "-u" : "-t")) < 0) {
-		free(mapping);
-		return -ENOMEM;
-	}
-	return arguments_add(arguments, mapping);
-}
-
-static int add_ports(struct arguments *arguments, const struct appc_pod_manifest *manifest,
-	bool *ret_privileged, struct error *err)
-{
-	int r = 0;
-
-	*ret_privileged = false;
-	for (size_t i = 0; r == 0 && i < manifest->port_count; i++) {
-		const struct appc_exposed_port *exposed = &manifest->ports[i];
-		const struct appc_port *port;
-
-		r = appc_exposed_port_find(manifest, exposed, &port, err);
-		if (r < 0)
-			return r;
-		if (strcmp(port->protocol, "tcp") && strcmp(port->protocol, "udp"))
-			return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s",
-				exposed->name, port->protocol);
-		*ret_privileged |= exposed->host_port < UNPRIVILEGED_PORT;
-		r = add_port(arguments, exposed, port);
-	}
-	return r < 0 ? error_set(err, r, "out of memory") : 0;
-}
-
-static int make_arguments(const struct appc_pod_manifest *manifest, struct arguments *ret,
-	bool *ret_privileged, struct error *err)
-{
-	static const char *const words[] = {"passt", "--foreground", "--quiet", "--fd", "3",
-		"--pid", "/proc/self/fd/4", "--address", NETWORK_USER_ADDRESS, "--netmask", "24",
-		"--gateway", NETWORK_USER_GATEWAY, "--dns-forward", NETWORK_USER_NAME_SERVER,
-		"--no-map-gw", "--mtu", USER_MTU_TEXT};
-	int r = 0;
-
-	_Static_assert(USER_SOCKET == 3 && USER_READY == 4, "as the words say");
-	_Static_assert(ARRAY_SIZE(words) < USER_ARGUMENTS, "there is room for them");
-	ret->items = calloc(USER_ARGUMENTS + 2 * manifest->port_count, sizeof(ret->items[0]));
-	if (!ret->items)
-		return error_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(words); i++)
-		r = arguments_add(ret, strdup(words[i]));
-	if (r < 0)
-		return error_set(err, r, "out of memory");
-	return add_ports(ret, manifest, ret_privileged, err);
-}
-
-/* ---- passt */
-
-/* As nobody, who has nothing but the socket. What it says on standard error is kept for us. */
-static _Noreturn void run_passt(const struct arguments *arguments)
-{
-	dup2(USER_ERRORS, STDERR_FILENO);
-	close(USER_ERRORS);
-	execvp(arguments->items[0], arguments->items);
-	dprintf(STDERR_FILENO, "cannot execute passt: %s (install the package passt)\n",
-		strerror(errno));
-	_exit(127);
-}
-
-static int start_passt(
-	const struct appc_pod_manifest *manifest, struct pod_network *network, struct error *err)
-{
-	_cleanup_(arguments_free) struct arguments arguments = {0};
-	_cleanup_close_ int theirs = -1, ready = -1;
-	int sockets[2], pipes[2];
-	bool is_privileged = false;
-	pid_t pid;
-	int r;
-
-	r = make_arguments(manifest, &arguments, &is_privileged, err);
-	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
-		return error_set_errno(err, -errno, "cannot make a socket for the network");
-	network->fd = sockets[0];
-	theirs = sockets[1];
-	if (fcntl(network->fd, F_SETFL, O_NONBLOCK) < 0 || pipe2(pipes, O_CLOEXEC) < 0)
-		return error_set_errno(err, -errno, "cannot make a pipe for the network");
-	network->ready_fd = pipes[0];
-	ready = pipes[1];
-	network->errors_fd = memfd_create("passt", MFD_CLOEXEC);
-	/* It opens the pipe by a name, as who it is by then. */
-	if (network->errors_fd < 0 || fchmod(ready, 0666) < 0)
-		return error_set_errno(err, -errno, "cannot prepare the network");
-	pid = child_fork_with_capability((const int[]){theirs, ready, network->errors_fd}, 3,
-		is_privileged ? CAP_NET_BIND_SERVICE : -1);
-	if (pid == 0)
-		run_passt(&arguments);
-	if (pid < 0)
-		return error_set_errno(err, (int)pid, "cannot make a process for the network");
-	network->helper = pid;
-	return 0;
-}
-
-/* The last line of what passt said, without those that complain of a missing system log. */
-static void last_words(int fd, char *text, size_t size)
-{
-	ssize_t n = pread(fd, text, size - 1, 0);
-	char *last = NULL, *rest = text;
-
-	text[n > 0 ? n : 0] = '\0';
-	for (char *line; (line = strsep(&rest, "\n"));)
-		if (*line && !strstr(line, "syslog"))
-			last = line;
-	memmove(text, last ? last : "", last ? strlen(last) + 1 : 1);
-}
-
-int pod_network_wait(struct pod_network *network, struct error *err)
-{
-	struct pollfd fd = {.fd = network->ready_fd, .events = POLLIN};
-	char words[1024];
-	int r;
-
-	if (network->mode == NETWORK_NONE)
-		return 0;
-	do
-		r = poll(&fd, 1, READY_MS);
-	while (r < 0 && errno == EINTR);
-	/* It writes its process id there; an end without that is its own. */
-	if (r > 0 && read(network->ready_fd, words, sizeof(words)) > 0)
-		return 0;
-	if (r == 0)
-		return error_set(
-			err, -ETIMEDOUT, "the network is not ready after %d s", READY_MS / 1000);
-	last_words(network->errors_fd, words, sizeof(words));
-	return error_set(
-		err, -EIO, "no network: %s", *words ? words : "passt ended without a word");
-}
-
-/* ---- any mode */
 
 /* Locally administered, and as different as random UUIDs are. */
 static void make_mac(const char *uuid, uint8_t mac[VIRTIO_NET_MAC_SIZE])
@@ -232,58 +70,290 @@ static void make_mac(const char *uuid, uint8_t mac[VIRTIO_NET_MAC_SIZE])
 		mac[i] = (uint8_t)(digits >> (8 * (VIRTIO_NET_MAC_SIZE - 1 - i)));
 }
 
-int pod_network_start(enum network_mode mode, const struct resolved_pod *resolved, const char *uuid,
-	struct pod_network *ret, struct error *err)
+/* ---- a container's namespace */
+
+/* One that is nobody's yet; ours is as before. */
+static int make_namespace(int *ret_fd, struct error *err)
 {
+	_cleanup_close_ int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd = -1;
+
+	if (own < 0 || unshare(CLONE_NEWNET) < 0)
+		return error_set_errno(err, -errno, "cannot make a network namespace");
+	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (setns(own, CLONE_NEWNET) < 0 || fd < 0)
+		return error_set_errno(err, -errno, "cannot come back from a network namespace");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* A tap is in the namespace of who opens the device. */
+static int open_tap(int netns_fd, int *ret_fd, struct error *err)
+{
+	_cleanup_close_ int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd = -1;
+	struct ifreq request = {
+		.ifr_name = INTERFACE_NAME, .ifr_flags = (short)(IFF_TAP | IFF_NO_PI)};
+	int r = 0;
+
+	if (own < 0 || setns(netns_fd, CLONE_NEWNET) < 0)
+		return error_set_errno(err, -errno, "cannot enter a network namespace");
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0)
+		r = error_set_errno(err, -errno, "/dev/net/tun");
+	if (setns(own, CLONE_NEWNET) < 0)
+		return error_set_errno(err, -errno, "cannot come back from a network namespace");
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
+}
+
+/* ---- through passt */
+
+static int start_user(
+	const struct resolved_pod *resolved, struct pod_network *network, struct error *err)
+{
+	_cleanup_close_ int tap = -1;
 	int r;
 
+	r = passt_start(resolved->manifest, &network->passt, err);
+	if (r == 0 && network->netns_fd >= 0) {
+		r = open_tap(network->netns_fd, &tap, err);
+		if (r == 0)
+			r = relay_start(tap, network->passt.fd, &network->relay, err);
+	}
+	network->fd = network->passt.fd;
+	return r;
+}
+
+/* ---- on a bridge */
+
+static int read_port(const struct appc_pod_manifest *manifest,
+	const struct appc_exposed_port *exposed, struct lease_port *ret, struct error *err)
+{
+	const struct appc_port *port;
+	int r = appc_exposed_port_find(manifest, exposed, &port, err);
+
+	if (r < 0)
+		return r;
+	if (strcmp(port->protocol, "tcp") && strcmp(port->protocol, "udp"))
+		return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s",
+			exposed->name, port->protocol);
+	*ret = (struct lease_port){
+		.is_udp = !strcmp(port->protocol, "udp"),
+		.host_port = (uint16_t)exposed->host_port,
+		.port = (uint16_t)port->port,
+	};
+	if (exposed->host_ip && inet_pton(AF_INET, exposed->host_ip, &ret->host) != 1)
+		return error_set(err, -ENOTSUP,
+			"port \"%s\": %s: a bridge publishes ports at IPv4 addresses",
+			exposed->name, exposed->host_ip);
+	return 0;
+}
+
+/* Bound and not listened to: nobody else can have it, and what comes there goes to the pod before it is looked at. */
+static int reserve_port(const struct lease_port *port, int *ret_fd, struct error *err)
+{
+	const struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port->host_port),
+		.sin_addr = port->host,
+	};
+	_cleanup_close_ int fd =
+		socket(AF_INET, (port->is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	char text[INET_ADDRSTRLEN];
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return error_set_errno(err, -errno, "no network: port %s/%u:%u",
+			inet_ntop(AF_INET, &port->host, text, sizeof(text)), port->host_port,
+			port->port);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int publish_ports(const struct appc_pod_manifest *manifest, struct lease_port *ports,
+	struct pod_network *network, struct error *err)
+{
+	network->port_fds = calloc(manifest->port_count + 1, sizeof(network->port_fds[0]));
+	if (!network->port_fds)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < manifest->port_count; i++) {
+		int r = read_port(manifest, &manifest->ports[i], &ports[i], err);
+
+		if (r == 0)
+			r = reserve_port(&ports[i], &network->port_fds[i], err);
+		if (r < 0)
+			return r;
+		network->port_count++;
+	}
+	return 0;
+}
+
+static int start_bridge(const struct network_choice *choice, const struct resolved_pod *resolved,
+	const char *uuid, struct pod_network *network, struct error *err)
+{
+	const struct appc_pod_manifest *manifest = resolved->manifest;
+	_cleanup_free_ struct lease_port *ports =
+		calloc(manifest->port_count + 1, sizeof(ports[0]));
+	char interface[IFNAMSIZ];
+	struct bridge_request request = {
+		.bridge = choice->bridge,
+		.interface = interface,
+		.ports = ports,
+		.port_count = manifest->port_count,
+		.netns_fd = network->netns_fd,
+		.name_in_pod = INTERFACE_NAME,
+	};
+	int r;
+
+	if (!ports)
+		return error_set(err, -ENOMEM, "out of memory");
+	snprintf(
+		interface, sizeof(interface), FIREWALL_INTERFACE_PREFIX "%.8s%.3s", uuid, uuid + 9);
+	memcpy(request.mac, network->mac, sizeof(request.mac));
+	r = publish_ports(manifest, ports, network, err);
+	if (r == 0)
+		r = bridge_join(&request, &network->port, err);
+	network->fd = network->port.tap_fd;
+	return r;
+}
+
+/* ---- any */
+
+int pod_network_start(const struct network_choice *choice, bool is_container,
+	const struct resolved_pod *resolved, const char *uuid, struct pod_network *ret,
+	struct error *err)
+{
+	int r = 0;
+
 	*ret = POD_NETWORK_NONE;
-	if (mode == NETWORK_NONE)
+	if (choice->mode == NETWORK_NONE)
 		return 0;
-	ret->mode = mode;
+	ret->mode = choice->mode;
 	make_mac(uuid, ret->mac);
-	r = start_passt(resolved->manifest, ret, err);
+	if (is_container)
+		r = make_namespace(&ret->netns_fd, err);
+	if (r == 0)
+		r = choice->mode == NETWORK_USER ? start_user(resolved, ret, err)
+						 : start_bridge(choice, resolved, uuid, ret, err);
 	if (r < 0)
 		pod_network_stop(ret);
 	return r;
 }
 
+int pod_network_wait(struct pod_network *network, struct error *err)
+{
+	return network->mode == NETWORK_USER ? passt_wait(&network->passt, err) : 0;
+}
+
 void pod_network_handed_over(struct pod_network *network)
 {
-	cleanup_close(&network->fd);
-	cleanup_close(&network->ready_fd);
-	cleanup_close(&network->errors_fd);
-	network->fd = network->ready_fd = network->errors_fd = -1;
+	passt_handed_over(&network->passt);
+	cleanup_close(&network->port.tap_fd);
+	cleanup_close(&network->netns_fd);
+	network->port.tap_fd = network->netns_fd = network->fd = -1;
 }
 
 void pod_network_stop(struct pod_network *network)
 {
 	pod_network_handed_over(network);
-	if (network->helper > 0) {
-		kill(network->helper, SIGKILL);
-		child_wait(network->helper);
+	if (network->relay > 0) {
+		kill(network->relay, SIGKILL);
+		child_wait(network->relay);
 	}
+	passt_stop(&network->passt);
+	bridge_leave(&network->port);
+	for (size_t i = 0; i < network->port_count; i++)
+		close(network->port_fds[i]);
+	free(network->port_fds);
 	*network = POD_NETWORK_NONE;
+}
+
+/* What the pod's interface has, as texts. */
+struct addresses {
+	char address[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN], mask[INET_ADDRSTRLEN];
+	char address6[INET6_ADDRSTRLEN], gateway6[INET6_ADDRSTRLEN]; /* empty: none */
+	int prefix, prefix6, mtu;
+};
+
+static struct addresses user_addresses(const struct pod_network *network)
+{
+	struct addresses addresses = {
+		.address = PASST_ADDRESS,
+		.gateway = PASST_GATEWAY,
+		.mask = PASST_NETMASK,
+		.prefix = PASST_PREFIX,
+		.mtu = PASST_MTU,
+	};
+
+	if (!network->passt.has_ipv6)
+		return addresses;
+	strcpy(addresses.address6, PASST_ADDRESS6);
+	strcpy(addresses.gateway6, PASST_GATEWAY6);
+	addresses.prefix6 = PASST_PREFIX6;
+	return addresses;
+}
+
+static struct addresses bridge_addresses(const struct pod_network *network)
+{
+	const struct bridge_port *port = &network->port;
+	const struct in_addr mask = {.s_addr = htonl(~0u << (32 - port->lease.prefix))};
+	struct addresses addresses = {
+		.prefix = port->lease.prefix,
+		.mtu = BRIDGE_MTU,
+	};
+
+	inet_ntop(AF_INET, &port->lease.address, addresses.address, INET_ADDRSTRLEN);
+	inet_ntop(AF_INET, &port->gateway, addresses.gateway, INET_ADDRSTRLEN);
+	inet_ntop(AF_INET, &mask, addresses.mask, INET_ADDRSTRLEN);
+	if (!port->has_ipv6)
+		return addresses;
+	inet_ntop(AF_INET6, &port->lease.address6, addresses.address6, INET6_ADDRSTRLEN);
+	addresses.prefix6 = port->lease.prefix6;
+	if (port->routes_ipv6)
+		inet_ntop(AF_INET6, &port->gateway6, addresses.gateway6, INET6_ADDRSTRLEN);
+	return addresses;
+}
+
+static struct addresses addresses_of(const struct pod_network *network)
+{
+	return network->mode == NETWORK_USER ? user_addresses(network) : bridge_addresses(network);
 }
 
 json_t *pod_network_configure(const struct pod_network *network)
 {
 	const uint8_t *mac = network->mac;
 	char text[3 * VIRTIO_NET_MAC_SIZE];
+	struct addresses addresses;
+	json_t *object;
 
 	if (network->mode == NETWORK_NONE)
 		return NULL;
+	addresses = addresses_of(network);
 	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		mac[3], mac[4], mac[5]);
-	return json_pack("{s:s, s:s, s:i, s:s, s:i, s:s}", "interface", INTERFACE_NAME, "mac", text,
-		"mtu", USER_MTU, "address", NETWORK_USER_ADDRESS, "prefix", NETWORK_USER_PREFIX,
-		"gateway", NETWORK_USER_GATEWAY);
+	object = json_pack("{s:s, s:s, s:i, s:s, s:i, s:s}", "interface", INTERFACE_NAME, "mac",
+		text, "mtu", addresses.mtu, "address", addresses.address, "prefix",
+		addresses.prefix, "gateway", addresses.gateway);
+	if (object && *addresses.address6) {
+		json_object_set_new(object, "address6", json_string(addresses.address6));
+		json_object_set_new(object, "prefix6", json_integer(addresses.prefix6));
+	}
+	if (object && *addresses.gateway6)
+		json_object_set_new(object, "gateway6", json_string(addresses.gateway6));
+	return object;
 }
 
-json_t *pod_network_describe(enum network_mode mode)
+json_t *pod_network_describe(const struct pod_network *network)
 {
-	if (mode == NETWORK_NONE)
+	struct addresses addresses;
+	json_t *object;
+
+	if (network->mode == NETWORK_NONE)
 		return json_array();
-	return json_pack("[{s:s, s:s, s:s, s:s}]", "netName", "default", "ifName", INTERFACE_NAME,
-		"ip", NETWORK_USER_ADDRESS, "mask", "255.255.255.0");
+	addresses = addresses_of(network);
+	object = json_pack("{s:s, s:s, s:s, s:s}", "netName",
+		network->mode == NETWORK_USER ? "default" : network->port.lease.bridge, "ifName",
+		INTERFACE_NAME, "ip", addresses.address, "mask", addresses.mask);
+	if (object && *addresses.address6)
+		json_object_set_new(object, "ip6", json_string(addresses.address6));
+	return object ? json_pack("[o]", object) : NULL;
 }

@@ -152,8 +152,9 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.message_count = 1,
 		.template = options->template,
 		.dax = options->dax,
-		.net_kind = network_device_kind(options->network),
+		.net_kind = network_device_kind(options->network.mode),
 		.net_fd = s->network.fd,
+		.netns_fd = s->network.netns_fd,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,
 		.omitted_walls = options->omitted_walls,
@@ -261,8 +262,9 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	if (s.vsock_fd < 0)
 		return error_set_errno(err, s.vsock_fd, "cannot listen to clients of the pod");
 	plan_cgroup(&s);
+	r = pod_network_start(&options->network, options->flavour == FLAVOUR_CONTAINER, resolved,
+		pod->uuid, &s.network, err);
 	supervisor_record_run(&s);
-	r = pod_network_start(options->network, resolved, pod->uuid, &s.network, err);
 	if (r == 0)
 		r = pod_tree_mount(pod, resolved, store, options->flavour == FLAVOUR_VM, &tree,
 			etc_files, err);

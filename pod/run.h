@@ -27,7 +27,7 @@ struct pod_run_options {
 	const struct template *template;
 	bool apps_are_parked; /* in the template: this pod's */
 	enum virtio_fs_dax dax;
-	enum network_mode network;
+	struct network_choice network;
 	bool kernel_messages;
 	const char *extra_command_line;
 	unsigned int omitted_walls; /* of the VMM's jail (vmm/jail.h) */

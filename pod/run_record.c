@@ -45,7 +45,7 @@ void supervisor_record_run(struct supervisor *s)
 	bool is_vm = s->options->flavour == FLAVOUR_VM;
 	_cleanup_json_ json_t *cgroups = is_vm ? pod_cgroup_json(&s->vmm_cgroup) : NULL;
 	_cleanup_json_ json_t *walls = s->jailed ? walls_json(s->walls) : NULL;
-	_cleanup_json_ json_t *networks = pod_network_describe(s->options->network);
+	_cleanup_json_ json_t *networks = pod_network_describe(&s->network);
 	const struct pod_run_record record = {
 		.flavour = (char *)flavour_name(s->options->flavour),
 		.cgroup = *s->cgroup ? s->cgroup : NULL,

@@ -7,10 +7,24 @@
  *   echo PORT              sends the next client all that it sends, to its end
  *   ask ADDRESS PORT       sends a datagram and says what comes back
  *   interface NAME         says its address, its MAC address and its MTU
+ *   interface6 NAME        says its IPv6 addresses, but for the link alone
+ *   greet PORT             speaks first to the next client
+ *   shout NAME TAG         broadcasts a datagram with this text, from the pod's own addresses
+ *   spoof NAME OTHER       the same from another MAC address, from the address OTHER, and what takes that from its
+ *                          owner: in ARP, in neighbour discovery, as a router; and what is neither IP nor ARP
+ *   overhear NAME          says which frames of others come that are not to this MAC address, until "end" was shouted
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
+#include <netinet/icmp6.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/udp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,14 +35,27 @@
 
 #define ANSWER_SECONDS 20
 
-static struct sockaddr_in address_of(const char *address, const char *port)
-{
-	struct sockaddr_in name = {
-		.sin_family = AF_INET,
-		.sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+struct name {
+	socklen_t length;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
 	};
+};
 
-	inet_pton(AF_INET, address, &name.sin_addr);
+static struct name address_of(const char *address, const char *port)
+{
+	in_port_t number = htons((uint16_t)strtoul(port, NULL, 10));
+	struct name name = {.length = sizeof(name.ipv4)};
+
+	name.ipv4.sin_family = AF_INET;
+	name.ipv4.sin_port = number;
+	if (inet_pton(AF_INET, address, &name.ipv4.sin_addr) == 1)
+		return name;
+	name.length = sizeof(name.ipv6);
+	name.ipv6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = number};
+	inet_pton(AF_INET6, address, &name.ipv6.sin6_addr);
 	return name;
 }
 
@@ -42,10 +69,10 @@ static void say_answer(const char *verb, char **args, int fd)
 	printf("%s %s: %s\n", verb, args[0], n < 0 ? strerrorname_np(errno) : text);
 }
 
-static int open_socket(int type)
+static int open_socket(int family, int type)
 {
 	const struct timeval limit = {.tv_sec = ANSWER_SECONDS};
-	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	int fd = socket(family, type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit))) {
@@ -57,10 +84,10 @@ static int open_socket(int type)
 
 static void connect_to(char **args)
 {
-	const struct sockaddr_in name = address_of(args[0], args[1]);
-	int fd = open_socket(SOCK_STREAM);
+	const struct name name = address_of(args[0], args[1]);
+	int fd = open_socket(name.any.sa_family, SOCK_STREAM);
 
-	if (connect(fd, (const struct sockaddr *)&name, sizeof(name)))
+	if (connect(fd, &name.any, name.length))
 		printf("connect %s: %s\n", args[0], strerrorname_np(errno));
 	else
 		say_answer("connect", args, fd);
@@ -69,11 +96,10 @@ static void connect_to(char **args)
 
 static void ask(char **args)
 {
-	const struct sockaddr_in name = address_of(args[0], args[1]);
-	int fd = open_socket(SOCK_DGRAM);
+	const struct name name = address_of(args[0], args[1]);
+	int fd = open_socket(name.any.sa_family, SOCK_DGRAM);
 
-	if (connect(fd, (const struct sockaddr *)&name, sizeof(name)) ||
-		write(fd, "question\n", 9) != 9)
+	if (connect(fd, &name.any, name.length) || write(fd, "question\n", 9) != 9)
 		printf("ask %s: %s\n", args[0], strerrorname_np(errno));
 	else
 		say_answer("ask", args, fd);
@@ -82,11 +108,12 @@ static void ask(char **args)
 
 static int next_client(const char *port)
 {
-	const struct sockaddr_in name = address_of("0.0.0.0", port);
-	int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), client;
+	/* For both IPv6 and IPv4. */
+	const struct name name = address_of("::", port);
+	int server = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), client;
 
 	if (setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) ||
-		bind(server, (const struct sockaddr *)&name, sizeof(name)) || listen(server, 1)) {
+		bind(server, &name.any, name.length) || listen(server, 1)) {
 		perror("listen");
 		exit(98);
 	}
@@ -131,7 +158,7 @@ static void echo(char **args)
 
 static void interface(char **args)
 {
-	int fd = open_socket(SOCK_DGRAM);
+	int fd = open_socket(AF_INET, SOCK_DGRAM);
 	struct ifreq request = {.ifr_flags = 0};
 	const unsigned char *mac = (const unsigned char *)request.ifr_hwaddr.sa_data;
 
@@ -151,6 +178,249 @@ static void interface(char **args)
 	close(fd);
 }
 
+static void greet(char **args)
+{
+	int client = next_client(args[0]);
+
+	printf("greet %s: %s\n", args[0],
+		write(client, "welcome\n", 8) == 8 ? "ok" : strerrorname_np(errno));
+	shutdown(client, SHUT_WR);
+	while (read(client, (char[64]){0}, 64) > 0)
+		;
+	close(client);
+}
+
+static void interface6(char **args)
+{
+	struct ifaddrs *list;
+
+	if (getifaddrs(&list)) {
+		printf("interface6 %s: %s\n", args[0], strerrorname_np(errno));
+		return;
+	}
+	for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
+		const struct sockaddr_in6 *name = (const struct sockaddr_in6 *)i->ifa_addr;
+		char text[INET6_ADDRSTRLEN];
+
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET6 ||
+			strcmp(i->ifa_name, args[0]) || IN6_IS_ADDR_LINKLOCAL(&name->sin6_addr))
+			continue;
+		inet_ntop(AF_INET6, &name->sin6_addr, text, sizeof(text));
+		printf("interface6 %s: address %s\n", args[0], text);
+	}
+	freeifaddrs(list);
+}
+
+/* ---- whole frames: for an app with CAP_NET_RAW */
+
+#define SHOUT_PORT 4000
+
+/* What is known of an interface. */
+struct link {
+	int fd, index;
+	uint8_t mac[ETH_ALEN];
+	struct in_addr address;
+};
+
+struct shout {
+	struct ethhdr ethernet;
+	struct iphdr ip;
+	struct udphdr udp;
+	char tag[32];
+} __attribute__((packed));
+
+static struct link open_link(const char *name)
+{
+	struct ifreq request = {.ifr_flags = 0};
+	struct link link = {.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))};
+	int fd = open_socket(AF_INET, SOCK_DGRAM);
+	struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		perror("SIOCGIFHWADDR");
+	memcpy(link.mac, request.ifr_hwaddr.sa_data, ETH_ALEN);
+	if (ioctl(fd, SIOCGIFADDR, &request))
+		perror("SIOCGIFADDR");
+	link.address = ((struct sockaddr_in *)&request.ifr_addr)->sin_addr;
+	close(fd);
+	where.sll_ifindex = link.index = (int)if_nametoindex(name);
+	if (link.fd < 0 || bind(link.fd, (const struct sockaddr *)&where, sizeof(where))) {
+		perror("packet socket");
+		exit(98);
+	}
+	return link;
+}
+
+static void send_frame(const struct link *link, const void *frame, size_t length)
+{
+	if (send(link->fd, frame, length, 0) != (ssize_t)length)
+		perror("send a frame");
+}
+
+static uint16_t ip_checksum(const void *header, size_t length)
+{
+	const uint16_t *words = header;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < length / 2; i++)
+		sum += words[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t) ~(sum + (sum >> 16));
+}
+
+static void shout_from(const struct link *link, const uint8_t *mac, struct in_addr address,
+	uint16_t type, const char *tag)
+{
+	struct shout shout = {
+		.ethernet.h_proto = htons(type),
+		.ip = {.version = 4,
+			.ihl = 5,
+			.ttl = 1,
+			.protocol = IPPROTO_UDP,
+			.saddr = address.s_addr,
+			.daddr = INADDR_BROADCAST,
+			.tot_len = htons(sizeof(shout) - sizeof(shout.ethernet))},
+		.udp = {.source = htons(SHOUT_PORT),
+			.dest = htons(SHOUT_PORT),
+			.len = htons(sizeof(shout.udp) + sizeof(shout.tag))},
+	};
+
+	memset(shout.ethernet.h_dest, 0xff, ETH_ALEN);
+	memcpy(shout.ethernet.h_source, mac, ETH_ALEN);
+	shout.ip.check = ip_checksum(&shout.ip, sizeof(shout.ip));
+	snprintf(shout.tag, sizeof(shout.tag), "%s", tag);
+	send_frame(link, &shout, sizeof(shout));
+}
+
+static void shout(char **args)
+{
+	const struct link link = open_link(args[0]);
+
+	shout_from(&link, link.mac, link.address, ETH_P_IP, args[1]);
+	printf("shout %s: %s\n", args[0], args[1]);
+	close(link.fd);
+}
+
+/* "other is at": an answer that nobody asked for. */
+static void spoof_arp(const struct link *link, struct in_addr other)
+{
+	struct {
+		struct ethhdr ethernet;
+		uint16_t hardware, protocol;
+		uint8_t hardware_size, protocol_size;
+		uint16_t operation;
+		uint8_t sender[ETH_ALEN];
+		struct in_addr sender_address;
+		uint8_t target[ETH_ALEN];
+		struct in_addr target_address;
+	} __attribute__((packed)) arp = {
+		.ethernet.h_proto = htons(ETH_P_ARP),
+		.hardware = htons(1),
+		.protocol = htons(ETH_P_IP),
+		.hardware_size = ETH_ALEN,
+		.protocol_size = 4,
+		.operation = htons(2),
+		.sender_address = other,
+		.target_address = other,
+	};
+
+	memset(arp.ethernet.h_dest, 0xff, ETH_ALEN);
+	memcpy(arp.ethernet.h_source, link->mac, ETH_ALEN);
+	memcpy(arp.sender, link->mac, ETH_ALEN);
+	send_frame(link, &arp, sizeof(arp));
+}
+
+/* An advertisement from the pod's own link-local address, of an address or a router that it is not. */
+static void spoof_discovery(const struct link *link, uint8_t type)
+{
+	struct {
+		struct ethhdr ethernet;
+		struct ip6_hdr ip;
+		struct nd_neighbor_advert advert;
+	} __attribute__((packed)) frame = {
+		.ethernet = {.h_dest = {0x33, 0x33, 0, 0, 0, 1}, .h_proto = htons(ETH_P_IPV6)},
+		.ip = {.ip6_plen = htons(sizeof(frame.advert)),
+			.ip6_nxt = IPPROTO_ICMPV6,
+			.ip6_hlim = 255},
+	};
+
+	frame.ip.ip6_vfc = 6 << 4;
+	frame.advert.nd_na_type = type;
+	inet_pton(AF_INET6, "ff02::1", &frame.ip.ip6_dst);
+	inet_pton(AF_INET6, "fd00::bad", &frame.advert.nd_na_target);
+	frame.ip.ip6_src = (struct in6_addr){
+		.s6_addr = {0xfe, 0x80, [8] = link->mac[0] ^ 2, link->mac[1], link->mac[2], 0xff,
+			0xfe, link->mac[3], link->mac[4], link->mac[5]}};
+	memcpy(frame.ethernet.h_source, link->mac, ETH_ALEN);
+	send_frame(link, &frame, sizeof(frame));
+}
+
+static void spoof(char **args)
+{
+	static const uint8_t other_mac[ETH_ALEN] = {2, 0, 0, 0, 0, 1};
+	const struct link link = open_link(args[0]);
+	struct in_addr other;
+
+	inet_pton(AF_INET, args[1], &other);
+	shout_from(&link, other_mac, link.address, ETH_P_IP, "wrong MAC");
+	shout_from(&link, link.mac, other, ETH_P_IP, "wrong address");
+	shout_from(&link, link.mac, link.address, 0x88b5, "wrong type");
+	spoof_arp(&link, other);
+	spoof_discovery(&link, ND_NEIGHBOR_ADVERT);
+	spoof_discovery(&link, ND_ROUTER_ADVERT);
+	printf("spoof %s: done\n", args[0]);
+	close(link.fd);
+}
+
+/* What a bridge has to tell all: questions of ARP and of neighbour discovery, and who is in which multicast group. */
+static bool is_for_everybody(const uint8_t *frame, size_t length)
+{
+	const struct ethhdr *ethernet = (const struct ethhdr *)frame;
+	size_t icmp = sizeof(*ethernet) + sizeof(struct ip6_hdr);
+
+	if (ethernet->h_proto == htons(ETH_P_ARP))
+		return frame[21] == 1;
+	if (ethernet->h_proto == htons(ETH_P_IP))
+		return ethernet->h_dest[0] & 1 && frame[23] == IPPROTO_IGMP;
+	return ethernet->h_proto == htons(ETH_P_IPV6) && ethernet->h_dest[0] & 1 && length > icmp &&
+		(frame[20] != IPPROTO_ICMPV6 ||
+			(frame[icmp] != ND_NEIGHBOR_ADVERT && frame[icmp] != ND_ROUTER_ADVERT));
+}
+
+/* True: it was "end". */
+static bool say_overheard(const struct link *link, const void *data, size_t length)
+{
+	const struct shout *shout = data;
+
+	if (length < sizeof(shout->ethernet) ||
+		!memcmp(shout->ethernet.h_source, link->mac, ETH_ALEN) ||
+		!memcmp(shout->ethernet.h_dest, link->mac, ETH_ALEN))
+		return false;
+	if (length == sizeof(*shout) && shout->udp.dest == htons(SHOUT_PORT)) {
+		printf("overheard: %.*s\n", (int)sizeof(shout->tag), shout->tag);
+		return !strcmp(shout->tag, "end");
+	}
+	if (is_for_everybody(data, length))
+		return false;
+	printf("overheard: a frame of type %04x to %s\n", ntohs(shout->ethernet.h_proto),
+		shout->ethernet.h_dest[0] & 1 ? "all" : "another");
+	return false;
+}
+
+static void overhear(char **args)
+{
+	const struct link link = open_link(args[0]);
+	static uint8_t frame[65536];
+	ssize_t n;
+
+	printf("overhear %s: listening\n", args[0]);
+	do
+		n = recv(link.fd, frame, sizeof(frame), 0);
+	while (n > 0 && !say_overheard(&link, frame, (size_t)n));
+	close(link.fd);
+}
+
 static const struct {
 	const char *verb;
 	int count;
@@ -161,6 +431,11 @@ static const struct {
 	{"serve", 1, serve},
 	{"echo", 1, echo},
 	{"interface", 1, interface},
+	{"interface6", 1, interface6},
+	{"greet", 1, greet},
+	{"shout", 2, shout},
+	{"spoof", 2, spoof},
+	{"overhear", 1, overhear},
 };
 
 int main(int argc, char **argv)
