@@ -105,7 +105,7 @@ static const char *refusal(const struct supervisor *s, enum pod_request request)
 		return NULL;
 	if (s->options->flavour != FLAVOUR_VM)
 		return "a container cannot be saved, only a virtual machine";
-	if (s->options->network != NETWORK_NONE)
+	if (s->options->network.mode != NETWORK_NONE)
 		return "it has a network, and who is at the other end of its connections would not wait";
 	if (s->resolved->input_app >= 0)
 		return "an app has standard input, which would not be there when it goes on";
