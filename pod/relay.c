@@ -9,6 +9,7 @@
 #include "pod/relay.h"
 
 #include "base/child.h"
+#include "base/handshake.h"
 
 #include <endian.h>
 #include <poll.h>
@@ -45,6 +46,16 @@ static bool send_rest(int fd, struct buffer *buffer)
 	return true;
 }
 
+/* What passt leaves out, in front of what it says later. */
+static void complete_handshake(int tap_fd, const uint8_t *frame, size_t length)
+{
+	uint8_t answer[HANDSHAKE_FRAME_MAX];
+	size_t answer_length = handshake_answer(frame, length, answer);
+
+	while (answer_length > 0 && write(tap_fd, answer, answer_length) < 0 && errno == EINTR)
+		;
+}
+
 /* False: the tap is gone. */
 static bool tap_ready(int tap_fd, int socket_fd, struct buffer *buffer)
 {
@@ -57,7 +68,10 @@ static bool tap_ready(int tap_fd, int socket_fd, struct buffer *buffer)
 	memcpy(buffer->data, &prefix, sizeof(prefix));
 	buffer->start = 0;
 	buffer->length = PREFIX_SIZE + (size_t)n;
-	return send_rest(socket_fd, buffer);
+	if (!send_rest(socket_fd, buffer))
+		return false;
+	complete_handshake(tap_fd, buffer->data + PREFIX_SIZE, (size_t)n);
+	return true;
 }
 
 /* Frames that are whole; one that the tap does not take is lost. False: what comes is no frame. */

@@ -15,6 +15,7 @@
 #include "virtio/net.h"
 
 #include "base/cleanup.h"
+#include "base/handshake.h"
 
 #include <endian.h>
 #include <linux/virtio_net.h>
@@ -83,202 +84,6 @@ static void net_want(struct virtio_net *net, uint32_t events)
 static bool has_feature(const struct virtio_net *net, unsigned int bit)
 {
 	return net->device.driver_features & VIRTIO_FEATURE(bit);
-}
-
-/* ---- from the guest */
-
-/* The sum of RFC 1071 over bytes, not folded and not inverted. */
-static uint64_t checksum_add(const uint8_t *bytes, size_t length)
-{
-	uint64_t sum = 0;
-
-	for (; length >= 2; bytes += 2, length -= 2)
-		sum += (uint64_t)bytes[0] << 8 | bytes[1];
-	return length ? sum + ((uint64_t)bytes[0] << 8) : sum;
-}
-
-/*
- * Fills in the checksum that the guest left to us (section 5.1.6.2): what stands there already is the sum of the
- * pseudo header. False: the place is not in the frame, or in its Ethernet header, which was checked.
- */
-static bool checksum_complete(
-	uint8_t *frame, size_t length, const struct virtio_net_hdr_mrg_rxbuf *header)
-{
-	size_t start = le16toh(header->hdr.csum_start);
-	size_t place = start + le16toh(header->hdr.csum_offset);
-	uint64_t sum;
-
-	if (start < ETHERNET_HEADER_SIZE || place + 2 > length)
-		return false;
-	sum = checksum_add(frame + start, length - start);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	sum = ~sum & 0xffff;
-	/* To UDP a sum of zero means that there is none; to TCP both zeros are the same. */
-	if (sum == 0)
-		sum = 0xffff;
-	frame[place] = (uint8_t)(sum >> 8);
-	frame[place + 1] = (uint8_t)sum;
-	return true;
-}
-
-/* What a stream has no room for waits. False: something waits. */
-static bool stream_flush(struct virtio_net *net)
-{
-	struct frame_buffer *buffer = &net->outgoing;
-
-	while (buffer->length > 0) {
-		struct iovec span = {buffer->data + buffer->start, buffer->length};
-		const struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
-		ssize_t n = sendmsg(net->options.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return false;
-		if (n < 0) {
-			go_down(net);
-			return true;
-		}
-		buffer->start += (size_t)n;
-		buffer->length -= (size_t)n;
-	}
-	return true;
-}
-
-/* Each: whether the frame, which is in outgoing behind its header, is sent or waits to be. */
-static bool stream_send(
-	struct virtio_net *net, const struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
-{
-	struct frame_buffer *buffer = &net->outgoing;
-	uint8_t *frame = buffer->data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
-	uint32_t prefix = htobe32((uint32_t)length);
-
-	if (header->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE ||
-		(header->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
-			!checksum_complete(frame, length, header)))
-		return false;
-	/* The prefix takes the place of the end of the header. */
-	buffer->start = VIRTIO_NET_HEADER_SIZE;
-	buffer->length = PREFIX_SIZE + length;
-	memcpy(buffer->data + buffer->start, &prefix, sizeof(prefix));
-	stream_flush(net);
-	return true;
-}
-
-/* Whether the driver may leave this segmentation to us, which is the host's then. */
-static bool can_segment(const struct virtio_net *net, uint8_t type)
-{
-	switch (type) {
-	case VIRTIO_NET_HDR_GSO_NONE:
-		return true;
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		return has_feature(net, VIRTIO_NET_F_HOST_TSO4);
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		return has_feature(net, VIRTIO_NET_F_HOST_TSO6);
-	default:
-		return false;
-	}
-}
-
-/*
- * Section 5.1.6.2: what a header asks for was negotiated, and is in the frame. All that the host need not know is
- * taken out: that the guest has verified a checksum is nothing that others should rely on.
- */
-static bool header_check(
-	const struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
-{
-	size_t start = le16toh(header->hdr.csum_start);
-	bool is_segmented = header->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE;
-
-	if (!can_segment(net, header->hdr.gso_type))
-		return false;
-	header->num_buffers = 0;
-	header->hdr.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	if (!header->hdr.flags) {
-		header->hdr = (struct virtio_net_hdr){.flags = 0};
-		return !is_segmented;
-	}
-	if (start < ETHERNET_HEADER_SIZE ||
-		start + le16toh(header->hdr.csum_offset) + sizeof(uint16_t) > length)
-		return false;
-	if (!is_segmented)
-		header->hdr.gso_size = header->hdr.hdr_len = 0;
-	return !is_segmented ||
-		(header->hdr.gso_size != 0 && le16toh(header->hdr.hdr_len) <= length);
-}
-
-static bool tap_send(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
-{
-	uint8_t *data = net->outgoing.data + PREFIX_SIZE;
-	ssize_t n;
-
-	if (!header_check(net, header, length))
-		return false;
-	memcpy(data, header, sizeof(*header));
-	do
-		n = write(net->options.fd, data, VIRTIO_NET_HEADER_SIZE + length);
-	while (n < 0 && errno == EINTR);
-	/* A full queue, or a header that makes no sense to the host's kernel: as on any link. */
-	return n >= 0;
-}
-
-/* Sends the frame in net->chain, or drops it. False: the driver broke the rules. */
-static bool frame_send(struct virtio_net *net)
-{
-	struct frame_buffer *buffer = &net->outgoing;
-	struct virtio_net_hdr_mrg_rxbuf header;
-	uint8_t *frame = buffer->data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
-	size_t total = net->chain.readable_bytes, length = total - VIRTIO_NET_HEADER_SIZE;
-
-	if (total < VIRTIO_NET_HEADER_SIZE || total > VIRTIO_NET_HEADER_SIZE + VIRTIO_NET_FRAME_MAX)
-		return false;
-	if (virtqueue_chain_read(&net->chain, 0, buffer->data + PREFIX_SIZE, total) != total)
-		return false;
-	memcpy(&header, buffer->data + PREFIX_SIZE, sizeof(header));
-	if (!is_joined(net) || length < ETHERNET_HEADER_SIZE ||
-		memcmp(frame + VIRTIO_NET_MAC_SIZE, net->options.mac, VIRTIO_NET_MAC_SIZE) != 0) {
-		net->counters.dropped_frames++;
-		return true;
-	}
-	if (net->options.kind == VIRTIO_NET_TAP ? !tap_send(net, &header, length)
-						: !stream_send(net, &header, length)) {
-		net->counters.dropped_frames++;
-		return true;
-	}
-	net->counters.sent_frames++;
-	net->counters.sent_bytes += length;
-	return true;
-}
-
-static void net_transmit(struct virtio_net *net)
-{
-	struct virtqueue *queue = &net->device.queues[QUEUE_TRANSMIT];
-	unsigned int turns = 0;
-
-	while (queue->ready) {
-		int r;
-
-		/* Either is gone on with on the owner's loop: others have their turn in between. */
-		if (!stream_flush(net) || ++turns > FRAMES_PER_TURN) {
-			net_want(net, POLLOUT);
-			break;
-		}
-		r = virtqueue_pop(queue, &net->chain);
-		if (r == 0) {
-			/* Ask for a notification, then look again: the driver may have added one. */
-			virtqueue_enable_notification(queue);
-			r = virtqueue_pop(queue, &net->chain);
-		}
-		if (r == 0)
-			break;
-		if (r < 0 || !frame_send(net)) {
-			virtio_device_break(&net->device, "a malformed frame to send");
-			break;
-		}
-		virtqueue_push(queue, net->chain.head, 0);
-	}
-	virtio_device_signal(&net->device, QUEUE_TRANSMIT);
 }
 
 /* ---- to the guest */
@@ -453,6 +258,231 @@ static void net_receive(struct virtio_net *net)
 		incoming_drop(net, length);
 	}
 	virtio_device_signal(&net->device, QUEUE_RECEIVE);
+}
+
+/* ---- from the guest */
+
+/* The sum of RFC 1071 over bytes, not folded and not inverted. */
+static uint64_t checksum_add(const uint8_t *bytes, size_t length)
+{
+	uint64_t sum = 0;
+
+	for (; length >= 2; bytes += 2, length -= 2)
+		sum += (uint64_t)bytes[0] << 8 | bytes[1];
+	return length ? sum + ((uint64_t)bytes[0] << 8) : sum;
+}
+
+/*
+ * Fills in the checksum that the guest left to us (section 5.1.6.2): what stands there already is the sum of the
+ * pseudo header. False: the place is not in the frame, or in its Ethernet header, which was checked.
+ */
+static bool checksum_complete(
+	uint8_t *frame, size_t length, const struct virtio_net_hdr_mrg_rxbuf *header)
+{
+	size_t start = le16toh(header->hdr.csum_start);
+	size_t place = start + le16toh(header->hdr.csum_offset);
+	uint64_t sum;
+
+	if (start < ETHERNET_HEADER_SIZE || place + 2 > length)
+		return false;
+	sum = checksum_add(frame + start, length - start);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~sum & 0xffff;
+	/* To UDP a sum of zero means that there is none; to TCP both zeros are the same. */
+	if (sum == 0)
+		sum = 0xffff;
+	frame[place] = (uint8_t)(sum >> 8);
+	frame[place + 1] = (uint8_t)sum;
+	return true;
+}
+
+/* What a stream has no room for waits. False: something waits. */
+static bool stream_flush(struct virtio_net *net)
+{
+	struct frame_buffer *buffer = &net->outgoing;
+
+	while (buffer->length > 0) {
+		struct iovec span = {buffer->data + buffer->start, buffer->length};
+		const struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+		ssize_t n = sendmsg(net->options.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return false;
+		if (n < 0) {
+			go_down(net);
+			return true;
+		}
+		buffer->start += (size_t)n;
+		buffer->length -= (size_t)n;
+	}
+	return true;
+}
+
+/* Each: whether the frame, which is in outgoing behind its header, is sent or waits to be. */
+static bool stream_send(
+	struct virtio_net *net, const struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
+{
+	struct frame_buffer *buffer = &net->outgoing;
+	uint8_t *frame = buffer->data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
+	uint32_t prefix = htobe32((uint32_t)length);
+
+	if (header->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE ||
+		(header->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+			!checksum_complete(frame, length, header)))
+		return false;
+	/* The prefix takes the place of the end of the header. */
+	buffer->start = VIRTIO_NET_HEADER_SIZE;
+	buffer->length = PREFIX_SIZE + length;
+	memcpy(buffer->data + buffer->start, &prefix, sizeof(prefix));
+	stream_flush(net);
+	return true;
+}
+
+/* Whether the driver may leave this segmentation to us, which is the host's then. */
+static bool can_segment(const struct virtio_net *net, uint8_t type)
+{
+	switch (type) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return true;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		return has_feature(net, VIRTIO_NET_F_HOST_TSO4);
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		return has_feature(net, VIRTIO_NET_F_HOST_TSO6);
+	default:
+		return false;
+	}
+}
+
+/*
+ * Section 5.1.6.2: what a header asks for was negotiated, and is in the frame. All that the host need not know is
+ * taken out: that the guest has verified a checksum is nothing that others should rely on.
+ */
+static bool header_check(
+	const struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
+{
+	size_t start = le16toh(header->hdr.csum_start);
+	bool is_segmented = header->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE;
+
+	if (!can_segment(net, header->hdr.gso_type))
+		return false;
+	header->num_buffers = 0;
+	header->hdr.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	if (!header->hdr.flags) {
+		header->hdr = (struct virtio_net_hdr){.flags = 0};
+		return !is_segmented;
+	}
+	if (start < ETHERNET_HEADER_SIZE ||
+		start + le16toh(header->hdr.csum_offset) + sizeof(uint16_t) > length)
+		return false;
+	if (!is_segmented)
+		header->hdr.gso_size = header->hdr.hdr_len = 0;
+	return !is_segmented ||
+		(header->hdr.gso_size != 0 && le16toh(header->hdr.hdr_len) <= length);
+}
+
+static bool tap_send(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *header, size_t length)
+{
+	uint8_t *data = net->outgoing.data + PREFIX_SIZE;
+	ssize_t n;
+
+	if (!header_check(net, header, length))
+		return false;
+	memcpy(data, header, sizeof(*header));
+	do
+		n = write(net->options.fd, data, VIRTIO_NET_HEADER_SIZE + length);
+	while (n < 0 && errno == EINTR);
+	/* A full queue, or a header that makes no sense to the host's kernel: as on any link. */
+	return n >= 0;
+}
+
+/* Sends the frame in net->chain, or drops it: then *ret_length is 0. False: the driver broke the rules. */
+static bool frame_send(struct virtio_net *net, size_t *ret_length)
+{
+	struct frame_buffer *buffer = &net->outgoing;
+	struct virtio_net_hdr_mrg_rxbuf header;
+	uint8_t *frame = buffer->data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
+	size_t total = net->chain.readable_bytes, length = total - VIRTIO_NET_HEADER_SIZE;
+
+	*ret_length = 0;
+	if (total < VIRTIO_NET_HEADER_SIZE || total > VIRTIO_NET_HEADER_SIZE + VIRTIO_NET_FRAME_MAX)
+		return false;
+	if (virtqueue_chain_read(&net->chain, 0, buffer->data + PREFIX_SIZE, total) != total)
+		return false;
+	memcpy(&header, buffer->data + PREFIX_SIZE, sizeof(header));
+	if (!is_joined(net) || length < ETHERNET_HEADER_SIZE ||
+		memcmp(frame + VIRTIO_NET_MAC_SIZE, net->options.mac, VIRTIO_NET_MAC_SIZE) != 0) {
+		net->counters.dropped_frames++;
+		return true;
+	}
+	if (net->options.kind == VIRTIO_NET_TAP ? !tap_send(net, &header, length)
+						: !stream_send(net, &header, length)) {
+		net->counters.dropped_frames++;
+		return true;
+	}
+	net->counters.sent_frames++;
+	net->counters.sent_bytes += length;
+	*ret_length = length;
+	return true;
+}
+
+/*
+ * passt leaves the last part of a handshake out (base/handshake.h). Where the guest has no buffers for it now it says
+ * its own part again. False: the driver broke the rules.
+ */
+static bool complete_handshake(struct virtio_net *net, size_t length)
+{
+	const uint8_t *frame = net->outgoing.data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
+	struct virtio_net_hdr_mrg_rxbuf header = {.num_buffers = 0};
+	uint8_t answer[HANDSHAKE_FRAME_MAX];
+	size_t answer_length;
+	int r;
+
+	if (net->options.kind != VIRTIO_NET_STREAM || !net->device.queues[QUEUE_RECEIVE].ready)
+		return true;
+	answer_length = handshake_answer(frame, length, answer);
+	if (answer_length == 0)
+		return true;
+	r = frame_deliver(net, &header, answer, answer_length);
+	virtio_device_signal(&net->device, QUEUE_RECEIVE);
+	return r >= 0;
+}
+
+static void net_transmit(struct virtio_net *net)
+{
+	struct virtqueue *queue = &net->device.queues[QUEUE_TRANSMIT];
+	unsigned int turns = 0;
+
+	while (queue->ready) {
+		size_t length;
+		int r;
+
+		/* Either is gone on with on the owner's loop: others have their turn in between. */
+		if (!stream_flush(net) || ++turns > FRAMES_PER_TURN) {
+			net_want(net, POLLOUT);
+			break;
+		}
+		r = virtqueue_pop(queue, &net->chain);
+		if (r == 0) {
+			/* Ask for a notification, then look again: the driver may have added one. */
+			virtqueue_enable_notification(queue);
+			r = virtqueue_pop(queue, &net->chain);
+		}
+		if (r == 0)
+			break;
+		if (r < 0 || !frame_send(net, &length)) {
+			virtio_device_break(&net->device, "a malformed frame to send");
+			break;
+		}
+		virtqueue_push(queue, net->chain.head, 0);
+		if (length > 0 && !complete_handshake(net, length)) {
+			virtio_device_break(&net->device, "a malformed buffer to receive into");
+			break;
+		}
+	}
+	virtio_device_signal(&net->device, QUEUE_TRANSMIT);
 }
 
 void virtio_net_ready(struct virtio_net *net, uint32_t events)

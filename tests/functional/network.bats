@@ -37,7 +37,8 @@ serve()
 	python3 - "$BATS_TEST_TMPDIR/port" "$@" 3>&- <<-'END' &
 		import os, socket, sys
 		path, protocol, address = sys.argv[1:]
-		server = socket.socket(type=socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
+		server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
+		    socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
 		server.bind((address, 0))
 		if protocol == "tcp":
 		    server.listen()
@@ -90,11 +91,23 @@ passt_is_gone()
 	expect_line "connect $(host_address): from the host" 'interface eth0: address 10.0.2.15' \
 		'interface eth0: mtu 65520'
 	grep -qE '^interface eth0: mac 02(:[0-9a-f]{2}){5}$' "$OUT"
-	appc_vm status "$(<"$UUID_FILE")" | grep -qx 'networks=default:ip4=10.0.2.15'
+	appc_vm status "$(<"$UUID_FILE")" | grep -qE '^networks=default:ip4=10.0.2.15(, default:ip6=fd00:a:0:2::15)?$'
 	appc_vm list | grep -q 'default:ip4=10.0.2.15'
-	appc_vm status --format=json "$(<"$UUID_FILE")" | jq --exit-status '.networks == [
+	appc_vm status --format=json "$(<"$UUID_FILE")" | jq --exit-status '.networks | map(del(.ip6)) == [
 		{netName: "default", ifName: "eth0", ip: "10.0.2.15", mask: "255.255.255.0"}]'
 	eventually "passt has ended" passt_is_gone
+}
+
+@test "where the host reaches others by IPv6 a pod does, too" {
+	local address
+	[ -n "$(ip -6 route show default)" ] || skip "this host has no IPv6 route to others"
+	address=$(ip -6 -oneline address show scope global | awk '{ sub("/.*", "", $4); print $4; exit }')
+	serve tcp "$address"
+	pod ".apps = [app(\"a\"; [\"interface6\", \"eth0\", \"connect\", \"$address\", \"$SERVER_PORT\"])]"
+	run_pod --net "--uuid-file-save=$UUID_FILE"
+	expect_status 0
+	expect_line 'interface6 eth0: address fd00:a:0:2::15' "connect $address: from the host"
+	appc_vm status "$(<"$UUID_FILE")" | grep -qx 'networks=default:ip4=10.0.2.15, default:ip6=fd00:a:0:2::15'
 }
 
 @test "datagrams pass, and what listens on the host's loopback alone is out of reach" {
@@ -143,6 +156,22 @@ passt_is_gone()
 	expect_status 0
 	expect_line 'serve 80: ok' 'echo 80: 1048576 bytes'
 	fails hear "$port" 2>/dev/null
+}
+
+@test "a server of the pod that speaks first is heard at once" {
+	local port
+	port=$(free_port)
+	pod ".apps = [app(\"a\"; [\"greet\", \"80\"]) |
+		.app.ports = [{name: \"smtp\", protocol: \"tcp\", port: 80}]] |
+		.ports = [{name: \"smtp\", hostPort: $port, hostIP: \"127.0.0.1\"}]"
+	start_pod --net
+	eventually "the app listens" said listening
+	python3 -c 'import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60)
+assert s.makefile().readline() == "welcome\n"' "$port"
+	finish_pod
+	expect_status 0
+	expect_line 'greet 80: ok'
 }
 
 @test "a port that is taken ends the pod before it starts, with its name" {

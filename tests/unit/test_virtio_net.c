@@ -515,6 +515,43 @@ static void link_goes_down_with_the_host_or_with_what_is_no_frame(void **state)
 	}
 }
 
+/* The second part of a handshake of TCP, from port 22 of 10.0.2.15 to port 1025 of 10.0.2.2; 54 bytes. */
+static void make_second_part(uint8_t *frame)
+{
+	static const uint8_t packet[] = {0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 2, 15,
+		10, 0, 2, 2, 0, 22, 4, 1, 1, 2, 3, 0xff, 9, 8, 7, 6, 0x50, 0x12, 0xff, 0xff, 0, 0,
+		0, 0};
+
+	make_frame(frame, ETHERNET, 0);
+	frame[12] = 0x08;
+	frame[13] = 0x00;
+	memcpy(frame + ETHERNET, packet, sizeof(packet));
+}
+
+static void handshake_of_the_guest_is_completed_at_once(void **state)
+{
+	struct net_fixture *fixture = *state;
+	const struct virtio_net_hdr_mrg_rxbuf header = {0};
+	uint32_t head, length;
+	const uint8_t *answer;
+	uint8_t frame[54];
+
+	make_second_part(frame);
+	/* Without a buffer for it nothing breaks: the guest says it again. */
+	send_from_guest(fixture, &header, frame, sizeof(frame));
+	assert_sent(fixture, frame, sizeof(frame));
+	add_buffer(fixture, 2048);
+	send_from_guest(fixture, &header, frame, sizeof(frame));
+	assert_sent(fixture, frame, sizeof(frame));
+	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_int_equal(length, HEADER + sizeof(frame));
+	answer = buffer(fixture, RECEIVE, head) + HEADER;
+	assert_memory_equal(answer, our_mac, sizeof(our_mac));
+	assert_memory_equal(answer + 6, other_mac, sizeof(other_mac));
+	assert_int_equal(answer[47], 0x10);
+	assert_false(is_broken(fixture));
+}
+
 /* ---- a tap: behind headers that the host's kernel believes */
 
 #define OFFLOADS                                                                                   \
@@ -697,6 +734,7 @@ int main(void)
 		NET_TEST(frame_that_fits_no_buffer_is_dropped_without_merging),
 		NET_TEST(buffer_without_room_for_a_header_breaks_the_device),
 		cmocka_unit_test(link_goes_down_with_the_host_or_with_what_is_no_frame),
+		NET_TEST(handshake_of_the_guest_is_completed_at_once),
 		TAP_TEST(tap_leaves_to_the_guest_what_the_driver_agreed_to),
 		TAP_TEST(frame_to_a_tap_keeps_what_its_header_asks_for_and_no_more),
 		TAP_TEST(header_that_asks_a_tap_for_what_cannot_be_is_dropped),

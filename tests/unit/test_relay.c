@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/* test_relay.c: frames between a tap, which a socket of packets plays, and a stream. */
+#include "pod/relay.h"
+
+#include "base/cleanup.h"
+
+#include <endian.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#define FRAME_SIZE 1000
+
+struct relay_fixture {
+	int tap, stream; /* the far ends */
+	int own_tap, own_stream;
+	pthread_t thread;
+};
+
+static void *run(void *context)
+{
+	struct relay_fixture *fixture = context;
+
+	relay_run(fixture->own_tap, fixture->own_stream);
+	close(fixture->own_tap);
+	close(fixture->own_stream);
+	return NULL;
+}
+
+static int set_up(void **state)
+{
+	struct relay_fixture *fixture = calloc(1, sizeof(*fixture));
+	int taps[2], streams[2];
+
+	assert_non_null(fixture);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, taps), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, streams), 0);
+	*fixture = (struct relay_fixture){
+		.tap = taps[0], .own_tap = taps[1], .stream = streams[0], .own_stream = streams[1]};
+	assert_int_equal(pthread_create(&fixture->thread, NULL, run, fixture), 0);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct relay_fixture *fixture = *state;
+
+	/* Its end is the stream's. */
+	cleanup_close(&fixture->stream);
+	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
+	cleanup_close(&fixture->tap);
+	free(fixture);
+	return 0;
+}
+
+static void frame_of_the_tap_goes_out_behind_its_length(void **state)
+{
+	struct relay_fixture *fixture = *state;
+	uint8_t frame[FRAME_SIZE], got[sizeof(uint32_t) + FRAME_SIZE];
+	uint32_t prefix = htobe32(FRAME_SIZE);
+
+	memset(frame, 7, sizeof(frame));
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(send(fixture->tap, frame, sizeof(frame), 0), sizeof(frame));
+		assert_int_equal(recv(fixture->stream, got, sizeof(got), MSG_WAITALL), sizeof(got));
+		assert_memory_equal(got, &prefix, sizeof(prefix));
+		assert_memory_equal(got + sizeof(prefix), frame, sizeof(frame));
+	}
+}
+
+static void frames_of_the_stream_come_out_one_by_one_however_they_are_cut(void **state)
+{
+	struct relay_fixture *fixture = *state;
+	uint8_t bytes[2 * (sizeof(uint32_t) + FRAME_SIZE)], got[2 * FRAME_SIZE];
+	uint32_t prefix = htobe32(FRAME_SIZE);
+	static const size_t cuts[] = {1, 3, 500, 1003, 1004, 1005, 2007};
+
+	memset(bytes, 9, sizeof(bytes));
+	memcpy(bytes, &prefix, sizeof(prefix));
+	memcpy(bytes + sizeof(bytes) / 2, &prefix, sizeof(prefix));
+	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+		assert_int_equal(send(fixture->stream, bytes, cuts[i], 0), cuts[i]);
+		assert_int_equal(send(fixture->stream, bytes + cuts[i], sizeof(bytes) - cuts[i], 0),
+			sizeof(bytes) - cuts[i]);
+		for (unsigned int j = 0; j < 2; j++) {
+			assert_int_equal(recv(fixture->tap, got, sizeof(got), 0), FRAME_SIZE);
+			assert_memory_equal(got, bytes + sizeof(prefix), FRAME_SIZE);
+		}
+	}
+}
+
+static void what_is_no_frame_ends_it(void **state)
+{
+	struct relay_fixture *fixture = *state;
+	uint32_t prefix = htobe32(RELAY_FRAME_MAX + 1);
+	uint8_t byte;
+
+	assert_int_equal(send(fixture->stream, &prefix, sizeof(prefix), 0), sizeof(prefix));
+	assert_int_equal(recv(fixture->tap, &byte, 1, 0), 0);
+}
+
+#define RELAY_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RELAY_TEST(frame_of_the_tap_goes_out_behind_its_length),
+		RELAY_TEST(frames_of_the_stream_come_out_one_by_one_however_they_are_cut),
+		RELAY_TEST(what_is_no_frame_ends_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
