@@ -121,6 +121,27 @@ int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *
 	return file_read_fd(fd, max, ret_data, ret_length);
 }
 
+/* #syscalls:park pread64 */
+int file_read_exactly(int fd, void *data, size_t length, uint64_t offset)
+{
+	char *next = data;
+
+	while (length > 0) {
+		ssize_t n = pread(fd, next, length, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -ENODATA;
+		next += n;
+		length -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
 int file_write_all(int fd, const void *data, size_t length)
 {
 	const char *next = data;
@@ -285,6 +306,22 @@ int directory_open(int dirfd, const char *path)
 	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
+}
+
+int directory_open_stream(int dirfd, const char *path, DIR **ret)
+{
+	int fd = directory_open(dirfd, path);
+	DIR *directory;
+
+	if (fd < 0)
+		return fd;
+	directory = fdopendir(fd);
+	if (!directory) {
+		close(fd);
+		return -ENOMEM;
+	}
+	*ret = directory;
+	return 0;
 }
 
 int directory_sync(int dirfd, const char *path)

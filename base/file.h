@@ -60,6 +60,9 @@ int file_replace(int dirfd, const char *path, const void *data, size_t length, m
 /* Fsyncs a file. */
 int file_sync(int dirfd, const char *path);
 
+/* Reads length bytes at offset, leaving the file's position alone. -ENODATA: the file ends before. */
+int file_read_exactly(int fd, void *data, size_t length, uint64_t offset);
+
 /* Writes all, over short writes and EINTR. */
 int file_write_all(int fd, const void *data, size_t length);
 
@@ -74,6 +77,12 @@ int directory_create_path(int dirfd, const char *path, mode_t mode);
 
 /* Opens path as a directory (no symbolic link as its last component). Returns the fd or -errno. */
 int directory_open(int dirfd, const char *path);
+
+/*
+ * Opens the same for readdir(), from its first entry: a path of "." is dirfd itself, whose position stays where it is.
+ * *ret is the caller's, and its fd with it.
+ */
+int directory_open_stream(int dirfd, const char *path, DIR **ret);
 
 /*
  * Removes name below dirfd with all that is in it, following no symbolic link and crossing no mount

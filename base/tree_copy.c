@@ -22,12 +22,6 @@ struct copy {
 	char names[XATTR_LIST_MAX], buffer[XATTR_SIZE_MAX];
 };
 
-static void cleanup_directory(DIR **directory)
-{
-	if (*directory)
-		closedir(*directory);
-}
-
 /* A path by which attributes of what an O_PATH fd names can be reached, symbolic links too. */
 static void fd_path(int fd, char *path, size_t size)
 {
@@ -177,21 +171,18 @@ static int copy_entry(
 
 static int copy_directory(struct copy *copy, int source_fd, int target_fd, unsigned int depth)
 {
-	_cleanup_(cleanup_directory) DIR *directory = NULL;
-	_cleanup_close_ int fd = -1;
+	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
 	struct stat st;
 	int r;
 
 	if (depth > DEPTH_MAX)
 		return -ELOOP;
-	fd = openat(source_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	r = directory_open_stream(source_fd, ".", &directory);
+	if (r < 0)
+		return r;
+	if (fstat(dirfd(directory), &st) < 0)
 		return -errno;
-	directory = fdopendir(fd);
-	if (!directory)
-		return -errno;
-	TAKE_FD(fd);
 	while (errno = 0, (entry = readdir(directory))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;

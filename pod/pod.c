@@ -331,17 +331,11 @@ static int pods_list_place(struct pods *pods, size_t place, struct strings *stri
 	_cleanup_closedir_ DIR *directory = NULL;
 	char uuid[POD_UUID_SIZE];
 	struct dirent *entry;
-	/* A fresh description: a duplicate would share the reading position with other listings. */
-	int fd = openat(pods->fds[place], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = directory_open_stream(pods->fds[place], ".", &directory);
 
-	directory = fd < 0 ? NULL : fdopendir(fd);
-	if (!directory) {
-		cleanup_close(&fd);
-		return -errno;
-	}
+	if (r < 0)
+		return r;
 	while ((entry = readdir(directory))) {
-		int r;
-
 		if (appc_uuid_parse(entry->d_name, uuid, NULL) < 0 || strcmp(uuid, entry->d_name))
 			continue;
 		r = strings_add(strings, uuid);

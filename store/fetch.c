@@ -168,17 +168,12 @@ int store_fetch_clean(struct store *store, struct error *err)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int fd = directory_open(store->data, REMOTES);
+	int r = directory_open_stream(store->data, REMOTES, &directory);
 
-	if (fd == -ENOENT)
+	if (r == -ENOENT)
 		return 0;
-	if (fd < 0)
-		return error_set_errno(err, fd, "cannot open %s in the data directory", REMOTES);
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return error_set_errno(err, -ENOMEM, "cannot list %s", REMOTES);
-	}
+	if (r < 0)
+		return error_set_errno(err, r, "cannot open %s in the data directory", REMOTES);
 	while ((entry = readdir(directory))) {
 		_cleanup_free_ char *text = NULL;
 		_cleanup_json_ json_t *json = NULL;
@@ -189,12 +184,12 @@ int store_fetch_clean(struct store *store, struct error *err)
 		/* A temporary name is a writer's. */
 		if (strlen(entry->d_name) != SHA512_TEXT_SIZE - 1)
 			continue;
-		if (file_read(fd, entry->d_name, RECORD_MAX, &text, &length) == 0 &&
+		if (file_read(dirfd(directory), entry->d_name, RECORD_MAX, &text, &length) == 0 &&
 			json_parse(text, length, "record of a URL", &json, NULL) == 0 &&
 			(url = json_string_value(json_object_get(json, "url"))) &&
 			record_read(store, url, &record))
 			continue;
-		unlinkat(fd, entry->d_name, 0);
+		unlinkat(dirfd(directory), entry->d_name, 0);
 	}
 	return 0;
 }

@@ -78,29 +78,12 @@ static bool is_fingerprint(const char *name)
 		strspn(name, "0123456789abcdef") == OPENPGP_FINGERPRINT_SIZE - 1;
 }
 
-/* Opens the directory path below parent for reading its entries. -ENOENT: there is none. */
-static int entries_open(int parent, const char *path, DIR **ret)
-{
-	int fd = directory_open(parent, path);
-	DIR *directory;
-
-	if (fd < 0)
-		return fd;
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return -ENOMEM;
-	}
-	*ret = directory;
-	return 0;
-}
-
 /* Appends the keys in a directory to the keyring. */
 static int add_keys(int parent, const char *path, int keyring, size_t *total)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int r = entries_open(parent, path, &directory);
+	int r = directory_open_stream(parent, path, &directory);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -137,7 +120,7 @@ static int keyring_collect(int data_dirfd)
 		return -errno;
 	r = add_keys(data_dirfd, KEYS_ROOT, keyring, &total);
 	if (r == 0) {
-		r = entries_open(data_dirfd, KEYS_PREFIX, &prefixes);
+		r = directory_open_stream(data_dirfd, KEYS_PREFIX, &prefixes);
 		r = r == -ENOENT ? 0 : r;
 	}
 	while (r == 0 && prefixes && (entry = readdir(prefixes)))

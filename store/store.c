@@ -125,23 +125,6 @@ void store_close(struct store *store)
 	free(store);
 }
 
-/* The entries of a directory fd, from its beginning; the fd stays the caller's. */
-static int directory_begin(int dirfd, DIR **ret)
-{
-	int fd = directory_open(dirfd, ".");
-	DIR *directory;
-
-	if (fd < 0)
-		return fd;
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return -ENOMEM;
-	}
-	*ret = directory;
-	return 0;
-}
-
 /* ---- images */
 
 int image_open(struct store *store, const char *id, struct error *err)
@@ -332,7 +315,7 @@ int store_list(struct store *store, struct store_image **ret, size_t *ret_count,
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
 	size_t room = 0;
-	int r = directory_begin(store->images, &directory);
+	int r = directory_open_stream(store->images, ".", &directory);
 
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the images");
@@ -394,7 +377,7 @@ int store_find_id(struct store *store, const char *prefix, char *ret_id, struct 
 	for (size_t i = 0; i < length; i++)
 		wanted[i] = prefix[i] >= 'A' && prefix[i] <= 'F' ? (char)(prefix[i] - 'A' + 'a')
 								 : prefix[i];
-	r = directory_begin(store->images, &directory);
+	r = directory_open_stream(store->images, ".", &directory);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the images");
 	for (errno = 0; (entry = readdir(directory)); errno = 0)
@@ -626,7 +609,7 @@ int store_gc(struct store *store, char *const *tree_ids_in_use, size_t in_use_co
 	r = temporary_clean(store->tmp);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot remove what killed processes left in tmp");
-	r = directory_begin(store->trees, &directory);
+	r = directory_open_stream(store->trees, ".", &directory);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the trees");
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {

@@ -117,15 +117,10 @@ static int directories_unlock(int fd, unsigned int depth)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int copy = fd < 0 ? fd : directory_open(fd, ".");
+	int opened = fd < 0 ? fd : directory_open_stream(fd, ".", &directory);
 
-	if (copy < 0)
-		return copy;
-	directory = fdopendir(copy);
-	if (!directory) {
-		close(copy);
-		return -ENOMEM;
-	}
+	if (opened < 0)
+		return opened;
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
 		_cleanup_close_ int child = -1;
 		struct stat st;
@@ -171,18 +166,13 @@ static int rubbish_find(int tmp_dirfd, struct temporary *ret)
 	_cleanup_closedir_ DIR *directory = NULL;
 	_cleanup_close_ int guard = guard_open(tmp_dirfd, LOCK_EX);
 	struct dirent *entry;
-	int copy;
+	int opened;
 
 	if (guard < 0)
 		return guard;
-	copy = fcntl(guard, F_DUPFD_CLOEXEC, 0);
-	if (copy < 0)
-		return -errno;
-	directory = fdopendir(copy);
-	if (!directory) {
-		close(copy);
-		return -ENOMEM;
-	}
+	opened = directory_open_stream(guard, ".", &directory);
+	if (opened < 0)
+		return opened;
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
 		struct temporary found = {.tmp_dirfd = tmp_dirfd};
 		_cleanup_close_ int fd = -1;

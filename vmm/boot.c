@@ -3,6 +3,7 @@
 #include "vmm/boot.h"
 
 #include "base/checked.h"
+#include "base/file.h"
 #include "vmm/device_tree.h"
 #include "vmm/initramfs.h"
 #include "vmm/layout.h"
@@ -36,27 +37,6 @@
 	"clocksource=kvm-clock tsc=nowatchdog thp_anon=32K:always"
 #define COMMAND_LINE_ONE_VCPU " noreplace-smp"
 
-/* Reads exactly length bytes at offset, or fails. */
-static int read_exactly(int fd, void *data, size_t length, uint64_t offset)
-{
-	uint8_t *next = data;
-
-	while (length > 0) {
-		ssize_t n = pread(fd, next, length, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -ENODATA;
-		next += n;
-		offset += (uint64_t)n;
-		length -= (size_t)n;
-	}
-	return 0;
-}
-
 static int load_segment(const struct guest_memory *memory, int fd, const Elf64_Phdr *segment,
 	uint64_t *ret_end, struct error *err)
 {
@@ -73,7 +53,7 @@ static int load_segment(const struct guest_memory *memory, int fd, const Elf64_P
 		return error_set(err, -ENOMEM,
 			"kernel: needs memory up to %llu MiB; give the VM more",
 			(unsigned long long)(end >> 20) + 1);
-	r = read_exactly(fd, span, segment->p_filesz, segment->p_offset);
+	r = file_read_exactly(fd, span, segment->p_filesz, segment->p_offset);
 	if (r < 0)
 		return error_set_errno(err, r, "kernel: cannot read a segment");
 	if (end > *ret_end)
@@ -88,7 +68,7 @@ static int load_kernel(const struct guest_memory *memory, int fd, uint64_t *ret_
 	Elf64_Ehdr header;
 	int r;
 
-	r = read_exactly(fd, &header, sizeof(header), 0);
+	r = file_read_exactly(fd, &header, sizeof(header), 0);
 	if (r < 0 || memcmp(header.e_ident, ELFMAG, SELFMAG) ||
 		header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64 ||
 		header.e_phentsize != sizeof(Elf64_Phdr))
@@ -97,7 +77,7 @@ static int load_kernel(const struct guest_memory *memory, int fd, uint64_t *ret_
 	if (header.e_phnum > KERNEL_SEGMENTS_MAX)
 		return error_set(err, -ENOEXEC, "kernel: %u ELF segments, at most %d expected",
 			header.e_phnum, KERNEL_SEGMENTS_MAX);
-	r = read_exactly(fd, segments, header.e_phnum * sizeof(Elf64_Phdr), header.e_phoff);
+	r = file_read_exactly(fd, segments, header.e_phnum * sizeof(Elf64_Phdr), header.e_phoff);
 	if (r < 0)
 		return error_set_errno(err, r, "kernel: cannot read the ELF segments");
 	*ret_end = 0;
@@ -138,7 +118,7 @@ static int load_initramfs(const struct guest_memory *memory, int fd, uint64_t ke
 	span = guest_memory_span(memory, start, size);
 	if (!span)
 		return -EFAULT;
-	r = read_exactly(
+	r = file_read_exactly(
 		fd, span + initramfs_write(span, (size_t)st.st_size), (size_t)st.st_size, 0);
 	if (r < 0)
 		return error_set_errno(err, r, "guest-init: cannot read it");

@@ -116,15 +116,10 @@ static int directory_list(int dirfd, struct name_list *ret)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = directory_open_stream(dirfd, ".", &directory);
 
-	if (copy < 0)
-		return -errno;
-	directory = fdopendir(copy);
-	if (!directory) {
-		close(copy);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
 		char **more, *name;
 

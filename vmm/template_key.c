@@ -185,7 +185,7 @@ static int file_hash(int fd, uint64_t size, char ret_digest[SHA512_TEXT_SIZE])
 	sha512_init(&sha);
 	for (uint64_t offset = 0; offset < size;) {
 		size_t length = size - offset < CHUNK_SIZE ? (size_t)(size - offset) : CHUNK_SIZE;
-		int r = template_read_at(fd, chunk, length, offset);
+		int r = file_read_exactly(fd, chunk, length, offset);
 
 		if (r < 0)
 			return r;
@@ -281,15 +281,10 @@ int template_digests_collect(int digests_fd)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int copy = openat(digests_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = directory_open_stream(digests_fd, ".", &directory);
 
-	if (copy < 0)
-		return -errno;
-	directory = fdopendir(copy);
-	if (!directory) {
-		close(copy);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
 		struct stat st;
 

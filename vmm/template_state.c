@@ -35,27 +35,6 @@ bool template_key_is_valid(const char *name)
 		strspn(name, "0123456789abcdef") == TEMPLATE_KEY_SIZE - 1;
 }
 
-/* #syscalls:park pread64 */
-int template_read_at(int fd, void *data, size_t length, uint64_t offset)
-{
-	char *next = data;
-
-	while (length > 0) {
-		ssize_t n = pread(fd, next, length, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -ENODATA;
-		next += n;
-		length -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 /* ---- memory files */
 
 static bool page_is_zero(const uint8_t page[PAGE_SIZE])
@@ -87,7 +66,7 @@ int template_memory_hash(int fd, uint64_t size, uint8_t ret_digest[SHA512_SIZE])
 		if (offset >= size)
 			break;
 		length = size - offset < CHUNK_SIZE ? (size_t)(size - offset) : CHUNK_SIZE;
-		r = template_read_at(fd, chunk, length, offset);
+		r = file_read_exactly(fd, chunk, length, offset);
 		if (r < 0)
 			return r;
 		padded = (length + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;

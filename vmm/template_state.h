@@ -39,9 +39,6 @@ int template_damaged(struct error *err, const char *key, const char *what);
  */
 int template_memory_hash(int fd, uint64_t size, uint8_t ret_digest[SHA512_SIZE]);
 
-/* Reads length bytes at offset, leaving the file's position alone. -ENODATA: the file ends before. */
-int template_read_at(int fd, void *data, size_t length, uint64_t offset);
-
 /* Whether name is a key: 64 hexadecimal digits. */
 bool template_key_is_valid(const char *name);
 
