@@ -17,14 +17,13 @@
  *  10 offer a descriptor               queue, index, flags, next, a byte each; address, 5 bytes; length, 4
  *  11 offer page numbers               queue, index, count, a byte each; first, 4 bytes; step, a byte
  */
+#include "tests/fuzz/input.h"
 #include "tests/unit/virtio_driver.h"
 
 #include "base/log.h"
 #include "virtio/balloon.h"
 
 #include <sys/mman.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PAGE           VIRTIO_BALLOON_PAGE_SIZE
 #define LOW_SIZE       0x10000ull
@@ -36,10 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define OPERATIONS_MAX 256
 #define STATE_TAG_FUZZ STATE_TAG('f', 'u', 'z', 'z')
 
-struct input {
-	const uint8_t *next, *end;
-};
-
 struct guest {
 	uint8_t *all; /* outside, low RAM, outside, high RAM, outside */
 	struct guest_memory memory;
@@ -47,35 +42,6 @@ struct guest {
 	struct virtio_mmio mmio;
 	struct driver_ring rings[VIRTIO_QUEUES_MAX];
 };
-
-static void check(bool condition)
-{
-	if (!condition)
-		__builtin_trap();
-}
-
-/* Zeros at the end of the input. */
-static uint64_t take(struct input *input, size_t length)
-{
-	uint64_t value = 0;
-
-	if (length > (size_t)(input->end - input->next))
-		length = (size_t)(input->end - input->next);
-	memcpy(&value, input->next, length);
-	input->next += length;
-	return value;
-}
-
-static size_t take_bytes(struct input *input, const uint8_t **ret)
-{
-	size_t length = take(input, 1), left = (size_t)(input->end - input->next);
-
-	if (length > left)
-		length = left;
-	*ret = input->next;
-	input->next += length;
-	return length;
-}
 
 static void raise_line(void *context)
 {

@@ -7,6 +7,7 @@
  * input too (bit 2), else it is made here; the state's length, 2 bytes; the state; the rest is
  * the guest's memory from its start.
  */
+#include "tests/fuzz/input.h"
 #include "tests/unit/virtio_driver.h"
 
 #include "base/cleanup.h"
@@ -17,8 +18,6 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MEMORY_SIZE 0x10000ull
 
@@ -31,12 +30,6 @@ struct devices {
 	struct virtio_mmio mmio[KINDS];
 	int ours[CONSOLE_PORTS];
 };
-
-static void check(bool condition)
-{
-	if (!condition)
-		__builtin_trap();
-}
 
 static void raise_line(void *context)
 {

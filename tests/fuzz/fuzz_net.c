@@ -20,6 +20,7 @@
  *  11 read the configuration space     offset and width, a byte each
  *  12 another machine, with a tap
  */
+#include "tests/fuzz/input.h"
 #include "tests/unit/virtio_driver.h"
 
 #include "base/cleanup.h"
@@ -30,17 +31,11 @@
 #include <linux/virtio_net.h>
 #include <sys/socket.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MEMORY_SIZE    0x40000ull
 #define BUFFERS        0x20000ull
 #define OPERATIONS_MAX 256
 
 static const uint8_t mac[] = {2, 0, 0, 0, 0, 1};
-
-struct input {
-	const uint8_t *next, *end;
-};
 
 struct guest {
 	struct guest_memory memory;
@@ -53,35 +48,6 @@ struct guest {
 	uint8_t got[VIRTIO_NET_HEADER_SIZE + VIRTIO_NET_FRAME_MAX];
 	size_t got_length;
 };
-
-static void check(bool condition)
-{
-	if (!condition)
-		__builtin_trap();
-}
-
-/* Zeros at the end of the input. */
-static uint64_t take(struct input *input, size_t length)
-{
-	uint64_t value = 0;
-
-	if (length > (size_t)(input->end - input->next))
-		length = (size_t)(input->end - input->next);
-	memcpy(&value, input->next, length);
-	input->next += length;
-	return value;
-}
-
-static size_t take_bytes(struct input *input, const uint8_t **ret)
-{
-	size_t length = take(input, 1), left = (size_t)(input->end - input->next);
-
-	if (length > left)
-		length = left;
-	*ret = input->next;
-	input->next += length;
-	return length;
-}
 
 static void ignore_events(void *context, uint32_t events)
 {

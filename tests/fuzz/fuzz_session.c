@@ -5,6 +5,8 @@
  *
  * The first byte of the input says who sends (bit 0) and how long the pieces are.
  */
+#include "tests/fuzz/input.h"
+
 #include "base/json.h"
 #include "guest-init/control.h"
 #include "wire/session.h"
@@ -12,14 +14,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool condition)
-{
-	if (!condition)
-		__builtin_trap();
-}
 
 static void check_frame(const struct wire_session_frame *frame)
 {

@@ -4,8 +4,9 @@
  * entropy devices behind them.
  *
  * The input is a sequence of operations, each a byte that says which (its low four bits) and for
- * which device (bit 4: the entropy device), and operands: 0 write a register    width 1, 2, 4, 8 (2
- * bits of a byte); offset, 2 bytes; value, 8 bytes 1 read a register     the same without a value
+ * which device (bit 4: the entropy device), and operands:
+ *   0 write a register    width 1, 2, 4, 8 (2 bits of a byte); offset, 2 bytes; value, 8 bytes
+ *   1 read a register     the same without a value
  *   2 write memory        address, 2 bytes; length, a byte; the bytes
  *   3 negotiate           features, 8 bytes
  *   4 set up a queue      index, size, place, a byte each
@@ -17,6 +18,7 @@
  *  10 the other end of a port closes    port, a byte
  *  11 offer a descriptor  queue, index, flags, next, a byte each; address, length, 4 bytes each
  */
+#include "tests/fuzz/input.h"
 #include "tests/unit/virtio_driver.h"
 
 #include "base/cleanup.h"
@@ -26,14 +28,8 @@
 
 #include <sys/socket.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MEMORY_SIZE    0x10000ull
 #define OPERATIONS_MAX 512
-
-struct input {
-	const uint8_t *next, *end;
-};
 
 struct guest {
 	struct guest_memory memory;
@@ -43,24 +39,6 @@ struct guest {
 	struct driver_ring rings[2][VIRTIO_QUEUES_MAX];
 	int ours[CONSOLE_PORTS];
 };
-
-static void check(bool condition)
-{
-	if (!condition)
-		__builtin_trap();
-}
-
-/* Zeros at the end of the input. */
-static uint64_t take(struct input *input, size_t length)
-{
-	uint64_t value = 0;
-
-	if (length > (size_t)(input->end - input->next))
-		length = (size_t)(input->end - input->next);
-	memcpy(&value, input->next, length);
-	input->next += length;
-	return value;
-}
 
 static void raise_line(void *context)
 {

@@ -8,20 +8,13 @@
  * start of memory, one behind the other. Byte 1: indexes that the device starts with. Then the
  * image of memory.
  */
+#include "tests/fuzz/input.h"
 #include "tests/unit/virtio_driver.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define LOW_SIZE   0x4000ull
 #define HIGH_START 0x100000ull
 #define HIGH_SIZE  0x1000ull
 #define POPS_MAX   1024
-
-static void check(bool condition)
-{
-	if (!condition)
-		__builtin_trap();
-}
 
 static bool span_is_in_ram(const struct guest_memory *memory, const struct iovec *span)
 {

@@ -19,6 +19,7 @@
  *  10 restore from the input    length, a byte; the bytes
  *  11 offer a descriptor        queue, index, flags, next, a byte each; address, 3 bytes; length, 4
  */
+#include "tests/fuzz/input.h"
 #include "tests/unit/virtio_driver.h"
 
 #include "base/cleanup.h"
@@ -30,8 +31,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MEMORY_SIZE    0x40000ull
 #define RINGS          0x1000ull
 #define BUFFERS        0x10000ull
@@ -41,10 +40,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define PROGRAMS       8
 #define OPERATIONS_MAX 200
 #define STATE_TAG_FUZZ STATE_TAG('f', 'u', 'z', 'z')
-
-struct input {
-	const uint8_t *next, *end;
-};
 
 struct machine {
 	struct guest_memory memory;
@@ -63,35 +58,6 @@ struct machine {
 	int programs[PROGRAMS]; /* the host's */
 	unsigned int next_program;
 };
-
-static void check(bool condition)
-{
-	if (!condition)
-		__builtin_trap();
-}
-
-/* Zeros at the end of the input. */
-static uint64_t take(struct input *input, size_t length)
-{
-	uint64_t value = 0;
-
-	if (length > (size_t)(input->end - input->next))
-		length = (size_t)(input->end - input->next);
-	memcpy(&value, input->next, length);
-	input->next += length;
-	return value;
-}
-
-static size_t take_bytes(struct input *input, const uint8_t **ret)
-{
-	size_t length = take(input, 1), left = (size_t)(input->end - input->next);
-
-	if (length > left)
-		length = left;
-	*ret = input->next;
-	input->next += length;
-	return length;
-}
 
 static int watch(void *context, unsigned int slot, int fd)
 {
