@@ -187,12 +187,10 @@ int command_check(struct cli *cli, int argc, char **argv)
 		check_landlock, check_io_uring, check_tun};
 	struct utsname host;
 	bool pods_can_run = true;
-	int at = cli_parse(cli, NULL, 0, argc, argv);
+	int r = cli_parse_flags(cli, NULL, 0, argc, argv);
 
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	if (r < 0)
+		return r;
 	if (uname(&host) == 0)
 		printf("%s %s on %s\n", host.sysname, host.release, host.machine);
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)

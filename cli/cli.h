@@ -83,6 +83,10 @@ struct cli_call {
 int cli_parse(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);
 
+/* The same for a command that takes no positional argument. 0 or -errno. */
+int cli_parse_flags(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);
+
 /* The same for a command whose first operand ends its flags: what follows may be another program's. */
 int cli_parse_leading(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);

@@ -69,13 +69,11 @@ int command_config(struct cli *cli, int argc, char **argv)
 		{"pretty-print", CLI_FLAG, &pretty, NULL, "indent the JSON (default true)"},
 	};
 	_cleanup_json_ json_t *json = NULL;
-	int at, r;
+	int r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (r < 0)
+		return r;
 	r = config_json(cli, &json);
 	return r < 0 ? r : cli_print_formatted(cli, pretty ? "json-pretty" : "json", json);
 }

@@ -85,13 +85,11 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	struct templates *templates = NULL;
 	size_t removed = 0, trees = 0, template_count = 0;
 	uint64_t keep_count, keep_bytes;
-	int at, result, r;
+	int result, r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (r < 0)
+		return r;
 	r = cli_parse_duration(cli, "grace-period", grace, &gc.grace);
 	if (r == 0)
 		r = cli_parse_duration(cli, "expire-prepared", expire, &gc.expire_prepared);

@@ -59,13 +59,11 @@ int image_gc(struct cli *cli, int argc, char **argv)
 	int64_t grace = GRACE_DEFAULT;
 	size_t tree_count = 0, trees = 0;
 	char **tree_ids = NULL;
-	int at, r;
+	int r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (r < 0)
+		return r;
 	if (grace_text && (r = cli_parse_duration(cli, "grace-period", grace_text, &grace)) < 0)
 		return r;
 	r = image_store_open(cli, &opened);

@@ -209,13 +209,11 @@ int image_list(struct cli *cli, int argc, char **argv)
 	struct field_list columns = {0};
 	struct store_image *images = NULL;
 	size_t count = 0;
-	int at, r;
+	int r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (r < 0)
+		return r;
 	sort_order.descending = !strcmp(order, "desc");
 	if (!sort_order.descending && strcmp(order, "asc"))
 		return cli_usage(cli, "--order is asc or desc, not \"%s\"", order);

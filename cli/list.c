@@ -119,13 +119,11 @@ int command_list(struct cli *cli, int argc, char **argv)
 	_cleanup_json_ json_t *list = json_array();
 	json_t *pod;
 	size_t i;
-	int at, r;
+	int r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (r < 0)
+		return r;
 	r = cli_check_format(cli, format);
 	if (r == 0)
 		r = list_pods(cli, list);

@@ -44,12 +44,10 @@ int command_metrics(struct cli *cli, int argc, char **argv)
 	};
 	_cleanup_pods_ struct pods *pods = NULL;
 	_cleanup_close_ int data = -1;
-	int at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv), r;
+	int r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
 
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	if (r < 0)
+		return r;
 	if (address &&
 		(strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX)) != 0 ||
 			!address[strlen(UNIX_PREFIX)]))

@@ -303,6 +303,16 @@ int cli_parse(
 	return parse_with_everywhere(cli, options, count, NULL, false, argc, argv, NULL);
 }
 
+int cli_parse_flags(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
+{
+	int at = cli_parse(cli, options, count, argc, argv);
+
+	if (at < 0)
+		return at;
+	return at < argc ? cli_usage(cli, "takes no arguments") : 0;
+}
+
 int cli_parse_leading(
 	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
 {

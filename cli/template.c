@@ -92,13 +92,11 @@ static int template_build(struct cli *cli, int argc, char **argv)
 	struct template_subject subject = {.extra_command_line = cli_kernel_parameters()};
 	_cleanup_opened_ struct opened opened = {.data_fd = -1};
 	_cleanup_close_ int kernel = -1, init = -1;
-	int at, r;
+	int r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (r < 0)
+		return r;
 	r = parse_machine(cli, &flags, &subject);
 	if (r == 0)
 		r = cli_parse_dax(cli, flags.dax, &subject.dax);
@@ -180,13 +178,11 @@ static int template_list(struct cli *cli, int argc, char **argv)
 	_cleanup_opened_ struct opened opened = {.data_fd = -1};
 	_cleanup_free_ struct template_info *list = NULL;
 	size_t count = 0;
-	int at, r;
+	int r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
+	if (r < 0)
+		return r;
 	r = cli_check_format(cli, format);
 	if (r == 0)
 		r = open_templates(cli, &opened);

@@ -28,12 +28,10 @@ static void print_kvm(void)
 
 int command_version(struct cli *cli, int argc, char **argv)
 {
-	int at = cli_parse(cli, NULL, 0, argc, argv);
+	int r = cli_parse_flags(cli, NULL, 0, argc, argv);
 
-	if (at < 0)
-		return at;
-	if (at < argc)
-		return cli_usage(cli, "takes no arguments");
+	if (r < 0)
+		return r;
 	printf("appc-vm Version: %s\nappc Version: %s\n", APPC_VM_VERSION, APPC_VERSION);
 	print_platform();
 	print_kvm();
