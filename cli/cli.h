@@ -209,6 +209,7 @@ int cli_parse_uuids(
 int cli_each_pod(struct cli *cli, const struct cli_uuids *uuids,
 	int (*act)(struct pod *pod, void *context, struct error *err), void *context);
 
+int command_app(struct cli *cli, int argc, char **argv);
 int command_attach(struct cli *cli, int argc, char **argv);
 int command_cat_manifest(struct cli *cli, int argc, char **argv);
 int command_check(struct cli *cli, int argc, char **argv);

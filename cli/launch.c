@@ -3,15 +3,18 @@
 #include "cli/launch.h"
 
 #include "base/checked.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/insecure.h"
 #include "cli/timing.h"
 #include "pod/app_log.h"
 #include "pod/park.h"
+#include "pod/prepare.h"
 #include "pod/run.h"
 #include "pod/terminal.h"
 #include "pod/tree.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -366,6 +369,8 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		.init_fd = flags->init_fd,
 		.log_size = flags->log_size,
 		.omitted_walls = cli_insecure_walls(cli->insecure),
+		.changed = flags->changed,
+		.resolve = &flags->resolve,
 		.process_start = cli->start,
 	};
 	const struct pod_origin_options origins = origin_options(flags, stores);
@@ -391,4 +396,55 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 	if (flags->timing && timing.at[MACHINE_EVENT_NOW] > 0)
 		cli_print_timing(&timing, origin, !strcmp(flags->timing, "json"));
 	return r < 0 ? r : status;
+}
+
+static int save_uuid(struct cli *cli, const char *path, const char *uuid)
+{
+	char line[POD_UUID_SIZE + 1];
+	int r;
+
+	snprintf(line, sizeof(line), "%s\n", uuid);
+	r = file_write_atomic(AT_FDCWD, path, line, strlen(line), 0644);
+	return r < 0 ? error_set_errno(&cli->error, r, "--uuid-file-save=%s", path) : 0;
+}
+
+static int print_uuid(struct cli *cli, const char *uuid)
+{
+	return printf("%s\n", uuid) < 0 || fflush(stdout) != 0
+		? error_set_errno(&cli->error, -errno, "cannot write standard output")
+		: 0;
+}
+
+/* A new pod, ready to be started. */
+static int prepare_new(struct cli *cli, const struct launch_flags *flags,
+	struct launch_stores *stores, const struct resolved_pod *resolved, const char *text,
+	size_t length, struct pod *pod)
+{
+	int r = pod_create(stores->pods, pod, &cli->error);
+
+	/* Early, so that the pod can be removed even if something goes wrong. */
+	if (r == 0 && flags->uuid_file)
+		r = save_uuid(cli, flags->uuid_file, pod->uuid);
+	if (r == 0)
+		r = pod_prepare(pod, resolved, stores->store, text, length, NULL, &cli->error);
+	if (r == 0 && flags->prints_uuid)
+		r = print_uuid(cli, pod->uuid);
+	return r;
+}
+
+int launch_new(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
+	const struct resolved_pod *resolved, const char *text, size_t length)
+{
+	_cleanup_(pod_origin_done) struct pod_origin origin = POD_ORIGIN_NONE;
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	int r;
+
+	launch_find_origin(flags, stores, resolved, &origin);
+	r = prepare_new(cli, flags, stores, resolved, text, length, &pod);
+	if (r < 0 && pod.fd >= 0) {
+		struct error ignored;
+
+		pod_remove(&pod, &ignored); /* gc will, if we cannot */
+	}
+	return r < 0 ? r : launch_run(cli, flags, stores, &pod, resolved, &origin);
 }

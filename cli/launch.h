@@ -21,6 +21,10 @@ struct launch_flags {
 	const char *flavour, *hostname, *log_size_text, *timing, *net, *ipc;
 	struct name_service_flags names;
 	bool no_template, interactive, mds_register;
+	/* Of a new pod: where its UUID is written, NULL: nowhere; whether it is printed. */
+	const char *uuid_file;
+	bool prints_uuid;
+	struct resolved_pod *changed; /* a mutable pod's, for its apps to come and go; borrowed */
 
 	/* After launch_flags_check(). */
 	enum flavour flavour_kind;
@@ -78,6 +82,10 @@ void launch_find_origin(const struct launch_flags *flags, struct launch_stores *
  */
 int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
 	struct pod *pod, const struct resolved_pod *resolved, struct pod_origin *origin);
+
+/* The same for a new one, whose manifest is length bytes of text. */
+int launch_new(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
+	const struct resolved_pod *resolved, const char *text, size_t length);
 
 /* --dax, whose default depends on flags->warm. A usage error, with the message set. */
 int launch_parse_dax(struct cli *cli, struct launch_flags *flags);

@@ -8,6 +8,8 @@
 #include <string.h>
 
 static const struct cli_command commands[] = {
+	{"app", command_app, "COMMAND [flags]",
+		"Apps that come and go: a pod for them, and to add, start, stop and remove them"},
 	{"attach", command_attach, "[flags] UUID", "Attach to the streams of a running app"},
 	{"cat-manifest", command_cat_manifest, "[flags] UUID...", "Print the manifest of a pod"},
 	{"check", command_check, "", "Say what this host can and cannot do"},

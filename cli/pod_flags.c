@@ -282,6 +282,10 @@ static int add_operand(struct cli *cli, void *context, const char *text)
 {
 	struct pod_flags *flags = context;
 
+	if (flags->first_operand && !*flags->first_operand) {
+		*flags->first_operand = text;
+		return 0;
+	}
 	if (!is_manifest(text))
 		return pod_blueprint_add_image(&flags->request, text);
 	if (flags->manifest_path)

@@ -21,6 +21,8 @@ struct pod_flags {
 	struct image_limit_flags limit_flags;
 	struct store_limits limits;
 	bool inherit_env, no_overlay, private_users;
+	const char **
+		first_operand; /* where the first word goes that is no flag; NULL: it is an image */
 
 	/* After pod_flags_read() or pod_flags_generate(). */
 	struct appc_pod_manifest *manifest; /* owned until it is taken */

@@ -113,7 +113,8 @@ static json_t *app_json(struct description *description, const struct appc_pod_m
 		note_error(description, app->name, r, NULL);
 	set_text(object, "name", app->name);
 	set_text(object, "state", app_state(description->pod->state, &record));
-	set_time(object, "created_at", description->created_at, 1);
+	set_time(object, "created_at",
+		record.created_at ? record.created_at : description->created_at, 1);
 	set_time(object, "started_at", record.started_at, 1);
 	set_time(object, "finished_at", record.finished_at, 1);
 	set_exit_code(object, record.exit_code);

@@ -30,6 +30,22 @@ void pod_attachments_close(struct pod_attachments *attachments)
 	pod_attachments_init(attachments);
 }
 
+void pod_attachments_forget(struct pod_attachments *attachments, size_t app)
+{
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
+		struct attachment *attachment = &attachments->items[i];
+
+		if (attachment->fd < 0 || attachment->app < app)
+			continue;
+		if (attachment->app > app) {
+			attachment->app--;
+			continue;
+		}
+		close(attachment->fd);
+		*attachment = (struct attachment){.fd = -1};
+	}
+}
+
 static int find_app(const struct resolved_pod *resolved, const char *name, size_t *ret)
 {
 	for (size_t i = 0; i < resolved->app_count; i++) {

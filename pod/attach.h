@@ -44,6 +44,9 @@ void pod_attachments_close(struct pod_attachments *attachments);
 void pod_attachments_add(struct pod_attachments *attachments, const struct resolved_pod *resolved,
 	json_t *message, int fd);
 
+/* An app is not there any more: ends what was attached to it, and knows the others by their new places. */
+void pod_attachments_forget(struct pod_attachments *attachments, size_t app);
+
 /* Passes output on to those who want it and keep up. */
 void pod_attachments_write(struct pod_attachments *attachments,
 	const struct wire_stream_header *header, const char *payload);

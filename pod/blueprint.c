@@ -149,6 +149,40 @@ static int add_pair(
 	return appc_pairs_set(pairs, name, value, true);
 }
 
+int pod_blueprint_add_mounted_volume(struct pod_blueprint *request, struct image_blueprint *image,
+	const char *text, struct error *err)
+{
+	_cleanup_free_ char *copy = strdup(text), *rest = malloc(strlen(text) + 2);
+	_cleanup_free_ char *volume = NULL, *mount = NULL;
+	const char *name = NULL, *target = NULL;
+	char *words = copy, *word;
+	size_t used = 0;
+	int r;
+
+	if (!copy || !rest)
+		return error_set(err, -ENOMEM, "out of memory");
+	*rest = '\0';
+	while ((word = strsep(&words, ",")))
+		if (!strncmp(word, "name=", strlen("name=")))
+			name = word + strlen("name=");
+		else if (!strncmp(word, "target=", strlen("target=")))
+			target = word + strlen("target=");
+		else
+			used += (size_t)sprintf(rest + used, ",%s", word);
+	if (!name || !target)
+		return error_set(err, -EINVAL, "name= and target= are needed");
+	if (asprintf(&volume, "%s%s", name, rest) < 0) {
+		volume = NULL;
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	if (asprintf(&mount, "volume=%s,target=%s", name, target) < 0) {
+		mount = NULL;
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	r = pod_blueprint_add_volume(request, volume, err);
+	return r < 0 ? r : pod_blueprint_add_mount(NULL, image, mount, err);
+}
+
 int blueprint_add_pair(struct appc_pairs *pairs, const char *text, bool again, struct error *err)
 {
 	_cleanup_free_ char *name = NULL;

@@ -67,6 +67,12 @@ int pod_blueprint_add_port(struct pod_blueprint *request, const char *text, stru
 int pod_blueprint_add_mount(struct pod_blueprint *request, struct image_blueprint *image,
 	const char *text, struct error *err);
 
+/*
+ * "name=NAME,kind=KIND,...,target=PATH": a volume and its mount in the image, at once (rkt app add).
+ */
+int pod_blueprint_add_mounted_volume(struct pod_blueprint *request, struct image_blueprint *image,
+	const char *text, struct error *err);
+
 /* NAME=VALUE, once for each name unless again. */
 int blueprint_add_pair(struct appc_pairs *pairs, const char *text, bool again, struct error *err);
 

@@ -106,7 +106,7 @@ static json_t *sockets_json(const struct resolved_app *resolved)
 	return array;
 }
 
-static json_t *app_json(const struct resolved_app *resolved, unsigned int etc_files)
+json_t *resolved_app_configure(const struct resolved_app *resolved, unsigned int etc_files)
 {
 	const struct appc_app *app = resolved->app;
 	json_t *object = json_object(), *gids = json_array(), *mounts = json_array();
@@ -177,6 +177,8 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 {
 	const struct appc_isolator *sysctl =
 		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_SYSCTL);
+	/* Those of a mutable pod wait for "start". */
+	const size_t app_count = pod->is_mutable ? 0 : pod->app_count;
 	uint64_t failures = json_failures();
 	json_t *message = identity_json("configure", uuid, hostname);
 	json_t *apps = json_array(), *sysctls = json_object();
@@ -185,8 +187,11 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 		json_object_set_new(message, "hosts_entries", json_string(pod->hosts_entries));
 	if (pod->resolv_conf)
 		json_object_set_new(message, "resolv_conf", json_string(pod->resolv_conf));
-	for (size_t i = 0; i < pod->app_count; i++)
-		json_array_append_new(apps, app_json(&pod->apps[i], etc_files ? etc_files[i] : 0));
+	for (size_t i = 0; i < app_count; i++)
+		json_array_append_new(
+			apps, resolved_app_configure(&pod->apps[i], etc_files ? etc_files[i] : 0));
+	if (pod->is_mutable)
+		json_object_set_new(message, "mutable", json_true());
 	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
 		json_object_set_new(sysctls, sysctl->sysctls.items[i].name,
 			json_string(sysctl->sysctls.items[i].value));
@@ -197,7 +202,7 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 			json_pack("{s:s, s:i, s:i}", "type", pod->terminal, "rows",
 				pod->terminal_rows, "columns", pod->terminal_columns));
 	/* An app without one of its walls, or of its arguments, must not start. */
-	if (json_array_size(apps) != pod->app_count || json_failures() != failures ||
+	if (json_array_size(apps) != app_count || json_failures() != failures ||
 		json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
 		json_object_set_new(message, "park", json_boolean(park)) < 0 ||
 		json_object_set_new(message, "apps", apps) < 0 ||

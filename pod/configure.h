@@ -11,6 +11,9 @@
 json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned int *etc_files,
 	const char *uuid, const char *hostname, bool park);
 
+/* An app as it is in configure and start. */
+json_t *resolved_app_configure(const struct resolved_app *app, unsigned int etc_files);
+
 /* renew, for a pod that was parked so. */
 json_t *resolved_pod_renew(const char *uuid, const char *hostname);
 

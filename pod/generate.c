@@ -15,9 +15,6 @@
 
 #include <string.h>
 
-/* rkt's: whether apps may be added to the pod while it runs. */
-#define ANNOTATION_MUTABLE "coreos.com/rkt/stage1/mutable"
-
 static int out_of_memory(struct error *err)
 {
 	return error_set(err, -ENOMEM, "out of memory");
@@ -356,7 +353,8 @@ static int generate(const struct pod_blueprint *request, const struct generate_i
 	}
 	if (copy_volumes(request, manifest) < 0 || copy_ports(request, manifest) < 0 ||
 		merge_pairs(&manifest->annotations, &request->annotations, true) < 0 ||
-		appc_pairs_set(&manifest->annotations, ANNOTATION_MUTABLE, "false", false) < 0 ||
+		appc_pairs_set(&manifest->annotations, POD_ANNOTATION_MUTABLE, "false", false) <
+			0 ||
 		merge_pairs(&manifest->user_annotations, &request->user_annotations, true) < 0 ||
 		merge_pairs(&manifest->user_labels, &request->user_labels, true) < 0)
 		return out_of_memory(err);

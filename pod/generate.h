@@ -8,6 +8,9 @@
 
 #include "pod/blueprint.h"
 
+/* rkt's: whether apps may be added to the pod while it runs. */
+#define POD_ANNOTATION_MUTABLE "coreos.com/rkt/stage1/mutable"
+
 struct generate_image {
 	const char *id; /* full */
 	const struct appc_image_manifest *manifest;

@@ -3,6 +3,7 @@
 #include "pod/manifest.h"
 
 #include "base/file.h"
+#include "pod/prepare.h"
 
 #include <string.h>
 
@@ -10,7 +11,7 @@ int pod_manifest_read(const struct pod *pod, struct appc_pod_manifest **ret, str
 {
 	_cleanup_free_ char *text = NULL;
 	size_t length;
-	int r = file_read(pod->fd, "pod", APPC_MANIFEST_SIZE_MAX, &text, &length);
+	int r = file_read(pod->fd, POD_MANIFEST_RESOLVED, APPC_MANIFEST_SIZE_MAX, &text, &length);
 
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot read its manifest", pod->uuid);

@@ -21,7 +21,8 @@ bool pod_is_shared(const struct resolved_pod *resolved)
 	for (size_t i = 0; i < resolved->volume_count; i++)
 		if (resolved->volumes[i].kind != APPC_VOLUME_EMPTY)
 			return true;
-	return false;
+	/* Volumes may come. */
+	return resolved->is_mutable;
 }
 
 static void digest_text(struct sha512 *sha, const char *text)

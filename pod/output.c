@@ -22,12 +22,35 @@ int pod_output_fd(const struct pod_output *output)
 
 int pod_output_init(struct pod_output *output)
 {
-	output->logs = calloc(output->resolved->app_count, sizeof(output->logs[0]));
+	size_t room = resolved_pod_room(output->resolved);
+
+	output->logs = calloc(room, sizeof(output->logs[0]));
 	if (!output->logs)
 		return -ENOMEM;
-	for (size_t i = 0; i < output->resolved->app_count; i++)
+	for (size_t i = 0; i < room; i++)
 		output->logs[i] = APP_LOG_NONE;
 	return 0;
+}
+
+void pod_output_forget(struct pod_output *output, size_t index)
+{
+	size_t last = output->resolved->app_count;
+
+	app_log_close(&output->logs[index]);
+	memmove(&output->logs[index], &output->logs[index + 1],
+		(last - index) * sizeof(output->logs[0]));
+	output->logs[last] = APP_LOG_NONE;
+}
+
+/* The app that a frame is of; -1: there is none. */
+static ssize_t find_app(const struct pod_output *output)
+{
+	uint16_t number = le16toh(output->header.app);
+
+	for (size_t i = 0; i < output->resolved->app_count; i++)
+		if (output->resolved->apps[i].number == number)
+			return (ssize_t)i;
+	return -1;
 }
 
 void pod_output_done(struct pod_output *output)
@@ -80,13 +103,13 @@ static int header_check(struct pod_output *output, struct error *err)
 		return 0;
 	}
 	if (le32toh(header->length) > WIRE_STREAM_MAX ||
-		le16toh(header->app) >= output->resolved->app_count ||
+		(find_app(output) < 0 && !output->resolved->is_mutable) ||
 		(header->stream != WIRE_STREAM_STDOUT && header->stream != WIRE_STREAM_STDERR))
 		return error_set(err, -EBADMSG, "a malformed output frame");
 	return 0;
 }
 
-static void write_log(struct pod_output *output, uint16_t index)
+static void write_log(struct pod_output *output, size_t index)
 {
 	const struct resolved_app *app = &output->resolved->apps[index];
 	struct app_log *log = &output->logs[index];
@@ -107,11 +130,18 @@ static void write_log(struct pod_output *output, uint16_t index)
 /* A frame is whole: wherever it need not wait it goes now. */
 static void frame_deliver(struct pod_output *output)
 {
-	uint16_t index = le16toh(output->header.app);
-	enum stream_mode mode = output->resolved->apps[index].stream_modes[output->header.stream];
+	ssize_t index = find_app(output);
+	enum stream_mode mode;
 
+	/* One that has been removed. */
+	if (index < 0) {
+		frame_finish(output);
+		return;
+	}
+	mode = output->resolved->apps[index].stream_modes[output->header.stream];
+	output->header.app = htole16((uint16_t)index);
 	if (mode == STREAM_MODE_NONE || mode == STREAM_MODE_LOG)
-		write_log(output, index);
+		write_log(output, (size_t)index);
 	if (mode != STREAM_MODE_NULL)
 		output->attached(output->context, &output->header, output->payload);
 	if (mode != STREAM_MODE_NONE)

@@ -39,6 +39,9 @@ struct pod_output {
 int pod_output_init(struct pod_output *output);
 void pod_output_done(struct pod_output *output);
 
+/* An app has been taken out of the resolved pod: those behind it have moved up. What of its output comes yet is lost. */
+void pod_output_forget(struct pod_output *output, size_t index);
+
 /* Whether a frame waits for pod_output_fd() to take it; else the stream may be read. */
 bool pod_output_waits(const struct pod_output *output);
 int pod_output_fd(const struct pod_output *output);

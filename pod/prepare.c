@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define RESOLVED_NAME "pod"
 #define PREPARED_NAME "prepared.json"
 #define TREES_NAME    "trees"
 
@@ -95,6 +94,16 @@ static json_t *prepared_json(const struct pod_prepared *prepared)
 		(int)prepared->strict_isolators);
 }
 
+int pod_prepare_image_manifests(
+	const struct pod *pod, const struct resolved_pod *resolved, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < resolved->app_count; i++)
+		r = write_image_manifest(pod, &resolved->apps[i], err);
+	return r;
+}
+
 int pod_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
 	const char *text, size_t length, const struct pod_prepared *prepared, struct error *err)
 {
@@ -102,11 +111,11 @@ int pod_prepare(const struct pod *pod, const struct resolved_pod *resolved, stru
 
 	/* First the list of trees: from now on `gc` knows that they are in use. */
 	r = pod_tree_prepare(pod, resolved, store, err);
-	for (size_t i = 0; r == 0 && i < resolved->app_count; i++)
-		r = write_image_manifest(pod, &resolved->apps[i], err);
+	if (r == 0)
+		r = pod_prepare_image_manifests(pod, resolved, err);
 	if (r < 0)
 		return r;
-	r = write_json(pod, RESOLVED_NAME, appc_pod_manifest_json(resolved->manifest));
+	r = write_json(pod, POD_MANIFEST_RESOLVED, appc_pod_manifest_json(resolved->manifest));
 	if (r == 0)
 		r = write_new(pod, POD_MANIFEST_GIVEN, text, length);
 	if (r == 0 && prepared)
@@ -141,7 +150,7 @@ static int read_resolved(const struct pod *pod, struct appc_pod_manifest **ret, 
 {
 	_cleanup_free_ char *text = NULL;
 	size_t length;
-	int r = file_read(pod->fd, RESOLVED_NAME, APPC_MANIFEST_SIZE_MAX, &text, &length);
+	int r = file_read(pod->fd, POD_MANIFEST_RESOLVED, APPC_MANIFEST_SIZE_MAX, &text, &length);
 
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot read its manifest", pod->uuid);

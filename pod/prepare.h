@@ -14,6 +14,9 @@
 /* The pod manifest as it was given or generated, byte by byte. */
 #define POD_MANIFEST_GIVEN "manifest"
 
+/* What it was resolved to. */
+#define POD_MANIFEST_RESOLVED "pod"
+
 /* Where the manifest of an app's image is in the pod's directory: a format for the app's name. */
 #define POD_IMAGE_MANIFEST "appsinfo/%s/manifest"
 
@@ -37,6 +40,10 @@ int pod_verify_trees(struct store *store, const struct resolved_pod *resolved, s
  */
 int pod_prepare(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
 	const char *text, size_t length, const struct pod_prepared *prepared, struct error *err);
+
+/* Writes the image manifests of a pod's apps into the directory. */
+int pod_prepare_image_manifests(
+	const struct pod *pod, const struct resolved_pod *resolved, struct error *err);
 
 /* What pod_prepare() was given. */
 int pod_prepared_read(const struct pod *pod, struct pod_prepared *ret, struct error *err);

@@ -180,7 +180,8 @@ json_t *pod_app_record_json(const struct pod_app_record *record)
 {
 	json_t *object = json_object();
 
-	if (set_time(object, "started_at", record->started_at) < 0 ||
+	if (set_number(object, "created_at", record->created_at, 0) < 0 ||
+		set_time(object, "started_at", record->started_at) < 0 ||
 		set_time(object, "finished_at", record->finished_at) < 0 ||
 		set_number(object, "exit_code", record->exit_code, -1) < 0 ||
 		json_object_set_new(object, "out_of_memory", json_boolean(record->out_of_memory)) <
@@ -212,6 +213,7 @@ int pod_app_record_parse(const char *text, size_t length, struct pod_app_record 
 		r = text_of(object, "message", &record.message);
 	if (r < 0)
 		return r;
+	record.created_at = number_of(object, "created_at", INT64_MAX);
 	record.started_at = number_of(object, "started_at", INT64_MAX);
 	record.finished_at = number_of(object, "finished_at", INT64_MAX);
 	record.exit_code = exit_code_of(object);

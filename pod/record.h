@@ -33,6 +33,7 @@ struct pod_run_record {
 };
 
 struct pod_app_record {
+	int64_t created_at; /* of an app that was added to a running pod; 0: with the pod */
 	int64_t started_at, finished_at;
 	int exit_code; /* 0 to 255; -1: it has not exited, or nobody knows */
 	bool out_of_memory;

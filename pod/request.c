@@ -43,6 +43,7 @@ static const struct {
 	{"pause", POD_REQUEST_PAUSE},
 	{"resume", POD_REQUEST_RESUME},
 	{"checkpoint", POD_REQUEST_CHECKPOINT},
+	{"app", POD_REQUEST_APP},
 };
 
 /* The pod's directory may be anywhere: its path is longer than an address has room for. */

@@ -7,6 +7,7 @@
  * at most POD_REQUEST_MAX bytes:
  *   stop    end the apps as with SIGTERM to the process; once it is stopping this does no more
  *   kill    end the pod at once
+ *   app     something is wanted of an app of a mutable pod (pod/app_request.h)
  *   attach  the connection stays and carries the apps' streams (pod/attach.h), which has its own answers
  *   usage   what the host spends on the pod: "host" of an answer of the same type is that (pod/usage.h)
  *   pause, resume   the pod is to stand still, or to go on (pod/pause.h): answered when it does
@@ -34,6 +35,7 @@ enum pod_request {
 	POD_REQUEST_PAUSE,
 	POD_REQUEST_RESUME,
 	POD_REQUEST_CHECKPOINT,
+	POD_REQUEST_APP,
 };
 
 /* ---- the end of the process that runs the pod */

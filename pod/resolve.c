@@ -320,6 +320,7 @@ static int resolve_app(struct store *store, struct resolved_pod *pod, struct app
 	int r;
 
 	resolved->name = app->name;
+	resolved->number = (uint16_t)(resolved - pod->apps);
 	resolved->read_only_rootfs = app->read_only_rootfs;
 	r = resolve_image(store, app, (size_t)(resolved - pod->apps), options, resolved, err);
 	if (r < 0)
@@ -352,14 +353,16 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 		return -ENOMEM;
 	}
 	pod->manifest = manifest;
+	pod->is_mutable = options->is_mutable;
 	pod->input_app = -1;
-	if (manifest->app_count == 0)
+	if (manifest->app_count == 0 && !pod->is_mutable)
 		return error_set(err, -EINVAL,
 			"pod manifest: apps: pod must contain at least one application");
 	if (manifest->app_count > WIRE_APPS_MAX)
 		return error_set(err, -E2BIG, "pod manifest: %zu apps; at most %d are possible",
 			manifest->app_count, WIRE_APPS_MAX);
-	pod->apps = calloc(manifest->app_count, sizeof(pod->apps[0]));
+	pod->apps =
+		calloc(pod->is_mutable ? WIRE_APPS_MAX : manifest->app_count, sizeof(pod->apps[0]));
 	if (!pod->apps)
 		return -ENOMEM;
 	r = copy_texts(pod, options);

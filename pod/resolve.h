@@ -12,6 +12,7 @@
 #include "pod/stream_mode.h"
 #include "store/store.h"
 #include "virtio/fs/throttle.h"
+#include "wire/wire.h"
 
 struct resolved_mount {
 	char *volume; /* index name below /volumes in the tree */
@@ -27,6 +28,7 @@ struct resolved_socket {
 
 struct resolved_app {
 	const char *name; /* of the manifest */
+	uint16_t number;  /* in the stream (wire/wire.h) */
 	char image_id[STORE_IMAGE_ID_SIZE];
 	char tree_id[STORE_TREE_ID_SIZE];
 	char *image_manifest; /* as it was imported: the image may be removed before the pod ends */
@@ -66,6 +68,7 @@ struct resolved_volume {
 
 struct resolved_pod {
 	struct appc_pod_manifest *manifest; /* owned; every app has its app section and image id */
+	bool is_mutable;                    /* apps come and go: with room for WIRE_APPS_MAX */
 	struct resolved_app *apps;
 	size_t app_count;
 	struct resolved_volume *volumes;
@@ -98,6 +101,7 @@ struct resolve_options {
 	unsigned int vcpus;                      /* 0: from the isolators */
 	uint64_t memory;                         /* 0: from the isolators */
 	bool strict_isolators;
+	bool is_mutable;   /* a pod whose apps come and go (pod/mutable.h), or one of them */
 	bool is_container; /* the flavour */
 	/* --insecure-options: walls that are left out. */
 	bool insecure_seccomp, insecure_capabilities, insecure_paths;
@@ -118,6 +122,14 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 void resolved_pod_free(struct resolved_pod *pod);
 
 /*
+ * In a mutable pod: the only app of another, with its volumes and its part of the report, becomes its last; and an
+ * app becomes a pod of its own again, and those behind it move up. There is room. 0 or -ENOMEM, where nothing has
+ * changed.
+ */
+int resolved_pod_adopt(struct resolved_pod *pod, struct resolved_pod *added);
+int resolved_pod_disown(struct resolved_pod *pod, size_t index, struct resolved_pod **ret);
+
+/*
  * The machine of a pod with one app and no isolators, which `appc-vm template build` makes ready for.
  * -ERANGE with a message.
  */
@@ -130,5 +142,11 @@ static inline void cleanup_resolved_pod(struct resolved_pod **pod)
 		resolved_pod_free(*pod);
 }
 #define _cleanup_resolved_pod_ _cleanup_(cleanup_resolved_pod)
+
+/* For how many apps there is to be room. */
+static inline size_t resolved_pod_room(const struct resolved_pod *pod)
+{
+	return pod->is_mutable ? WIRE_APPS_MAX : pod->app_count;
+}
 
 #endif

@@ -38,6 +38,7 @@ static void supervisor_done(struct supervisor *s)
 	cleanup_close(&s->signal_fd);
 	cleanup_close(&s->pause_fd);
 	pod_requests_close(&s->requests);
+	supervisor_apps_done(s);
 	pod_cgroup_done(&s->vmm_cgroup);
 }
 
@@ -66,21 +67,17 @@ static void plan_cgroup(struct supervisor *s)
 /*
  * What the machine of this pod can need of the host at most. Memory: its RAM; page tables and KVM's own, a sixteenth
  * of it; the window, the VMM and its caches of files, 192 MiB; and what the kernel keeps for each file that the
- * file server may hold for the guest. CPUs: the apps' limits, where all have one, else the vCPUs; and one for the
+ * file server may hold for the guest. CPUs: the apps' limits, where all have one and no others come, else the vCPUs; and one for the
  * event loop and for workers of the kernel.
  */
 static struct pod_cgroup_limits vmm_limits(const struct supervisor *s)
 {
 	const struct resolved_pod *resolved = s->resolved;
-	int64_t millis = 0;
+	int64_t millis = resolved->is_mutable ? INT64_MAX : 0;
 
-	for (size_t i = 0; i < resolved->app_count; i++) {
-		if (resolved->apps[i].cpu_millis < 0) {
-			millis = INT64_MAX;
-			break;
-		}
-		millis += resolved->apps[i].cpu_millis;
-	}
+	for (size_t i = 0; i < resolved->app_count && millis < INT64_MAX; i++)
+		millis = resolved->apps[i].cpu_millis < 0 ? INT64_MAX
+							  : millis + resolved->apps[i].cpu_millis;
 	if (millis > resolved->vcpus * 1000ll)
 		millis = resolved->vcpus * 1000ll;
 	return (struct pod_cgroup_limits){
@@ -234,6 +231,15 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 				.resolved = resolved,
 				.data_fd = pods_data_fd(pod->pods),
 			},
+		.mutable =
+			{
+				.pod = pod,
+				.resolved = options->changed,
+				.store = store,
+				.options = options->resolve,
+				.tree_fd = -1,
+				.is_vm = options->flavour == FLAVOUR_VM,
+			},
 	};
 	unsigned int etc_files[WIRE_APPS_MAX];
 	_cleanup_close_ int tree = -1;
@@ -249,7 +255,8 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	pod_requests_init(&s.requests);
 	s.network = POD_NETWORK_NONE;
 	wire_reader_init(&s.control, WIRE_FRAME_MAX_FROM_GUEST);
-	s.apps = calloc(resolved->app_count, sizeof(s.apps[0]));
+	supervisor_apps_init(&s);
+	s.apps = calloc(resolved_pod_room(resolved), sizeof(s.apps[0]));
 	if (!s.apps || pod_output_init(&s.output) < 0)
 		return -ENOMEM;
 	r = block_signals(&s.signal_fd);
@@ -278,6 +285,12 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	if (r < 0) {
 		supervisor_record_end(&s, POD_STATUS_ERROR, err->message);
 		return r;
+	}
+	s.mutable.tree_fd = tree;
+	/* Those that were added to a machine that then did not start from its template. */
+	for (size_t i = 0; resolved->is_mutable && i < resolved->app_count; i++) {
+		s.apps[i].state = APP_CREATED;
+		s.mutable.etc_files[i] = etc_files[i];
 	}
 	r = supervisor_run(&s, ret_status, err);
 	supervisor_fill_timing(&s, ret_timing);

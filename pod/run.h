@@ -26,6 +26,9 @@ struct pod_run_options {
 	/* Where the machine starts from; NULL: it boots. Borrowed. */
 	const struct template *template;
 	bool apps_are_parked; /* in the template: this pod's */
+	/* Of a mutable pod: the resolved pod once more, to be changed, and how its apps are resolved. Borrowed. */
+	struct resolved_pod *changed;
+	const struct resolve_options *resolve;
 	enum virtio_fs_dax dax;
 	struct network_choice network;
 	bool kernel_messages;

@@ -81,6 +81,12 @@ static int message_status(json_t *message)
 	return json_is_integer(status) && value >= 0 && value <= 255 ? (int)value : -1;
 }
 
+/* As far as the guest has told. */
+static bool app_is_live(const struct app_run *app)
+{
+	return app->state == APP_WAITING || app->state == APP_STARTED;
+}
+
 static int handle_started(struct supervisor *s, json_t *message)
 {
 	ssize_t index = message_app(s, message);
@@ -92,7 +98,10 @@ static int handle_started(struct supervisor *s, json_t *message)
 	supervisor_mark(s, MACHINE_EVENT_APP_EXEC);
 	supervisor_take_terminal(s);
 	supervisor_record_app(s, (size_t)index);
-	supervisor_check_ready(s);
+	if (s->resolved->is_mutable)
+		supervisor_app_started(s, (size_t)index);
+	else
+		supervisor_check_ready(s);
 	return 0;
 }
 
@@ -102,7 +111,7 @@ static int handle_exited(struct supervisor *s, json_t *message)
 	int status = message_status(message);
 	struct app_run *app;
 
-	if (index < 0 || status < 0 || s->apps[index].state == APP_EXITED)
+	if (index < 0 || status < 0 || !app_is_live(&s->apps[index]))
 		return supervisor_protocol_error(s, "an app exited that cannot have");
 	app = &s->apps[index];
 	app->state = APP_EXITED;
@@ -115,6 +124,17 @@ static int handle_exited(struct supervisor *s, json_t *message)
 	if (app->out_of_memory)
 		log_warning("app %s ran out of memory", s->resolved->apps[index].name);
 	supervisor_record_app(s, (size_t)index);
+	supervisor_app_exited(s, (size_t)index);
+	return 0;
+}
+
+/* The first message of a mutable pod; it has no app to wait for. */
+static int handle_ready(struct supervisor *s)
+{
+	if (!s->resolved->is_mutable || s->is_ready)
+		return supervisor_protocol_error(s, "a pod is ready that cannot be");
+	s->is_ready = true;
+	supervisor_check_ready(s);
 	return 0;
 }
 
@@ -123,7 +143,7 @@ static int handle_ended(struct supervisor *s, json_t *message)
 	int status = message_status(message);
 
 	for (size_t i = 0; i < s->resolved->app_count; i++)
-		if (s->apps[i].state != APP_EXITED)
+		if (app_is_live(&s->apps[i]))
 			return supervisor_protocol_error(s, "the pod ended before its apps");
 	if (status < 0)
 		return supervisor_protocol_error(s, "the pod ended without a status");
@@ -175,6 +195,11 @@ static int handle_message(struct supervisor *s, json_t *message)
 	if (!strcmp(type, "resumed") ||
 		(!strcmp(type, "paused") && s->options->flavour == FLAVOUR_CONTAINER))
 		return supervisor_pause_told(s, !strcmp(type, "paused"));
+	if (!strcmp(type, "ready"))
+		return handle_ready(s);
+	if (!strcmp(type, "removed"))
+		return supervisor_app_removed(
+			s, json_string_value(json_object_get(message, "app")));
 	text = message_text(message, "message");
 	if (!strcmp(type, "warning")) {
 		/* The guest must not fill the log. */

@@ -130,6 +130,10 @@ static void requests_ready(struct supervisor *s)
 		case POD_REQUEST_CHECKPOINT:
 			supervisor_pause_request(s, &taken);
 			break;
+		case POD_REQUEST_APP:
+			supervisor_app_request(s, taken.message, taken.fd);
+			json_decref(taken.message);
+			break;
 		case POD_REQUEST_STOP:
 			if (s->stops > 0)
 				break;

@@ -2,15 +2,17 @@
 /*
  * What the files of the supervisor share, and nobody else: run.c sets a pod up and starts its flavour, run_loop.c
  * waits and serves until the end, run_control.c talks with guest-init, run_record.c writes down and tells
- * what became of the pod.
+ * what became of the pod, run_apps.c serves those who want something of the apps of a mutable pod.
  */
 #ifndef APPC_POD_RUN_PARTS_H
 #define APPC_POD_RUN_PARTS_H
 
+#include "pod/app_request.h"
 #include "pod/attach.h"
 #include "pod/cgroup.h"
 #include "pod/input.h"
 #include "pod/metadata.h"
+#include "pod/mutable.h"
 #include "pod/output.h"
 #include "pod/request.h"
 #include "pod/run.h"
@@ -33,15 +35,29 @@ enum pause_state {
 	PAUSE_SAVED,
 };
 
-enum app_state { APP_WAITING, APP_STARTED, APP_EXITED };
+enum app_state {
+	APP_WAITING, /* the guest is to start it */
+	APP_STARTED,
+	APP_EXITED,
+	APP_CREATED, /* in a mutable pod: nobody has asked for its start yet */
+};
 
 struct app_run {
 	enum app_state state;
+	int64_t created_at;              /* of one that was added; 0: with the pod */
 	int64_t started_at, finished_at; /* wall clock, nanoseconds */
 	int status;
 	bool out_of_memory;
 	char *message;
 };
+
+/* A client that is told when something has become of an app. */
+struct app_waiter {
+	int fd; /* -1: none */
+	enum app_action action;
+	char *app;
+};
+#define APP_WAITERS_MAX 64
 
 struct supervisor {
 	struct pod *pod;
@@ -62,8 +78,11 @@ struct supervisor {
 	struct pod_metadata metadata;
 	size_t answer_end; /* of the metadata answer in outgoing; 0: none is there */
 	struct app_run *apps;
-	bool heard; /* a message of the guest */
-	bool more;  /* messages may have been left for the next turn */
+	struct pod_mutable mutable;
+	struct app_waiter waiters[APP_WAITERS_MAX];
+	bool heard;    /* a message of the guest */
+	bool is_ready; /* a mutable pod: it has told */
+	bool more;     /* messages may have been left for the next turn */
 	bool ended, failed;
 	int status; /* when ended */
 	struct error end_error;
@@ -132,6 +151,20 @@ int supervisor_pause_told(struct supervisor *s, bool is_paused);
 
 /* The pod goes on, since it is to end, say; nothing happens where it does. */
 void supervisor_unpause(struct supervisor *s);
+
+/* ---- run_apps.c */
+
+void supervisor_apps_init(struct supervisor *s);
+void supervisor_apps_done(struct supervisor *s);
+
+/* A request of pod/app_request.h. Takes fd. */
+void supervisor_app_request(struct supervisor *s, json_t *message, int fd);
+
+/* What has become of an app. */
+void supervisor_app_started(struct supervisor *s, size_t index);
+void supervisor_app_exited(struct supervisor *s, size_t index);
+/* name may be NULL. -EBADMSG with s->end_error. */
+int supervisor_app_removed(struct supervisor *s, const char *name);
 
 /* ---- run_record.c: what cannot be written or told is a warning */
 

@@ -16,6 +16,7 @@ void supervisor_record_app(struct supervisor *s, size_t index)
 {
 	const struct app_run *app = &s->apps[index];
 	const struct pod_app_record record = {
+		.created_at = app->created_at,
 		.started_at = app->started_at,
 		.finished_at = app->finished_at,
 		.exit_code = app->state == APP_EXITED ? app->status : -1,
@@ -115,7 +116,7 @@ void supervisor_check_ready(struct supervisor *s)
 {
 	int r;
 
-	for (size_t i = 0; i < s->resolved->app_count; i++)
+	for (size_t i = 0; i < s->resolved->app_count && !s->resolved->is_mutable; i++)
 		if (!s->apps[i].started_at)
 			return;
 	r = pod_set_ready(s->pod);

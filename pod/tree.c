@@ -33,16 +33,18 @@ static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
 }
 
 /* A line for each app; gc takes what is here for in use. */
-static int write_tree_ids(const struct pod *pod, const struct resolved_pod *resolved)
+int pod_tree_write_ids(const struct pod *pod, const struct resolved_pod *resolved,
+	const struct resolved_pod *added)
 {
-	_cleanup_free_ char *text = malloc(resolved->app_count * STORE_TREE_ID_SIZE + 1);
-	size_t length = 0;
+	size_t count = resolved->app_count + (added ? added->app_count : 0), length = 0;
+	_cleanup_free_ char *text = malloc(count * STORE_TREE_ID_SIZE + 1);
 
 	if (!text)
 		return -ENOMEM;
-	for (size_t i = 0; i < resolved->app_count; i++)
-		length += (size_t)snprintf(
-			text + length, STORE_TREE_ID_SIZE + 1, "%s\n", resolved->apps[i].tree_id);
+	for (size_t i = 0; i < count; i++)
+		length += (size_t)snprintf(text + length, STORE_TREE_ID_SIZE + 1, "%s\n",
+			i < resolved->app_count ? resolved->apps[i].tree_id
+						: added->apps[i - resolved->app_count].tree_id);
 	return file_replace(pod->fd, "trees", text, length, 0640);
 }
 
@@ -87,12 +89,46 @@ static int create_empty_volume(const struct pod *pod, const struct resolved_volu
 	return volume->copy_path ? fill_volume(store, volume, fd, err) : 0;
 }
 
+static int create_overlay(const struct pod *pod, const struct resolved_app *app, struct error *err)
+{
+	char path[PATH_MAX];
+	int r;
+
+	snprintf(path, sizeof(path), "overlay/%s/upper", app->name);
+	r = directory_create_path(pod->fd, path, 0750);
+	if (r == 0) {
+		snprintf(path, sizeof(path), "overlay/%s/work", app->name);
+		r = directory_create_path(pod->fd, path, 0750);
+	}
+	return r < 0 ? error_set_errno(err, r, "app \"%s\": cannot create %s", app->name, path) : 0;
+}
+
+int pod_tree_prepare_app(const struct pod *pod, const struct resolved_pod *added,
+	struct store *store, struct error *err)
+{
+	for (size_t i = 0; i < added->app_count; i++) {
+		int r = create_overlay(pod, &added->apps[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < added->volume_count; i++) {
+		int r = added->volumes[i].kind == APPC_VOLUME_EMPTY
+			? create_empty_volume(pod, &added->volumes[i], store, err)
+			: 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 	struct store *store, struct error *err)
 {
 	int r;
 
-	r = write_tree_ids(pod, resolved);
+	r = pod_tree_write_ids(pod, resolved, NULL);
 	if (r == 0)
 		r = directory_create_path(pod->fd, TREE_NAME, 0750);
 	if (r == 0)
@@ -101,27 +137,7 @@ int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 		r = directory_create_path(pod->fd, "apps", 0750);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot write its directory", pod->uuid);
-	for (size_t i = 0; i < resolved->app_count; i++) {
-		char path[PATH_MAX];
-
-		snprintf(path, sizeof(path), "overlay/%s/upper", resolved->apps[i].name);
-		r = directory_create_path(pod->fd, path, 0750);
-		if (r == 0) {
-			snprintf(path, sizeof(path), "overlay/%s/work", resolved->apps[i].name);
-			r = directory_create_path(pod->fd, path, 0750);
-		}
-		if (r < 0)
-			return error_set_errno(err, r, "app \"%s\": cannot create %s",
-				resolved->apps[i].name, path);
-	}
-	for (size_t i = 0; i < resolved->volume_count; i++) {
-		if (resolved->volumes[i].kind != APPC_VOLUME_EMPTY)
-			continue;
-		r = create_empty_volume(pod, &resolved->volumes[i], store, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return pod_tree_prepare_app(pod, resolved, store, err);
 }
 
 /* The upper directory is the root of the mounted tree: it takes over the lower root's mode and owner. */
@@ -319,18 +335,33 @@ int pod_tree_enter_namespace(struct error *err)
 	return 0;
 }
 
-int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
-	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err)
+/* All apps and volumes of a pod into the tree. */
+static int mount_all(const struct pod *pod, const struct resolved_pod *resolved,
+	struct store *store, bool for_vm, int tree, unsigned int *ret_etc_files, struct error *err)
 {
 	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
 	uint64_t attributes = for_vm ? MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
 				     : MOUNT_ATTR_NODEV;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < resolved->app_count; i++)
+		r = mount_app(pod, resolved, i, store, tree, flags, &ret_etc_files[i], err);
+	for (size_t i = 0; r == 0 && i < resolved->volume_count; i++)
+		r = mount_volume(pod, &resolved->volumes[i], tree, attributes, err);
+	return r;
+}
+
+int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err)
+{
+	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
 	_cleanup_close_ int tree = -1;
 	char target[64];
 	int r;
 
 	snprintf(target, sizeof(target), "/proc/self/fd/%d/" TREE_NAME, pod->fd);
-	if (mount("pod", target, "tmpfs", flags, "mode=0755,size=1m") < 0)
+	if (mount("pod", target, "tmpfs", flags, "mode=0755,size=1m") < 0 ||
+		(resolved->is_mutable && mount(NULL, target, NULL, MS_SHARED, NULL) < 0))
 		return error_set_errno(err, -errno, "cannot mount the pod's tree");
 	tree = directory_open(pod->fd, TREE_NAME);
 	if (tree < 0)
@@ -340,18 +371,55 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 		r = directory_create_path(tree, "volumes", 0755);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot write the pod's tree");
-	for (size_t i = 0; i < resolved->app_count; i++) {
-		r = mount_app(pod, resolved, i, store, tree, flags, &ret_etc_files[i], err);
-		if (r < 0)
-			return r;
+	r = mount_all(pod, resolved, store, for_vm, tree, ret_etc_files, err);
+	if (r == 0)
+		*ret_fd = TAKE_FD(tree);
+	return r;
+}
+
+int pod_tree_mount_app(const struct pod *pod, const struct resolved_pod *added, struct store *store,
+	bool for_vm, int tree_fd, unsigned int *ret_etc_files, struct error *err)
+{
+	return mount_all(pod, added, store, for_vm, tree_fd, ret_etc_files, err);
+}
+
+/* What is not mounted need not be unmounted. */
+static void unmount_path(int tree, const char *format, const char *name)
+{
+	char path[PATH_MAX], target[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), format, name);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d/%s", tree, path);
+	if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+		log_warning("cannot unmount %s: %s", path, strerror(errno));
+}
+
+void pod_tree_unmount_app(const struct resolved_pod *added, int tree_fd)
+{
+	for (size_t i = 0; i < added->app_count; i++)
+		unmount_path(tree_fd, "apps/%s/rootfs", added->apps[i].name);
+	for (size_t i = 0; i < added->volume_count; i++)
+		unmount_path(tree_fd, "volumes/%s", added->volumes[i].name);
+}
+
+static void remove_path(int tree, const char *format, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), format, name);
+	if (unlinkat(tree, path, AT_REMOVEDIR) < 0 &&
+		(errno != ENOTDIR || unlinkat(tree, path, 0) < 0) && errno != ENOENT)
+		log_debug("cannot remove %s from the tree: %s", path, strerror(errno));
+}
+
+void pod_tree_remove_app(const struct resolved_pod *added, int tree_fd)
+{
+	for (size_t i = 0; i < added->app_count; i++) {
+		remove_path(tree_fd, "apps/%s/rootfs", added->apps[i].name);
+		remove_path(tree_fd, "apps/%s", added->apps[i].name);
 	}
-	for (size_t i = 0; i < resolved->volume_count; i++) {
-		r = mount_volume(pod, &resolved->volumes[i], tree, attributes, err);
-		if (r < 0)
-			return r;
-	}
-	*ret_fd = TAKE_FD(tree);
-	return 0;
+	for (size_t i = 0; i < added->volume_count; i++)
+		remove_path(tree_fd, "volumes/%s", added->volumes[i].name);
 }
 
 void pod_tree_unmount(const struct pod *pod)
@@ -366,11 +434,21 @@ void pod_tree_unmount(const struct pod *pod)
 int pod_tree_exports(
 	const struct resolved_pod *resolved, struct virtio_fs_export **ret, size_t *ret_count)
 {
-	struct virtio_fs_export *exports = calloc(resolved->volume_count + 1, sizeof(*exports));
+	struct virtio_fs_export *exports = calloc(resolved->volume_count + 2, sizeof(*exports));
 	size_t count = 0;
 
 	if (!exports)
 		return -ENOMEM;
+	if (resolved->is_mutable) {
+		/* Whatever comes there may be others', too. */
+		exports[0].path = strdup("volumes");
+		exports[0].policy = VIRTIO_FS_SHARED;
+		count = 1;
+		if (!exports[0].path) {
+			free(exports);
+			return -ENOMEM;
+		}
+	}
 	for (size_t i = 0; i < resolved->volume_count; i++) {
 		const struct resolved_volume *volume = &resolved->volumes[i];
 		char *path;

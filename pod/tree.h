@@ -6,6 +6,9 @@
  *   /volumes/NAME      bind mount of the host's file or directory, or of the pod's own directory
  *
  * It vanishes with the last process in the namespace: a killed pod leaves no mount behind.
+ *
+ * The flavour's process has mounts of its own, copies of these. In a mutable pod those of the copied tree are slaves of
+ * ours: what is mounted or unmounted here later is so there, too. What it mounts itself never comes back.
  */
 #ifndef APPC_POD_TREE_H
 #define APPC_POD_TREE_H
@@ -34,6 +37,25 @@ int pod_tree_enter_namespace(struct error *err);
  */
 int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
 	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err);
+
+/*
+ * The same for one more app, with its volumes, of a mutable pod that runs: all of the pod added, which has just that
+ * app. Its list of trees has to be written first, and becomes the one of pod_tree_write_ids().
+ */
+int pod_tree_prepare_app(const struct pod *pod, const struct resolved_pod *added,
+	struct store *store, struct error *err);
+int pod_tree_mount_app(const struct pod *pod, const struct resolved_pod *added, struct store *store,
+	bool for_vm, int tree_fd, unsigned int *ret_etc_files, struct error *err);
+
+/* Takes that out of the tree again, as far as it is there; the mount points stay. */
+void pod_tree_unmount_app(const struct resolved_pod *added, int tree_fd);
+
+/* Removes the mount points that are left, of what is unmounted. */
+void pod_tree_remove_app(const struct resolved_pod *added, int tree_fd);
+
+/* The trees that a pod uses, and an app that is about to be added (NULL: none). 0 or -errno. */
+int pod_tree_write_ids(const struct pod *pod, const struct resolved_pod *resolved,
+	const struct resolved_pod *added);
 
 /* Takes the tree away again; for a process that goes on without the pod. */
 void pod_tree_unmount(const struct pod *pod);

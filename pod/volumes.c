@@ -78,7 +78,8 @@ static char *implicit_volume_name(
 
 	if (asprintf(&name, "%s-%s", app, mount_point) < 0)
 		return NULL;
-	if (!find_volume(pod, name))
+	/* Whoever comes later must find his free, too. */
+	if (!pod->is_mutable && !find_volume(pod, name))
 		return name;
 	free(name);
 	return asprintf(&name, "%s.%s", app, mount_point) < 0 ? NULL : name;

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+/* mutable.c: see mutable.h. */
+#include "pod/mutable.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "pod/app_log.h"
+#include "pod/configure.h"
+#include "pod/prepare.h"
+#include "pod/record.h"
+#include "pod/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+/* In the pod's directory: what is to be removed, under names that mean nothing. */
+#define REMOVED_NAME "removed"
+
+void pod_mutable_done(struct pod_mutable *mutable)
+{
+	for (size_t i = 0; i < mutable->gone_count; i++)
+		resolved_pod_free(mutable->gone[i]);
+	mutable->gone_count = 0;
+}
+
+/* ---- records */
+
+/* The resolved manifest, which without is left out of: NULL for none. */
+static int write_manifest(const struct pod_mutable *mutable, const char *without)
+{
+	_cleanup_json_ json_t *manifest = appc_pod_manifest_json(mutable->resolved->manifest);
+	json_t *apps = json_object_get(manifest, "apps"), *app;
+	_cleanup_free_ char *text = NULL;
+	size_t i;
+
+	if (!manifest)
+		return -ENOMEM;
+	json_array_foreach (apps, i, app) {
+		if (!without || strcmp(json_string_value(json_object_get(app, "name")), without))
+			continue;
+		json_array_remove(apps, i);
+		break;
+	}
+	text = json_text(manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	if (!text)
+		return -ENOMEM;
+	/* Nobody would read more. */
+	if (strlen(text) > APPC_MANIFEST_SIZE_MAX)
+		return -EFBIG;
+	return file_replace(mutable->pod->fd, POD_MANIFEST_RESOLVED, text, strlen(text), 0640);
+}
+
+/* ---- the directory */
+
+/* A directory that is not there need not be moved. */
+static void discard(const struct pod *pod, const char *format, const char *name)
+{
+	char path[PATH_MAX], target[64] = "";
+
+	snprintf(path, sizeof(path), format, name);
+	if (file_make_unique_name(target, sizeof(target), REMOVED_NAME "/") < 0 ||
+		(renameat(pod->fd, path, pod->fd, target) < 0 && errno != ENOENT))
+		log_warning("pod %s: cannot discard %s: %s", pod->uuid, path, strerror(errno));
+}
+
+static void discard_all(const struct pod *pod, const struct resolved_pod *gone)
+{
+	const char *name = gone->apps[0].name;
+	char path[PATH_MAX];
+
+	if (mkdirat(pod->fd, REMOVED_NAME, 0700) < 0 && errno != EEXIST)
+		log_warning("pod %s: cannot make %s: %s", pod->uuid, REMOVED_NAME, strerror(errno));
+	discard(pod, "overlay/%s", name);
+	discard(pod, "appsinfo/%s", name);
+	discard(pod, APP_LOG_DIRECTORY "/%s", name);
+	for (size_t i = 0; i < gone->volume_count; i++)
+		if (gone->volumes[i].kind == APPC_VOLUME_EMPTY)
+			discard(pod, "volumes/%s", gone->volumes[i].name);
+	snprintf(path, sizeof(path), "apps/%s.json", name);
+	unlinkat(pod->fd, path, 0);
+}
+
+int pod_mutable_sweep(const struct pod *pod)
+{
+	_cleanup_closedir_ DIR *directory = NULL;
+	struct dirent *entry;
+	int fd = directory_open(pod->fd, REMOVED_NAME), r = 0;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	directory = fdopendir(fd);
+	if (!directory) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	/* One at a time: another that is at it removes ours, too. */
+	if (flock(fd, LOCK_EX) < 0)
+		return -errno;
+	while (r == 0 && (entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			r = directory_remove(fd, entry->d_name);
+	return r;
+}
+
+/* ---- coming */
+
+static bool has_app(const struct pod_mutable *mutable, const char *name)
+{
+	for (size_t i = 0; i < mutable->resolved->app_count; i++)
+		if (!strcmp(mutable->resolved->apps[i].name, name))
+			return true;
+	for (size_t i = 0; i < mutable->gone_count; i++)
+		if (!strcmp(mutable->gone[i]->apps[0].name, name))
+			return true;
+	return false;
+}
+
+static int check_manifest(const struct pod_mutable *mutable,
+	const struct appc_pod_manifest *manifest, struct error *err)
+{
+	if (manifest->app_count != 1)
+		return error_set(
+			err, -EINVAL, "one app at a time is added, not %zu", manifest->app_count);
+	if (mutable->resolved->app_count + mutable->gone_count == WIRE_APPS_MAX)
+		return error_set(
+			err, -E2BIG, "the pod has %d apps already, the most it can", WIRE_APPS_MAX);
+	if (has_app(mutable, manifest->apps[0].name))
+		return error_set(
+			err, -EEXIST, "error: multiple apps with name %s", manifest->apps[0].name);
+	return 0;
+}
+
+/* What cannot be had by an app that comes later. */
+static int check_resolved(
+	const struct pod_mutable *mutable, const struct resolved_pod *added, struct error *err)
+{
+	const struct resolved_app *app = &added->apps[0];
+
+	if (added->input_app >= 0)
+		return error_set(err, -ENOTSUP,
+			"app \"%s\": an app that is added to a running pod has no input (--stdin=stream)",
+			app->name);
+	if (added->file_limits.bytes || added->file_limits.operations) {
+		if (mutable->options->strict_isolators)
+			return error_set(err, -ENOTSUP,
+				"app \"%s\": limits on files are set when the pod starts",
+				app->name);
+		log_warning("app %s: limits on files are set when the pod starts: its are ignored",
+			app->name);
+	}
+	if (mutable->is_vm && app->memory_max > 0 &&
+		(uint64_t)app->memory_max > mutable->resolved->memory)
+		log_warning(
+			"app %s: its memory limit is %lld MiB, the pod's machine has %llu MiB (app sandbox --memory)",
+			app->name, (long long)app->memory_max >> 20,
+			(unsigned long long)mutable->resolved->memory >> 20);
+	return 0;
+}
+
+/* In the directory and in the tree. */
+static int place(const struct pod_mutable *mutable, const struct resolved_pod *added,
+	unsigned int *ret_etc_files, struct error *err)
+{
+	const struct pod *pod = mutable->pod;
+	int r = pod_tree_write_ids(pod, mutable->resolved, added);
+
+	if (r < 0)
+		return error_set_errno(err, r, "pod %s: cannot write its list of trees", pod->uuid);
+	r = pod_tree_prepare_app(pod, added, mutable->store, err);
+	if (r == 0)
+		r = pod_prepare_image_manifests(pod, added, err);
+	if (r == 0)
+		r = pod_tree_mount_app(pod, added, mutable->store, mutable->is_vm, mutable->tree_fd,
+			ret_etc_files, err);
+	return r;
+}
+
+/* As if it had never been. */
+static void displace(const struct pod_mutable *mutable, const struct resolved_pod *added)
+{
+	pod_tree_unmount_app(added, mutable->tree_fd);
+	pod_tree_remove_app(added, mutable->tree_fd);
+	discard_all(mutable->pod, added);
+	/* One tree too many in the list keeps a tree too long; that is all. */
+	pod_tree_write_ids(mutable->pod, mutable->resolved, NULL);
+}
+
+/* The app is the pod's last; now it is told of. */
+static int record(struct pod_mutable *mutable, const char *name, struct error *err)
+{
+	struct pod_app_record created = POD_APP_RECORD_NONE;
+	int r;
+
+	created.created_at = pod_now();
+	r = pod_app_record_write(mutable->pod, name, &created);
+	if (r == 0)
+		r = write_manifest(mutable, NULL);
+	return r < 0 ? error_set_errno(err, r, "app \"%s\": cannot record it", name) : 0;
+}
+
+int pod_mutable_add(
+	struct pod_mutable *mutable, struct appc_pod_manifest *manifest, struct error *err)
+{
+	_cleanup_resolved_pod_ struct resolved_pod *added = NULL;
+	unsigned int etc_files = 0;
+	int r = check_manifest(mutable, manifest, err);
+
+	if (r < 0) {
+		appc_pod_manifest_free(manifest);
+		return r;
+	}
+	r = pod_resolve(mutable->store, manifest, mutable->options, &added, err);
+	if (r == 0)
+		r = check_resolved(mutable, added, err);
+	if (r < 0)
+		return r;
+	r = place(mutable, added, &etc_files, err);
+	if (r == 0)
+		r = resolved_pod_adopt(mutable->resolved, added);
+	if (r == 0) {
+		size_t index = mutable->resolved->app_count - 1;
+
+		mutable->etc_files[index] = etc_files;
+		r = record(mutable, mutable->resolved->apps[index].name, err);
+		if (r == 0)
+			return 0;
+		resolved_pod_free(TAKE_PTR(added));
+		/* It was adopted just now: there is memory for the way back. */
+		if (resolved_pod_disown(mutable->resolved, index, &added) < 0)
+			return r;
+	}
+	displace(mutable, added);
+	return r;
+}
+
+/* ---- going */
+
+static json_t *remove_message(const struct resolved_pod *gone)
+{
+	json_t *volumes = json_array();
+
+	for (size_t i = 0; i < gone->volume_count; i++)
+		json_array_append_new(volumes, json_string(gone->volumes[i].name));
+	return json_pack(
+		"{s:s, s:s, s:o}", "type", "remove", "app", gone->apps[0].name, "volumes", volumes);
+}
+
+int pod_mutable_take(
+	struct pod_mutable *mutable, size_t index, json_t **ret_message, struct error *err)
+{
+	_cleanup_free_ char *name = strdup(mutable->resolved->apps[index].name);
+	struct resolved_pod *gone;
+	int r = name ? write_manifest(mutable, name) : -ENOMEM;
+
+	if (r == 0) {
+		r = resolved_pod_disown(mutable->resolved, index, &gone);
+		if (r < 0)
+			write_manifest(mutable, NULL);
+	}
+	if (r < 0)
+		return error_set_errno(err, r, "app \"%s\": cannot remove it", name ? name : "?");
+	memmove(&mutable->etc_files[index], &mutable->etc_files[index + 1],
+		(mutable->resolved->app_count - index) * sizeof(mutable->etc_files[0]));
+	mutable->gone[mutable->gone_count++] = gone;
+	pod_tree_unmount_app(gone, mutable->tree_fd);
+	*ret_message = remove_message(gone);
+	return 0;
+}
+
+int pod_mutable_release(struct pod_mutable *mutable, const char *name)
+{
+	size_t i = 0;
+
+	while (i < mutable->gone_count && strcmp(mutable->gone[i]->apps[0].name, name) != 0)
+		i++;
+	if (i == mutable->gone_count)
+		return -ENOENT;
+	displace(mutable, mutable->gone[i]);
+	resolved_pod_free(mutable->gone[i]);
+	mutable->gone[i] = mutable->gone[--mutable->gone_count];
+	return 0;
+}
+
+/* ---- starting */
+
+static bool number_is_used(const struct pod_mutable *mutable, uint16_t number)
+{
+	for (size_t i = 0; i < mutable->resolved->app_count; i++)
+		if (mutable->resolved->apps[i].number == number)
+			return true;
+	return false;
+}
+
+json_t *pod_mutable_start_message(struct pod_mutable *mutable, size_t index)
+{
+	struct resolved_app *app = &mutable->resolved->apps[index];
+	json_t *config = resolved_app_configure(app, mutable->etc_files[index]);
+
+	do
+		mutable->last_number++;
+	while (number_is_used(mutable, mutable->last_number));
+	app->number = mutable->last_number;
+	return config ? json_pack("{s:s, s:i, s:o}", "type", "start", "number", (int)app->number,
+				"app", config)
+		      : NULL;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The apps of a mutable pod that runs (rkt: app sandbox), as the process that runs it adds them and takes them away:
+ * in what is known of the pod, in its directory and in its tree. What the guest has to hear of it is the caller's
+ * to send.
+ *
+ * The resolved pod (pod/resolve.h) and the list of apps below always have the same apps in the same order; one that
+ * is taken away has those behind it move up. The record of the pod in its directory has an app from the end of
+ * pod_mutable_add() to the beginning of pod_mutable_take(): in between everything that it needs is there.
+ *
+ * Nothing here waits, but for the file system. One thread; in the mount namespace of pod_tree_enter_namespace().
+ */
+#ifndef APPC_POD_MUTABLE_H
+#define APPC_POD_MUTABLE_H
+
+#include "pod/pod.h"
+#include "pod/resolve.h"
+
+struct pod_mutable {
+	/* By the caller; borrowed. */
+	const struct pod *pod;
+	struct resolved_pod *resolved; /* is_mutable */
+	struct store *store;
+	const struct resolve_options *options;
+	int tree_fd;
+	bool is_vm;
+
+	unsigned int etc_files[WIRE_APPS_MAX]; /* of each app: see pod_tree_mount() */
+	uint16_t last_number;
+	/* Taken away, and not released yet. */
+	struct resolved_pod *gone[WIRE_APPS_MAX];
+	size_t gone_count;
+};
+
+/* Frees what is not the caller's. */
+void pod_mutable_done(struct pod_mutable *mutable);
+
+/*
+ * Adds the one app of a pod manifest, which it takes in every case, as the last. -errno with a message; then the pod is
+ * as it was.
+ */
+int pod_mutable_add(
+	struct pod_mutable *mutable, struct appc_pod_manifest *manifest, struct error *err);
+
+/*
+ * Takes an app away: it is in no record any more, and not in the tree but for its mount points. -errno with a
+ * message; then it is still there. On success *ret_message is the message by which the guest removes those.
+ */
+int pod_mutable_take(
+	struct pod_mutable *mutable, size_t index, json_t **ret_message, struct error *err);
+
+/*
+ * The guest has done it: what the app had in the directory is moved to where pod_mutable_sweep() removes it.
+ * -ENOENT: no such app was taken away.
+ */
+int pod_mutable_release(struct pod_mutable *mutable, const char *name);
+
+/* The message that starts an app, with another number in the stream. NULL: out of memory. */
+json_t *pod_mutable_start_message(struct pod_mutable *mutable, size_t index);
+
+/*
+ * Removes for good what was released, by whoever has time for it: an app may have left millions of files. 0 or
+ * -errno.
+ */
+int pod_mutable_sweep(const struct pod *pod);
+
+#endif

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * run_apps.c: the supervisor of a mutable pod and who wants something of its apps.
+ *
+ * Theory of operation: there is one supervisor and it has one thread, so requests of several clients come one after
+ * the other. What a request changes is done when it is taken, or not at all; only its answer may wait for the guest:
+ * then the client is kept with the name of its app. A client that has gone changes nothing but that
+ * nobody is told.
+ *
+ * An app that is removed leaves the pod (and s->apps, which has the same order) at once; pod/mutable.h keeps it until
+ * the guest has let go of its mount points.
+ */
+#include "pod/run_parts.h"
+
+#include "base/log.h"
+#include "pod/app_request.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+static void answer_ok(int fd)
+{
+	_cleanup_json_ json_t *answer = json_pack("{s:s}", "type", "ok");
+
+	pod_request_answer(fd, answer);
+}
+
+/* message NULL: it was done. */
+static void answer(int fd, const char *message)
+{
+	if (message)
+		pod_request_refuse(fd, message);
+	else
+		answer_ok(fd);
+}
+
+/* ---- clients that wait */
+
+static void waiter_clear(struct app_waiter *waiter)
+{
+	cleanup_close(&waiter->fd);
+	free(waiter->app);
+	*waiter = (struct app_waiter){.fd = -1};
+}
+
+/* Nobody listens any more. */
+static bool waiter_has_gone(const struct app_waiter *waiter)
+{
+	char byte;
+
+	return recv(waiter->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Takes fd where it returns 0. */
+static int waiter_add(
+	struct supervisor *s, int fd, enum app_action action, const char *app, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(s->waiters); i++) {
+		struct app_waiter *waiter = &s->waiters[i];
+
+		if (waiter->fd >= 0 && !waiter_has_gone(waiter))
+			continue;
+		waiter_clear(waiter);
+		waiter->app = strdup(app);
+		if (!waiter->app)
+			return error_set(err, -ENOMEM, "out of memory");
+		waiter->fd = fd;
+		waiter->action = action;
+		return 0;
+	}
+	return error_set(err, -EBUSY, "too many wait for the pod's apps already");
+}
+
+/* Answers all that wait for this of the app. */
+static void waiters_answer(
+	struct supervisor *s, const char *app, enum app_action action, const char *message)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(s->waiters); i++) {
+		struct app_waiter *waiter = &s->waiters[i];
+
+		if (waiter->fd < 0 || waiter->action != action || strcmp(waiter->app, app) != 0)
+			continue;
+		answer(waiter->fd, message);
+		waiter_clear(waiter);
+	}
+}
+
+void supervisor_apps_init(struct supervisor *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(s->waiters); i++)
+		s->waiters[i] = (struct app_waiter){.fd = -1};
+}
+
+void supervisor_apps_done(struct supervisor *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(s->waiters); i++) {
+		if (s->waiters[i].fd >= 0)
+			pod_request_refuse(s->waiters[i].fd, "it has ended");
+		waiter_clear(&s->waiters[i]);
+	}
+	pod_mutable_done(&s->mutable);
+}
+
+/* ---- what the guest tells */
+
+void supervisor_app_started(struct supervisor *s, size_t index)
+{
+	waiters_answer(s, s->resolved->apps[index].name, APP_START, NULL);
+}
+
+void supervisor_app_exited(struct supervisor *s, size_t index)
+{
+	const struct app_run *app = &s->apps[index];
+	const char *name = s->resolved->apps[index].name;
+	char message[sizeof(((struct error *)NULL)->message)];
+
+	snprintf(message, sizeof(message), "app \"%s\" did not start: %s", name,
+		app->message ? app->message : "it ended before");
+	waiters_answer(s, name, APP_START, message);
+	waiters_answer(s, name, APP_STOP, NULL);
+}
+
+int supervisor_app_removed(struct supervisor *s, const char *name)
+{
+	if (!name || pod_mutable_release(&s->mutable, name) < 0)
+		return supervisor_protocol_error(s, "an app was removed that cannot have been");
+	waiters_answer(s, name, APP_RM, NULL);
+	return 0;
+}
+
+/* ---- requests; each takes the client's fd where *fd is -1 then, else the answer is its result */
+
+static int tell_guest(struct supervisor *s, json_t *message, struct error *err)
+{
+	_cleanup_json_ json_t *owned = message;
+	int r = message ? supervisor_queue_message(s, message) : -ENOMEM;
+
+	if (r < 0)
+		return error_set_errno(err, r, "cannot tell the guest");
+	supervisor_control_writable(s);
+	return 0;
+}
+
+static int add_app(struct supervisor *s, struct app_request *request, struct error *err)
+{
+	const struct resolved_pod *resolved = s->resolved;
+	int r = pod_mutable_add(&s->mutable, TAKE_PTR(request->manifest), err);
+
+	if (r < 0)
+		return r;
+	s->apps[resolved->app_count - 1] =
+		(struct app_run){.state = APP_CREATED, .created_at = pod_now()};
+	supervisor_record_run(s);
+	return 0;
+}
+
+static int start_app(struct supervisor *s, size_t index, int *fd, struct error *err)
+{
+	struct app_run *app = &s->apps[index];
+	const char *name = s->resolved->apps[index].name;
+	int r;
+
+	if (app->state == APP_WAITING || app->state == APP_STARTED)
+		return error_set(err, -EALREADY, "app \"%s\" is running", name);
+	r = waiter_add(s, *fd, APP_START, name, err);
+	if (r < 0)
+		return r;
+	r = tell_guest(s, pod_mutable_start_message(&s->mutable, index), err);
+	if (r < 0) {
+		waiters_answer(s, name, APP_START, error_text(err, r));
+	} else {
+		/* What became of it before is of no interest any more. */
+		free(app->message);
+		*app = (struct app_run){.state = APP_WAITING, .created_at = app->created_at};
+	}
+	*fd = -1;
+	return 0;
+}
+
+static int stop_app(struct supervisor *s, size_t index, int *fd, struct error *err)
+{
+	struct app_run *app = &s->apps[index];
+	const char *name = s->resolved->apps[index].name;
+	int r;
+
+	/* Nothing is to be done for an app that does not run. */
+	if (app->state != APP_WAITING && app->state != APP_STARTED)
+		return 0;
+	r = waiter_add(s, *fd, APP_STOP, name, err);
+	if (r < 0)
+		return r;
+	*fd = -1;
+	r = tell_guest(s,
+		json_pack("{s:s, s:i, s:s}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS, "app",
+			name),
+		err);
+	if (r < 0)
+		waiters_answer(s, name, APP_STOP, error_text(err, r));
+	return 0;
+}
+
+/* Out of all that knows it by its place. */
+static void forget_app(struct supervisor *s, size_t index)
+{
+	free(s->apps[index].message);
+	memmove(&s->apps[index], &s->apps[index + 1],
+		(s->resolved->app_count - index) * sizeof(s->apps[0]));
+	pod_output_forget(&s->output, index);
+	pod_attachments_forget(&s->attachments, index);
+}
+
+static int remove_app(struct supervisor *s, size_t index, int *fd, struct error *err)
+{
+	_cleanup_free_ char *name = strdup(s->resolved->apps[index].name);
+	const struct app_run *app = &s->apps[index];
+	json_t *message;
+	int r;
+
+	if (!name)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (app->state == APP_WAITING || app->state == APP_STARTED)
+		return error_set(err, -EBUSY, "app \"%s\" is running", name);
+	r = waiter_add(s, *fd, APP_RM, name, err);
+	if (r < 0)
+		return r;
+	*fd = -1;
+	r = pod_mutable_take(&s->mutable, index, &message, err);
+	if (r == 0) {
+		forget_app(s, index);
+		supervisor_record_run(s);
+		r = tell_guest(s, message, err);
+	}
+	if (r < 0)
+		waiters_answer(s, name, APP_RM, error_text(err, r));
+	return 0;
+}
+
+static int find_app(const struct supervisor *s, const char *name, struct error *err)
+{
+	for (size_t i = 0; i < s->resolved->app_count; i++)
+		if (!strcmp(s->resolved->apps[i].name, name))
+			return (int)i;
+	return error_set(err, -ENOENT, "the pod has no app \"%s\"", name);
+}
+
+static int serve(struct supervisor *s, struct app_request *request, int *fd, struct error *err)
+{
+	int index;
+
+	if (!s->resolved->is_mutable)
+		return error_set(err, -EPERM, "immutable pod: cannot %s application",
+			request->action == APP_ADD             ? "add"
+				: request->action == APP_START ? "start"
+				: request->action == APP_STOP  ? "stop"
+							       : "remove");
+	if (s->stops > 0 || s->ended)
+		return error_set(err, -ESHUTDOWN, "it is stopping");
+	if (request->action == APP_ADD)
+		return add_app(s, request, err);
+	index = find_app(s, request->app, err);
+	if (index < 0)
+		return index;
+	if (request->action == APP_START)
+		return start_app(s, (size_t)index, fd, err);
+	if (request->action == APP_STOP)
+		return stop_app(s, (size_t)index, fd, err);
+	return remove_app(s, (size_t)index, fd, err);
+}
+
+void supervisor_app_request(struct supervisor *s, json_t *message, int fd)
+{
+	_cleanup_(app_request_clear) struct app_request request = {0};
+	_cleanup_close_ int client = fd;
+	struct error err = {0};
+	int r = app_request_parse(message, &request, &err);
+
+	if (r == 0)
+		r = serve(s, &request, &client, &err);
+	if (client >= 0)
+		answer(client, r < 0 ? error_text(&err, r) : NULL);
+}

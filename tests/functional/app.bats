@@ -1,0 +1,336 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# app: a pod whose apps come and go. Containers and machines run the same tests; a machine fewer cycles.
+# shellcheck disable=SC2030,SC2031,SC2034,SC2154 # the variables are jq's and bats'
+
+load lib
+
+setup_file()
+{
+	needs_kvm
+	data_directory
+	# One pod for most tests: a machine takes its time to start.
+	BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
+	sandbox
+	export UUID POD_OUT=$OUT POD_ERR=$ERR
+}
+
+teardown_file()
+{
+	[ -n "${UUID:-}" ] || return 0
+	appc_vm stop --force "$UUID"
+}
+
+# The pod of all tests lives on, without apps; a test may have another.
+teardown()
+{
+	local app
+	if [ -z "${BATS_TEST_COMPLETED:-}" ]; then
+		echo "---- the pod's standard error"
+		tail -n 20 "$POD_ERR"
+	fi
+	if [ -n "${OWN:-}" ]; then
+		appc_vm stop --force "$OWN" || true
+		return
+	fi
+	for app in $(appc_vm app list --no-legend "$UUID" | cut -f 1); do
+		appc_vm app rm "$UUID" "--app=$app"
+	done
+}
+
+# sandbox [OPTION...]: starts a pod without apps. Sets UUID and RUN; OUT and ERR name the files of what it says.
+sandbox()
+{
+	OUT=$BATS_TEST_TMPDIR/sandbox.out
+	ERR=$BATS_TEST_TMPDIR/sandbox.err
+	"$APPC_VM" "--dir=$DATA" app sandbox "--flavour=$FLAVOUR" "--uuid-file-save=$BATS_TEST_TMPDIR/uuid" "$@" \
+		>"$OUT" 2>"$ERR" </dev/null 3>&- &
+	RUN=$!
+	eventually "the pod has a UUID" test -s "$BATS_TEST_TMPDIR/uuid"
+	UUID=$(<"$BATS_TEST_TMPDIR/uuid")
+	appc_vm status --wait-ready "$UUID" >/dev/null
+}
+
+# add NAME [FLAG...] -- WORD...: an app that runs the probe with these words.
+add()
+{
+	local name=$1
+	shift
+	appc_vm app add "$UUID" example.com/probe "--name=$name" --exec=/bin/probe "$@"
+}
+
+# may_fail COMMAND...: sets status; OUT and ERR name the files of what it said.
+may_fail()
+{
+	OUT=$BATS_TEST_TMPDIR/out
+	ERR=$BATS_TEST_TMPDIR/err
+	status=0
+	"$@" >"$OUT" 2>"$ERR" </dev/null 3>&- || status=$?
+}
+
+# A member of the app's status.
+app_is()
+{
+	appc_vm app status "$UUID" "--app=$1" --format=json | jq -r "$2"
+}
+
+has_state()
+{
+	[ "$(app_is "$1" .state)" = "$2" ]
+}
+
+pod_said()
+{
+	grep -qxF -- "$1" "$POD_OUT"
+}
+
+pod_directory()
+{
+	echo "$DATA/pods/run/$UUID"
+}
+
+@test "an app is added, started, stopped, removed, and its status is kept until then" {
+	[ "$(add web --user=alice -- say first until-stopped exit 7)" = web ]
+	has_state web created
+	[ "$(app_is web '.started_at, .exit_code' | tr '\n' ' ')" = "null null " ]
+	appc_vm app start "$UUID" --app=web
+	has_state web running
+	eventually "it speaks" pod_said first
+	appc_vm app stop "$UUID" --app=web
+	has_state web exited
+	[ "$(app_is web .exit_code)" -eq 7 ]
+	appc_vm app list --no-legend "$UUID" | grep -qP '^web\texited\t7\t'
+	appc_vm app status "$UUID" --app=web | grep -qx exit_code=7
+	# Once more, with what it wrote the first time.
+	appc_vm app start "$UUID" --app=web
+	has_state web running
+	[ "$(app_is web .exit_code)" = null ]
+	appc_vm app rm "$UUID" --app=web
+	[ -z "$(appc_vm app list --no-legend "$UUID")" ]
+	may_fail appc_vm app status "$UUID" --app=web
+	expect_status 254
+	expect_error 'has no app "web"'
+}
+
+@test "the end of an app, however it ends, is not the end of the pod" {
+	add crash -- crash
+	add fail -- exit 3
+	add missing -- say x
+	add gone --user=nobody-at-all -- say x
+	for app in crash fail; do
+		appc_vm app start "$UUID" "--app=$app"
+	done
+	eventually "it has ended" has_state crash exited
+	eventually "it has ended" has_state fail exited
+	[ "$(app_is crash .exit_code)" -gt 128 ]
+	[ "$(app_is fail .exit_code)" -eq 3 ]
+	may_fail appc_vm app start "$UUID" --app=gone
+	expect_status 254
+	expect_error 'app "gone" did not start: .*nobody-at-all'
+	[ "$(app_is gone .exit_code)" -eq 203 ]
+	# The pod still takes others.
+	appc_vm app start "$UUID" --app=missing
+	appc_vm status "$UUID" | grep -qx state=running
+}
+
+@test "an app has its own root filesystem, volumes, limits and cgroup" {
+	mkdir -p "$BATS_TEST_TMPDIR/host"
+	echo given >"$BATS_TEST_TMPDIR/host/file"
+	add one "--mnt-volume=name=data,kind=host,source=$BATS_TEST_TMPDIR/host,target=/data" \
+		--mnt-volume=name=own,kind=empty,target=/own --environment=VAR=1 --memory=48Mi \
+		-- write /tmp/mine one read /data/file write /own/x y env VAR env AC_APP_NAME self cgroup forever
+	add two "--mnt-volume=name=data,kind=host,source=$BATS_TEST_TMPDIR/host,readOnly=true,target=/data" \
+		-- read /tmp/mine write /data/new text self cgroup forever
+	appc_vm app start "$UUID" --app=one
+	appc_vm app start "$UUID" --app=two
+	log_has()
+	{
+		appc_vm logs --app="$1" "$UUID" | grep -qF -- "$2"
+	}
+	eventually "one has said all" log_has one ready
+	eventually "two has said all" log_has two ready
+	log_has one "read /data/file: given"
+	log_has one "env VAR: 1"
+	log_has one "env AC_APP_NAME: one"
+	log_has two "read /tmp/mine: ENOENT"
+	log_has two "write /data/new: EROFS"
+	appc_vm enter --app=one "$UUID" /bin/probe read /own/x </dev/null | grep -qx "read /own/x: y"
+	# What the host changes later is seen.
+	echo changed >"$BATS_TEST_TMPDIR/host/file"
+	appc_vm enter --app=two "$UUID" /bin/probe read /data/file </dev/null | grep -qx "read /data/file: changed"
+	if [ "$FLAVOUR" = vm ]; then
+		[ "$(appc_vm logs --app=one "$UUID" | grep "self cgroup")" != "$(appc_vm logs --app=two "$UUID" | grep "self cgroup")" ]
+		add greedy --memory=24Mi -- hog
+		appc_vm app start "$UUID" --app=greedy
+		eventually "it has had too much" has_state greedy exited
+		[ "$(app_is greedy .out_of_memory)" = true ]
+	fi
+	appc_vm app rm "$UUID" --app=one
+	[ -e "$BATS_TEST_TMPDIR/host/file" ]
+	appc_vm enter --app=two "$UUID" /bin/probe read /data/file </dev/null | grep -qx "read /data/file: changed"
+}
+
+@test "one name again and again is another app each time" {
+	local i
+	for i in 1 2 3; do
+		add again -- read /tmp/left write /tmp/left "$i" read /tmp/left exit "$i"
+		appc_vm app start "$UUID" --app=again
+		eventually "it has ended" has_state again exited
+		[ "$(app_is again .exit_code)" -eq "$i" ]
+		appc_vm logs --app=again "$UUID" >"$BATS_TEST_TMPDIR/log"
+		grep -qx "read /tmp/left: ENOENT" "$BATS_TEST_TMPDIR/log"
+		grep -qx "read /tmp/left: $i" "$BATS_TEST_TMPDIR/log"
+		appc_vm app rm "$UUID" --app=again
+	done
+}
+
+@test "what cannot be done says why, and changes nothing" {
+	add there -- forever
+	may_fail add there -- forever
+	expect_status 254
+	expect_error "error: multiple apps with name there"
+	may_fail appc_vm app add "$UUID" example.com/nothing
+	expect_status 254
+	may_fail add input --stdin=stream -- forever
+	expect_status 254
+	expect_error 'app "input": an app that is added to a running pod has no input'
+	may_fail add volume --mnt-volume=name=d,kind=host,source=/does/not/exist,target=/d -- forever
+	expect_status 254
+	expect_error 'source "/does/not/exist"'
+	may_fail appc_vm app start "$UUID" --app=nothing
+	expect_status 254
+	expect_error 'the pod has no app "nothing"'
+	may_fail appc_vm app start "$UUID"
+	expect_status 254
+	expect_error 'needs the name of an app \(--app=NAME\)'
+	appc_vm app start "$UUID" --app=there
+	may_fail appc_vm app start "$UUID" --app=there
+	expect_status 254
+	expect_error 'app "there" is running'
+	[ "$(appc_vm app list --no-legend "$UUID" | wc -l)" -eq 1 ]
+	[ "$(ls "$(pod_directory)/overlay")" = there ]
+}
+
+@test "a pod of run says that it is immutable, in one line" {
+	local own=$BATS_TEST_TMPDIR/uuid
+	pod '.apps = [app("main"; ["forever"])]'
+	start_pod "--uuid-file-save=$own"
+	eventually "the pod has a UUID" test -s "$own"
+	UUID=$(<"$own") OWN=$(<"$own")
+	appc_vm status --wait-ready "$UUID" >/dev/null
+	may_fail add more -- forever
+	expect_status 254
+	expect_error 'immutable pod: cannot add application$'
+	[ "$(wc -l <"$ERR")" -eq 1 ]
+	may_fail appc_vm app stop "$UUID" --app=main
+	expect_status 254
+	expect_error 'immutable pod: cannot stop application$'
+	appc_vm app list --no-legend "$UUID" | grep -qP '^main\trunning\t-\t'
+}
+
+@test "several at once, and each comes to its end" {
+	local i
+	for i in 1 2 3 4 5 6; do
+		(
+			add "many-$i" -- exit "$i"
+			appc_vm app start "$UUID" "--app=many-$i"
+		) 3>&- >/dev/null &
+	done
+	wait
+	for i in 1 2 3 4 5 6; do
+		eventually "many-$i has ended" has_state "many-$i" exited
+		[ "$(app_is "many-$i" .exit_code)" -eq "$i" ]
+	done
+	for i in 1 2 3 4 5 6; do
+		appc_vm app rm "$UUID" "--app=many-$i" 3>&- &
+	done
+	wait
+	[ -z "$(appc_vm app list --no-legend "$UUID")" ]
+}
+
+@test "a client that is killed leaves the app whole, or not there" {
+	local i client
+	for i in $(seq 20); do
+		"$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/probe --name=killed --exec=/bin/probe -- exit 4 \
+			>/dev/null 2>&1 </dev/null 3>&- &
+		client=$!
+		sleep "0.00$((i % 10))$((i / 10))"
+		kill -KILL "$client" 2>/dev/null || true
+		wait "$client" || true
+		# Once more, where it is not there.
+		if [ -z "$(appc_vm app list --no-legend "$UUID")" ]; then
+			add killed -- exit 4 || [ -n "$(appc_vm app list --no-legend "$UUID")" ]
+		fi
+		has_state killed created
+		if [ "$i" -eq 20 ]; then
+			appc_vm app start "$UUID" --app=killed
+			eventually "it has ended" has_state killed exited
+			[ "$(app_is killed .exit_code)" -eq 4 ]
+		fi
+		appc_vm app rm "$UUID" --app=killed
+	done
+	[ -z "$(ls "$(pod_directory)/overlay" "$(pod_directory)/apps" "$(pod_directory)/removed" | grep -v :)" ]
+}
+
+# What a pod holds of the host: open files of its processes, mounts, cgroups, files in its directory; and the memory of
+# its supervisor in steps of 512 KiB.
+pod_holds()
+{
+	local pid=$1 process
+	for process in "$pid" $(pgrep -P "$pid"); do
+		[ -d "/proc/$process/fd" ] || continue
+		echo "open files: $(find "/proc/$process/fd" -mindepth 1 | wc -l)"
+		echo "mounts: $(wc -l <"/proc/$process/mountinfo")"
+	done
+	echo "cgroups: $(find /sys/fs/cgroup -path "*$UUID*" -type d 2>/dev/null | wc -l)"
+	(cd "$(pod_directory)" && find . -mindepth 1 | sort)
+	cat "$(pod_directory)/trees"
+}
+
+resident()
+{
+	awk '/^RssAnon/ { print $2 }' "/proc/$1/status"
+}
+
+cycle()
+{
+	add cycle --memory=32Mi --mnt-volume=name=d,kind=empty,target=/d -- write /d/x y write /tmp/x y until-stopped
+	appc_vm app start "$UUID" --app=cycle
+	appc_vm app stop "$UUID" --app=cycle
+	appc_vm app rm "$UUID" --app=cycle
+}
+
+@test "cycles of add, start, stop and rm leave the pod as it was" {
+	local i cycles=50 pid before
+	[ "$FLAVOUR" = container ] || cycles=10
+	pid=$(appc_vm status "$UUID" | sed -n 's/^pid=//p')
+	# What is made once: directories, buffers, the guest's caches of directories.
+	cycle
+	cycle
+	pod_holds "$pid" >"$BATS_TEST_TMPDIR/before"
+	before=$(resident "$pid")
+	for i in $(seq "$cycles"); do
+		cycle
+	done
+	pod_holds "$pid" >"$BATS_TEST_TMPDIR/after"
+	diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+	[ "$(resident "$pid")" -le $((before + 512)) ]
+}
+
+@test "a pod that is stopped with apps running ends with 0, and they are told" {
+	sandbox
+	OWN=$UUID
+	add term -- until-stopped exit 5
+	add idle -- forever
+	appc_vm app start "$UUID" --app=term
+	appc_vm stop "$UUID"
+	finish_pod
+	expect_status 0
+	[ "$(app_is term .exit_code)" -eq 5 ]
+	may_fail appc_vm app start "$UUID" --app=idle
+	expect_status 254
+	expect_error 'is not running'
+	OWN=
+	appc_vm rm "$UUID"
+	UUID=
+}
