@@ -5,17 +5,29 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/detach_keys.h"
+#include "pod/terminal.h"
 
 #include <endian.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define PACKET_MAX (sizeof(struct wire_stream_header) + WIRE_STREAM_MAX)
+#define DETACH_KEYS "ctrl-p,ctrl-q"
 
 /* ---- the conversation */
+
+struct conversation {
+	int fd;                     /* the connection */
+	bool streams[STREAM_MODES]; /* that we are attached to */
+	int resize_fd;              /* signalfd, where one of them is a terminal; -1 */
+	struct detach_keys keys;
+	bool is_detached;
+};
 
 /* Output of the app. 1; 0: it is over; -errno: standard output or error cannot take it. */
 static int pass_output(int fd)
@@ -43,126 +55,282 @@ static int pass_output(int fd)
 	return n < 0 ? (int)n : 1;
 }
 
-/* Our input for the app. Whether there may be more. */
-static bool pass_input(int fd)
+static bool send_packet(int fd, enum wire_stream stream, const void *payload, size_t length)
 {
-	struct {
-		struct wire_stream_header header;
-		char payload[WIRE_STREAM_MAX];
-	} packet;
-	ssize_t n = read(STDIN_FILENO, packet.payload, sizeof(packet.payload));
+	struct wire_stream_header header = {
+		.length = htole32((uint32_t)length),
+		.stream = (uint8_t)stream,
+	};
+	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)payload, length}};
+	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
+
+	return sendmsg(fd, &message, MSG_NOSIGNAL) >= 0;
+}
+
+/* Our input for the app. Whether there may be more. */
+static bool pass_input(struct conversation *conversation)
+{
+	char typed[WIRE_STREAM_MAX - DETACH_KEYS_MAX], passed[WIRE_STREAM_MAX];
+	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
+	size_t length;
 
 	if (n <= 0)
 		return n < 0 && (errno == EINTR || errno == EAGAIN);
-	packet.header = (struct wire_stream_header){
-		.length = htole32((uint32_t)n),
-		.stream = WIRE_STREAM_STDIN,
-	};
-	return send(fd, &packet, sizeof(packet.header) + (size_t)n, MSG_NOSIGNAL) >= 0;
+	conversation->is_detached =
+		detach_keys_filter(&conversation->keys, typed, (size_t)n, passed, &length);
+	if (length > 0 && !send_packet(conversation->fd, WIRE_STREAM_STDIN, passed, length))
+		return false;
+	return !conversation->is_detached;
+}
+
+/* The app's terminal gets the size of ours. */
+static void tell_window(const struct conversation *conversation)
+{
+	struct wire_window window;
+	uint16_t rows, columns;
+
+	if (!terminal_size(STDIN_FILENO, &rows, &columns) &&
+		!terminal_size(STDOUT_FILENO, &rows, &columns))
+		return;
+	window = (struct wire_window){.rows = htole16(rows), .columns = htole16(columns)};
+	/* Where this fails, what is read next tells why. */
+	send_packet(conversation->fd, WIRE_STREAM_WINDOW, &window, sizeof(window));
 }
 
 /* Until the pod has ended, or there is nothing left to do here. */
-static int converse(int fd, const bool *streams)
+static int converse(struct conversation *conversation)
 {
+	const bool *streams = conversation->streams;
 	bool wants_output = streams[WIRE_STREAM_STDOUT] || streams[WIRE_STREAM_STDERR];
 	bool has_input = streams[WIRE_STREAM_STDIN];
 
-	while (has_input || wants_output) {
+	while ((has_input || wants_output) && !conversation->is_detached) {
 		struct pollfd fds[] = {
-			{.fd = fd, .events = POLLIN},
+			{.fd = conversation->fd, .events = POLLIN},
 			{.fd = has_input ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = conversation->resize_fd, .events = POLLIN},
 		};
+		struct signalfd_siginfo info;
 
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
-			return -errno;
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0) {
+			if (errno != EINTR)
+				return -errno;
+			continue;
+		}
+		if (fds[2].revents && read(conversation->resize_fd, &info, sizeof(info)) > 0)
+			tell_window(conversation);
 		if (fds[0].revents) {
-			int r = pass_output(fd);
+			int r = pass_output(conversation->fd);
 
 			if (r <= 0)
 				return r;
 		}
 		if (fds[1].revents)
-			has_input = pass_input(fd);
+			has_input = pass_input(conversation);
 	}
 	return 0;
+}
+
+/* ---- terminals */
+
+/* What a signal that ends us has to put back. */
+static struct terminal our_terminal = TERMINAL_NONE;
+
+static void end_by_signal(int number)
+{
+	terminal_restore(&our_terminal);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+/* Ours shows the app's from now on: its keys and its size are ours. */
+static int join_terminals(struct conversation *conversation)
+{
+	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	bool has_keys = conversation->streams[WIRE_STREAM_STDIN] && isatty(STDIN_FILENO);
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	conversation->resize_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (conversation->resize_fd < 0)
+		return -errno;
+	tell_window(conversation);
+	if (!has_keys) {
+		conversation->keys.count = 0;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		signal(signals[i], end_by_signal);
+	return terminal_make_raw(&our_terminal, STDIN_FILENO);
 }
 
 /* ---- the command */
 
-/* "stdin,stdout": which streams. */
-static int parse_mode(struct cli *cli, const char *text, struct attach_request *request)
-{
-	while (*text) {
-		enum wire_stream stream = WIRE_STREAM_STDOUT;
-		size_t length = strcspn(text, ",");
+/* What --mode may ask for, as in rkt. */
+static const struct {
+	const char *name;
+	bool is_terminal;
+	bool streams[STREAM_MODES];
+} endpoints[] = {
+	{"stdin", false, {[WIRE_STREAM_STDIN] = true}},
+	{"stderr", false, {[WIRE_STREAM_STDERR] = true}},
+	{"stdout", false, {[WIRE_STREAM_STDOUT] = true}},
+	{"tty-in", true, {[WIRE_STREAM_STDIN] = true}},
+	{"tty-out", true, {[WIRE_STREAM_STDOUT] = true, [WIRE_STREAM_STDERR] = true}},
+	{"tty", true, {true, true, true, true}},
+};
 
-		while (stream < STREAM_MODES &&
-			(strlen(stream_name(stream)) != length ||
-				strncmp(stream_name(stream), text, length) != 0))
-			stream++;
-		if (stream == STREAM_MODES)
+struct mode {
+	bool is_list, is_auto;
+	bool streams[STREAM_MODES], terminal[STREAM_MODES]; /* that were asked for */
+	bool has_streams, has_terminal;
+};
+
+/* "stdin,stdout": which streams; or some of a terminal's. */
+static int parse_mode(struct cli *cli, const char *text, struct mode *ret)
+{
+	*ret = (struct mode){.is_list = !strcmp(text, "list"), .is_auto = !strcmp(text, "auto")};
+	if (ret->is_list || ret->is_auto)
+		return 0;
+	do {
+		size_t length = strcspn(text, ","), i = 0;
+		bool *streams;
+
+		while (i < ARRAY_SIZE(endpoints) &&
+			(strlen(endpoints[i].name) != length ||
+				strncmp(endpoints[i].name, text, length) != 0))
+			i++;
+		if (i == ARRAY_SIZE(endpoints))
 			return cli_usage(cli,
-				"--mode is auto, list, or some of stdin,stdout,stderr, not \"%.*s\"",
+				"--mode is auto, list, tty, or some of stdin,stdout,stderr, or of "
+				"tty-in,tty-out, not \"%.*s\"",
 				(int)length, text);
-		request->streams[stream] = true;
+		streams = endpoints[i].is_terminal ? ret->terminal : ret->streams;
+		for (size_t stream = 0; stream < STREAM_MODES; stream++)
+			streams[stream] |= endpoints[i].streams[stream];
+		ret->has_streams |= !endpoints[i].is_terminal;
+		ret->has_terminal |= endpoints[i].is_terminal;
 		text += length;
-		text += *text == ',';
-	}
-	return 0;
+	} while (*text++ == ',');
+	return ret->has_streams && ret->has_terminal
+		? cli_usage(cli, "--mode: a terminal and streams cannot be attached to at once")
+		: 0;
 }
 
-static int attach(
-	struct cli *cli, const struct pod *pod, const char *mode, struct attach_request *request)
+/* The names of what is there: "tty-in" and "tty-out" stand for the streams that are a terminal. */
+static void print_list(const bool *there, const bool *terminal)
 {
-	_cleanup_close_ int fd = -1;
-	int r = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++) {
+		bool is_there = false;
 
-	if (!strcmp(mode, "auto") || !strcmp(mode, "list"))
-		r = pod_attach_list(pod, request, &cli->error);
+		/* "tty" is the two before it. */
+		if (!strcmp(endpoints[i].name, "tty"))
+			continue;
+		for (size_t stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+			is_there |= there[stream] && endpoints[i].streams[stream] &&
+				terminal[stream] == endpoints[i].is_terminal;
+		if (is_there)
+			printf("%s\n", endpoints[i].name);
+	}
+}
+
+/* Which streams that means, of those that are there. */
+static int choose_streams(struct cli *cli, const struct mode *mode, const bool *there,
+	const bool *terminal, bool *ret)
+{
+	bool any = false;
+
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++) {
+		ret[stream] = mode->is_auto ? there[stream]
+			: mode->has_terminal
+			? mode->terminal[stream] && terminal[stream] && there[stream]
+			: mode->streams[stream];
+		any |= ret[stream];
+	}
+	return any || mode->is_auto
+		? 0
+		: error_set(&cli->error, -ENOTCONN,
+			  "the app has no such terminal to attach to (--stdin=tty --stdout=tty when the "
+			  "pod is started)");
+}
+
+static int attach(struct cli *cli, const struct pod *pod, const char *app, const struct mode *mode,
+	struct conversation *conversation)
+{
+	bool terminal[STREAM_MODES] = {false}, has_terminal = false;
+	struct attach_request request = {.app = app};
+	int r = pod_attach_list(pod, &request, terminal, &cli->error);
+
 	if (r < 0)
 		return r;
-	if (!strcmp(mode, "list")) {
-		for (enum wire_stream stream = STREAM_MODES; stream-- > WIRE_STREAM_STDOUT;)
-			if (request->streams[stream])
-				printf("%s\n", stream_name(stream));
+	if (mode->is_list) {
+		print_list(request.streams, terminal);
 		return 0;
 	}
-	fd = pod_attach(pod, request, &cli->error);
-	if (fd < 0)
-		return fd;
-	r = converse(fd, request->streams);
+	r = choose_streams(cli, mode, request.streams, terminal, conversation->streams);
+	if (r < 0)
+		return r;
+	memcpy(request.streams, conversation->streams, sizeof(request.streams));
+	conversation->fd = pod_attach(pod, &request, &cli->error);
+	if (conversation->fd < 0)
+		return conversation->fd;
+	for (size_t stream = 0; stream < STREAM_MODES; stream++)
+		has_terminal |= conversation->streams[stream] && terminal[stream];
+	if (has_terminal)
+		r = join_terminals(conversation);
+	else
+		conversation->keys.count = 0;
+	if (r < 0)
+		return error_set_errno(&cli->error, r, "cannot set up the terminal");
+	r = converse(conversation);
+	terminal_restore(&our_terminal);
+	if (conversation->is_detached)
+		log_info("detached; the app goes on");
 	return r < 0 ? error_set_errno(&cli->error, r, "cannot pass the streams on") : 0;
+}
+
+static void conversation_done(struct conversation *conversation)
+{
+	cleanup_close(&conversation->fd);
+	cleanup_close(&conversation->resize_fd);
 }
 
 int command_attach(struct cli *cli, int argc, char **argv)
 {
-	const char *mode = "auto", *uuid_file = NULL;
-	struct attach_request request = {0};
+	const char *mode_text = "auto", *uuid_file = NULL, *keys = DETACH_KEYS, *app = NULL;
+	_cleanup_(conversation_done) struct conversation conversation = {.fd = -1, .resize_fd = -1};
 	const struct cli_option options[] = {
-		{"app", CLI_STRING, &request.app, "NAME",
-			"the app (default: the only one of the pod)"},
-		{"mode", CLI_STRING, &mode, "auto|list|STREAM,...",
-			"some of stdin, stdout and stderr; auto is all that are there, list says which"},
+		{"app", CLI_STRING, &app, "NAME", "the app (default: the only one of the pod)"},
+		{"detach-keys", CLI_STRING, &keys, "KEY,...",
+			"keys that leave a terminal (default: " DETACH_KEYS "); empty for none"},
+		{"mode", CLI_STRING, &mode_text, "auto|list|tty|STREAM,...",
+			"some of stdin, stdout and stderr, or of tty-in and tty-out; auto is all that are "
+			"there, list says which"},
 		{"uuid-file", CLI_STRING, &uuid_file, "FILE", "read the UUID from FILE"},
 	};
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	_cleanup_pods_ struct pods *pods = NULL;
 	_cleanup_close_ int data = -1;
 	struct cli_uuids uuids;
-	int at, r = 0;
+	struct mode mode;
+	int at, r;
 
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
 	if (argc - at > 1)
 		return cli_usage(cli, "needs the UUID of one pod");
-	if (strcmp(mode, "auto") != 0 && strcmp(mode, "list") != 0)
-		r = parse_mode(cli, *mode ? mode : ",", &request);
+	r = parse_mode(cli, mode_text, &mode);
+	if (r == 0 && detach_keys_parse(keys, &conversation.keys, &cli->error) < 0)
+		r = error_prefix(&cli->error, -EINVAL, "--detach-keys");
 	if (r == 0)
 		r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
 	if (r == 0)
 		r = cli_open_pods(cli, &data, &pods);
 	if (r == 0)
 		r = pod_open(pods, uuids.items[0], &pod, &cli->error);
-	return r < 0 ? r : attach(cli, &pod, mode, &request);
+	return r < 0 ? r : attach(cli, &pod, app, &mode, &conversation);
 }

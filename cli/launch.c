@@ -302,6 +302,10 @@ int launch_set_interactive(
 	if (flags->interactive && resolved->app_count > 1)
 		return error_set(
 			&cli->error, -EINVAL, "interactive option only supports pods with one app");
+	if (flags->interactive && resolved->terminal)
+		return error_set(&cli->error, -EINVAL,
+			"--interactive: app \"%s\" has a terminal already, to attach to",
+			resolved->apps[0].name);
 	resolved->interactive = flags->interactive;
 	if (flags->interactive)
 		resolved->input_app = 0;
@@ -310,6 +314,8 @@ int launch_set_interactive(
 		const char *type = getenv("TERM");
 
 		resolved->terminal = type && *type && strlen(type) <= TERM_MAX ? type : "linux";
+		for (size_t i = WIRE_STREAM_STDOUT; i < STREAM_MODES; i++)
+			resolved->terminal_streams[i] = true;
 		terminal_size(STDIN_FILENO, &resolved->terminal_rows, &resolved->terminal_columns);
 	}
 	return 0;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* How long guests may take to answer. */
-#define ANSWER_MS 2000
+#define ANSWER_MS 5000
 
 #define UNIX_PREFIX "unix:"
 

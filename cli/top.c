@@ -12,7 +12,7 @@
 #define INTERVAL_MIN     100000000ll
 #define INTERVAL_MAX     86400000000000ll
 /* How long guests may take to answer. */
-#define ANSWER_MS 1000
+#define ANSWER_MS 5000
 
 /* From the upper left corner, and nothing of what was there. */
 #define SCREEN_CLEAR "\033[H\033[J"

@@ -331,22 +331,24 @@ static int app_renew_launcher(struct guest_pod *pod, struct guest_app *app, stru
 	return app_order(pod, app, order_prepare, err);
 }
 
-/* Both of its streams end there, and ours of its output begin there. */
+/* Its streams that are the terminal end there, and ours of what the terminal shows begins there. */
 static int app_connect_terminal(
 	struct guest_pod *pod, struct guest_app *app, int master, int terminal)
 {
-	struct guest_output_pipe *pipe = &app->pipes[WIRE_STREAM_STDOUT - 1];
+	const bool *streams = pod->config.terminal.streams;
+	uint8_t shown = streams[WIRE_STREAM_STDOUT] ? WIRE_STREAM_STDOUT : WIRE_STREAM_STDERR;
 	_cleanup_close_ int output = fcntl(master, F_DUPFD_CLOEXEC, 0);
 	int r;
 
-	if (output < 0 || dup3(terminal, app->stdout_fd, O_CLOEXEC) < 0 ||
-		dup3(terminal, app->stderr_fd, O_CLOEXEC) < 0)
+	if (output < 0 ||
+		(streams[WIRE_STREAM_STDOUT] && dup3(terminal, app->stdout_fd, O_CLOEXEC) < 0) ||
+		(streams[WIRE_STREAM_STDERR] && dup3(terminal, app->stderr_fd, O_CLOEXEC) < 0))
 		return -errno;
 	r = guest_watch(pod->guest, output, EPOLLIN | EPOLLET, GUEST_EVENT_PIPE,
-		2 * app->index + WIRE_STREAM_STDOUT - 1);
+		2 * app->index + shown - 1);
 	if (r < 0)
 		return r;
-	guest_output_set_terminal(pipe, TAKE_FD(output));
+	guest_output_set_terminal(&app->pipes[shown - 1], TAKE_FD(output));
 	return guest_input_open_terminal(&pod->input, pod->guest, master);
 }
 
@@ -363,26 +365,40 @@ static int app_make_terminal(struct guest_pod *pod, struct guest_app *app, struc
 	if (r < 0)
 		return error_set_errno(err, r, "connect its terminal");
 	TAKE_FD(master);
-	app->stdin_fd = TAKE_FD(terminal);
+	if (pod->config.terminal.streams[WIRE_STREAM_STDIN])
+		app->stdin_fd = TAKE_FD(terminal);
 	return 0;
+}
+
+static int app_own_stream(
+	const struct guest_pod *pod, const struct guest_app *app, enum wire_stream stream, int fd)
+{
+	if (fd < 0 || (app_has_terminal(pod, app) && pod->config.terminal.streams[stream]))
+		return 0;
+	return fchown(fd, app->uid, app->gid);
 }
 
 /* What the app reads, and who may open its streams by their names. */
 static int app_prepare_streams(struct guest_pod *pod, struct guest_app *app, struct error *err)
 {
-	bool has_input = pod->config.input_app == (int)app->index;
+	bool has_terminal = app_has_terminal(pod, app);
+	bool has_input = !has_terminal && pod->config.input_app == (int)app->index;
+	int r;
 
-	if (app_has_terminal(pod, app))
-		return app_make_terminal(pod, app, err);
+	if (has_terminal) {
+		r = app_make_terminal(pod, app, err);
+		if (r < 0)
+			return r;
+	}
 	if (has_input)
 		app->stdin_fd = guest_input_open(&pod->input, pod->guest);
 	if (has_input && app->stdin_fd < 0)
 		return error_set_errno(err, app->stdin_fd, "make a pipe for its input");
-	/* So that an app without privileges can open /dev/stdout. */
+	/* So that an app without privileges can open /dev/stdout. A terminal is its user's already, and tty's. */
 	if (app->uid != 0 &&
-		((app->stdin_fd >= 0 && fchown(app->stdin_fd, app->uid, app->gid) < 0) ||
-			fchown(app->stdout_fd, app->uid, app->gid) < 0 ||
-			fchown(app->stderr_fd, app->uid, app->gid) < 0))
+		(app_own_stream(pod, app, WIRE_STREAM_STDIN, app->stdin_fd) < 0 ||
+			app_own_stream(pod, app, WIRE_STREAM_STDOUT, app->stdout_fd) < 0 ||
+			app_own_stream(pod, app, WIRE_STREAM_STDERR, app->stderr_fd) < 0))
 		return error_set_errno(err, -errno, "give the app its pipes");
 	return 0;
 }

@@ -606,9 +606,35 @@ static bool environment_has(const char *const *environment, const char *prefix)
 	return false;
 }
 
-static void terminal_parse(
-	struct field_reader *parent, const char *where, struct guest_terminal *terminal)
+static void terminal_streams_parse(struct field_reader *reader, struct guest_terminal *terminal)
 {
+	static const char *const names[] = {[WIRE_STREAM_STDOUT] = "stdout",
+		[WIRE_STREAM_STDERR] = "stderr",
+		[WIRE_STREAM_STDIN] = "stdin"};
+	json_t *array = reader_take(reader, "streams", REQUIRED, JSON_ARRAY, "an array"), *value;
+	size_t i;
+
+	json_array_foreach (array, i, value) {
+		const char *name = json_string_value(value);
+		size_t stream = WIRE_STREAM_STDOUT;
+
+		while (name && stream < ARRAY_SIZE(names) && strcmp(name, names[stream]) != 0)
+			stream++;
+		if (!name || stream == ARRAY_SIZE(names)) {
+			reader_fail(reader, "streams", "names of standard streams");
+			return;
+		}
+		terminal->streams[stream] = true;
+	}
+	if (!terminal->streams[WIRE_STREAM_STDOUT] && !terminal->streams[WIRE_STREAM_STDERR])
+		reader_fail(reader, "streams", "\"stdout\" or \"stderr\"");
+}
+
+/* An app's terminal has some of its streams, that of who enters has all. */
+static void terminal_parse(struct field_reader *parent, const char *where, bool has_streams,
+	struct guest_terminal *terminal)
+{
+	static const char *const all_names[] = {"type", "rows", "columns", "streams", NULL};
 	static const char *const names[] = {"type", "rows", "columns", NULL};
 	struct field_reader reader = {.where = where, .err = parent->err};
 	json_int_t rows = 0, columns = 0;
@@ -621,7 +647,9 @@ static void terminal_parse(
 	reader_integer(&reader, "columns", REQUIRED, 0, UINT16_MAX, &columns);
 	terminal->size.rows = (uint16_t)rows;
 	terminal->size.columns = (uint16_t)columns;
-	reader_check_known(&reader, names);
+	if (has_streams)
+		terminal_streams_parse(&reader, terminal);
+	reader_check_known(&reader, has_streams ? all_names : names);
 	parent->r = reader.r;
 }
 
@@ -670,7 +698,7 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 		config->input_app = (int)number;
 	if (config->input_app >= (int)config->app_count)
 		reader_fail(&reader, "input", "the number of an app");
-	terminal_parse(&reader, "configure: terminal", &config->terminal);
+	terminal_parse(&reader, "configure: terminal", true, &config->terminal);
 	terminal_announce(&reader, config);
 	config->hosts_entries = reader_text(&reader, "hosts_entries", WIRE_ETC_TEXT_MAX);
 	config->resolv_conf = reader_text(&reader, "resolv_conf", WIRE_ETC_TEXT_MAX);
@@ -794,7 +822,7 @@ int guest_enter_parse(json_t *message, struct guest_enter_config *config, struct
 	config->exec = reader_strings(&reader, "exec", 0);
 	config->user = reader_text(&reader, "user", PATH_MAX - 1);
 	config->group = reader_text(&reader, "group", PATH_MAX - 1);
-	terminal_parse(&reader, "enter: terminal", &config->terminal);
+	terminal_parse(&reader, "enter: terminal", false, &config->terminal);
 	reader_check_known(&reader, names);
 	return reader.r;
 }

@@ -77,6 +77,8 @@ struct guest_instance {
 struct guest_terminal {
 	const char *type;
 	struct guest_pty_size size;
+	bool streams[WIRE_STREAM_STDIN +
+		1]; /* by enum wire_stream: an app's that are the terminal */
 };
 
 struct guest_config {

@@ -121,6 +121,15 @@ static _Noreturn void child_exit(void)
 	}
 }
 
+/* That of its standard streams which is a terminal becomes the session's own. */
+static int terminal_take(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (ioctl(fd, TIOCSCTTY, 0) == 0)
+			return 0;
+	return -errno;
+}
+
 /* #syscalls: close_range fchdir chroot dup3 setns setsid ioctl chdir prlimit64 rt_sigprocmask execve */
 static int child_main(void *argument)
 {
@@ -146,8 +155,7 @@ static int child_main(void *argument)
 		dup3(launch->stdout_fd, STDOUT_FILENO, 0) < 0 ||
 		dup3(launch->stderr_fd, STDERR_FILENO, 0) < 0)
 		return child_fail(child, CHILD_STEP_STREAMS);
-	if ((launch->new_session && setsid() < 0) ||
-		(launch->has_terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0))
+	if ((launch->new_session && setsid() < 0) || (launch->has_terminal && terminal_take() < 0))
 		return child_fail(child, CHILD_STEP_STREAMS);
 	if (launch->socket_count > 0 && child_set_sockets(child) < 0)
 		return child_fail(child, CHILD_STEP_SOCKETS);

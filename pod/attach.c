@@ -62,7 +62,14 @@ static bool can_attach(const struct resolved_pod *resolved, size_t app, enum wir
 {
 	enum stream_mode mode = resolved->apps[app].stream_modes[stream];
 
-	return stream == WIRE_STREAM_STDIN ? mode == STREAM_MODE_STREAM : mode != STREAM_MODE_NULL;
+	if (stream == WIRE_STREAM_STDIN)
+		return mode == STREAM_MODE_STREAM || mode == STREAM_MODE_TTY;
+	return mode != STREAM_MODE_NULL;
+}
+
+static bool is_terminal(const struct resolved_pod *resolved, size_t app, enum wire_stream stream)
+{
+	return resolved->apps[app].stream_modes[stream] == STREAM_MODE_TTY;
 }
 
 static bool streams_have(json_t *names, enum wire_stream stream)
@@ -90,24 +97,16 @@ static int parse_streams(const struct resolved_pod *resolved, json_t *message,
 
 		attachment->streams[stream] = streams_have(names, stream);
 		count += attachment->streams[stream];
+		attachment->has_terminal |= attachment->streams[stream] &&
+			is_terminal(resolved, attachment->app, stream);
 		if (attachment->streams[stream] && !can_attach(resolved, attachment->app, stream))
 			return error_set(err, -ENOTCONN,
-				"app \"%s\" has no %s to attach to (--%s=stream when the pod is started)",
+				"app \"%s\" has no %s to attach to (--%s=stream or tty when the pod is started)",
 				resolved->apps[attachment->app].name, name, name);
 	}
 	return count == json_array_size(names)
 		? 0
 		: error_set(err, -EINVAL, "a stream that does not exist");
-}
-
-static json_t *streams_json(const bool *streams)
-{
-	json_t *names = json_array();
-
-	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
-		if (streams[stream])
-			json_array_append_new(names, json_string(stream_name(stream)));
-	return names;
 }
 
 /* Makes the answer; whether the connection is kept. -errno with a message. */
@@ -117,6 +116,7 @@ static int accept_attachment(struct pod_attachments *attachments,
 {
 	const char *name = json_string_value(json_object_get(message, "app"));
 	struct attachment attachment = {.fd = fd}, *place = NULL;
+	bool terminal[STREAM_MODES] = {false};
 	int size = CLIENT_BUFFER, r;
 
 	if (find_app(resolved, name, &attachment.app) < 0)
@@ -126,8 +126,11 @@ static int accept_attachment(struct pod_attachments *attachments,
 	if (json_array_size(json_object_get(message, "streams")) == 0) {
 		for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
 			attachment.streams[stream] = can_attach(resolved, attachment.app, stream);
-		*ret_answer = json_pack("{s:s, s:o}", "type", "streams", "streams",
-			streams_json(attachment.streams));
+		for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+			terminal[stream] = is_terminal(resolved, attachment.app, stream);
+		*ret_answer = json_pack("{s:s, s:o, s:o}", "type", "streams", "streams",
+			stream_names_json(attachment.streams), "terminal",
+			stream_names_json(terminal));
 		return 0;
 	}
 	r = parse_streams(resolved, message, &attachment, err);
@@ -197,23 +200,34 @@ void pod_attachments_write(struct pod_attachments *attachments,
 	}
 }
 
-size_t pod_attachment_read(struct attachment *attachment, char *buffer)
+/* Whether a packet of the client is one that it may send. */
+static bool packet_is_allowed(
+	const struct attachment *attachment, const struct wire_stream_header *header, size_t length)
+{
+	if (length == 0 || length != le32toh(header->length))
+		return false;
+	if (header->stream == WIRE_STREAM_WINDOW)
+		return attachment->has_terminal && length == sizeof(struct wire_window);
+	return header->stream == WIRE_STREAM_STDIN && attachment->streams[WIRE_STREAM_STDIN];
+}
+
+enum wire_stream pod_attachment_read(
+	struct attachment *attachment, char *buffer, size_t *ret_length)
 {
 	struct wire_stream_header header;
 	struct iovec parts[] = {{&header, sizeof(header)}, {buffer, WIRE_STREAM_MAX}};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
 	ssize_t n = recvmsg(attachment->fd, &message, MSG_DONTWAIT);
-	size_t length = n > (ssize_t)sizeof(header) ? (size_t)n - sizeof(header) : 0;
 
+	*ret_length = n > (ssize_t)sizeof(header) ? (size_t)n - sizeof(header) : 0;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	/* Its end, or nothing that who attached may say. */
-	if (length == 0 || message.msg_flags & MSG_TRUNC || length != le32toh(header.length) ||
-		header.stream != WIRE_STREAM_STDIN || !attachment->streams[WIRE_STREAM_STDIN]) {
+	if (message.msg_flags & MSG_TRUNC || !packet_is_allowed(attachment, &header, *ret_length)) {
 		close(TAKE_FD(attachment->fd));
 		return 0;
 	}
-	return length;
+	return header.stream;
 }
 
 /* ---- the other end */
@@ -223,7 +237,7 @@ static int ask(const struct pod *pod, const struct attach_request *request, cons
 	json_t **ret_answer, struct error *err)
 {
 	_cleanup_json_ json_t *message = json_pack("{s:s, s:s*, s:o}", "type", "attach", "app",
-		request->app, "streams", streams_json(request->streams));
+		request->app, "streams", stream_names_json(request->streams));
 	_cleanup_json_ json_t *answer = NULL;
 	_cleanup_close_ int fd = pod_request_ask(pod, message, ANSWER_MS, &answer, err);
 
@@ -243,7 +257,8 @@ int pod_attach(const struct pod *pod, const struct attach_request *request, stru
 	return ask(pod, request, "attached", &answer, err);
 }
 
-int pod_attach_list(const struct pod *pod, struct attach_request *request, struct error *err)
+int pod_attach_list(const struct pod *pod, struct attach_request *request,
+	bool ret_terminal[STREAM_MODES], struct error *err)
 {
 	const struct attach_request nothing = {.app = request->app};
 	_cleanup_json_ json_t *answer = NULL;
@@ -251,7 +266,9 @@ int pod_attach_list(const struct pod *pod, struct attach_request *request, struc
 
 	if (fd < 0)
 		return fd;
-	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++) {
 		request->streams[stream] = streams_have(json_object_get(answer, "streams"), stream);
+		ret_terminal[stream] = streams_have(json_object_get(answer, "terminal"), stream);
+	}
 	return 0;
 }

@@ -4,9 +4,11 @@
  *
  * Who attaches asks for it in one message: {"type": "attach", "app": NAME, "streams": ["stdin", "stdout",
  * "stderr"]}, with what he wants of the streams. The answer is {"type": "attached"} and the connection stays; or
- * {"type": "refused", "message": TEXT}; or where no stream was asked for {"type": "streams", "streams": [...]} with
- * those that are there to be attached to. From then on each packet of this SOCK_SEQPACKET connection is a struct
- * wire_stream_header and its payload: to the client output, from it input (WIRE_STREAM_STDIN). A header without a
+ * {"type": "refused", "message": TEXT}; or where no stream was asked for {"type": "streams", "streams": [...],
+ * "terminal": [...]} with those that are there to be attached to, and those that are the app's terminal. From then on
+ * each packet of this SOCK_SEQPACKET connection is a struct wire_stream_header and its payload: to the client output,
+ * from it input (WIRE_STREAM_STDIN) and, where one of his streams is the terminal, the size of his window
+ * (WIRE_STREAM_WINDOW), which becomes the terminal's. A header without a
  * stream (0) tells how many bytes of output were left out because the client was too slow, as 8 bytes,
  * little-endian. It ends with the pod, or when the client hangs up; neither ends the app's input.
  *
@@ -30,7 +32,8 @@ struct attachment {
 	int fd; /* -1: none */
 	size_t app;
 	bool streams[STREAM_MODES];
-	uint64_t lost; /* bytes that have not been told of */
+	bool has_terminal; /* among them */
+	uint64_t lost;     /* bytes that have not been told of */
 };
 
 struct pod_attachments {
@@ -52,10 +55,11 @@ void pod_attachments_write(struct pod_attachments *attachments,
 	const struct wire_stream_header *header, const char *payload);
 
 /*
- * A connection has something: its bytes of input, 0 where there are none, or where it has ended. buffer has room for
- * WIRE_STREAM_MAX bytes.
+ * A connection has something: WIRE_STREAM_STDIN with so many bytes of input, WIRE_STREAM_WINDOW with a struct
+ * wire_window, or 0: nothing, or its end. buffer has room for WIRE_STREAM_MAX bytes.
  */
-size_t pod_attachment_read(struct attachment *attachment, char *buffer);
+enum wire_stream pod_attachment_read(
+	struct attachment *attachment, char *buffer, size_t *ret_length);
 
 /* ---- the other end */
 
@@ -67,7 +71,11 @@ struct attach_request {
 /* The connection. -errno with a message. */
 int pod_attach(const struct pod *pod, const struct attach_request *request, struct error *err);
 
-/* Which streams of the app of the request are there to be attached to: into request->streams. */
-int pod_attach_list(const struct pod *pod, struct attach_request *request, struct error *err);
+/*
+ * Which streams of the app of the request are there to be attached to: into request->streams; and which of its streams
+ * are its terminal.
+ */
+int pod_attach_list(const struct pod *pod, struct attach_request *request,
+	bool ret_terminal[STREAM_MODES], struct error *err);
 
 #endif

@@ -199,8 +199,9 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 		json_object_set_new(message, "input", json_integer(pod->input_app));
 	if (pod->terminal)
 		json_object_set_new(message, "terminal",
-			json_pack("{s:s, s:i, s:i}", "type", pod->terminal, "rows",
-				pod->terminal_rows, "columns", pod->terminal_columns));
+			json_pack("{s:s, s:i, s:i, s:o}", "type", pod->terminal, "rows",
+				pod->terminal_rows, "columns", pod->terminal_columns, "streams",
+				stream_names_json(pod->terminal_streams)));
 	/* An app without one of its walls, or of its arguments, must not start. */
 	if (json_array_size(apps) != app_count || json_failures() != failures ||
 		json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||

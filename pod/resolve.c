@@ -28,6 +28,8 @@
 
 /* Names of apps become names of files, with an ending. */
 #define NAME_LENGTH_MAX 200
+/* TERM of an app whose terminal nobody looks at yet. */
+#define TERMINAL_TYPE "xterm"
 
 void resolved_pod_free(struct resolved_pod *pod)
 {
@@ -302,15 +304,25 @@ static int copy_texts(struct resolved_pod *pod, const struct resolve_options *op
 static int resolve_streams(struct resolved_pod *pod, const struct appc_runtime_app *app,
 	struct resolved_app *resolved, struct error *err)
 {
+	bool has_terminal = false;
 	int r = stream_modes_read(&app->annotations, resolved->stream_modes, err);
 
-	if (r < 0 || resolved->stream_modes[WIRE_STREAM_STDIN] != STREAM_MODE_STREAM)
+	if (r == 0)
+		r = stream_modes_check(resolved->stream_modes, &has_terminal, err);
+	if (r < 0 ||
+		(!has_terminal && resolved->stream_modes[WIRE_STREAM_STDIN] != STREAM_MODE_STREAM))
 		return r;
 	if (pod->input_app >= 0)
 		return error_set(err, -EINVAL,
 			"only one app of a pod can have input, and app \"%s\" has it",
 			pod->apps[pod->input_app].name);
 	pod->input_app = (int)(resolved - pod->apps);
+	if (!has_terminal)
+		return 0;
+	/* Who will look at it nobody knows yet. */
+	pod->terminal = TERMINAL_TYPE;
+	for (size_t i = 0; i < STREAM_MODES; i++)
+		pod->terminal_streams[i] = resolved->stream_modes[i] == STREAM_MODE_TTY;
 	return 0;
 }
 

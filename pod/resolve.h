@@ -74,11 +74,11 @@ struct resolved_pod {
 	struct resolved_volume *volumes;
 	size_t volume_count;
 	unsigned int vcpus;
-	uint64_t memory;  /* bytes of the machine */
-	int input_app;    /* index of the app that has input; -1: none */
-	bool interactive; /* it is our standard input */
-	const char *
-		terminal; /* of an interactive pod: its app has one, of this type; borrowed; NULL: none */
+	uint64_t memory;      /* bytes of the machine */
+	int input_app;        /* index of the app that has input, or a terminal; -1: none */
+	bool interactive;     /* it is our standard input */
+	const char *terminal; /* that app has one, of this type; borrowed; NULL: none */
+	bool terminal_streams[STREAM_MODES];      /* the app's streams that are there */
 	uint16_t terminal_rows, terminal_columns; /* 0: unknown */
 	struct fs_throttle_limits file_limits;    /* of the machine's file device */
 	char *hosts_entries, *resolv_conf;        /* see struct resolve_options; NULL: none */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "pod/usage.h"
 
+#include <endian.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static void window_tell(struct supervisor *s)
 {
 	uint16_t rows, columns;
 
-	if (s->resolved->terminal && terminal_size(STDIN_FILENO, &rows, &columns))
+	if (s->resolved->interactive && s->resolved->terminal &&
+		terminal_size(STDIN_FILENO, &rows, &columns))
 		pod_input_set_window(&s->input, rows, columns);
 }
 
@@ -46,7 +48,8 @@ void supervisor_take_terminal(struct supervisor *s)
 {
 	int r;
 
-	if (!s->resolved->terminal)
+	/* One that is attached to is not ours. */
+	if (!s->resolved->interactive || !s->resolved->terminal)
 		return;
 	r = terminal_make_raw(&s->terminal, STDIN_FILENO);
 	if (r < 0)
@@ -212,21 +215,24 @@ static struct pollfd attachment_source(
 /* fd is what was polled: the place may be another's by now. */
 static void attachment_ready(struct supervisor *s, struct attachment *attachment, int fd)
 {
-	char nothing[WIRE_STREAM_MAX];
+	char payload[WIRE_STREAM_MAX];
+	struct wire_window window;
+	enum wire_stream stream;
 	size_t length;
 
 	if (attachment->fd != fd)
 		return;
-	if (!attachment->streams[WIRE_STREAM_STDIN]) {
-		pod_attachment_read(attachment, nothing); /* it can only be its end */
-		return;
-	}
 	/* Another that came first in this turn may have filled the frame. */
-	if (!pod_input_can_read(&s->input))
+	if (attachment->streams[WIRE_STREAM_STDIN] && !pod_input_can_read(&s->input))
 		return;
-	length = pod_attachment_read(attachment, s->input.frame.payload);
-	if (length > 0)
+	stream = pod_attachment_read(attachment, payload, &length);
+	if (stream == WIRE_STREAM_STDIN) {
+		memcpy(s->input.frame.payload, payload, length);
 		pod_input_put(&s->input, length);
+	} else if (stream == WIRE_STREAM_WINDOW) {
+		memcpy(&window, payload, sizeof(window));
+		pod_input_set_window(&s->input, le16toh(window.rows), le16toh(window.columns));
+	}
 }
 
 /* One turn. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */

@@ -17,6 +17,7 @@ static const struct {
 	[STREAM_MODE_NULL] = {"null", OUTPUT | INPUT},
 	[STREAM_MODE_LOG] = {"log", OUTPUT},
 	[STREAM_MODE_STREAM] = {"stream", OUTPUT | INPUT},
+	[STREAM_MODE_TTY] = {"tty", OUTPUT | INPUT},
 };
 
 /* What rkt writes for --interactive, which is asked for at each run here. */
@@ -33,6 +34,16 @@ const char *stream_name(enum wire_stream stream)
 	return strrchr(annotation_names[stream], '/') + 1;
 }
 
+json_t *stream_names_json(const bool streams[STREAM_MODES])
+{
+	json_t *names = json_array();
+
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+		if (streams[stream])
+			json_array_append_new(names, json_string(stream_name(stream)));
+	return names;
+}
+
 int stream_mode_parse(
 	enum wire_stream stream, const char *text, enum stream_mode *ret, struct error *err)
 {
@@ -45,7 +56,7 @@ int stream_mode_parse(
 		return 0;
 	}
 	return error_set(err, -EINVAL, "\"%s\" is no mode of %s: %s", text, stream_name(stream),
-		kind == INPUT ? "null, stream" : "null, log, stream");
+		kind == INPUT ? "null, stream, tty" : "null, log, stream, tty");
 }
 
 int stream_modes_read(const struct appc_pairs *annotations, enum stream_mode modes[STREAM_MODES],
@@ -62,6 +73,22 @@ int stream_modes_read(const struct appc_pairs *annotations, enum stream_mode mod
 		if (r < 0)
 			return error_prefix(err, r, "annotation %s", annotation_names[stream]);
 	}
+	return 0;
+}
+
+int stream_modes_check(
+	const enum stream_mode modes[STREAM_MODES], bool *ret_has_terminal, struct error *err)
+{
+	bool shows = modes[WIRE_STREAM_STDOUT] == STREAM_MODE_TTY ||
+		modes[WIRE_STREAM_STDERR] == STREAM_MODE_TTY;
+
+	if (modes[WIRE_STREAM_STDIN] == STREAM_MODE_TTY && !shows)
+		return error_set(err, -EINVAL,
+			"--stdin=tty without --stdout=tty or --stderr=tty: nobody would see the terminal");
+	if (modes[WIRE_STREAM_STDIN] == STREAM_MODE_STREAM && shows)
+		return error_set(err, -EINVAL,
+			"--stdin=stream and output to a terminal do not go together (--stdin=tty)");
+	*ret_has_terminal = shows;
 	return 0;
 }
 

@@ -90,8 +90,9 @@
  *   sysctls      object of strings, may be empty
  *   input        number of the app (its index) that reads what the stream carries; absent, and for all
  *                others: input is empty
- *   terminal     of the app that has input: {"type": for TERM, "rows", "columns": 0 unknown}: its standard
- *                streams are a terminal of its own; what it says is all WIRE_STREAM_STDOUT
+ *   terminal     of that app: {"type": for TERM, "rows", "columns": 0 unknown, "streams": which of "stdin",
+ *                "stdout", "stderr" are a terminal of its own}: at least one of the last two, whose first is the
+ *                stream that the terminal's output is told as. Where "stdin" is not, input is empty
  *   hosts_entries   lines for the pod's /etc/hosts, each ended by a newline; absent for none
  *   resolv_conf  the pod's resolv.conf(5); absent for none
  *   network      also in renew; absent for none: {"interface": the name of the pod's network

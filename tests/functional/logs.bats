@@ -148,7 +148,7 @@ heard_knocking()
 	fails appc_vm attach --app=c "$UUID" 2>"$ERR"
 	expect_error 'the pod has no app "c"'
 	fails appc_vm attach --app=a --mode=stdin "$UUID" 2>"$ERR"
-	expect_error 'app "a" has no stdin to attach to \(--stdin=stream when the pod is started\)'
+	expect_error 'app "a" has no stdin to attach to \(--stdin=stream or tty when the pod is started\)'
 	fails appc_vm attach --app=a --mode=tea "$UUID" 2>"$ERR"
 	expect_error '"tea"'
 	fails appc_vm logs --app=c "$UUID" 2>"$ERR"

@@ -3,7 +3,7 @@
 """Runs a command on a terminal of its own: on_terminal.py ROWS COLUMNS STEP... -- COMMAND...
 
 Steps are done one after the other, each when the command has printed what it waits for:
-  WAIT=>TEXT          types TEXT; \\n, \\x03 and the like as in Python
+  WAIT=>TEXT          types TEXT; \\n, \\x03 and the like as in Python; an empty WAIT waits for nothing
   WAIT=>size:R,C      gives the terminal's window another size
 What the command prints is printed, and at the end whether the terminal is set as it was before. The status is the
 command's.
@@ -49,6 +49,8 @@ before = termios.tcgetattr(terminal)
 pid = start(terminal, sys.argv[split + 1:])
 pidfd = os.pidfd_open(pid)
 seen = b""
+while steps and not steps[0][0]:
+    do(master, steps.pop(0)[1])
 while True:
     ready = select.select([master, pidfd], [], [])[0]
     if master in ready:

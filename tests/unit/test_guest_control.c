@@ -229,7 +229,8 @@ static const char *variable(const struct guest_config *config, const char *prefi
 
 static void a_terminal_names_its_type_to_an_app_that_says_nothing_of_it(void **state)
 {
-	static const char terminal[] = "{\"type\":\"xterm\",\"rows\":24,\"columns\":80}";
+	static const char terminal[] = "{\"type\":\"xterm\",\"rows\":24,\"columns\":80,"
+				       "\"streams\":[\"stdin\",\"stderr\"]}";
 	_cleanup_json_ json_t *message = good_configure(), *own = good_configure();
 	struct guest_config config;
 	struct error error = {0};
@@ -241,6 +242,9 @@ static void a_terminal_names_its_type_to_an_app_that_says_nothing_of_it(void **s
 	assert_string_equal(config.terminal.type, "xterm");
 	assert_int_equal(config.terminal.size.rows, 24);
 	assert_int_equal(config.terminal.size.columns, 80);
+	assert_true(config.terminal.streams[WIRE_STREAM_STDIN]);
+	assert_false(config.terminal.streams[WIRE_STREAM_STDOUT]);
+	assert_true(config.terminal.streams[WIRE_STREAM_STDERR]);
 	assert_string_equal(variable(&config, "TERM="), "TERM=xterm");
 	guest_config_done(&config);
 
@@ -263,7 +267,15 @@ static void a_bad_terminal_is_refused(void **state)
 		{"rows", "{\"type\":\"x\",\"rows\":-1,\"columns\":1}"},
 		{"columns", "{\"type\":\"x\",\"rows\":1,\"columns\":65536}"},
 		{"columns", "{\"type\":\"x\",\"rows\":1}"},
-		{"more", "{\"type\":\"x\",\"rows\":1,\"columns\":1,\"more\":1}"},
+		{"streams", "{\"type\":\"x\",\"rows\":1,\"columns\":1}"},
+		{"streams", "{\"type\":\"x\",\"rows\":1,\"columns\":1,\"streams\":\"stdout\"}"},
+		{"streams", "{\"type\":\"x\",\"rows\":1,\"columns\":1,\"streams\":[]}"},
+		{"streams", "{\"type\":\"x\",\"rows\":1,\"columns\":1,\"streams\":[\"stdin\"]}"},
+		{"streams", "{\"type\":\"x\",\"rows\":1,\"columns\":1,\"streams\":[\"stdout\",7]}"},
+		{"streams",
+			"{\"type\":\"x\",\"rows\":1,\"columns\":1,\"streams\":[\"stdout\",\"tea\"]}"},
+		{"more",
+			"{\"type\":\"x\",\"rows\":1,\"columns\":1,\"streams\":[\"stdout\"],\"more\":1}"},
 	};
 
 	(void)state;
@@ -281,7 +293,8 @@ static void a_terminal_without_input_is_refused(void **state)
 	_cleanup_json_ json_t *message = good_configure();
 
 	(void)state;
-	object_set(message, "terminal", "{\"type\":\"x\",\"rows\":1,\"columns\":1}");
+	object_set(message, "terminal",
+		"{\"type\":\"x\",\"rows\":1,\"columns\":1,\"streams\":[\"stdout\"]}");
 	expect_refused(message, "input", "absent");
 }
 

@@ -11,12 +11,16 @@
 
 #include <cmocka.h>
 
-/* Two apps: "talker" can be attached to wholly, "mute" writes nowhere and reads nothing. */
+/* "talker" can be attached to wholly, "mute" writes nowhere and reads nothing, "screen" has a terminal. */
 static struct resolved_app apps[] = {
 	{.name = "talker", .stream_modes = {[WIRE_STREAM_STDIN] = STREAM_MODE_STREAM}},
 	{.name = "mute",
 		.stream_modes = {[WIRE_STREAM_STDOUT] = STREAM_MODE_NULL,
 			[WIRE_STREAM_STDERR] = STREAM_MODE_NULL}},
+	{.name = "screen",
+		.stream_modes = {[WIRE_STREAM_STDIN] = STREAM_MODE_TTY,
+			[WIRE_STREAM_STDOUT] = STREAM_MODE_LOG,
+			[WIRE_STREAM_STDERR] = STREAM_MODE_TTY}},
 };
 static const struct resolved_pod resolved = {.apps = apps, .app_count = ARRAY_SIZE(apps)};
 
@@ -67,9 +71,9 @@ static void a_senseless_request_is_refused_with_a_reason(void **state)
 		{"{\"app\":\"talker\",\"streams\":[\"stdout\",\"stdout\"]}",
 			"a stream that does not exist"},
 		{"{\"app\":\"mute\",\"streams\":[\"stdin\"]}",
-			"app \"mute\" has no stdin to attach to (--stdin=stream when the pod is started)"},
+			"app \"mute\" has no stdin to attach to (--stdin=stream or tty when the pod is started)"},
 		{"{\"app\":\"mute\",\"streams\":[\"stderr\"]}",
-			"app \"mute\" has no stderr to attach to (--stderr=stream when the pod is started)"},
+			"app \"mute\" has no stderr to attach to (--stderr=stream or tty when the pod is started)"},
 	};
 	struct pod_attachments attachments;
 
@@ -84,7 +88,7 @@ static void a_senseless_request_is_refused_with_a_reason(void **state)
 static void streams_are_listed(void **state)
 {
 	struct pod_attachments attachments;
-	_cleanup_json_ json_t *talker = NULL, *mute = NULL;
+	_cleanup_json_ json_t *talker = NULL, *mute = NULL, *screen = NULL;
 	json_t *names;
 
 	(void)state;
@@ -94,6 +98,13 @@ static void streams_are_listed(void **state)
 	assert_int_equal(json_array_size(names), 3);
 	close(ask(&attachments, "{\"app\":\"mute\",\"streams\":[]}", &mute));
 	assert_int_equal(json_array_size(json_object_get(mute, "streams")), 0);
+	assert_int_equal(json_array_size(json_object_get(mute, "terminal")), 0);
+	close(ask(&attachments, "{\"app\":\"screen\"}", &screen));
+	assert_int_equal(json_array_size(json_object_get(screen, "streams")), 3);
+	names = json_object_get(screen, "terminal");
+	assert_int_equal(json_array_size(names), 2);
+	assert_string_equal(json_string_value(json_array_get(names, 0)), "stderr");
+	assert_string_equal(json_string_value(json_array_get(names, 1)), "stdin");
 }
 
 static void so_many_are_attached_and_no_more(void **state)
@@ -186,18 +197,31 @@ static void one_who_does_not_keep_up_is_told_what_he_missed(void **state)
 
 static void input_is_taken_and_anything_else_ends_the_connection(void **state)
 {
+	static const char talker[] = "{\"app\":\"talker\",\"streams\":[\"stdin\"]}";
+	static const char log[] = "{\"app\":\"screen\",\"streams\":[\"stdout\"]}";
+	static const char shown[] = "{\"app\":\"screen\",\"streams\":[\"stderr\"]}";
+	static const char screen[] = "{\"app\":\"screen\",\"streams\":[\"stdin\",\"stderr\"]}";
 	static const struct {
+		const char *request;
 		uint8_t stream;
 		size_t length, announced;
 		bool is_input;
 	} cases[] = {
-		{WIRE_STREAM_STDIN, 5, 5, true},
-		{WIRE_STREAM_STDIN, WIRE_STREAM_MAX, WIRE_STREAM_MAX, true},
-		{WIRE_STREAM_STDIN, 0, 0, false},
-		{WIRE_STREAM_STDIN, 5, 6, false},
-		{WIRE_STREAM_STDIN, 5, UINT32_MAX, false},
-		{WIRE_STREAM_STDOUT, 5, 5, false},
-		{0, 5, 5, false},
+		{talker, WIRE_STREAM_STDIN, 5, 5, true},
+		{talker, WIRE_STREAM_STDIN, WIRE_STREAM_MAX, WIRE_STREAM_MAX, true},
+		{talker, WIRE_STREAM_STDIN, 0, 0, false},
+		{talker, WIRE_STREAM_STDIN, 5, 6, false},
+		{talker, WIRE_STREAM_STDIN, 5, UINT32_MAX, false},
+		{talker, WIRE_STREAM_STDOUT, 5, 5, false},
+		{talker, WIRE_STREAM_WINDOW, 4, 4, false},
+		{talker, 0, 5, 5, false},
+		{screen, WIRE_STREAM_STDIN, 5, 5, true},
+		{screen, WIRE_STREAM_WINDOW, 4, 4, true},
+		{screen, WIRE_STREAM_WINDOW, 3, 3, false},
+		{screen, WIRE_STREAM_WINDOW, 5, 5, false},
+		{shown, WIRE_STREAM_WINDOW, 4, 4, true},
+		{shown, WIRE_STREAM_STDIN, 5, 5, false},
+		{log, WIRE_STREAM_WINDOW, 4, 4, false},
 	};
 
 	(void)state;
@@ -208,25 +232,60 @@ static void input_is_taken_and_anything_else_ends_the_connection(void **state)
 		struct packet packet = {
 			.header = header_of(0, cases[i].stream, cases[i].announced)};
 		char buffer[WIRE_STREAM_MAX];
+		size_t length;
 		int fd;
 
 		pod_attachments_init(&attachments);
-		fd = ask(&attachments, "{\"app\":\"talker\",\"streams\":[\"stdin\"]}", &answer);
+		fd = ask(&attachments, cases[i].request, &answer);
 		for (size_t j = 0; j < ATTACHMENTS_MAX; j++)
 			if (attachments.items[j].fd >= 0)
 				attachment = &attachments.items[j];
 		assert_non_null(attachment);
-		assert_int_equal(pod_attachment_read(attachment, buffer), 0);
+		assert_int_equal(pod_attachment_read(attachment, buffer, &length), 0);
 		assert_true(attachment->fd >= 0);
 		memset(packet.payload, 'i', sizeof(packet.payload));
 		assert_true(send(fd, &packet, sizeof(packet.header) + cases[i].length, 0) > 0);
-		assert_int_equal(pod_attachment_read(attachment, buffer),
-			cases[i].is_input ? cases[i].length : 0);
+		assert_int_equal(pod_attachment_read(attachment, buffer, &length),
+			cases[i].is_input ? cases[i].stream : 0);
+		if (cases[i].is_input)
+			assert_int_equal(length, cases[i].length);
 		assert_int_equal(attachment->fd >= 0, cases[i].is_input);
 		close(fd);
 		if (attachment->fd >= 0)
-			assert_int_equal(pod_attachment_read(attachment, buffer), 0);
+			assert_int_equal(pod_attachment_read(attachment, buffer, &length), 0);
 		assert_int_equal(attachment->fd, -1);
+	}
+}
+
+static void modes_that_go_together_have_a_terminal_or_none(void **state)
+{
+	static const struct {
+		enum stream_mode in, out, errors;
+		bool is_good, has_terminal;
+	} cases[] = {
+		{STREAM_MODE_NONE, STREAM_MODE_NONE, STREAM_MODE_NONE, true, false},
+		{STREAM_MODE_STREAM, STREAM_MODE_LOG, STREAM_MODE_STREAM, true, false},
+		{STREAM_MODE_TTY, STREAM_MODE_TTY, STREAM_MODE_TTY, true, true},
+		{STREAM_MODE_TTY, STREAM_MODE_LOG, STREAM_MODE_TTY, true, true},
+		{STREAM_MODE_NULL, STREAM_MODE_TTY, STREAM_MODE_NULL, true, true},
+		{STREAM_MODE_TTY, STREAM_MODE_LOG, STREAM_MODE_NULL, false, false},
+		{STREAM_MODE_STREAM, STREAM_MODE_TTY, STREAM_MODE_NULL, false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const enum stream_mode modes[STREAM_MODES] = {
+			[WIRE_STREAM_STDIN] = cases[i].in,
+			[WIRE_STREAM_STDOUT] = cases[i].out,
+			[WIRE_STREAM_STDERR] = cases[i].errors,
+		};
+		bool has_terminal = false;
+		struct error error = {0};
+		int r = stream_modes_check(modes, &has_terminal, &error);
+
+		assert_int_equal(r, cases[i].is_good ? 0 : -EINVAL);
+		assert_int_equal(has_terminal, cases[i].has_terminal);
+		assert_int_equal(error.message[0] != '\0', !cases[i].is_good);
 	}
 }
 
@@ -257,7 +316,7 @@ static void modes_are_read_from_annotations(void **state)
 	assert_int_equal(stream_mode_annotate(&annotations, WIRE_STREAM_STDIN, "log"), 0);
 	assert_int_equal(stream_modes_read(&annotations, modes, &err), -EINVAL);
 	assert_string_equal(err.message,
-		"annotation coreos.com/rkt/stage2/stdin: \"log\" is no mode of stdin: null, stream");
+		"annotation coreos.com/rkt/stage2/stdin: \"log\" is no mode of stdin: null, stream, tty");
 	appc_pairs_clear(&annotations);
 }
 
@@ -270,6 +329,7 @@ int main(void)
 		cmocka_unit_test(output_goes_to_who_asked_for_it),
 		cmocka_unit_test(one_who_does_not_keep_up_is_told_what_he_missed),
 		cmocka_unit_test(input_is_taken_and_anything_else_ends_the_connection),
+		cmocka_unit_test(modes_that_go_together_have_a_terminal_or_none),
 		cmocka_unit_test(modes_are_read_from_annotations),
 	};
 
