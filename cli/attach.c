@@ -262,8 +262,10 @@ static int attach(struct cli *cli, const struct pod *pod, const char *app, const
 {
 	bool terminal[STREAM_MODES] = {false}, has_terminal = false;
 	struct attach_request request = {.app = app};
-	int r = pod_attach_list(pod, &request, terminal, &cli->error);
+	int r = 0;
 
+	if (!mode->has_streams)
+		r = pod_attach_list(pod, &request, terminal, &cli->error);
 	if (r < 0)
 		return r;
 	if (mode->is_list) {
@@ -274,7 +276,7 @@ static int attach(struct cli *cli, const struct pod *pod, const char *app, const
 	if (r < 0)
 		return r;
 	memcpy(request.streams, conversation->streams, sizeof(request.streams));
-	conversation->fd = pod_attach(pod, &request, &cli->error);
+	conversation->fd = pod_attach(pod, &request, terminal, &cli->error);
 	if (conversation->fd < 0)
 		return conversation->fd;
 	for (size_t stream = 0; stream < STREAM_MODES; stream++)

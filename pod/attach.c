@@ -123,11 +123,11 @@ static int accept_attachment(struct pod_attachments *attachments,
 		return name ? error_set(err, -ENOENT, "the pod has no app \"%s\"", name)
 			    : error_set(err, -EINVAL,
 				      "the pod has several apps: --app says which is meant");
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+		terminal[stream] = is_terminal(resolved, attachment.app, stream);
 	if (json_array_size(json_object_get(message, "streams")) == 0) {
 		for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
 			attachment.streams[stream] = can_attach(resolved, attachment.app, stream);
-		for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
-			terminal[stream] = is_terminal(resolved, attachment.app, stream);
 		*ret_answer = json_pack("{s:s, s:o, s:o}", "type", "streams", "streams",
 			stream_names_json(attachment.streams), "terminal",
 			stream_names_json(terminal));
@@ -145,7 +145,8 @@ static int accept_attachment(struct pod_attachments *attachments,
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
 		return error_set_errno(err, -errno, "cannot set the size of a buffer");
 	*place = attachment;
-	*ret_answer = json_pack("{s:s}", "type", "attached");
+	*ret_answer = json_pack(
+		"{s:s, s:o}", "type", "attached", "terminal", stream_names_json(terminal));
 	return 1;
 }
 
@@ -250,11 +251,21 @@ static int ask(const struct pod *pod, const struct attach_request *request, cons
 	return TAKE_FD(fd);
 }
 
-int pod_attach(const struct pod *pod, const struct attach_request *request, struct error *err)
+static void streams_read(json_t *names, bool *ret)
+{
+	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++)
+		ret[stream] = streams_have(names, stream);
+}
+
+int pod_attach(const struct pod *pod, const struct attach_request *request,
+	bool ret_terminal[STREAM_MODES], struct error *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
+	int fd = ask(pod, request, "attached", &answer, err);
 
-	return ask(pod, request, "attached", &answer, err);
+	if (fd >= 0)
+		streams_read(json_object_get(answer, "terminal"), ret_terminal);
+	return fd;
 }
 
 int pod_attach_list(const struct pod *pod, struct attach_request *request,
@@ -266,9 +277,7 @@ int pod_attach_list(const struct pod *pod, struct attach_request *request,
 
 	if (fd < 0)
 		return fd;
-	for (enum wire_stream stream = WIRE_STREAM_STDOUT; stream < STREAM_MODES; stream++) {
-		request->streams[stream] = streams_have(json_object_get(answer, "streams"), stream);
-		ret_terminal[stream] = streams_have(json_object_get(answer, "terminal"), stream);
-	}
+	streams_read(json_object_get(answer, "streams"), request->streams);
+	streams_read(json_object_get(answer, "terminal"), ret_terminal);
 	return 0;
 }

@@ -3,7 +3,7 @@
  * Attaching to the standard streams of a running pod's apps, through its socket (pod/request.h).
  *
  * Who attaches asks for it in one message: {"type": "attach", "app": NAME, "streams": ["stdin", "stdout",
- * "stderr"]}, with what he wants of the streams. The answer is {"type": "attached"} and the connection stays; or
+ * "stderr"]}, with what he wants of the streams. The answer is {"type": "attached", "terminal": [...]} and the connection stays; or
  * {"type": "refused", "message": TEXT}; or where no stream was asked for {"type": "streams", "streams": [...],
  * "terminal": [...]} with those that are there to be attached to, and those that are the app's terminal. From then on
  * each packet of this SOCK_SEQPACKET connection is a struct wire_stream_header and its payload: to the client output,
@@ -68,8 +68,9 @@ struct attach_request {
 	bool streams[STREAM_MODES];
 };
 
-/* The connection. -errno with a message. */
-int pod_attach(const struct pod *pod, const struct attach_request *request, struct error *err);
+/* The connection, and which of the app's streams are its terminal. -errno with a message. */
+int pod_attach(const struct pod *pod, const struct attach_request *request,
+	bool ret_terminal[STREAM_MODES], struct error *err);
 
 /*
  * Which streams of the app of the request are there to be attached to: into request->streams; and which of its streams
