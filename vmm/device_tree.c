@@ -120,7 +120,9 @@ int device_tree_write(
 {
 	struct writer writer = {.fdt = buffer};
 
-	check(&writer, fdt_create(buffer, (int)size));
+	/* Without a header nothing else is to be called: libfdt reads it first. */
+	if (fdt_create(buffer, (int)size) < 0)
+		return -ENOSPC;
 	check(&writer, fdt_finish_reservemap(buffer));
 	begin(&writer, "");
 	string(&writer, "compatible", "appc,vm");
