@@ -67,7 +67,10 @@ struct supervisor {
 	struct vmm_log vmm_log;
 	struct flavour_report report;
 	bool reported;
-	int killed_by; /* the signal that ended the flavour's process, when it was not ours */
+	bool jailed;        /* the VMM has told its walls */
+	unsigned int walls; /* of the VMM, that stand, as it told before it ran the guest */
+	int killed_by;      /* the signal that ended the flavour's process, when it was not ours */
+	int signal_fd;
 	int64_t marks[MACHINE_EVENTS]; /* as seen from here, for a flavour that does not report */
 
 	struct wire_reader control;
@@ -93,19 +96,16 @@ struct supervisor {
 	struct pod_network network;
 	struct terminal terminal; /* ours, while an app of the pod has one */
 
-	int signal_fd;
 	int vsock_fd; /* listening, for the guest's process */
 	struct pod_requests requests;
-	bool is_killed; /* on request */
-	bool is_ending; /* the service manager was told */
+	bool is_killed;     /* on request */
+	bool is_ending;     /* the service manager was told */
+	bool out_of_memory; /* the VMM's cgroup was, and something was killed */
 	unsigned int stops, warnings;
 	char cgroup[PATH_MAX]; /* of a container; empty: none */
 	struct pod_cgroup vmm_cgroup;
-	bool out_of_memory; /* its cgroup was, and something was killed */
 	int64_t started_at;
-	unsigned int walls; /* of the VMM, that stand, as it told before it ran the guest */
-	bool jailed;        /* it has told */
-	int64_t kill_at;    /* CLOCK_MONOTONIC; 0: no deadline */
+	int64_t kill_at; /* CLOCK_MONOTONIC; 0: no deadline */
 
 	enum pause_state pause;
 	int pause_fd;   /* who asked, and waits for an answer; -1: nobody */
