@@ -213,6 +213,7 @@ int command_app(struct cli *cli, int argc, char **argv);
 int command_attach(struct cli *cli, int argc, char **argv);
 int command_cat_manifest(struct cli *cli, int argc, char **argv);
 int command_check(struct cli *cli, int argc, char **argv);
+int command_checkpoint(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 int command_config(struct cli *cli, int argc, char **argv);
 int command_enter(struct cli *cli, int argc, char **argv);

@@ -25,6 +25,7 @@ static const struct {
 	const char *word, *kind;
 } argument_kinds[] = {
 	{"UUID", "pod"},
+	{"CHECKPOINT", "checkpoint"},
 	{"KEY", "template"},
 	{"IMAGE", "image"},
 	{"FILE", "file"},
@@ -143,6 +144,7 @@ static const char bash_tail[] =
 	"\tpod) \"${program[@]}\" list --full --no-legend | grep -oE '^[0-9a-f]{8}-[0-9a-f-]{27}' ;;\n"
 	"\timage) \"${program[@]}\" image list --full --no-legend | grep -oE '^sha512-[0-9a-f]+' ;;\n"
 	"\ttemplate) \"${program[@]}\" template list --no-legend | cut -f1 ;;\n"
+	"\tcheckpoint) \"${program[@]}\" checkpoint list --no-legend | cut -f1 ;;\n"
 	"\tesac 2>/dev/null\n"
 	"}\n"
 	"\n"

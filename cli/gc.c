@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "pod/bridge.h"
+#include "pod/checkpoint.h"
 
 #include <string.h>
 
@@ -63,16 +64,30 @@ static int parse_template_bounds(struct cli *cli, const char *count, const char 
 	return 0;
 }
 
+static int collect_checkpoints(struct cli *cli, int data_fd, int64_t age_max, size_t *ret_removed)
+{
+	struct templates *checkpoints = NULL;
+	int r = pod_checkpoints_open(data_fd, &checkpoints, &cli->error);
+
+	if (r == 0)
+		r = pod_checkpoints_collect(
+			checkpoints, age_max * INT64_C(1000000000), ret_removed, &cli->error);
+	templates_close(checkpoints);
+	return r;
+}
+
 int command_gc(struct cli *cli, int argc, char **argv)
 {
-	const char *grace = "30m0s", *expire = "24h0m0s", *templates_max = NULL,
-		   *templates_size = NULL;
+	const char *grace = "30m0s", *expire = "24h0m0s", *checkpoints = "720h0m0s",
+		   *templates_max = NULL, *templates_size = NULL;
 	struct pods_gc_options gc = {.report = report};
 	const struct cli_option options[] = {
 		{"grace-period", CLI_STRING, &grace, "TIME",
 			"keep pods that were marked as garbage less than TIME ago (default 30m0s)"},
 		{"expire-prepared", CLI_STRING, &expire, "TIME",
 			"keep prepared pods younger than TIME (default 24h0m0s)"},
+		{"expire-checkpoints", CLI_STRING, &checkpoints, "TIME",
+			"keep checkpoints that were made or used less than TIME ago (default 720h0m0s)"},
 		{"mark-only", CLI_FLAG, &gc.mark_only, NULL,
 			"mark pods that have ended as garbage, remove nothing"},
 		{"templates-max", CLI_STRING, &templates_max, "N",
@@ -83,7 +98,8 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	_cleanup_close_ int data = -1;
 	_cleanup_pods_ struct pods *pods = NULL;
 	struct templates *templates = NULL;
-	size_t removed = 0, trees = 0, template_count = 0;
+	size_t removed = 0, trees = 0, template_count = 0, checkpoint_count = 0;
+	int64_t keep_checkpoints;
 	uint64_t keep_count, keep_bytes;
 	int result, r;
 
@@ -93,6 +109,8 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	r = cli_parse_duration(cli, "grace-period", grace, &gc.grace);
 	if (r == 0)
 		r = cli_parse_duration(cli, "expire-prepared", expire, &gc.expire_prepared);
+	if (r == 0)
+		r = cli_parse_duration(cli, "expire-checkpoints", checkpoints, &keep_checkpoints);
 	if (r < 0)
 		return r;
 	gc.context = (void *)grace;
@@ -108,7 +126,10 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	r = bridge_collect(&cli->error);
 	if (r < 0)
 		return r;
-	r = collect_store(cli, data, pods, &trees);
+	/* Before the trees that they use. */
+	r = collect_checkpoints(cli, data, keep_checkpoints, &checkpoint_count);
+	if (r == 0)
+		r = collect_store(cli, data, pods, &trees);
 	if (r < 0)
 		return r;
 	r = cli_open_templates(cli, data, &templates);
@@ -118,6 +139,7 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	templates_close(templates);
 	if (r < 0)
 		return r;
-	log_info("removed %zu pods, %zu trees and %zu templates", removed, trees, template_count);
+	log_info("removed %zu pods, %zu checkpoints, %zu trees and %zu templates", removed,
+		checkpoint_count, trees, template_count);
 	return result;
 }

@@ -361,10 +361,9 @@ static int run_from(struct cli *cli, struct launch_stores *stores, struct pod *p
 	return pod_run(pod, resolved, stores->store, options, ret_status, timing, &cli->error);
 }
 
-int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
-	struct pod *pod, const struct resolved_pod *resolved, struct pod_origin *origin)
+static struct pod_run_options run_options(const struct cli *cli, const struct launch_flags *flags)
 {
-	struct pod_run_options options = {
+	return (struct pod_run_options){
 		.flavour = flags->flavour_kind,
 		.hostname = flags->hostname,
 		.dax = flags->dax,
@@ -379,6 +378,12 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		.resolve = &flags->resolve,
 		.process_start = cli->start,
 	};
+}
+
+int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
+	struct pod *pod, const struct resolved_pod *resolved, struct pod_origin *origin)
+{
+	struct pod_run_options options = run_options(cli, flags);
 	const struct pod_origin_options origins = origin_options(flags, stores);
 	struct pod_timing timing = {.resident_kib = -1};
 	int status, r;
@@ -453,4 +458,78 @@ int launch_new(struct cli *cli, const struct launch_flags *flags, struct launch_
 		pod_remove(&pod, &ignored); /* gc will, if we cannot */
 	}
 	return r < 0 ? r : launch_run(cli, flags, stores, &pod, resolved, &origin);
+}
+
+/* A new pod with all that the saved one had, ready to be started. */
+static int prepare_saved(struct cli *cli, const struct launch_flags *flags,
+	struct launch_stores *stores, const struct pod_checkpoint *checkpoint,
+	const struct resolved_pod *resolved, struct pod *pod)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t length;
+	int r = file_read(
+		checkpoint->saved.fd, POD_MANIFEST_GIVEN, APPC_MANIFEST_SIZE_MAX, &text, &length);
+
+	if (r < 0)
+		return error_set_errno(&cli->error, r, "checkpoint %.12s: cannot read its manifest",
+			checkpoint->key);
+	r = prepare_new(cli, flags, stores, resolved, text, length, pod);
+	return r < 0 ? r : pod_checkpoint_restore_tree(checkpoint, pod, resolved, &cli->error);
+}
+
+static int run_saved(struct cli *cli, const struct launch_flags *flags,
+	struct launch_stores *stores, struct pod *pod, const struct resolved_pod *resolved,
+	const struct pod_checkpoint *checkpoint)
+{
+	struct pod_run_options options = run_options(cli, flags);
+	struct pod_timing timing = {.resident_kib = -1};
+	int status, r = pod_start(pod, &cli->error);
+
+	if (r < 0)
+		return r;
+	options.template = &checkpoint->template;
+	options.apps_are_parked = options.continues = true;
+	r = pod_run(pod, resolved, stores->store, &options, &status, &timing, &cli->error);
+	/* Nothing has happened, and there is no other way to start. */
+	if (r == -ESTALE)
+		error_prefix(&cli->error, r, "cannot go on from checkpoint %.12s", checkpoint->key);
+	return r < 0 ? r : status;
+}
+
+static int go_on(struct cli *cli, struct launch_flags *flags, struct launch_stores *stores,
+	const struct pod_checkpoint *checkpoint)
+{
+	_cleanup_resolved_pod_ struct resolved_pod *resolved = NULL;
+	_cleanup_pod_ struct pod pod = POD_NONE;
+	struct error ignored;
+	int r;
+
+	flags->resolve.vcpus = checkpoint->info.vcpus;
+	flags->resolve.memory = checkpoint->info.memory;
+	flags->dax = checkpoint->info.dax;
+	if (!flags->hostname && *checkpoint->info.hostname)
+		flags->hostname = checkpoint->info.hostname;
+	r = pod_prepared_resolve(
+		&checkpoint->saved, stores->store, &flags->resolve, &resolved, &cli->error);
+	if (r == 0)
+		r = prepare_saved(cli, flags, stores, checkpoint, resolved, &pod);
+	if (r == 0)
+		return run_saved(cli, flags, stores, &pod, resolved, checkpoint);
+	if (pod.fd >= 0)
+		pod_remove(&pod, &ignored); /* gc will, if we cannot */
+	return r;
+}
+
+int launch_checkpoint(struct cli *cli, struct launch_flags *flags, struct launch_stores *stores,
+	const char *prefix)
+{
+	_cleanup_(pod_checkpoint_done) struct pod_checkpoint checkpoint = POD_CHECKPOINT_NONE;
+	struct templates *checkpoints = NULL;
+	int r = pod_checkpoints_open(stores->data_fd, &checkpoints, &cli->error);
+
+	if (r == 0)
+		r = pod_checkpoint_open(
+			stores->pods, checkpoints, prefix, &checkpoint, &cli->error);
+	templates_close(checkpoints);
+	return r < 0 ? r : go_on(cli, flags, stores, &checkpoint);
 }

@@ -7,6 +7,7 @@
 #define APPC_CLI_LAUNCH_H
 
 #include "cli/cli.h"
+#include "pod/checkpoint.h"
 #include "pod/flavour.h"
 #include "pod/name_service.h"
 #include "pod/network.h"
@@ -86,6 +87,13 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 /* The same for a new one, whose manifest is length bytes of text. */
 int launch_new(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
 	const struct resolved_pod *resolved, const char *text, size_t length);
+
+/*
+ * The same for one that goes on from the checkpoint whose key begins with prefix (pod/checkpoint.h). Changes what flags
+ * say of the machine, which is as it was.
+ */
+int launch_checkpoint(struct cli *cli, struct launch_flags *flags, struct launch_stores *stores,
+	const char *prefix);
 
 /* --dax, whose default depends on flags->warm. A usage error, with the message set. */
 int launch_parse_dax(struct cli *cli, struct launch_flags *flags);

@@ -13,6 +13,8 @@ static const struct cli_command commands[] = {
 	{"attach", command_attach, "[flags] UUID", "Attach to the streams of a running app"},
 	{"cat-manifest", command_cat_manifest, "[flags] UUID...", "Print the manifest of a pod"},
 	{"check", command_check, "", "Say what this host can and cannot do"},
+	{"checkpoint", command_checkpoint, "[flags] UUID|list|rm|verify",
+		"Park a running pod on disk, to go on later"},
 	{"completion", command_completion, "bash", "Print a completion script for a shell"},
 	{"config", command_config, "[flags]", "Print the configuration"},
 	{"enter", command_enter, "[flags] UUID [CMD [ARGS...]]",

@@ -325,6 +325,11 @@ static int check(struct cli *cli, struct pod_flags *flags)
 	if (flags->no_overlay)
 		log_warning("--no-overlay has no effect: root filesystems are overlays of rendered "
 			    "images");
+	if (flags->checkpoint)
+		return request->image_count == 0 && !flags->manifest_path
+			? 0
+			: cli_usage(cli,
+				  "with --from-checkpoint takes no images and no pod manifest");
 	if (!flags->manifest_path)
 		return request->image_count > 0
 			? 0

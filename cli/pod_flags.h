@@ -16,6 +16,7 @@
 struct pod_flags {
 	struct pod_blueprint request;
 	const char *manifest_path; /* NULL: made from the images */
+	const char *checkpoint;    /* the pod goes on from this one; NULL: it is new */
 	struct pull_flags pull;
 	enum pull_policy policy;
 	struct image_limit_flags limit_flags;

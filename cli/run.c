@@ -21,8 +21,10 @@ static int parse(struct cli *cli, struct run_flags *flags, int argc, char **argv
 	struct cli_option options[CLI_OPTIONS_MAX] = {
 		{"uuid-file-save", CLI_STRING, &flags->launch.uuid_file, "FILE",
 			"write the pod's UUID to FILE"},
+		{"from-checkpoint", CLI_STRING, &flags->pod.checkpoint, "CHECKPOINT",
+			"go on from a checkpoint, in place of a new pod"},
 	};
-	size_t count = pod_flags_options(&flags->pod, options, 1);
+	size_t count = pod_flags_options(&flags->pod, options, 2);
 	int r;
 
 	count = launch_run_options(&flags->launch, options, count);
@@ -36,6 +38,14 @@ static int parse(struct cli *cli, struct run_flags *flags, int argc, char **argv
 	if (flags->launch.interactive && flags->pod.request.image_count > 1)
 		return error_set(
 			&cli->error, -EINVAL, "interactive option only supports one image");
+	if (flags->pod.checkpoint &&
+		(flags->launch.warm || flags->launch.interactive || flags->launch.cpus ||
+			flags->launch.net || flags->launch.dax_name ||
+			flags->pod.request.machine_memory ||
+			(flags->launch.flavour && strcmp(flags->launch.flavour, "vm") != 0)))
+		return cli_usage(cli,
+			"--from-checkpoint goes on in a machine as it was: without --warm, "
+			"--interactive, --cpus, --memory, --net, --dax and another --flavour");
 	flags->launch.memory = flags->pod.request.machine_memory;
 	return launch_flags_check(cli, &flags->launch);
 }
@@ -52,6 +62,8 @@ int command_run(struct cli *cli, int argc, char **argv)
 		r = pod_flags_read(cli, &flags.pod);
 	if (r == 0)
 		r = launch_open(cli, &flags.launch, &stores);
+	if (r == 0 && flags.pod.checkpoint)
+		return launch_checkpoint(cli, &flags.launch, &stores, flags.pod.checkpoint);
 	if (r == 0)
 		r = pod_flags_generate(cli, &flags.pod, stores.store);
 	if (r == 0)

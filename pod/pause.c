@@ -6,7 +6,9 @@
 #include "pod/request.h"
 
 #include <string.h>
+#include <stdint.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 /* A guest whose kernel is emulated takes its time. */
 #define ANSWER_MS 30000
@@ -35,6 +37,18 @@ int pod_pause(const struct pod *pod, struct error *err)
 int pod_resume(const struct pod *pod, struct error *err)
 {
 	return ask(pod, "resume", err);
+}
+
+int pod_program_identity(char ret[POD_PROGRAM_SIZE])
+{
+	struct stat st;
+
+	if (stat("/proc/self/exe", &st) < 0)
+		return -errno;
+	snprintf(ret, POD_PROGRAM_SIZE, "%jx-%jx-%jx-%jx.%lx", (uintmax_t)st.st_dev,
+		(uintmax_t)st.st_ino, (uintmax_t)st.st_size, (uintmax_t)st.st_mtim.tv_sec,
+		(unsigned long)st.st_mtim.tv_nsec);
+	return 0;
 }
 
 union fds_control {

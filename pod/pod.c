@@ -728,6 +728,53 @@ int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *re
 	return marked < 0 ? marked : removed;
 }
 
+/* Adds the ids in a list of trees, one a line. */
+static int trees_add(int fd, struct strings *ids)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest;
+	int r = file_read(fd, "trees", TREES_MAX, &text, NULL);
+
+	/* One that has gone, is only being made, or is no directory at all uses none. */
+	if (r == -ENOENT || r == -ENOTDIR)
+		return 0;
+	rest = text;
+	for (char *line; r >= 0 && (line = strsep(&rest, "\n"));)
+		if (*line)
+			r = strings_add(ids, line);
+	return r;
+}
+
+/* Those of checkpoints (pod/checkpoint.h), and of those in the making. */
+static int checkpoints_trees_add(const struct pods *pods, struct strings *ids)
+{
+	_cleanup_closedir_ DIR *directory = NULL;
+	int fd = directory_open(pods->data_fd, "checkpoints");
+	struct dirent *entry;
+
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return fd;
+	directory = fdopendir(fd);
+	if (!directory) {
+		close(fd);
+		return -ENOMEM;
+	}
+	for (errno = 0; (entry = readdir(directory)); errno = 0) {
+		_cleanup_close_ int pod_fd = -1;
+		char path[NAME_MAX + 8];
+		int r;
+
+		snprintf(path, sizeof(path), "%s/pod", entry->d_name);
+		pod_fd = directory_open(dirfd(directory), path);
+		r = pod_fd < 0 ? pod_fd : trees_add(pod_fd, ids);
+		if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+			return r;
+	}
+	return -errno;
+}
+
 int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err)
 {
 	_cleanup_(strings_done) struct strings uuids = {0}, ids = {0};
@@ -738,27 +785,17 @@ int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, str
 		return r;
 	for (size_t i = 0; i < uuids.count; i++) {
 		_cleanup_pod_ struct pod pod = POD_NONE;
-		_cleanup_free_ char *text = NULL;
-		char *rest;
 
-		/* One that has gone, is only being made, or is no directory at all uses none. */
 		r = pod_open(pods, uuids.items[i], &pod, NULL);
 		if (r == 0)
-			r = file_read(pod.fd, "trees", TREES_MAX, &text, NULL);
-		if (r == -ENOENT || r == -ENOTDIR)
-			continue;
-		if (r < 0)
+			r = trees_add(pod.fd, &ids);
+		if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 			return error_set_errno(
 				err, r, "pod %s: cannot read its list of trees", uuids.items[i]);
-		rest = text;
-		for (char *line; (line = strsep(&rest, "\n"));) {
-			if (!*line)
-				continue;
-			r = strings_add(&ids, line);
-			if (r < 0)
-				return error_set_errno(err, r, "cannot list trees");
-		}
 	}
+	r = checkpoints_trees_add(pods, &ids);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot read the trees of checkpoints");
 	*ret_ids = TAKE_PTR(ids.items);
 	*ret_count = ids.count;
 	ids.count = 0;

@@ -169,7 +169,7 @@ struct pods_gc_options {
 int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *ret_removed,
 	struct error *err);
 
-/* The ids of all trees that pods use. The caller frees the array and its strings. */
+/* The ids of all trees that pods and checkpoints (pod/checkpoint.h) use. The caller frees the array and its strings. */
 int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err);
 
 void pods_strings_free(char **strings, size_t count);

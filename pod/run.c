@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/configure.h"
+#include "pod/record.h"
 #include "pod/run_parts.h"
 #include "pod/sockets.h"
 #include "pod/tree.h"
@@ -209,6 +210,28 @@ static void output_attached(
 	pod_attachments_write(&s->attachments, header, payload);
 }
 
+/* What had become of the apps when the machine was saved. guest-init says that it goes on, as after a pause. */
+static void take_up_apps(struct supervisor *s)
+{
+	for (size_t i = 0; i < s->resolved->app_count; i++) {
+		_cleanup_(pod_app_record_done) struct pod_app_record record = POD_APP_RECORD_NONE;
+		struct app_run *app = &s->apps[i];
+
+		if (pod_app_record_read(s->pod, s->resolved->apps[i].name, &record) < 0)
+			continue;
+		app->started_at = record.started_at;
+		app->finished_at = record.finished_at;
+		app->out_of_memory = record.out_of_memory;
+		app->message = TAKE_PTR(record.message);
+		if (record.exit_code >= 0)
+			app->status = record.exit_code;
+		app->state = record.exit_code >= 0 ? APP_EXITED
+			: record.started_at        ? APP_STARTED
+						   : APP_WAITING;
+	}
+	s->pause = PAUSE_ENDING;
+}
+
 int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *store,
 	const struct pod_run_options *options, int *ret_status, struct pod_timing *ret_timing,
 	struct error *err)
@@ -259,6 +282,8 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	s.apps = calloc(resolved_pod_room(resolved), sizeof(s.apps[0]));
 	if (!s.apps || pod_output_init(&s.output) < 0)
 		return -ENOMEM;
+	if (options->continues)
+		take_up_apps(&s);
 	r = block_signals(&s.signal_fd);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot take over signals");

@@ -26,6 +26,7 @@ struct pod_run_options {
 	/* Where the machine starts from; NULL: it boots. Borrowed. */
 	const struct template *template;
 	bool apps_are_parked; /* in the template: this pod's */
+	bool continues; /* they are in the middle of something, as the pod's records say (pod/checkpoint.h) */
 	/* Of a mutable pod: the resolved pod once more, to be changed, and how its apps are resolved. Borrowed. */
 	struct resolved_pod *changed;
 	const struct resolve_options *resolve;

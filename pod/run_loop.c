@@ -279,11 +279,15 @@ static int supervise_once(struct supervisor *s)
 		fds[i] = (struct pollfd){.fd = s->requests.fds[i - REQUESTS], .events = POLLIN};
 	for (unsigned int i = ATTACHED; i < SOURCES; i++)
 		fds[i] = attachment_source(s, &s->attachments.items[i - ATTACHED]);
-	n = poll(fds, SOURCES, s->more ? 0 : timeout_ms(s));
+	n = poll(fds, SOURCES, s->more || s->is_parked ? 0 : timeout_ms(s));
 	if (n < 0)
 		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
 	if (n == 0 && s->ended && !s->more && !pod_output_waits(&s->output))
 		s->output.is_at_end = true;
+	/* It stands still: what it had said before comes first. */
+	if (s->is_parked && !s->more && !fds[STREAM].revents && !fds[CONTROL].revents &&
+		!pod_output_waits(&s->output))
+		return 1;
 	if (s->kill_at && clock_monotonic() >= s->kill_at)
 		return kill_reason(s);
 	if (fds[SIGNAL].revents)
@@ -412,7 +416,8 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 	while (r == 0);
 	/* The records are there before the guest goes. */
 	if (r > 0) {
-		supervisor_record_end(s, s->status, NULL);
+		supervisor_record_end(
+			s, s->status, s->is_parked ? "it was saved, to go on later" : NULL);
 		release_process(s);
 		*ret_status = s->status;
 		return 0;

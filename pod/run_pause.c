@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/origin.h"
 #include "pod/pause.h"
 
 #include <string.h>
@@ -105,11 +106,33 @@ static const char *refusal(const struct supervisor *s, enum pod_request request)
 		return NULL;
 	if (s->options->flavour != FLAVOUR_VM)
 		return "a container cannot be saved, only a virtual machine";
+	if (s->resolved->is_mutable)
+		return "its apps come and go";
 	if (s->options->network.mode != NETWORK_NONE)
 		return "it has a network, and who is at the other end of its connections would not wait";
 	if (s->resolved->input_app >= 0)
 		return "an app has standard input, which would not be there when it goes on";
 	return NULL;
+}
+
+/* The client asks for no more than what only we know. */
+static int open_checkpoint(struct supervisor *s)
+{
+	const char *hostname = s->options->hostname;
+	_cleanup_json_ json_t *answer = NULL;
+	char program[POD_PROGRAM_SIZE];
+	int r = pod_program_identity(program);
+
+	if (r < 0)
+		return r;
+	answer = json_pack("{s:s, s:s, s:b, s:i, s:s}", "type", "ok", "program", program, "shared",
+		(int)pod_is_shared(s->resolved), "dax", (int)s->options->dax, "hostname",
+		hostname ? hostname : "");
+	if (!answer)
+		return -ENOMEM;
+	pod_request_answer(s->pause_fd, answer);
+	s->pause = PAUSE_OPENED;
+	return 0;
 }
 
 static int request_meet(struct supervisor *s, enum pod_request request)
@@ -127,9 +150,7 @@ static int request_meet(struct supervisor *s, enum pod_request request)
 	case POD_REQUEST_RESUME:
 		return go_on(s);
 	default:
-		s->pause = PAUSE_OPENED;
-		client_answer(s, "ok");
-		return 0;
+		return open_checkpoint(s);
 	}
 }
 
@@ -165,6 +186,9 @@ int supervisor_pause_told(struct supervisor *s, bool is_paused)
 	set_paused(s, is_paused);
 	client_answer(s, "ok");
 	client_drop(s);
+	/* All its apps are there: none starts any more. */
+	if (s->options->continues && !is_paused)
+		supervisor_check_ready(s);
 	return 0;
 }
 

@@ -44,6 +44,8 @@
 struct templates {
 	int fd;
 	int digests_fd;
+	bool keeps;       /* templates_keep() */
+	const char *noun; /* "template" */
 };
 
 static uint64_t clock_now(clockid_t clock)
@@ -84,9 +86,16 @@ int templates_open(int dirfd, const char *path, struct templates **ret, struct e
 	templates = malloc(sizeof(*templates));
 	if (!templates)
 		return error_set_errno(err, -ENOMEM, "cannot open the directory of templates");
-	*templates = (struct templates){.fd = TAKE_FD(fd), .digests_fd = TAKE_FD(digests_fd)};
+	*templates = (struct templates){
+		.fd = TAKE_FD(fd), .digests_fd = TAKE_FD(digests_fd), .noun = "template"};
 	*ret = templates;
 	return 0;
+}
+
+void templates_keep(struct templates *templates, const char *noun)
+{
+	templates->keeps = true;
+	templates->noun = noun;
 }
 
 void templates_close(struct templates *templates)
@@ -325,7 +334,8 @@ static int open_and_mark(const struct templates *templates, const char *key, boo
 		if (fd < 0)
 			return error_set_errno(err, -errno, "cannot open template %.12s", key);
 		r = template_load(fd, key, ret, memory_digest, err);
-		if (r == -EBADMSG && discard_damaged(templates, key, fd, locked))
+		if (r == -EBADMSG && !templates->keeps &&
+			discard_damaged(templates, key, fd, locked))
 			continue;
 		if (r < 0)
 			return r;
@@ -530,7 +540,9 @@ int template_build_commit(
 			err, r, "template %.12s: cannot put it in its place", builder.key);
 	*builder.name = '\0';
 	/* The bounds hold without `gc`, too. That they could not be kept is not our caller's trouble. */
-	templates_collect(builder.templates, TEMPLATES_COUNT_MAX, TEMPLATES_BYTES_MAX, NULL, NULL);
+	if (!builder.templates->keeps)
+		templates_collect(
+			builder.templates, TEMPLATES_COUNT_MAX, TEMPLATES_BYTES_MAX, NULL, NULL);
 	return 0;
 }
 
@@ -653,8 +665,8 @@ int templates_find(struct templates *templates, const char *prefix, char ret_key
 	if (length < PREFIX_MIN || length > KEY_DIGITS ||
 		strspn(prefix, "0123456789abcdef") != length)
 		return error_set(err, -ENOENT,
-			"\"%s\" is not the key of a template, nor its first %d or more digits",
-			prefix, PREFIX_MIN);
+			"\"%s\" is not the key of a %s, nor its first %d or more digits", prefix,
+			templates->noun, PREFIX_MIN);
 	r = directory_list(templates->fd, &list);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the templates");
@@ -663,12 +675,12 @@ int templates_find(struct templates *templates, const char *prefix, char ret_key
 			strncmp(list.names[i], prefix, length) != 0)
 			continue;
 		if (found)
-			return error_set(
-				err, -EEXIST, "several templates begin with \"%s\"", prefix);
+			return error_set(err, -EEXIST, "several %ss begin with \"%s\"",
+				templates->noun, prefix);
 		found = list.names[i];
 	}
 	if (!found)
-		return error_set(err, -ENOENT, "there is no template \"%s\"", prefix);
+		return error_set(err, -ENOENT, "there is no %s \"%s\"", templates->noun, prefix);
 	memcpy(ret_key, found, TEMPLATE_KEY_SIZE);
 	return 0;
 }
@@ -678,7 +690,7 @@ int templates_remove(struct templates *templates, const char *key, struct error 
 	int r = template_key_is_valid(key) ? move_aside(templates, key) : -ENOENT;
 
 	if (r == -ENOENT)
-		return error_set(err, r, "there is no template \"%s\"", key);
+		return error_set(err, r, "there is no %s \"%s\"", templates->noun, key);
 	return r < 0 ? error_set_errno(err, r, "cannot remove template %.12s", key) : 0;
 }
 
@@ -692,7 +704,7 @@ int templates_verify(struct templates *templates, const char *key, struct error 
 
 	fd = template_key_is_valid(key) ? directory_open(templates->fd, key) : -ENOENT;
 	if (fd == -ENOENT)
-		return error_set(err, fd, "there is no template \"%s\"", key);
+		return error_set(err, fd, "there is no %s \"%s\"", templates->noun, key);
 	if (fd < 0)
 		return error_set_errno(err, fd, "cannot open template %.12s", key);
 	r = template_load(fd, key, &template, expected, err);

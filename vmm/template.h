@@ -48,6 +48,11 @@ struct template_subject {
 	bool kernel_messages;
 	const char *extra_command_line; /* may be NULL */
 	const char *pod;                /* digest of the pod whose apps are parked; NULL: none */
+	/*
+	 * It is never made again from kernel and guest-init, whose fds are not there then: what pod names is in the
+	 * machine's memory.
+	 */
+	bool is_whole;
 };
 
 struct templates;
@@ -58,6 +63,12 @@ struct templates;
  */
 int templates_open(int dirfd, const char *path, struct templates **ret, struct error *err);
 void templates_close(struct templates *templates); /* may be NULL */
+
+/*
+ * They are not to be had again: a damaged one stays where it is, and none goes by itself for the sake of the
+ * bounds. noun is what messages call them instead of "template", a constant.
+ */
+void templates_keep(struct templates *templates, const char *noun);
 
 /*
  * Opens /dev/kvm for the CPU's features. The contents of kernel and guest-init are read once only,

@@ -246,9 +246,9 @@ int template_key_compute(int digests_fd, const struct template_subject *subject,
 	if (program_fd < 0)
 		return error_set_errno(err, -errno, "cannot open my own executable");
 	r = file_digest(digests_fd, program_fd, "the program", program, err);
-	if (r == 0)
+	if (r == 0 && !subject->is_whole)
 		r = file_digest(digests_fd, subject->kernel_fd, "the guest kernel", kernel, err);
-	if (r == 0)
+	if (r == 0 && !subject->is_whole)
 		r = file_digest(digests_fd, subject->init_fd, "guest-init", init, err);
 	if (r < 0)
 		return r;
@@ -256,8 +256,10 @@ int template_key_compute(int digests_fd, const struct template_subject *subject,
 	key_add_number(&sha, "format", TEMPLATE_STATE_FORMAT);
 	/* Its devices, its memory layout, its part of the command line, what it saves and how. */
 	key_add_text(&sha, "program", program);
-	key_add_text(&sha, "kernel", kernel);
-	key_add_text(&sha, "init", init);
+	if (!subject->is_whole) {
+		key_add_text(&sha, "kernel", kernel);
+		key_add_text(&sha, "init", init);
+	}
 	key_add_number(&sha, "vcpus", subject->vcpus);
 	key_add_number(&sha, "memory", subject->memory);
 	key_add_number(&sha, "shared", subject->shared);

@@ -126,6 +126,8 @@ of_status()
 		case $target in
 		anon_inode:* | socket:* | pipe:* | /null) ;;
 		*/lock | /self/fd | /1/fd | /1/smaps) ;;
+		# For a checkpoint: what the guest's memory was mapped from.
+		/1/pagemap | */memory) ;;
 		/ | /apps* | /volumes* | /tree*) ;; # of the tree
 		*)
 			echo "fd ${fd##*/} is $target"

@@ -150,6 +150,33 @@ static void pod_goes_through_its_states(void **state)
 	assert_int_equal(count_pods(fixture), 1);
 }
 
+static void a_pod_is_paused_for_all_to_see_until_it_goes_on_or_dies(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	struct pod pod = POD_NONE;
+	struct error err;
+
+	assert_int_equal(pod_create(fixture->pods, &pod, &err), 0);
+	assert_int_equal(pod_start(&pod, &err), 0);
+	for (int paused = 0; paused < 4; paused++) {
+		_cleanup_pod_ struct pod seen = POD_NONE;
+
+		assert_int_equal(pod_set_paused(&pod, paused % 2), 0);
+		assert_int_equal(pod_open(fixture->pods, pod.uuid, &seen, &err), 0);
+		assert_int_equal(seen.state, POD_RUNNING);
+		assert_int_equal(seen.is_paused, paused % 2);
+		assert_string_equal(pod_state_text(&seen), paused % 2 ? "paused" : "running");
+	}
+	pod_close(&pod);
+	{
+		_cleanup_pod_ struct pod seen = POD_NONE;
+
+		assert_int_equal(pod_open(fixture->pods, pod.uuid, &seen, &err), 0);
+		assert_false(seen.is_paused);
+		assert_string_equal(pod_state_text(&seen), "exited");
+	}
+}
+
 static void preparation_that_dies_is_aborted(void **state)
 {
 	struct pod_fixture *fixture = *state;
@@ -813,6 +840,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		POD_TEST(pod_goes_through_its_states),
+		POD_TEST(a_pod_is_paused_for_all_to_see_until_it_goes_on_or_dies),
 		POD_TEST(preparation_that_dies_is_aborted),
 		POD_TEST(place_and_lock_say_the_state),
 		POD_TEST(looking_at_a_pod_leaves_it_unlocked),

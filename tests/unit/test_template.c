@@ -860,6 +860,31 @@ static void a_new_template_takes_the_place_of_the_least_recently_used(void **sta
 	assert_int_equal(templates_find(fixture->templates, "00aa", key, &fixture->err), 0);
 }
 
+static void those_that_are_kept_stay_when_damaged_or_many(void **state)
+{
+	struct fixture *fixture = *state;
+	struct template template;
+	char path[256], key[TEMPLATE_KEY_SIZE];
+	struct template_info *list;
+	size_t count;
+
+	templates_keep(fixture->templates, "thing");
+	for (unsigned int i = 0; i <= TEMPLATES_COUNT_MAX; i++) {
+		snprintf(key, sizeof(key), "%04x%s", i, key_c + 4);
+		build(fixture, key, "", 0);
+	}
+	assert_int_equal(templates_list(fixture->templates, &list, &count, &fixture->err), 0);
+	assert_int_equal(count, TEMPLATES_COUNT_MAX + 1);
+	free(list);
+	path_of(fixture, key, "state", path);
+	assert_int_equal(truncate(path, 100), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+			template_open(fixture->templates, key, &template, &fixture->err), -EBADMSG);
+	assert_int_equal(templates_find(fixture->templates, "abcd", key, &fixture->err), -ENOENT);
+	assert_string_equal(fixture->err.message, "there is no thing \"abcd\"");
+}
+
 static void a_directory_that_others_can_write_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
@@ -914,6 +939,23 @@ static void a_key_depends_on_each_part_of_its_subject(void **state)
 	assert_string_equal(keys[0], again);
 	close(of.kernel_fd);
 	close(of.init_fd);
+}
+
+static void the_key_of_what_is_whole_needs_neither_kernel_nor_init(void **state)
+{
+	struct fixture *fixture = *state;
+	struct template_subject whole = subject, other;
+	char key[TEMPLATE_KEY_SIZE], again[TEMPLATE_KEY_SIZE];
+
+	whole.is_whole = true;
+	whole.pod = "one";
+	other = whole;
+	key_of(fixture, &whole, key);
+	key_of(fixture, &other, again);
+	assert_string_equal(key, again);
+	other.pod = "two";
+	key_of(fixture, &other, again);
+	assert_string_not_equal(key, again);
 }
 
 static void a_key_is_the_same_on_every_cpu(void **state)
@@ -1027,6 +1069,7 @@ static int teardown_with_kvm(void **state)
 		name(state);                      \
 	}
 KEY_TEST(a_key_depends_on_each_part_of_its_subject)
+KEY_TEST(the_key_of_what_is_whole_needs_neither_kernel_nor_init)
 KEY_TEST(a_key_is_the_same_on_every_cpu)
 KEY_TEST(a_digest_is_computed_once_and_a_malformed_one_again)
 KEY_TEST(a_file_that_was_just_written_is_read_again)
@@ -1064,8 +1107,10 @@ int main(void)
 		TEST(an_ambiguous_prefix_is_refused),
 		TEST(collection_keeps_the_most_recently_used),
 		TEST(a_new_template_takes_the_place_of_the_least_recently_used),
+		TEST(those_that_are_kept_stay_when_damaged_or_many),
 		TEST(a_directory_that_others_can_write_is_refused),
 		TEST_KVM(a_key_depends_on_each_part_of_its_subject),
+		TEST_KVM(the_key_of_what_is_whole_needs_neither_kernel_nor_init),
 		TEST_KVM(a_key_is_the_same_on_every_cpu),
 		TEST_KVM(a_digest_is_computed_once_and_a_malformed_one_again),
 		TEST_KVM(a_file_that_was_just_written_is_read_again),

@@ -161,6 +161,76 @@ static void nothing_in_the_target_is_overwritten(void **state)
 	assert_string_equal(text, "old");
 }
 
+static void names_of_one_file_stay_that_and_holes_stay_holes(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree_copy_limits limits = {.entries = 100, .bytes = 1u << 30};
+	struct stat first, second, other;
+	_cleanup_close_ int fd = -1;
+
+	assert_int_equal(mkdirat(fixture->source, "a", 0700), 0);
+	assert_int_equal(mkdirat(fixture->source, "a/b", 0700), 0);
+	fd = openat(fixture->source, "a/b/one", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, "begin", 5, 0), 5);
+	assert_int_equal(pwrite(fd, "end", 3, 64 << 20), 3);
+	assert_int_equal(linkat(fixture->source, "a/b/one", fixture->source, "a/two", 0), 0);
+	put(fixture->source, "other", "x", 0600);
+	assert_int_equal(tree_copy(fixture->source, fixture->target, &limits), 0);
+	assert_int_equal(fstatat(fixture->target, "a/b/one", &first, 0), 0);
+	assert_int_equal(fstatat(fixture->target, "a/two", &second, 0), 0);
+	assert_int_equal(fstatat(fixture->target, "other", &other, 0), 0);
+	assert_int_equal(first.st_ino, second.st_ino);
+	assert_int_equal(first.st_nlink, 2);
+	assert_int_equal(other.st_nlink, 1);
+	assert_int_equal(first.st_size, (64 << 20) + 3);
+	assert_true(first.st_blocks < 4096);
+	cleanup_close(&fd);
+	fd = openat(fixture->target, "a/two", O_RDONLY | O_CLOEXEC);
+	for (off_t at = 0; at <= 64 << 20; at += 64 << 20) {
+		char text[6] = "";
+
+		assert_true(pread(fd, text, 5, at) >= 3);
+		assert_string_equal(text, at ? "end" : "begin");
+	}
+	assert_int_equal(limits.bytes, (1u << 30) - (64u << 20) - 3 - 1);
+}
+
+static void a_file_that_ends_in_a_hole_keeps_its_length(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree_copy_limits limits = LIMITS;
+	struct stat st;
+
+	put(fixture->source, "file", "text", 0600);
+	{
+		_cleanup_close_ int fd = openat(fixture->source, "file", O_RDWR | O_CLOEXEC);
+
+		assert_int_equal(ftruncate(fd, 100000), 0);
+	}
+	put(fixture->source, "empty", "", 0600);
+	assert_int_equal(tree_copy(fixture->source, fixture->target, &limits), 0);
+	assert_int_equal(fstatat(fixture->target, "file", &st, 0), 0);
+	assert_int_equal(st.st_size, 100000);
+	assert_int_equal(fstatat(fixture->target, "empty", &st, 0), 0);
+	assert_int_equal(st.st_size, 0);
+}
+
+static void nodes_of_devices_are_copied_when_that_is_asked_for(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tree_copy_limits limits = LIMITS;
+	struct stat st;
+
+	if (geteuid() != 0)
+		skip();
+	limits.devices = true;
+	assert_int_equal(mknodat(fixture->source, "null", S_IFCHR | 0666, makedev(1, 3)), 0);
+	assert_int_equal(tree_copy(fixture->source, fixture->target, &limits), 0);
+	assert_int_equal(fstatat(fixture->target, "null", &st, 0), 0);
+	assert_true(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +240,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(limits_hold, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			nothing_in_the_target_is_overwritten, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			names_of_one_file_stay_that_and_holes_stay_holes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_file_that_ends_in_a_hole_keeps_its_length, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			nodes_of_devices_are_copied_when_that_is_asked_for, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

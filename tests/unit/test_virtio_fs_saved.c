@@ -473,6 +473,55 @@ static void reading_shared_volumes_is_noted(void **state)
 	assert_false(virtio_fs_shared_was_read(world->fs));
 }
 
+static void put_shared(const struct world *world, const char *name, const char *text)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "volumes/shared/%s", name);
+	fd = openat(world->tree, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void a_shared_file_that_others_changed_meanwhile_is_refused(void **state)
+{
+	struct world *world = *state;
+	uint64_t file = node_of(world->fs, "volumes/shared/file");
+	struct saved saved;
+	struct error err;
+
+	read_node(world->fs, file, 0, 0, 10);
+	assert_true(virtio_fs_shared_was_read(world->fs));
+	/* Untouched: taken up, and still known to have been seen. */
+	park(world);
+	assert_true(virtio_fs_shared_was_read(world->fs));
+	assert_int_equal(save(world->fs, &saved, &err), 0);
+	virtio_fs_free(world->fs);
+	put_shared(world, "file", "changed");
+	world_serve(world, 4096, 1024);
+	assert_int_equal(restore(world->fs, saved.data, saved.length, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "volumes/shared/file was changed"));
+	free(saved.data);
+}
+
+static void what_changed_in_a_shared_directory_unseen_is_no_matter(void **state)
+{
+	struct world *world = *state;
+	struct saved saved;
+	struct error err;
+
+	node_of(world->fs, "volumes/shared");
+	assert_false(virtio_fs_shared_was_read(world->fs));
+	assert_int_equal(save(world->fs, &saved, &err), 0);
+	virtio_fs_free(world->fs);
+	put_shared(world, "new", "text");
+	world_serve(world, 4096, 1024);
+	assert_int_equal(restore(world->fs, saved.data, saved.length, &err), 0);
+	free(saved.data);
+}
+
 #define ALONE_TEST(name)  cmocka_unit_test_setup_teardown(name, world_begin, world_end)
 #define SHARED_TEST(name) cmocka_unit_test_setup_teardown(name, world_begin_shared, world_end)
 
@@ -489,6 +538,8 @@ int main(void)
 		SHARED_TEST(damaged_states_are_refused_or_harmless),
 		SHARED_TEST(a_state_for_more_than_there_may_be_is_refused),
 		SHARED_TEST(reading_shared_volumes_is_noted),
+		SHARED_TEST(a_shared_file_that_others_changed_meanwhile_is_refused),
+		SHARED_TEST(what_changed_in_a_shared_directory_unseen_is_no_matter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,8 @@
  * without such a path (deleted ones) make the guest impossible to park. Restoring opens each path in
  * the new tree. The new file gets the old id, because the guest's kernel knows it by that; slots keep
  * their generations, so that no id is ever given out twice. The guest relies on how long it may
- * remember what: a file that has come under a stricter policy than it had is refused.
+ * remember what: a file that has come under a stricter policy than it had is refused. So is one of a subtree that
+ * others change too, if they have, once the guest has seen what is in such a subtree.
  *
  * The layout, after the version: what must be equal in both devices; the negotiated features; the
  * generations of all inode slots; the inodes; the same for handles; what is mapped.
@@ -22,9 +23,44 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define STATE_LAYOUT 2
+#define STATE_LAYOUT 3
+
+/* What shows that a file was changed. Of one width, to be compared as bytes. */
+struct file_state {
+	int64_t inode, size, modified, modified_ns, changed, changed_ns;
+};
+
+/* #syscalls:park newfstatat(_, _, _, AT_EMPTY_PATH) */
+static int file_state_of(int fd, struct file_state *ret)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	*ret = (struct file_state){
+		.inode = (int64_t)status.st_ino,
+		.size = status.st_size,
+		.modified = status.st_mtim.tv_sec,
+		.modified_ns = status.st_mtim.tv_nsec,
+		.changed = status.st_ctim.tv_sec,
+		.changed_ns = status.st_ctim.tv_nsec,
+	};
+	return 0;
+}
 
 /* ---- saving */
+
+/* No bytes: nobody else changes it, or the guest has seen nothing of it. */
+static int save_file_state(
+	const struct virtio_fs *fs, const struct fs_inode *inode, struct state_writer *writer)
+{
+	bool is_told = fs->shared_read && fs_inode_policy(inode) != VIRTIO_FS_EXCLUSIVE;
+	struct file_state state;
+	int r = is_told ? file_state_of(inode->fd, &state) : 0;
+
+	state_put_bytes(writer, &state, is_told && r == 0 ? sizeof(state) : 0);
+	return r;
+}
 
 static int save_inode(const struct virtio_fs *fs, const struct fs_inode *inode,
 	struct state_writer *writer, struct error *err)
@@ -45,7 +81,8 @@ static int save_inode(const struct virtio_fs *fs, const struct fs_inode *inode,
 	state_put_u32(writer, fs_inode_policy(inode));
 	state_put_u32(writer, (uint32_t)inode->dax);
 	state_put_bytes(writer, path, strlen(path));
-	return 0;
+	r = save_file_state(fs, inode, writer);
+	return r < 0 ? error_set_errno(err, r, "cannot look at %s", path) : 0;
 }
 
 static int save_inodes(const struct virtio_fs *fs, struct state_writer *writer, struct error *err)
@@ -147,12 +184,15 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 	uint32_t type = state_get_u32(reader), policy = state_get_u32(reader), now;
 	uint32_t dax = state_get_u32(reader);
 	char path[FS_PATH_ROOM];
-	const void *bytes;
+	const void *bytes, *state_bytes;
 	size_t length = state_get_bytes(reader, sizeof(path) - 1, &bytes);
+	size_t state_size = state_get_bytes(reader, sizeof(struct file_state), &state_bytes);
+	struct file_state state;
 	struct stat status;
 	int fd, r;
 
-	if (reader->error || length == 0 || memchr(bytes, '\0', length) || lookups == 0 ||
+	if (reader->error || (state_size != 0 && state_size != sizeof(state)) || length == 0 ||
+		memchr(bytes, '\0', length) || lookups == 0 ||
 		policy > VIRTIO_FS_READ_ONLY_SHARED || dax > FS_DAX_YES ||
 		(dax == FS_DAX_YES && (type != S_IFREG || !(fs->features & FUSE_HAS_INODE_DAX))))
 		return damaged(err);
@@ -171,6 +211,14 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 		return error_set(err, -EBADMSG,
 			"%s is not the kind of file that the parked guest knows", path);
 	}
+	if (state_size > 0 &&
+		(file_state_of(fd, &state) < 0 || memcmp(&state, state_bytes, sizeof(state)))) {
+		close(fd);
+		return error_set(err, -EBADMSG,
+			"%s was changed since the guest was parked, which knows it as it was",
+			path);
+	}
+	fs->shared_read |= state_size > 0;
 	r = fs_inode_resume(&fs->inodes, id, fd, type, policy, lookups, (int)dax);
 	if (r == -EEXIST)
 		return error_set(err, -EBADMSG,
