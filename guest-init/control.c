@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "guest-init/port.h"
 #include "wire/filter.h"
+#include "wire/session.h"
 
 #include <arpa/inet.h>
 #include <limits.h>
@@ -832,6 +833,22 @@ void guest_enter_done(struct guest_enter_config *config)
 	free(config->exec);
 	json_decref(config->message);
 	*config = (struct guest_enter_config){0};
+}
+
+int guest_ssh_parse(json_t *message, struct guest_ssh_config *config, struct error *err)
+{
+	static const char *const names[] = {"type", "tree", "host_key", "authorized_keys", NULL};
+	struct field_reader reader = {.object = message, .where = "ssh", .err = err};
+
+	config->tree = reader_string(&reader, "tree", 1, NAME_MAX);
+	config->host_key =
+		reader_string(&reader, "host_key", 1, BASE64_LENGTH(WIRE_SESSION_HOST_KEY_MAX));
+	config->authorized_keys =
+		reader_string(&reader, "authorized_keys", 1, WIRE_SESSION_AUTHORIZED_MAX);
+	if (!file_name_is_safe(config->tree))
+		reader_fail(&reader, "tree", "a file name");
+	reader_check_known(&reader, names);
+	return reader.r;
 }
 
 int guest_config_add_variable(struct guest_config *config, const char *variable)

@@ -160,6 +160,16 @@ struct guest_enter_config {
 int guest_enter_parse(json_t *message, struct guest_enter_config *config, struct error *err);
 void guest_enter_done(struct guest_enter_config *config);
 
+/* A connection for an ssh server (wire/session.h, "ssh"). */
+struct guest_ssh_config {
+	const char *tree;            /* one safe path component */
+	const char *host_key;        /* base 64, as it came: to be decoded */
+	const char *authorized_keys; /* lines */
+};
+
+/* Parses a session's request, whose strings are borrowed from it. 0 or -EBADMSG with a message. */
+int guest_ssh_parse(json_t *message, struct guest_ssh_config *config, struct error *err);
+
 /* The answer to a metadata request. body may hold any character but NUL. */
 struct guest_metadata_answer {
 	unsigned int status; /* HTTP */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * session.c: sessions that enter an app, or ask what the pod uses.
+ * session.c: sessions that enter an app, that an ssh server takes, or that ask what the pod uses.
  *
  * Theory of operation: events set flags and session_proceed() does what the flags allow: it reads the client's
  * frames, which never has to wait, since the client sends no more input than there is room for; moves input to the
@@ -59,6 +59,7 @@ int guest_sessions_open(
 {
 	sessions->guest = guest;
 	sessions->pod = pod;
+	sessions->debug = GUEST_DEBUG_NONE;
 	sessions->listen_fd = guest->is_vm ? vsock_listen() : listen_fd;
 	if (sessions->listen_fd < 0)
 		return sessions->listen_fd;
@@ -84,8 +85,9 @@ static void session_close_input(struct guest_session *session)
 {
 	if (session->has_terminal)
 		session->input_fd = -1; /* the output's as well */
-	else
-		fd_close(&session->input_fd);
+	if (session->has_socket && session->input_fd >= 0)
+		shutdown(session->input_fd, SHUT_WR);
+	fd_close(&session->input_fd);
 	free(TAKE_PTR(session->input));
 	session->consumed += (uint32_t)session->input_length;
 	session->input_length = 0;
@@ -328,6 +330,36 @@ static int session_start(struct guest_sessions *sessions, struct guest_session *
 		sessions->pod, session->app, &process, uid, gid, &session->pid, err);
 }
 
+/* A socket pair, of which ends[0] becomes the server's connection. #syscalls: socketpair shutdown */
+static int session_make_socket(struct guest_session *session, int ends[3])
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	ends[0] = fds[1];
+	session->has_socket = true;
+	session->input_fd = fds[0];
+	session->outputs[0].fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+	return session->outputs[0].fd < 0 || fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int session_serve(struct guest_sessions *sessions, struct guest_session *session,
+	const struct guest_ssh_config *config, int ends[3], struct error *err)
+{
+	int r;
+
+	if (sessions->pod->is_stopping)
+		return error_set(err, -ESRCH, "the pod is being stopped");
+	r = session_make_socket(session, ends);
+	if (r == 0)
+		r = session_watch_streams(sessions, session);
+	if (r < 0)
+		return error_set_errno(err, r, "make a connection");
+	return guest_debug_serve(
+		sessions->guest, &sessions->debug, config, ends[0], &session->pid, err);
+}
+
 /* The process's ends of its streams are its own from here on. */
 static void ends_close(int ends[3])
 {
@@ -350,6 +382,21 @@ static int session_enter(struct guest_sessions *sessions, struct guest_session *
 	}
 	ends_close(ends);
 	guest_enter_done(&config);
+	return r;
+}
+
+static int session_ssh(struct guest_sessions *sessions, struct guest_session *session,
+	json_t *message, struct error *err)
+{
+	struct guest_ssh_config config;
+	int ends[3] = {-1, -1, -1};
+	int r = guest_ssh_parse(message, &config, err);
+
+	if (r == 0) {
+		session->state = GUEST_SESSION_RUNNING;
+		r = session_serve(sessions, session, &config, ends, err);
+	}
+	ends_close(ends);
 	return r;
 }
 
@@ -378,7 +425,9 @@ static void session_request(struct guest_sessions *sessions, struct guest_sessio
 		return;
 	}
 	if (r == 0)
-		r = session_enter(sessions, session, message, &error);
+		r = !strcmp(wire_type(message), "ssh")
+			? session_ssh(sessions, session, message, &error)
+			: session_enter(sessions, session, message, &error);
 	if (r < 0)
 		session_fail(session, error.message[0] ? error.message : "out of memory");
 }
@@ -640,11 +689,12 @@ static int session_write(struct guest_sessions *sessions, struct guest_session *
 	return 0;
 }
 
-/* Its place may be another's by now. */
-static bool session_app_runs(const struct guest_session *session)
+/* Whether the session is to end with an app that has ended. Its place may be another's by now. */
+static bool session_app_is_gone(const struct guest_session *session)
 {
-	return session->app->state == GUEST_APP_RUNNING &&
-		session->app->generation == session->app_generation;
+	return session->app &&
+		(session->app->state != GUEST_APP_RUNNING ||
+			session->app->generation != session->app_generation);
 }
 
 static void session_proceed(struct guest_sessions *sessions, struct guest_session *session)
@@ -652,7 +702,7 @@ static void session_proceed(struct guest_sessions *sessions, struct guest_sessio
 	int r = session_read(sessions, session);
 
 	/* The app takes all of its processes along. */
-	if (r == 0 && session->state == GUEST_SESSION_RUNNING && !session_app_runs(session) &&
+	if (r == 0 && session->state == GUEST_SESSION_RUNNING && session_app_is_gone(session) &&
 		session->frame_written == 0 &&
 		(!session->has_ended || session->status == WIRE_STATUS_SIGNAL(SIGKILL))) {
 		char message[NAME_MAX + 64];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sessions (wire/session.h): what clients on the host want of the running pod. They enter an app, or ask what the
- * pod uses; a request of another type is the place where another kind of session begins.
+ * Sessions (wire/session.h): what clients on the host want of the running pod. They enter an app, speak to an
+ * ssh server, or ask what the pod uses; a request of another type is the place where another kind of session begins.
  *
  * All belongs to the one thread of PID 1, and nothing waits. Bounded: WIRE_SESSIONS_MAX sessions, and for each of
  * them the input that its client has credit for, one frame of output, and while it is read its request.
@@ -10,6 +10,7 @@
 #define APPC_GUEST_INIT_SESSION_H
 
 #include "guest-init/app.h"
+#include "guest-init/debug.h"
 #include "wire/session.h"
 
 #include <limits.h>
@@ -30,13 +31,15 @@ struct guest_session {
 	size_t greeted;     /* bytes of the greeting that have come */
 	struct wire_session_reader reader;
 
-	const struct guest_app *app; /* the place of an app, which has this generation */
+	const struct guest_app
+		*app; /* the place of an app, which has this generation; NULL: none */
 	uint32_t app_generation;
 	char app_name[NAME_MAX + 1];
 	pid_t pid;      /* 0: it has been reaped, or never was */
 	bool has_ended; /* pid has, with this status */
 	int status;
 	bool has_terminal; /* input_fd and outputs[0] are its master, one fd for both */
+	bool has_socket;   /* input_fd and outputs[0] are copies of one socket */
 
 	int input_fd;
 	bool is_input_writable, is_input_watched, has_input_ended;
@@ -56,6 +59,7 @@ struct guest_session {
 struct guest_sessions {
 	struct guest *guest;
 	struct guest_pod *pod;
+	struct guest_debug debug;
 	int listen_fd;
 	bool is_pending; /* there is more to do without an event */
 	struct guest_session *sessions[WIRE_SESSIONS_MAX];

@@ -24,6 +24,13 @@
  *
  * "usage": what the pod and its apps have used. There is no more to say; the guest's one frame is USAGE, as in
  * wire/usage.h.
+ *
+ * "ssh": a connection to an ssh server of its own, in the debug tree (pod/debug_tree.h).
+ *   tree             string: name of the tree, a directory of WIRE_TREE/WIRE_DEBUG
+ *   host_key         string: the server's private key, as the server keeps it, in base 64
+ *   authorized_keys  string: who may log in, as the file of that name
+ * INPUT is what the client of the server says, OUTPUT what the server does; the rest is as with "enter", without
+ * RESIZE and ERRORS.
  */
 #ifndef APPC_WIRE_SESSION_H
 #define APPC_WIRE_SESSION_H
@@ -47,6 +54,10 @@
 #define WIRE_SESSION_DATA_MAX    (16u << 10)
 #define WIRE_SESSION_RESULT_MAX  (4u << 10)
 #define WIRE_SESSION_USAGE_MAX   (64u << 10)
+
+/* Bytes of the keys in an "ssh" request. */
+#define WIRE_SESSION_HOST_KEY_MAX   1024
+#define WIRE_SESSION_AUTHORIZED_MAX 4096
 
 /* Bytes of input that may be on their way. */
 #define WIRE_SESSION_INPUT_MAX (32u << 10)

@@ -119,6 +119,8 @@
 #define WIRE_SHARE_TAG "pod"
 /* Where the pod's tree is mounted in the guest (design: "A pod is one tree"). */
 #define WIRE_TREE "/run/pod"
+/* The directory in it of trees that no app sees (wire/session.h, "ssh"). */
+#define WIRE_DEBUG "debug"
 
 #define WIRE_ENTROPY_SIZE 32
 #define WIRE_APPS_MAX     64

@@ -19,6 +19,7 @@ static void check_frame(const struct wire_session_frame *frame)
 {
 	_cleanup_json_ json_t *message = NULL;
 	struct guest_enter_config config;
+	struct guest_ssh_config ssh;
 	struct error error = {0};
 	volatile char last;
 	int r;
@@ -34,6 +35,13 @@ static void check_frame(const struct wire_session_frame *frame)
 	check(r == 0 || (r == -EBADMSG && error.message[0]));
 	if (r < 0)
 		return;
+	r = guest_ssh_parse(message, &ssh, &error);
+	check(r == 0 || (r == -EBADMSG && error.message[0]));
+	if (r == 0) {
+		check(ssh.tree[0] && !strchr(ssh.tree, '/'));
+		check(strcmp(ssh.tree, ".") && strcmp(ssh.tree, ".."));
+		check(ssh.host_key[0] && ssh.authorized_keys[0]);
+	}
 	r = guest_enter_parse(message, &config, &error);
 	check(r == 0 || (r == -EBADMSG && error.message[0]));
 	if (r == 0) {

@@ -267,6 +267,60 @@ static void malformed_requests_are_refused_and_named(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static int parse_ssh(
+	const char *text, json_t **message, struct guest_ssh_config *config, struct error *err)
+{
+	int r = wire_message_decode(text, strlen(text), message, err);
+
+	return r < 0 ? r : guest_ssh_parse(*message, config, err);
+}
+
+static void a_request_for_ssh_says_with_which_keys(void **state)
+{
+	_cleanup_json_ json_t *message = NULL;
+	struct guest_ssh_config config;
+	struct error error;
+
+	(void)state;
+	assert_int_equal(parse_ssh("{\"type\":\"ssh\",\"tree\":\"sha256-0\",\"host_key\":\"QUJD\","
+				   "\"authorized_keys\":\"ssh-ed25519 A\\n\"}",
+				 &message, &config, &error),
+		0);
+	assert_string_equal(config.tree, "sha256-0");
+	assert_string_equal(config.host_key, "QUJD");
+	assert_string_equal(config.authorized_keys, "ssh-ed25519 A\n");
+}
+
+static void malformed_requests_for_ssh_are_refused_and_named(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} requests[] = {
+		{"{\"type\":\"ssh\",\"host_key\":\"a\",\"authorized_keys\":\"b\"}", "tree"},
+		{"{\"type\":\"ssh\",\"tree\":\"../t\",\"host_key\":\"a\",\"authorized_keys\":\"b\"}",
+			"tree"},
+		{"{\"type\":\"ssh\",\"tree\":\"..\",\"host_key\":\"a\",\"authorized_keys\":\"b\"}",
+			"tree"},
+		{"{\"type\":\"ssh\",\"tree\":\"t\",\"authorized_keys\":\"b\"}", "host_key"},
+		{"{\"type\":\"ssh\",\"tree\":\"t\",\"host_key\":\"\",\"authorized_keys\":\"b\"}",
+			"host_key"},
+		{"{\"type\":\"ssh\",\"tree\":\"t\",\"host_key\":\"a\"}", "authorized_keys"},
+		{"{\"type\":\"ssh\",\"tree\":\"t\",\"host_key\":\"a\",\"authorized_keys\":\"b\","
+		 "\"app\":\"web\"}",
+			"app"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		_cleanup_json_ json_t *message = NULL;
+		struct guest_ssh_config config;
+		struct error error = {0};
+
+		assert_int_equal(parse_ssh(requests[i].text, &message, &config, &error), -EBADMSG);
+		assert_non_null(strstr(error.message, requests[i].expected));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +331,8 @@ int main(void)
 		TEST(frames_against_the_rules_are_refused),
 		cmocka_unit_test(a_request_says_who_enters_what_and_how),
 		cmocka_unit_test(malformed_requests_are_refused_and_named),
+		cmocka_unit_test(a_request_for_ssh_says_with_which_keys),
+		cmocka_unit_test(malformed_requests_for_ssh_are_refused_and_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
