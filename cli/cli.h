@@ -158,6 +158,9 @@ int cli_parse_duration(struct cli *cli, const char *flag, const char *text, int6
 /* The same in nanoseconds. */
 int cli_parse_timeout(struct cli *cli, const char *flag, const char *text, int64_t *ret);
 
+/* --since: a timestamp, or a duration: so long ago. Nanoseconds since 1970; unchanged where text is NULL. */
+int cli_parse_since(struct cli *cli, const char *text, int64_t *ret);
+
 /* --dax; text may be NULL. */
 int cli_parse_dax(struct cli *cli, const char *text, enum virtio_fs_dax *ret);
 
@@ -217,6 +220,7 @@ int command_checkpoint(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 int command_config(struct cli *cli, int argc, char **argv);
 int command_enter(struct cli *cli, int argc, char **argv);
+int command_events(struct cli *cli, int argc, char **argv);
 int command_export(struct cli *cli, int argc, char **argv);
 int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);

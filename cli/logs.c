@@ -2,7 +2,6 @@
 /* logs.c: appc-vm logs */
 #include "cli/cli.h"
 
-#include "base/duration.h"
 #include "base/json.h"
 #include "base/timestamp.h"
 #include "cli/pod_json.h"
@@ -135,23 +134,6 @@ static int print_logs(struct pods *pods, const struct pod *pod, struct printer *
 
 /* ---- the command */
 
-/* "10m" is so long ago. */
-static int parse_since(struct cli *cli, struct logs_options *options)
-{
-	const char *text = options->since_text;
-	int64_t ago;
-
-	if (!text || timestamp_parse(text, strlen(text), &options->since) == 0)
-		return 0;
-	if (duration_parse(text, &ago) < 0 || ago < 0)
-		return cli_usage(cli,
-			"--since: \"%s\" is neither a time like \"2026-11-22T12:00:00Z\" nor a duration "
-			"like \"10m\"",
-			text);
-	options->since = pod_now() - ago;
-	return 0;
-}
-
 static int parse_tail(struct cli *cli, struct logs_options *options)
 {
 	const char *text = options->tail_text;
@@ -215,7 +197,7 @@ int command_logs(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "--format is json, not \"%s\"", logs.format);
 	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
 	if (r == 0)
-		r = parse_since(cli, &logs);
+		r = cli_parse_since(cli, logs.since_text, &logs.since);
 	if (r == 0)
 		r = parse_tail(cli, &logs);
 	if (r == 0)

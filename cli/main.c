@@ -19,6 +19,7 @@ static const struct cli_command commands[] = {
 	{"config", command_config, "[flags]", "Print the configuration"},
 	{"enter", command_enter, "[flags] UUID [CMD [ARGS...]]",
 		"Run a program in an app of a pod"},
+	{"events", command_events, "[flags] [UUID...]", "Print what has happened to pods"},
 	{"export", command_export, "[flags] UUID OUTPUT.aci",
 		"Write the root filesystem of an app that has exited to an image file"},
 	{"fetch", command_fetch, "[flags] IMAGE...", "Fetch images from files and URLs"},

@@ -5,6 +5,7 @@
 #include "appc/manifest.h"
 #include "appc/types.h"
 #include "base/duration.h"
+#include "base/timestamp.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -449,6 +450,21 @@ int cli_parse_size(struct cli *cli, const char *flag, const char *text, uint64_t
 	if (value < SIZE_BYTES_MIN)
 		value *= SIZE_BYTES_MIN;
 	*ret = (uint64_t)value;
+	return 0;
+}
+
+int cli_parse_since(struct cli *cli, const char *text, int64_t *ret)
+{
+	int64_t ago;
+
+	if (!text || timestamp_parse(text, strlen(text), ret) == 0)
+		return 0;
+	if (duration_parse(text, &ago) < 0 || ago < 0)
+		return cli_usage(cli,
+			"--since: \"%s\" is neither a time like \"2026-11-22T12:00:00Z\" nor a duration "
+			"like \"10m\"",
+			text);
+	*ret = pod_now() - ago;
 	return 0;
 }
 

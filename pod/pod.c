@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/cgroup.h"
+#include "pod/journal.h"
 #include "pod/record.h"
 
 #include <fcntl.h>
@@ -237,6 +238,7 @@ int pod_start(struct pod *pod, struct error *err)
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s", pod->uuid);
 	pod->state = POD_RUNNING;
+	journal_add(pods_data_fd(pod->pods), pod->uuid, JOURNAL_STARTED, JOURNAL_NO_DETAILS);
 	return 0;
 }
 
@@ -253,6 +255,7 @@ int pod_finish_prepare(struct pod *pod, struct error *err)
 	pod->state = POD_PREPARED;
 	cleanup_close(&pod->lock_fd);
 	pod->lock_fd = -1;
+	journal_add(pods_data_fd(pod->pods), pod->uuid, JOURNAL_PREPARED, JOURNAL_NO_DETAILS);
 	return 0;
 }
 
@@ -592,6 +595,7 @@ int pod_remove(struct pod *pod, struct error *err)
 	r = directory_remove(pod->pods->fds[PLACE_GARBAGE], pod->uuid);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot remove it", pod->uuid);
+	journal_add(pods_data_fd(pod->pods), pod->uuid, JOURNAL_REMOVED, JOURNAL_NO_DETAILS);
 	return 0;
 }
 
@@ -649,6 +653,7 @@ static int gc_mark(struct pod *pod, const struct pods_gc_options *options, struc
 	}
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot mark it as garbage", pod->uuid);
+	journal_add(pods_data_fd(pod->pods), pod->uuid, JOURNAL_GARBAGE, JOURNAL_NO_DETAILS);
 	gc_report(options, pod, event);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "pod/journal.h"
 #include "pod/record.h"
 
 #include <string.h>
@@ -28,6 +29,13 @@ void supervisor_record_app(struct supervisor *s, size_t index)
 
 	if (r < 0)
 		log_warning("cannot record the state of app %s: %s", name, strerror(-r));
+	journal_add(pods_data_fd(s->pod->pods), s->pod->uuid,
+		app->state == APP_EXITED ? JOURNAL_APP_EXITED : JOURNAL_APP_STARTED,
+		&(struct journal_details){.app = name,
+			.exit_code = record.exit_code,
+			.message = app->message      ? app->message
+				: app->out_of_memory ? "it ran out of memory"
+						     : NULL});
 }
 
 /* An object of all walls, {"tree": true, ...}. */
@@ -73,6 +81,8 @@ void supervisor_record_end(struct supervisor *s, int status, const char *reason)
 
 	if (r < 0)
 		log_warning("cannot record the end of pod %s: %s", s->pod->uuid, strerror(-r));
+	journal_add(pods_data_fd(s->pod->pods), s->pod->uuid, JOURNAL_EXITED,
+		&(struct journal_details){.exit_code = status, .message = reason});
 }
 
 void supervisor_sync_records(struct supervisor *s)
@@ -122,6 +132,7 @@ void supervisor_check_ready(struct supervisor *s)
 	r = pod_set_ready(s->pod);
 	if (r < 0)
 		log_warning("cannot tell that the pod is ready: %s", strerror(-r));
+	journal_add(pods_data_fd(s->pod->pods), s->pod->uuid, JOURNAL_READY, JOURNAL_NO_DETAILS);
 	manager_tell_ready(s);
 }
 

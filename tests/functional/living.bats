@@ -133,3 +133,41 @@ fetch()
 	wait "$server"
 	[ ! -e "$socket" ]
 }
+
+@test "what happens to pods is told, and goes on being told" {
+	local from
+	from=$(date --utc +%Y-%m-%dT%H:%M:%S.%NZ)
+	"$APPC_VM" "--dir=$DATA" events --follow "--since=$from" >"$BATS_TEST_TMPDIR/followed" 3>&- &
+	local follower=$!
+	pod '.apps = [app("one"; ["exit", "7"])]'
+	run_pod "--uuid-file-save=$UUID_FILE"
+	expect_status 7
+	UUID=$(<"$UUID_FILE")
+	appc_vm gc --mark-only
+	appc_vm rm "$UUID"
+	happened() { [ "$(wc -l <"$BATS_TEST_TMPDIR/followed")" -ge 7 ]; }
+	eventually "it was told" happened
+	kill "$follower"
+	wait "$follower" || true
+	jq --exit-status --slurp --arg uuid "$UUID" --arg from "$from" 'map(select(.uuid == $uuid)) |
+		map(.event) == ["started", "app-started", "ready", "app-exited", "exited", "garbage", "removed"] and
+		(map(.time) | . == sort) and all(.time >= $from) and
+		.[3].app == "one" and .[3].exit_code == 7 and .[4].exit_code == 7' "$BATS_TEST_TMPDIR/followed"
+	diff <(appc_vm events "--since=$from") "$BATS_TEST_TMPDIR/followed"
+	diff <(appc_vm events "--since=$from" "${UUID:0:8}") <(grep -F "$UUID" "$BATS_TEST_TMPDIR/followed")
+	[ -z "$(appc_vm events --since=2100-01-01T00:00:00Z)" ]
+	fails appc_vm events --since=yesterday 2>"$ERR"
+	expect_error '"yesterday" is neither a time like'
+	# Killed at once it is not told of by itself, but by who finds it.
+	pod '.apps = [app("one"; ["forever"])]'
+	start_pod "--uuid-file-save=$UUID_FILE.2"
+	eventually "the pod has a UUID" test -s "$UUID_FILE.2"
+	UUID=$(<"$UUID_FILE.2")
+	appc_vm status --wait-ready "$UUID" >/dev/null
+	kill -KILL "$RUN"
+	wait "$RUN" || true
+	RUN=
+	appc_vm status --wait "$UUID" >/dev/null
+	appc_vm gc --mark-only
+	appc_vm events "$UUID" | jq --exit-status --slurp 'map(.event) == ["started", "app-started", "ready", "garbage"]'
+}
