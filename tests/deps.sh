@@ -23,6 +23,7 @@ packages=(
 	libseccomp-dev   # numbers of system calls
 	python3          # filters from the tags in the sources
 	passt            # networks of pods
+	nftables         # those on a bridge
 
 	# the guest kernel
 	linux-source-6.12 # in bookworm-security
@@ -44,6 +45,7 @@ packages=(
 	libclang-rt-14-dev # libFuzzer and sanitizers (clang)
 	llvm-14           # symbols in their reports
 	bats procps bsdutils # functional tests
+	iproute2 util-linux  # hosts of their own in them
 	gpg gpg-agent     # keys and signatures in them
 	openssl strace    # servers in them, what system calls are made
 
