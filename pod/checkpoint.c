@@ -198,7 +198,7 @@ static int copy_uppers(int source_fd, int target_fd)
 
 static int save_pod(const struct pod *pod, int directory_fd)
 {
-	static const char *const files[] = {POD_MANIFEST_GIVEN, "pod", "trees"};
+	static const char *const files[] = {POD_MANIFEST_GIVEN, "pod", POD_TREES};
 	_cleanup_close_ int target = -1;
 	int r;
 

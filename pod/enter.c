@@ -32,7 +32,7 @@
 #define TERMINAL_DEFAULT "xterm"
 
 struct client {
-	const struct pod_enter_options *options;
+	bool passes_window;
 	struct pod_session session;
 	int signal_fd;
 	struct terminal terminal;
@@ -107,29 +107,11 @@ static void client_send(struct client *client)
 		client->outgoing.sent = client->outgoing.length = 0;
 }
 
-static int queue_request(struct client *client, const char *app)
+static int queue_request(struct client *client, json_t *request)
 {
-	const struct pod_enter_options *options = client->options;
-	_cleanup_json_ json_t *request = json_pack("{s:s, s:s, s:[], s:s*, s:s*}", "type", "enter",
-		"app", app, "exec", "user", options->user, "group", options->group);
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
 	int r;
 
-	for (char *const *word = options->exec; request && *word; word++)
-		if (json_array_append_new(json_object_get(request, "exec"), json_string(*word)) < 0)
-			return -EILSEQ;
-	if (request && options->has_terminal) {
-		const char *type = getenv("TERM");
-		uint16_t rows = 24, columns = 80; /* as ever */
-
-		if (!terminal_size(STDIN_FILENO, &rows, &columns))
-			terminal_size(STDOUT_FILENO, &rows, &columns);
-		json_object_set_new(request, "terminal",
-			json_pack("{s:s, s:i, s:i}", "type",
-				type && *type ? type : TERMINAL_DEFAULT, "rows", rows, "columns",
-				columns));
-	}
-	text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	if (!text)
 		return -ENOMEM;
 	if (strlen(text) > WIRE_SESSION_REQUEST_MAX)
@@ -168,8 +150,7 @@ static int signals_ready(struct client *client)
 		if (info.ssi_signo != SIGWINCH) {
 			r = client_queue_frame(
 				client, WIRE_SESSION_SIGNAL, &number, sizeof(number));
-		} else if (client->options->has_terminal &&
-			terminal_size(STDIN_FILENO, &rows, &columns)) {
+		} else if (client->passes_window && terminal_size(STDIN_FILENO, &rows, &columns)) {
 			size.rows = htole16(rows);
 			size.columns = htole16(columns);
 			r = client_queue_frame(client, WIRE_SESSION_RESIZE, &size, sizeof(size));
@@ -346,31 +327,28 @@ static int choose_app(const struct pod *pod, const char *name, char *app, struct
 	return r;
 }
 
-int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret_status,
-	struct error *err)
+int pod_enter_request(
+	struct pod *pod, json_t *request, bool passes_window, int *ret_status, struct error *err)
 {
 	_cleanup_(client_done) struct client client = {
-		.options = options,
+		.passes_window = passes_window,
 		.session = POD_SESSION_NONE,
 		.signal_fd = -1,
 		.terminal = TERMINAL_NONE,
 		.credit = WIRE_SESSION_INPUT_MAX,
 	};
-	char app[NAME_MAX + 1];
 	int r;
 
 	if (pod->state != POD_RUNNING)
 		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
-	r = choose_app(pod, options->app, app, err);
-	if (r == 0)
-		r = pod_session_open(pod, pod_vsock_connect(pod), &client.session, err);
+	r = pod_session_open(pod, pod_vsock_connect(pod), &client.session, err);
 	if (r < 0)
 		return r;
-	r = queue_request(&client, app);
+	r = queue_request(&client, request);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot compose the request");
 	r = signals_block(&client);
-	if (r == 0 && options->has_terminal)
+	if (r == 0 && passes_window)
 		r = terminal_make_raw(&client.terminal, STDIN_FILENO);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot take over signals and the terminal");
@@ -381,4 +359,44 @@ int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret
 		r = error_set(err, -ECHILD, "%s", client.message);
 	*ret_status = client.status;
 	return r;
+}
+
+static int make_request(const struct pod_enter_options *options, const char *app, json_t **ret)
+{
+	_cleanup_json_ json_t *request = json_pack("{s:s, s:s, s:[], s:s*, s:s*}", "type", "enter",
+		"app", app, "exec", "user", options->user, "group", options->group);
+
+	for (char *const *word = options->exec; request && *word; word++)
+		if (json_array_append_new(json_object_get(request, "exec"), json_string(*word)) < 0)
+			return -EILSEQ;
+	if (request && options->has_terminal) {
+		const char *type = getenv("TERM");
+		uint16_t rows = 24, columns = 80; /* as ever */
+
+		if (!terminal_size(STDIN_FILENO, &rows, &columns))
+			terminal_size(STDOUT_FILENO, &rows, &columns);
+		json_object_set_new(request, "terminal",
+			json_pack("{s:s, s:i, s:i}", "type",
+				type && *type ? type : TERMINAL_DEFAULT, "rows", rows, "columns",
+				columns));
+	}
+	*ret = TAKE_PTR(request);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret_status,
+	struct error *err)
+{
+	_cleanup_json_ json_t *request = NULL;
+	char app[NAME_MAX + 1];
+	int r;
+
+	if (pod->state != POD_RUNNING)
+		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
+	r = choose_app(pod, options->app, app, err);
+	if (r < 0)
+		return r;
+	r = make_request(options, app, &request);
+	return r < 0 ? error_set_errno(err, r, "cannot compose the request")
+		     : pod_enter_request(pod, request, options->has_terminal, ret_status, err);
 }

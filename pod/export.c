@@ -28,7 +28,7 @@ static int read_tree_id(const struct pod *pod, size_t index, char *ret, struct e
 {
 	_cleanup_free_ char *text = NULL;
 	char *line, *rest;
-	int r = file_read(pod->fd, "trees", TREES_SIZE_MAX, &text, NULL);
+	int r = file_read(pod->fd, POD_TREES, TREES_SIZE_MAX, &text, NULL);
 
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot read its list of trees", pod->uuid);

@@ -733,12 +733,12 @@ int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *re
 	return marked < 0 ? marked : removed;
 }
 
-/* Adds the ids in a list of trees, one a line. */
-static int trees_add(int fd, struct strings *ids)
+/* Adds the lines of a file. */
+static int lines_add(int fd, const char *file, struct strings *ids)
 {
 	_cleanup_free_ char *text = NULL;
 	char *rest;
-	int r = file_read(fd, "trees", TREES_MAX, &text, NULL);
+	int r = file_read(fd, file, TREES_MAX, &text, NULL);
 
 	/* One that has gone, is only being made, or is no directory at all uses none. */
 	if (r == -ENOENT || r == -ENOTDIR)
@@ -773,16 +773,18 @@ static int checkpoints_trees_add(const struct pods *pods, struct strings *ids)
 
 		snprintf(path, sizeof(path), "%s/pod", entry->d_name);
 		pod_fd = directory_open(dirfd(directory), path);
-		r = pod_fd < 0 ? pod_fd : trees_add(pod_fd, ids);
+		r = pod_fd < 0 ? pod_fd : lines_add(pod_fd, POD_TREES, ids);
 		if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 			return r;
 	}
 	return -errno;
 }
 
-int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err)
+/* The lines of a file that pods have: all pods, or those that run. */
+static int pods_lines(struct pods *pods, const char *file, bool running_only, struct strings *ids,
+	struct error *err)
 {
-	_cleanup_(strings_done) struct strings uuids = {0}, ids = {0};
+	_cleanup_(strings_done) struct strings uuids = {0};
 	int r;
 
 	r = pods_list(pods, &uuids.items, &uuids.count, err);
@@ -792,18 +794,47 @@ int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, str
 		_cleanup_pod_ struct pod pod = POD_NONE;
 
 		r = pod_open(pods, uuids.items[i], &pod, NULL);
+		if (r == 0 && running_only && pod.state != POD_RUNNING)
+			continue;
 		if (r == 0)
-			r = trees_add(pod.fd, &ids);
+			r = lines_add(pod.fd, file, ids);
 		if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 			return error_set_errno(
 				err, r, "pod %s: cannot read its list of trees", uuids.items[i]);
 	}
+	return 0;
+}
+
+static void strings_give(struct strings *strings, char ***ret, size_t *ret_count)
+{
+	*ret = TAKE_PTR(strings->items);
+	*ret_count = strings->count;
+	strings->count = 0;
+}
+
+int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err)
+{
+	_cleanup_(strings_done) struct strings ids = {0};
+	int r = pods_lines(pods, POD_TREES, false, &ids, err);
+
+	if (r < 0)
+		return r;
 	r = checkpoints_trees_add(pods, &ids);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot read the trees of checkpoints");
-	*ret_ids = TAKE_PTR(ids.items);
-	*ret_count = ids.count;
-	ids.count = 0;
+	strings_give(&ids, ret_ids, ret_count);
+	return 0;
+}
+
+int pods_debug_trees_in_use(
+	struct pods *pods, char ***ret_names, size_t *ret_count, struct error *err)
+{
+	_cleanup_(strings_done) struct strings names = {0};
+	int r = pods_lines(pods, POD_DEBUG_TREE, true, &names, err);
+
+	if (r < 0)
+		return r;
+	strings_give(&names, ret_names, ret_count);
 	return 0;
 }
 

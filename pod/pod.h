@@ -28,6 +28,8 @@
  *   apps/APP.json     what became of each app
  *   end.json          what became of the pod; absent in an exited pod: it was killed
  *   requests          socket of the process that runs it (pod/request.h)
+ *   ssh/              its host key, once somebody has asked for it (pod/ssh.h)
+ *   debug             the names of the debug trees that it uses, one a line (pod/debug_tree.h)
  *
  * Each byte of the lock file is a lock. Whoever makes or runs a pod holds all of them for writing, in one
  * open file description that the VMM shares, so that they go with the last of its processes.
@@ -171,6 +173,11 @@ int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *re
 
 /* The ids of all trees that pods and checkpoints (pod/checkpoint.h) use. The caller frees the array and its strings. */
 int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err);
+
+/* The names of all debug trees that running pods use; the same. */
+#define POD_DEBUG_TREE "debug"
+int pods_debug_trees_in_use(
+	struct pods *pods, char ***ret_names, size_t *ret_count, struct error *err);
 
 void pods_strings_free(char **strings, size_t count);
 

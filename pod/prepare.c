@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define PREPARED_NAME "prepared.json"
-#define TREES_NAME    "trees"
 
 /* Ids with their newlines of as many apps as a pod can have. */
 #define TREES_MAX ((size_t)WIRE_APPS_MAX * STORE_TREE_ID_SIZE)
@@ -168,9 +167,9 @@ int pod_prepared_resolve(const struct pod *pod, struct store *store,
 	char *ids[WIRE_APPS_MAX], *rest, *line;
 	int r;
 
-	r = file_read(pod->fd, TREES_NAME, TREES_MAX, &text, NULL);
+	r = file_read(pod->fd, POD_TREES, TREES_MAX, &text, NULL);
 	if (r < 0)
-		return error_set_errno(err, r, "pod %s: cannot read %s", pod->uuid, TREES_NAME);
+		return error_set_errno(err, r, "pod %s: cannot read %s", pod->uuid, POD_TREES);
 	rest = text;
 	while ((line = strsep(&rest, "\n")) && prepared.tree_count < WIRE_APPS_MAX)
 		if (*line)

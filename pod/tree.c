@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/tree_copy.h"
+#include "pod/debug_tree.h"
 #include "wire/wire.h"
 
 #include <fcntl.h>
@@ -45,7 +46,7 @@ int pod_tree_write_ids(const struct pod *pod, const struct resolved_pod *resolve
 		length += (size_t)snprintf(text + length, STORE_TREE_ID_SIZE + 1, "%s\n",
 			i < resolved->app_count ? resolved->apps[i].tree_id
 						: added->apps[i - resolved->app_count].tree_id);
-	return file_replace(pod->fd, "trees", text, length, 0640);
+	return file_replace(pod->fd, POD_TREES, text, length, 0640);
 }
 
 /* A directory of an image, as a process in it would find it. Returns an fd or -errno. */
@@ -324,6 +325,29 @@ static int mount_volume(const struct pod *pod, const struct resolved_volume *vol
 	return 0;
 }
 
+/*
+ * The directory of debug trees, not one of them: it is there whether somebody has used one before or not, and
+ * what is made in it while the pod runs shows in the pod without anybody's doing.
+ */
+static int mount_debug(const struct pod *pod, int tree, bool for_vm, struct error *err)
+{
+	const uint64_t attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
+		(for_vm ? MOUNT_ATTR_NOEXEC : 0);
+	_cleanup_close_ int source = debug_trees_open(pods_data_fd(pod->pods)), mount_fd = -1;
+	int r = source < 0 ? source : directory_create_path(tree, WIRE_DEBUG, 0755);
+
+	if (r == 0) {
+		mount_fd = (int)syscall(SYS_open_tree, source, "",
+			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+		r = mount_fd < 0 ? -errno : set_mount_attributes(mount_fd, false, attributes);
+	}
+	if (r == 0 &&
+		syscall(SYS_move_mount, mount_fd, "", tree, WIRE_DEBUG, MOVE_MOUNT_F_EMPTY_PATH) <
+			0)
+		r = -errno;
+	return r < 0 ? error_set_errno(err, r, "cannot mount the debug trees") : 0;
+}
+
 int pod_tree_enter_namespace(struct error *err)
 {
 	if (unshare(CLONE_NEWNS) < 0)
@@ -372,6 +396,8 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	if (r < 0)
 		return error_set_errno(err, r, "cannot write the pod's tree");
 	r = mount_all(pod, resolved, store, for_vm, tree, ret_etc_files, err);
+	if (r == 0)
+		r = mount_debug(pod, tree, for_vm, err);
 	if (r == 0)
 		*ret_fd = TAKE_FD(tree);
 	return r;

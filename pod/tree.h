@@ -4,6 +4,7 @@
  *
  *   /apps/APP/rootfs   overlayfs: the rendered tree below, the pod's own changes above
  *   /volumes/NAME      bind mount of the host's file or directory, or of the pod's own directory
+ *   /debug             bind mount of all debug trees, read-only (pod/debug_tree.h)
  *
  * It vanishes with the last process in the namespace: a killed pod leaves no mount behind.
  *
