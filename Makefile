@@ -184,7 +184,7 @@ fuzz: fuzzers
 $(BUILD)/guest-%: tests/functional/guest/%.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -static -s -o $@ $<
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -static -s -o $@ $(filter %.c,$^)
 
 # A library that has a VMM make system calls that it may not.
 $(BUILD)/forbidden.so: tests/functional/forbidden.c Makefile
@@ -193,6 +193,7 @@ $(BUILD)/forbidden.so: tests/functional/forbidden.c Makefile
 	$(Q)$(CC) $(STANDARD) $(WARNINGS) -Wno-missing-prototypes $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
 
 $(BUILD)/guest-posix: tests/functional/guest/posix_cases.h
+$(BUILD)/guest-probe: $(wildcard tests/functional/guest/probe_*.c) tests/functional/guest/probe.h
 
 # What the functional tests run, beside the program itself.
 TEST_PROGRAMS := guest-probe guest-metadata guest-files guest-posix guest-network \

@@ -6,15 +6,15 @@
  *
  *   probe COMMAND ARGUMENT... COMMAND ARGUMENT... ...
  *
- * Each command has a fixed number of arguments (the table at the end). A command that cannot do its
+ * Each command has a fixed number of arguments (the tables at the ends of the files). A command that cannot do its
  * work prints the error number's name in its line; only "check" commands end the program.
  */
+#include "tests/functional/guest/probe.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -23,26 +23,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/user.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define FILE_ACCESS_MODE 0644
-#define AWAIT_STEP_MS    50
-#define AWAIT_LIMIT_S    600
+#define AWAIT_STEP_MS 50
+#define AWAIT_LIMIT_S 600
 
-static int number(const char *text)
+int number(const char *text)
 {
 	return (int)strtol(text, NULL, 10);
 }
@@ -94,114 +88,6 @@ static void host_name(char **args)
 	printf("hostname: %s\n", name);
 }
 
-static void write_file(char **args)
-{
-	int fd = open(args[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_ACCESS_MODE);
-	size_t length = strlen(args[1]);
-	bool written = fd >= 0 && write(fd, args[1], length) == (ssize_t)length;
-
-	printf("write %s: %s\n", args[0], written ? "ok" : strerrorname_np(errno));
-	if (fd >= 0)
-		close(fd);
-}
-
-/* Through a shared mapping, which stays for the kernel to take down. */
-static void map_file(char **args)
-{
-	int fd = open(args[0], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_ACCESS_MODE);
-	size_t length = strlen(args[1]);
-	void *file = MAP_FAILED;
-
-	if (fd >= 0 && ftruncate(fd, (off_t)length) == 0)
-		file = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	printf("map %s: %s\n", args[0], file != MAP_FAILED ? "ok" : strerrorname_np(errno));
-	if (file != MAP_FAILED)
-		memcpy(file, args[1], length);
-	if (fd >= 0)
-		close(fd);
-}
-
-/* The same by a process that does not end by itself. */
-static void map_behind(char **args)
-{
-	int ready[2];
-	char end;
-
-	if (pipe2(ready, O_CLOEXEC) < 0)
-		return;
-	fflush(stdout);
-	if (fork() == 0) {
-		map_file(args);
-		fflush(stdout);
-		close(ready[1]);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	if (read(ready[0], &end, 1) < 0)
-		printf("map-behind: %s\n", strerrorname_np(errno));
-	close(ready[0]);
-}
-
-/* Removes one file, or a directory with all in it. */
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static void remove_tree(char **args)
-{
-	printf("remove %s: %s\n", args[0],
-		nftw(args[0], remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 ? "ok"
-									 : strerrorname_np(errno));
-}
-
-static void move(char **args)
-{
-	printf("move %s: %s\n", args[0],
-		rename(args[0], args[1]) == 0 ? "ok" : strerrorname_np(errno));
-}
-
-static void make_directory(char **args)
-{
-	printf("directory %s: %s\n", args[0],
-		mkdir(args[0], 0755) == 0 ? "ok" : strerrorname_np(errno));
-}
-
-static void make_link(char **args)
-{
-	printf("link %s: %s\n", args[1],
-		link(args[0], args[1]) == 0 ? "ok" : strerrorname_np(errno));
-}
-
-static void read_file(char **args)
-{
-	char text[4096];
-	int fd = open(args[0], O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
-
-	if (length < 0)
-		printf("read %s: %s\n", args[0], strerrorname_np(errno));
-	else
-		printf("read %s: %.*s\n", args[0], (int)length, text);
-	if (fd >= 0)
-		close(fd);
-}
-
-static void show_status(char **args)
-{
-	struct stat st;
-
-	if (lstat(args[0], &st))
-		printf("stat %s: %s\n", args[0], strerrorname_np(errno));
-	else
-		printf("stat %s: %06o %u %u %jd\n", args[0], st.st_mode, st.st_uid, st.st_gid,
-			S_ISDIR(st.st_mode) ? (intmax_t)0 : (intmax_t)st.st_size);
-}
-
 /* COUNT lines, each in three writes: what another app says must not come between. */
 static void lines(char **args)
 {
@@ -238,7 +124,7 @@ static void crash(char **args)
 	raise(SIGSEGV);
 }
 
-static void await_signal(int signal)
+void await_signal(int signal)
 {
 	sigset_t set;
 	int got = 0;
@@ -298,7 +184,7 @@ static void converse(char **args)
 }
 
 /* Waits for a file to appear: how a test on the host paces the guest. */
-static void await(char **args)
+void await(char **args)
 {
 	struct timespec step = {.tv_nsec = AWAIT_STEP_MS * 1000000L};
 	struct timespec start, now;
@@ -331,299 +217,6 @@ static void hog(char **args)
 	puts("hog: memory was refused");
 }
 
-/* Fowler, Noll, Vo: 1a, 64 bits. */
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t length)
-{
-	const unsigned char *bytes = data;
-
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
-	return hash;
-}
-#define HASH_START 0xcbf29ce484222325u
-
-static int directory_open(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0) {
-		printf("%s: %s\n", path, strerrorname_np(errno));
-		exit(98);
-	}
-	return fd;
-}
-
-/* create, rename, unlink DIRECTORY COUNT: of many small files. Any error is the last line. */
-static void many(const char *verb, char **args)
-{
-	int dirfd = directory_open(args[0]);
-	int count = number(args[1]);
-	int failures = 0;
-
-	for (int i = 0; i < count; i++) {
-		char name[32], to[32], text[64];
-
-		snprintf(name, sizeof(name), "%s-%05d", *verb == 'u' ? "renamed" : "file", i);
-		snprintf(to, sizeof(to), "renamed-%05d", i);
-		if (*verb == 'c') {
-			int length = snprintf(text, sizeof(text), "content of file %d\n", i);
-			int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-				FILE_ACCESS_MODE);
-			failures += fd < 0 || write(fd, text, (size_t)length) != length ||
-				close(fd);
-		} else if (*verb == 'r') {
-			failures += renameat(dirfd, name, dirfd, to) != 0;
-		} else {
-			failures += unlinkat(dirfd, name, 0) != 0;
-		}
-	}
-	close(dirfd);
-	printf("%s %s: %d, %d failed\n", verb, args[0], count, failures);
-}
-
-static void create_many(char **args)
-{
-	many("create", args);
-}
-
-static void rename_many(char **args)
-{
-	many("rename", args);
-}
-
-static void unlink_many(char **args)
-{
-	many("unlink", args);
-}
-
-/* Names, sizes and modes in a directory, in whatever order they come. */
-static void list(char **args)
-{
-	DIR *directory = fdopendir(directory_open(args[0]));
-	struct dirent *entry;
-	uint64_t sum = 0;
-	unsigned int count = 0;
-
-	while (directory && (entry = readdir(directory))) {
-		struct stat st;
-		uint64_t hash;
-
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		if (fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW)) {
-			printf("list %s: %s: %s\n", args[0], entry->d_name, strerrorname_np(errno));
-			continue;
-		}
-		hash = hash_bytes(HASH_START, entry->d_name, strlen(entry->d_name));
-		hash = hash_bytes(hash, &st.st_size, sizeof(st.st_size));
-		sum += hash_bytes(hash, &st.st_mode, sizeof(st.st_mode));
-		count++;
-	}
-	if (directory)
-		closedir(directory);
-	printf("list: %u entries, %016jx\n", count, (uintmax_t)sum);
-}
-
-static struct {
-	uint64_t sum;
-	unsigned int count;
-	size_t root_length;
-} walk;
-
-static int tree_entry(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	const char *name = path + walk.root_length;
-	uint64_t hash = hash_bytes(HASH_START, name, strlen(name));
-	char target[PATH_MAX];
-
-	(void)where;
-	if (type == FTW_NS || type == FTW_DNR) {
-		printf("tree: cannot read %s\n", path);
-		return 0;
-	}
-	hash = hash_bytes(hash, &st->st_mode, sizeof(st->st_mode));
-	hash = hash_bytes(hash, &st->st_uid, sizeof(st->st_uid));
-	hash = hash_bytes(hash, &st->st_gid, sizeof(st->st_gid));
-	if (!S_ISDIR(st->st_mode))
-		hash = hash_bytes(hash, &st->st_size, sizeof(st->st_size));
-	if (S_ISLNK(st->st_mode)) {
-		ssize_t length = readlink(path, target, sizeof(target));
-		hash = hash_bytes(hash, target, length > 0 ? (size_t)length : 0);
-	}
-	walk.sum += hash;
-	walk.count++;
-	return 0;
-}
-
-/* Everything below a directory: names, types, modes, owners, sizes, targets of symbolic links. */
-static void tree(char **args)
-{
-	memset(&walk, 0, sizeof(walk));
-	walk.root_length = strlen(args[0]);
-	nftw(args[0], tree_entry, 32, FTW_PHYS | FTW_MOUNT);
-	printf("tree: %u entries, %016jx\n", walk.count, (uintmax_t)walk.sum);
-}
-
-static void digest(char **args)
-{
-	static char buffer[1 << 16];
-	int fd = open(args[0], O_RDONLY | O_CLOEXEC);
-	uint64_t hash = HASH_START;
-	ssize_t length = -1;
-
-	while (fd >= 0 && (length = read(fd, buffer, sizeof(buffer))) > 0)
-		hash = hash_bytes(hash, buffer, (size_t)length);
-	if (length < 0)
-		printf("digest %s: %s\n", args[0], strerrorname_np(errno));
-	else
-		printf("digest %s: %016jx\n", args[0], (uintmax_t)hash);
-	if (fd >= 0)
-		close(fd);
-}
-
-/* A file for all to see in memory. Ends the program when that is not possible. */
-static uint8_t *file_in_memory(const char *path, bool writable, int *ret_fd, size_t *ret_size)
-{
-	struct stat status;
-	void *memory;
-
-	*ret_fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-	if (*ret_fd < 0 || fstat(*ret_fd, &status)) {
-		printf("map %s: %s\n", path, strerrorname_np(errno));
-		exit(99);
-	}
-	*ret_size = (size_t)status.st_size;
-	memory = mmap(NULL, *ret_size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
-		*ret_fd, 0);
-	if (memory == MAP_FAILED) {
-		printf("map %s: %s\n", path, strerrorname_np(errno));
-		exit(99);
-	}
-	return memory;
-}
-
-/* How the kernel has a file's data, and a digest of what a mapping of it shows. */
-static void window(char **args)
-{
-	struct statx status;
-	uint8_t *memory;
-	size_t size;
-	int fd;
-
-	if (statx(AT_FDCWD, args[0], 0, STATX_BASIC_STATS, &status))
-		exit(99);
-	printf("data of %s: %s\n", args[0],
-		status.stx_attributes & STATX_ATTR_DAX ? "in place" : "copied");
-	memory = file_in_memory(args[0], false, &fd, &size);
-	printf("digest of the mapping: %016jx\n", (uintmax_t)hash_bytes(HASH_START, memory, size));
-	munmap(memory, size);
-	close(fd);
-}
-
-/* Changes a file by each way there is, and looks at it by each other. */
-static void change(char **args)
-{
-	char back[16] = "";
-	uint8_t *memory;
-	size_t size;
-	bool same;
-	int fd;
-
-	/* Seen before it is changed: the pages of an overlay's lower file. */
-	memory = file_in_memory(args[0], true, &fd, &size);
-	printf("before: %016jx\n", (uintmax_t)hash_bytes(HASH_START, memory, size));
-	same = pwrite(fd, "written", 7, (off_t)size - 10) == 7 &&
-		!memcmp(memory + size - 10, "written", 7);
-	printf("write, then the mapping: %s\n", same ? "same" : "other");
-	memcpy(memory + 5000, "mapped", 6);
-	same = pread(fd, back, 6, 5000) == 6 && !memcmp(back, "mapped", 6);
-	printf("mapping, then read: %s\n", same ? "same" : "other");
-	/* From the mapping of a file to the end of it. */
-	same = pwrite(fd, memory + 5000, 6, (off_t)size) == 6 &&
-		pread(fd, back, 6, (off_t)size) == 6 && !memcmp(back, "mapped", 6);
-	printf("mapping, written to the end: %s\n", same ? "same" : "other");
-	same = !ftruncate(fd, 10) && !ftruncate(fd, (off_t)size) && memory[5000] == 0 &&
-		pwrite(fd, "again", 5, 5000) == 5 && !memcmp(memory + 5000, "again", 5);
-	printf("cut and made longer: %s\n", same ? "same" : "other");
-	munmap(memory, size);
-	close(fd);
-}
-
-/* A child's access to the last page of a file, which the host has cut meanwhile (see await). */
-static void cut(char **args)
-{
-	volatile uint8_t *memory;
-	int fd, status = 0;
-	size_t size;
-	pid_t pid;
-
-	memory = file_in_memory(args[0], false, &fd, &size);
-	printf("mapped, the last byte is %d\n", memory[size - 1]);
-	await(args + 1);
-	pid = fork();
-	if (pid == 0) {
-		printf("it is there: %d\n", memory[size - 1]);
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	printf("the child ended with %s\n",
-		WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : "an exit status");
-	printf("the first byte is %d\n", memory[0]);
-	close(fd);
-}
-
-/* A debugger writes a word into a program's page of a file: what becomes of the rest of the page. */
-static void poke(char **args)
-{
-	uint8_t page[4096];
-	bool whole = true;
-	uint8_t *memory;
-	size_t size;
-	pid_t pid;
-	int fd;
-
-	memory = file_in_memory(args[0], false, &fd, &size);
-	munmap(memory, size);
-	memory = mmap(NULL, sizeof(page), PROT_READ, MAP_PRIVATE, fd, 0);
-	pid = fork();
-	if (pid == 0) {
-		printf("the child has %d\n", ((volatile uint8_t *)memory)[0]);
-		ptrace(PTRACE_TRACEME, 0, 0, 0);
-		raise(SIGSTOP);
-		_exit(0);
-	}
-	/* The debugger has something else at the address. */
-	memory = mmap(memory, sizeof(page), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	memset(memory, 0xcc, sizeof(page));
-	if (waitpid(pid, NULL, 0) != pid || pread(fd, page, sizeof(page), 0) != sizeof(page) ||
-		ptrace(PTRACE_POKEDATA, pid, memory, 0))
-		printf("poke %s: %s\n", args[0], strerrorname_np(errno));
-	for (size_t i = sizeof(long); i < sizeof(page); i += sizeof(long)) {
-		long word = ptrace(PTRACE_PEEKDATA, pid, memory + i, 0);
-
-		whole &= !memcmp(&word, page + i, sizeof(word));
-	}
-	printf("the rest of the page: %s\n", whole ? "same" : "other");
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	close(fd);
-}
-
-/* Keeps a file mapped, each page touched, until SIGTERM. */
-static void hold(char **args)
-{
-	volatile uint8_t *memory;
-	size_t size;
-	int fd;
-
-	memory = file_in_memory(args[0], false, &fd, &size);
-	for (size_t i = 0; i < size; i += 4096)
-		(void)memory[i];
-	await_signal(SIGTERM);
-	close(fd);
-}
-
 /* A TCP connection to ourselves over the loopback. */
 static void loopback(char **args)
 {
@@ -646,21 +239,6 @@ static void loopback(char **args)
 	close(client);
 	if (peer >= 0)
 		close(peer);
-}
-
-/* What a file descriptor keeps when its name is gone. */
-static void unlinked(char **args)
-{
-	char text[8] = "";
-	int fd = open(args[0], O_RDWR | O_CREAT | O_CLOEXEC, FILE_ACCESS_MODE);
-	struct stat st = {0};
-	bool works = fd >= 0 && !unlink(args[0]) && write(fd, "kept", 4) == 4 &&
-		pread(fd, text, 4, 0) == 4 && !strcmp(text, "kept") && !fstat(fd, &st) &&
-		st.st_nlink == 0;
-
-	printf("unlinked: %s\n", works ? "ok" : strerrorname_np(errno));
-	if (fd >= 0)
-		close(fd);
 }
 
 static void cpus(char **args)
@@ -692,198 +270,6 @@ static void crash_init(char **args)
 		printf("crash-init: %s\n", strerrorname_np(errno));
 	for (;;)
 		pause();
-}
-
-static void say_bytes(const char *name, const void *data, size_t length)
-{
-	printf("%s ", name);
-	for (size_t i = 0; i < length; i++)
-		printf("%02x", ((const uint8_t *)data)[i]);
-	putchar('\n');
-}
-
-static void say_file(const char *name, const char *path)
-{
-	char text[128] = "";
-	int fd = open(path, O_RDONLY);
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		snprintf(text, sizeof(text), "%s", strerrorname_np(errno));
-	if (fd >= 0)
-		close(fd);
-	text[strcspn(text, "\n")] = '\0';
-	printf("%s %s\n", name, text);
-}
-
-/* What no two copies of a machine may have in common. */
-static void unique(char **args)
-{
-	static char name[] = "/tmp/unique-XXXXXX";
-	struct timespec now;
-	struct utsname system;
-	uint8_t bytes[32];
-	unsigned long address;
-	const void *at_random;
-	uintptr_t canary;
-	int fd;
-
-	(void)args;
-	if (getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes))
-		say_bytes("getrandom", bytes, sizeof(bytes));
-	fd = open("/dev/urandom", O_RDONLY);
-	if (fd >= 0) {
-		if (read(fd, bytes, sizeof(bytes)) == sizeof(bytes))
-			say_bytes("urandom", bytes, sizeof(bytes));
-		close(fd);
-	}
-	address = getauxval(AT_RANDOM);
-	memcpy(&at_random, &address, sizeof(at_random));
-	say_bytes("at-random", at_random, 16);
-	__asm__("mov %%fs:0x28, %0" : "=r"(canary));
-	say_bytes("canary", &canary, sizeof(canary));
-	say_file("boot-id", "/proc/sys/kernel/random/boot_id");
-	say_file("random-uuid", "/proc/sys/kernel/random/uuid");
-	say_file("machine-id", "/etc/machine-id");
-	say_file("hostname-file", "/etc/hostname");
-	uname(&system);
-	printf("nodename %s\n", system.nodename);
-	fd = mkstemp(name);
-	printf("temporary %s\n", fd < 0 ? strerrorname_np(errno) : name);
-	clock_gettime(CLOCK_REALTIME, &now);
-	printf("time %lld.%09ld\n", (long long)now.tv_sec, now.tv_nsec);
-	fflush(stdout);
-}
-
-static int64_t clock_now(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
-
-/*
- * How far our clock is from the host's: a file made in a directory of the host carries the host's time,
- * which lies between our own readings. "clock-error NANOSECONDS": 0 when it does.
- */
-static void clock_against(char **args)
-{
-	static unsigned int count;
-	char path[PATH_MAX];
-	struct stat st = {0};
-	int64_t before, after, there;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/clock-%u", args[0], count++);
-	before = clock_now(CLOCK_REALTIME);
-	fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
-	after = clock_now(CLOCK_REALTIME);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		printf("clock-error %s\n", strerrorname_np(errno));
-		return;
-	}
-	there = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
-	printf("clock-error %lld\n",
-		(long long)(there < before      ? before - there
-				: there > after ? there - after
-						: 0));
-	close(fd);
-}
-
-#define COUNT_PAUSE_NS 20000000
-#define COUNT_MEMORY   (1u << 20)
-#define COUNT_JUMP_NS  2000000000ll
-
-static volatile sig_atomic_t count_is_over;
-
-static void count_end(int signal)
-{
-	(void)signal;
-	count_is_over = 1;
-}
-
-static _Noreturn void count_send(int pipe_fd)
-{
-	const struct timespec pause = {.tv_nsec = COUNT_PAUSE_NS};
-
-	do
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-	while (write(pipe_fd, "", 1) == 1);
-	_exit(0);
-}
-
-/* Whether the file has the numbers from 1 to last, a line each. */
-static bool count_is_whole(int fd, unsigned int last)
-{
-	FILE *file = fdopen(fd, "r");
-	unsigned int next = 0;
-	char line[32];
-
-	rewind(file);
-	while (fgets(line, sizeof(line), file))
-		if ((unsigned int)number(line) != ++next)
-			return false;
-	return next == last;
-}
-
-/*
- * A program in the middle of things: counts the bytes that another process sends it every 20 ms, and appends each number
- * to a file that it keeps open. Says "ready"; after SIGTERM, whether file and memory are whole, and by how much the
- * monotonic clock jumped.
- */
-static void count(char **args)
-{
-	int fd = open(args[0], O_CREAT | O_EXCL | O_RDWR | O_APPEND | O_CLOEXEC, FILE_ACCESS_MODE);
-	const struct sigaction action = {.sa_handler = count_end};
-	int64_t last = clock_now(CLOCK_MONOTONIC), jump = 0, now;
-	unsigned char *memory = malloc(COUNT_MEMORY);
-	unsigned int counted = 0, damaged = 0;
-	int pipe_fds[2];
-	pid_t sender;
-	char byte;
-
-	if (fd < 0 || !memory || pipe(pipe_fds) < 0 || (sender = fork()) < 0) {
-		printf("count %s\n", strerrorname_np(errno));
-		return;
-	}
-	if (sender == 0)
-		count_send(pipe_fds[1]);
-	for (unsigned int i = 0; i < COUNT_MEMORY; i++)
-		memory[i] = (unsigned char)(i * 31 + i / 4096);
-	sigaction(SIGTERM, &action, NULL);
-	puts("ready");
-	while (!count_is_over && (read(pipe_fds[0], &byte, 1) == 1 || errno == EINTR)) {
-		dprintf(fd, "%u\n", ++counted);
-		now = clock_now(CLOCK_MONOTONIC);
-		jump = now - last > jump ? now - last : jump;
-		last = now;
-	}
-	kill(sender, SIGKILL);
-	waitpid(sender, NULL, 0);
-	for (unsigned int i = 0; i < COUNT_MEMORY; i++)
-		damaged += memory[i] != (unsigned char)(i * 31 + i / 4096);
-	printf("counted: %s\n", count_is_whole(fd, counted) ? "whole" : "damaged");
-	printf("memory: %u bytes damaged\n", damaged);
-	printf("monotonic clock: %s\n", jump < COUNT_JUMP_NS ? "no jump" : "jumped");
-	printf("pid: %d\n", (int)getpid());
-}
-
-/* Both clocks, read without pause for so many milliseconds, and how often one of them went back. */
-static void clocks_monotonic(char **args)
-{
-	int64_t end = clock_now(CLOCK_MONOTONIC) + number(args[0]) * 1000000ll;
-	int64_t monotonic = 0, real = 0;
-	unsigned int back = 0;
-
-	do {
-		int64_t now = clock_now(CLOCK_MONOTONIC), wall = clock_now(CLOCK_REALTIME);
-
-		back += now < monotonic;
-		back += wall < real;
-		monotonic = now;
-		real = wall;
-	} while (monotonic < end);
-	printf("clocks went back %u times\n", back);
 }
 
 /* A line of /proc/self/status. */
@@ -1024,26 +410,6 @@ static void listening(char **args)
 	}
 }
 
-/* Whether a character device, "MAJOR:MINOR", can be made here, and opened. */
-static void make_device(char **args)
-{
-	char *minor_text;
-	unsigned int device_major = (unsigned int)strtoul(args[1], &minor_text, 10);
-	unsigned int device_minor = (unsigned int)number(minor_text + (*minor_text == ':'));
-	const char *made = "ok", *opened = "-";
-
-	if (mknod(args[0], S_IFCHR | FILE_ACCESS_MODE, makedev(device_major, device_minor)) < 0) {
-		made = strerrorname_np(errno);
-	} else {
-		int fd = open(args[0], O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-		opened = fd >= 0 ? "ok" : strerrorname_np(errno);
-		if (fd >= 0)
-			close(fd);
-	}
-	printf("device %s %s: made %s, opened %s\n", args[0], args[1], made, opened);
-}
-
 /* What standard input is: a terminal, whether it is the session's own, and its window. */
 static void terminal(char **args)
 {
@@ -1102,22 +468,6 @@ static void await_window(char **args)
 	printf("window: %ux%u\n", size.ws_row, size.ws_col);
 }
 
-/* Standard input to standard output, to its end. */
-static void copy(char **args)
-{
-	char data[8192];
-	ssize_t n;
-
-	(void)args;
-	fflush(stdout);
-	while ((n = read(STDIN_FILENO, data, sizeof(data))) > 0)
-		for (ssize_t done = 0, w; done < n; done += w) {
-			w = write(STDOUT_FILENO, data + done, (size_t)(n - done));
-			if (w < 0)
-				exit(98);
-		}
-}
-
 /* The terminal that is our standard input, and whether it is our own. */
 static void show_tty(char **args)
 {
@@ -1174,53 +524,24 @@ static void sees(char **args)
 	printf("sees %s: %s\n", args[0], found ? "yes" : "no");
 }
 
-static const struct command {
-	const char *name;
-	int arguments;
-	void (*run)(char **args);
-} commands[] = {
+static const struct command process_commands[] = {
 	{"say", 1, say},
 	{"complain", 1, complain},
 	{"identity", 0, identity},
 	{"env", 1, env},
 	{"cwd", 0, cwd},
 	{"hostname", 0, host_name},
-	{"write", 2, write_file},
-	{"map", 2, map_file},
-	{"map-behind", 2, map_behind},
-	{"remove", 1, remove_tree},
-	{"move", 2, move},
-	{"directory", 1, make_directory},
-	{"link", 2, make_link},
-	{"read", 1, read_file},
-	{"stat", 1, show_status},
 	{"lines", 2, lines},
 	{"exit", 1, end},
 	{"crash", 0, crash},
 	{"until-stopped", 0, until_stopped},
 	{"forever", 0, forever},
-	{"count", 1, count},
 	{"nameless", 1, nameless},
 	{"await", 1, await},
 	{"hog", 0, hog},
-	{"create", 2, create_many},
-	{"rename", 2, rename_many},
-	{"unlink", 2, unlink_many},
-	{"list", 1, list},
-	{"tree", 1, tree},
-	{"digest", 1, digest},
-	{"window", 1, window},
-	{"change", 1, change},
-	{"cut", 2, cut},
-	{"poke", 1, poke},
-	{"hold", 1, hold},
 	{"loopback", 0, loopback},
-	{"unlinked", 1, unlinked},
 	{"cpus", 0, cpus},
 	{"crash-init", 0, crash_init},
-	{"unique", 0, unique},
-	{"clock-against", 1, clock_against},
-	{"clocks-monotonic", 1, clocks_monotonic},
 	{"status", 1, process_status},
 	{"self", 1, process_file},
 	{"namespace", 1, namespace},
@@ -1230,26 +551,34 @@ static const struct command {
 	{"listening", 0, listening},
 	{"converse", 0, converse},
 	{"flood", 1, flood},
-	{"device", 2, make_device},
 	{"terminal", 0, terminal},
 	{"line", 0, read_line},
 	{"await-window", 0, await_window},
 	{"sees", 1, sees},
-	{"copy", 0, copy},
 	{"tty", 0, show_tty},
 	{"columns", 1, columns},
+	{NULL, 0, NULL},
 };
+
+static const struct command *find_command(const char *name)
+{
+	static const struct command *const tables[] = {
+		process_commands, file_commands, parked_commands};
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+		for (const struct command *command = tables[i]; command->name; command++)
+			if (!strcmp(name, command->name))
+				return command;
+	return NULL;
+}
 
 int main(int argc, char **argv)
 {
 	/* What was said before a crash must have been said. */
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	for (int i = 1; i < argc;) {
-		const struct command *command = NULL;
+		const struct command *command = find_command(argv[i]);
 
-		for (size_t j = 0; j < sizeof(commands) / sizeof(*commands); j++)
-			if (!strcmp(argv[i], commands[j].name))
-				command = &commands[j];
 		if (!command || i + command->arguments >= argc) {
 			fprintf(stderr, "probe: %s: no such command, or too few arguments\n",
 				argv[i]);

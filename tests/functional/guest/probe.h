@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the probe share: probe.c has the idea and what a process does and sees, probe_files.c what it does
+ * with files, probe_parked.c what a machine that was parked must not have kept.
+ */
+#ifndef APPC_TESTS_GUEST_PROBE_H
+#define APPC_TESTS_GUEST_PROBE_H
+
+#include <stddef.h>
+
+struct command {
+	const char *name;
+	int arguments;
+	void (*run)(char **args);
+};
+
+/* Each ends with one that has no name. */
+extern const struct command file_commands[], parked_commands[];
+
+/* An argument. */
+int number(const char *text);
+
+/* Waits for the signal, which is blocked from then on. */
+void await_signal(int signal);
+
+/* Waits for a file that another app of the pod makes. */
+void await(char **args);
+
+#define FILE_ACCESS_MODE 0644
+
+#endif
