@@ -246,6 +246,7 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.answered = report_answer,
 		.net_kind = options->net_kind,
 		.net_fd = options->net_fd,
+		.net_bandwidth = options->net_bandwidth,
 		.violated = options->omitted_walls & (1u << JAIL_SECCOMP) ? NULL : report_violation,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,

@@ -83,6 +83,7 @@ struct flavour_options {
 	enum virtio_net_kind net_kind;
 	int net_fd;
 	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
+	uint64_t net_bandwidth;
 	/* A container's network namespace; borrowed; -1: a new one. */
 	int netns_fd;
 	bool kernel_messages;

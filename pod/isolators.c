@@ -65,14 +65,16 @@ static int report_ignored(
 }
 
 /*
- * Limits on files, which the file device of a machine knows for all of its apps together: the pod's, and those of
- * an app that is alone. Returns false where they cannot be enforced.
+ * Limits on files and on the network, which a device of the machine knows for all of its apps together: the pod's, and
+ * those of an app that is alone. Returns false where they cannot be enforced.
  */
-static bool limit_files(struct resolved_pod *pod, const struct appc_isolator *isolator,
+static bool limit_device(struct resolved_pod *pod, const struct appc_isolator *isolator,
 	const struct resolve_options *options)
 {
-	uint64_t *limit = isolator->kind == APPC_ISOLATOR_BLOCK_IOPS ? &pod->file_limits.operations
-								     : &pod->file_limits.bytes;
+	uint64_t *limit = isolator->kind == APPC_ISOLATOR_NETWORK_BANDWIDTH
+		? &pod->network_bandwidth
+		: isolator->kind == APPC_ISOLATOR_BLOCK_IOPS ? &pod->file_limits.operations
+							     : &pod->file_limits.bytes;
 
 	if (options->is_container || isolator->limit <= 0)
 		return false;
@@ -116,7 +118,8 @@ int pod_isolators_resolve(
 			break;
 		case APPC_ISOLATOR_BLOCK_BANDWIDTH:
 		case APPC_ISOLATOR_BLOCK_IOPS:
-			r = limit_files(pod, isolator, options)
+		case APPC_ISOLATOR_NETWORK_BANDWIDTH:
+			r = limit_device(pod, isolator, options)
 				? report(&scope, isolator, FATE_ENFORCED)
 				: report_ignored(&scope, isolator, err);
 			break;
@@ -234,7 +237,8 @@ static int resolve_one(struct scope *scope, struct resolved_pod *pod, struct res
 		break;
 	case APPC_ISOLATOR_BLOCK_BANDWIDTH:
 	case APPC_ISOLATOR_BLOCK_IOPS:
-		if (pod->manifest->app_count != 1 || !limit_files(pod, isolator, scope->options))
+	case APPC_ISOLATOR_NETWORK_BANDWIDTH:
+		if (pod->manifest->app_count != 1 || !limit_device(pod, isolator, scope->options))
 			return report_ignored(scope, isolator, err);
 		break;
 	case APPC_ISOLATOR_APPARMOR_PROFILE:

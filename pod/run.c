@@ -152,6 +152,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.dax = options->dax,
 		.net_kind = network_device_kind(options->network.mode),
 		.net_fd = s->network.fd,
+		.net_bandwidth = s->resolved->network_bandwidth,
 		.netns_fd = s->network.netns_fd,
 		.kernel_messages = options->kernel_messages,
 		.extra_command_line = options->extra_command_line,

@@ -10,18 +10,22 @@
  * driver's next notification. A tap has headers of its own: what the guest says in one is checked here, since
  * it decides what the host's kernel does to a frame.
  *
+ * #syscalls: timerfd_create
  * #syscalls:vcpu,loop readv write sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL)
  */
 #include "virtio/net.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/handshake.h"
+#include "virtio/bucket.h"
 
 #include <endian.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #define QUEUE_RECEIVE  0
 #define QUEUE_TRANSMIT 1
@@ -42,6 +46,9 @@ struct frame_buffer {
 
 struct virtio_net {
 	struct virtio_device device;
+	struct bucket bucket; /* of options.bandwidth */
+	uint64_t due;         /* when the next frame may pass */
+	int timer_fd;
 	struct virtio_net_options options;
 	bool is_down;    /* the host's end is gone */
 	uint32_t wanted; /* poll events that the owner is to tell of */
@@ -84,6 +91,25 @@ static void net_want(struct virtio_net *net, uint32_t events)
 static bool has_feature(const struct virtio_net *net, unsigned int bit)
 {
 	return net->device.driver_features & VIRTIO_FEATURE(bit);
+}
+
+/* ---- the limit */
+
+/* A frame has passed. */
+static void limit_take(struct virtio_net *net, size_t length)
+{
+	if (net->options.bandwidth)
+		net->due = bucket_take(
+			&net->bucket, net->options.bandwidth, length, (uint64_t)clock_monotonic());
+}
+
+/* No frame may pass now: the timer tells when. */
+static bool limit_waits(struct virtio_net *net)
+{
+	if (!net->options.bandwidth || net->due <= (uint64_t)clock_monotonic())
+		return false;
+	bucket_timer_set(net->timer_fd, net->due);
+	return true;
 }
 
 /* ---- to the guest */
@@ -248,6 +274,9 @@ static void net_receive(struct virtio_net *net)
 				net_want(net, POLLIN);
 			break;
 		}
+		/* What has come waits, and what comes next waits in the host. */
+		if (limit_waits(net))
+			break;
 		turns++;
 		r = frame_deliver(net, &header, frame, length);
 		if (r < 0)
@@ -255,6 +284,7 @@ static void net_receive(struct virtio_net *net)
 		/* Without buffers it waits for the driver to notify of some. */
 		if (r <= 0)
 			break;
+		limit_take(net, length);
 		incoming_drop(net, length);
 	}
 	virtio_device_signal(&net->device, QUEUE_RECEIVE);
@@ -464,6 +494,8 @@ static void net_transmit(struct virtio_net *net)
 			net_want(net, POLLOUT);
 			break;
 		}
+		if (limit_waits(net))
+			break;
 		r = virtqueue_pop(queue, &net->chain);
 		if (r == 0) {
 			/* Ask for a notification, then look again: the driver may have added one. */
@@ -477,6 +509,7 @@ static void net_transmit(struct virtio_net *net)
 			break;
 		}
 		virtqueue_push(queue, net->chain.head, 0);
+		limit_take(net, length);
 		if (length > 0 && !complete_handshake(net, length)) {
 			virtio_device_break(&net->device, "a malformed buffer to receive into");
 			break;
@@ -496,6 +529,22 @@ void virtio_net_ready(struct virtio_net *net, uint32_t events)
 			net_receive(net);
 		if (is_joined(net))
 			net_want(net, 0);
+	}
+	pthread_mutex_unlock(&net->device.lock);
+}
+
+int virtio_net_timer_fd(const struct virtio_net *net)
+{
+	return net->timer_fd;
+}
+
+void virtio_net_due(struct virtio_net *net)
+{
+	pthread_mutex_lock(&net->device.lock);
+	bucket_timer_set(net->timer_fd, 0);
+	if (net->device.running && is_joined(net)) {
+		net_transmit(net);
+		net_receive(net);
 	}
 	pthread_mutex_unlock(&net->device.lock);
 }
@@ -583,6 +632,14 @@ int virtio_net_create(const struct guest_memory *memory, const struct virtio_net
 
 	if (!net)
 		return -ENOMEM;
+	net->timer_fd = -1;
+	if (options->bandwidth) {
+		net->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+		if (net->timer_fd < 0) {
+			free(net);
+			return -errno;
+		}
+	}
 	virtio_device_init(&net->device, memory);
 	net->device.id = VIRTIO_ID_NET;
 	net->device.features = VIRTIO_FEATURE(VIRTIO_NET_F_CSUM) |
@@ -606,6 +663,7 @@ void virtio_net_free(struct virtio_net *net)
 	if (!net)
 		return;
 	cleanup_close(&net->options.fd);
+	cleanup_close(&net->timer_fd);
 	pthread_mutex_destroy(&net->device.lock);
 	free(net);
 }

@@ -47,6 +47,7 @@ struct virtio_net_options {
 	 * 0 or -errno. Under the lock, any thread.
 	 */
 	int (*offload)(void *context, unsigned int offload);
+	uint64_t bandwidth; /* bytes of frames per second, both directions together; 0: no limit */
 	/* virtio_net_ready() is to be called once, when fd has one of the poll events. Under the lock, any thread. */
 	void (*arm)(void *context, uint32_t events);
 	void *context;
@@ -59,7 +60,7 @@ struct virtio_net_counters {
 
 struct virtio_net;
 
-/* 0, -ENOMEM. */
+/* 0 or -errno. */
 int virtio_net_create(const struct guest_memory *memory, const struct virtio_net_options *options,
 	struct virtio_net **ret);
 void virtio_net_free(struct virtio_net *net);
@@ -67,6 +68,13 @@ struct virtio_device *virtio_net_device(struct virtio_net *net);
 
 /* The fd has these poll events. */
 void virtio_net_ready(struct virtio_net *net, uint32_t events);
+
+/*
+ * A timerfd, readable when it is time for virtio_net_due(), since options.bandwidth has kept frames waiting; -1: nothing
+ * is limited.
+ */
+int virtio_net_timer_fd(const struct virtio_net *net);
+void virtio_net_due(struct virtio_net *net);
 
 /* Any thread. */
 void virtio_net_count(struct virtio_net *net, struct virtio_net_counters *ret);

@@ -117,6 +117,15 @@ static void net_arm(void *context, uint32_t events)
 	loop_arm(&machine->loop, &machine->net_source, events);
 }
 
+static void net_due(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = source->context;
+
+	(void)events;
+	virtio_net_due(machine->net);
+	loop_arm(&machine->loop, source, EPOLLIN);
+}
+
 /* #syscalls:vcpu,loop ioctl(_, TUNSETOFFLOAD) */
 static int net_offload(void *context, unsigned int offload)
 {
@@ -140,6 +149,7 @@ static int machine_create_net(
 		.fd = options->net_fd,
 		.arm = net_arm,
 		.offload = net_offload,
+		.bandwidth = options->net_bandwidth,
 		.context = machine,
 	};
 	int r;
@@ -153,6 +163,9 @@ static int machine_create_net(
 	machine->net_source =
 		(struct loop_source){.fd = options->net_fd, .ready = net_ready, .context = machine};
 	r = options->net_fd < 0 ? 0 : loop_add(&machine->loop, &machine->net_source, 0);
+	if (r == 0)
+		r = machine_watch(machine, &machine->net_timer_source,
+			virtio_net_timer_fd(machine->net), net_due);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot watch the network");
 	return machine_attach(machine, DEVICE_NET, virtio_net_device(machine->net), err);

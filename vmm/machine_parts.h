@@ -67,7 +67,7 @@ struct machine {
 
 	struct loop loop;
 	struct loop_source port_sources[CONSOLE_PORTS], release_source, file_source, limit_source,
-		watch_source, net_source;
+		net_timer_source, watch_source, net_source;
 	struct loop_source vsock_listen_source, vsock_connect_source, vsock_again_source;
 	struct loop_source *vsock_sources; /* of connections, by their slots */
 	int vsock_connect_fd, vsock_again_fd;

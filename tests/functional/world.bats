@@ -201,31 +201,31 @@ isolators()
 			{name: "os/linux/cpu-shares", value: 512},
 			{name: "resource/memory", value: {limit: "64M"}},
 			{name: "os/linux/selinux-context", value: {user: "u", role: "r", type: "t", level: "l"}},
-			{name: "resource/network-bandwidth", value: {default: true, limit: "1M"}},
 			{name: "example.com/unknown", value: 1}]] |
 		.isolators = [{name: "resource/memory", value: {limit: "48M"}}]'
 	run_world
 	expect_status 0
 	expect_line 'self oom_score_adj: 321' 'status NoNewPrivs: 1'
 	expect_error 'many: isolator "os/linux/selinux-context" is ignored'
-	[ "$(isolators many)" = '{"enforced":["os/linux/oom-score-adj","os/linux/no-new-privileges","os/linux/cpu-shares"],"ignored":["os/linux/selinux-context","resource/network-bandwidth","example.com/unknown"],"modified":["resource/memory"]}' ]
+	[ "$(isolators many)" = '{"enforced":["os/linux/oom-score-adj","os/linux/no-new-privileges","os/linux/cpu-shares"],"ignored":["os/linux/selinux-context","example.com/unknown"],"modified":["resource/memory"]}' ]
 
 	run_world --strict-isolators
 	expect_status 254
 	expect_error 'isolator "os/linux/selinux-context" cannot be enforced'
 }
 
-# A limit that no test comes near: what it does is told by the unit tests of the file device.
-@test "limits on files are enforced by the file device of a machine, for an app that is alone" {
+# Limits that no test comes near: what they do is told by the unit tests of the devices.
+@test "limits on files and on the network are enforced by devices of a machine, for an app that is alone" {
 	local fate=enforced
 	[ "$FLAVOUR" = vm ] || fate=ignored
 	pod '.apps = [app("alone"; ["write", "/file", "x", "read", "/file"]) | .app.isolators = [
 			{name: "resource/block-bandwidth", value: {default: true, limit: "1G"}},
-			{name: "resource/block-iops", value: {default: true, limit: "1M"}}]]'
+			{name: "resource/block-iops", value: {default: true, limit: "1M"}},
+			{name: "resource/network-bandwidth", value: {default: true, limit: "1G"}}]]'
 	run_world
 	expect_status 0
 	expect_line 'read /file: x'
-	[ "$(isolators alone | jq -c ".$fate")" = '["resource/block-bandwidth","resource/block-iops"]' ]
+	[ "$(isolators alone | jq -c ".$fate")" = '["resource/block-bandwidth","resource/block-iops","resource/network-bandwidth"]' ]
 }
 
 @test "an AppArmor profile that is not there is an error" {

@@ -465,7 +465,8 @@ static void vcpus_are_the_sum_of_the_limits_rounded_up(void **state)
 static void isolators_that_cannot_be_enforced_are_errors_when_strict(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct resolve_options strict = {.strict_isolators = true};
+	const struct resolve_options strict = {.strict_isolators = true, .is_container = true},
+				     machine = {.strict_isolators = true};
 	const char app[] = APP("a", "work",
 		APP_SECTION(
 			ISOLATORS("{\"name\":\"resource/network-bandwidth\",\"value\":{\"default\":"
@@ -476,7 +477,9 @@ static void isolators_that_cannot_be_enforced_are_errors_when_strict(void **stat
 	make_image(fixture, "work", "");
 	assert_int_equal(try_resolve(fixture, &strict, &pod, &err, app, ""), -ENOTSUP);
 	assert_non_null(strstr(err.message, "resource/network-bandwidth"));
-	assert_int_equal(try_resolve(fixture, NULL, &pod, &err, app, ""), 0);
+	/* The network device of a machine can. */
+	assert_int_equal(try_resolve(fixture, &machine, &pod, &err, app, ""), 0);
+	assert_int_equal(pod->network_bandwidth, 1000000);
 	resolved_pod_free(pod);
 }
 

@@ -3,6 +3,7 @@
 #include "tests/unit/virtio_driver.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "virtio/net.h"
 
 #include <endian.h>
@@ -11,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #include <cmocka.h>
 
@@ -73,11 +75,14 @@ static void start_driver(struct net_fixture *fixture, uint64_t features)
 	driver_run(&fixture->mmio);
 }
 
-static int set_up_kind(void **state, enum virtio_net_kind kind)
+static int set_up_kind(void **state, enum virtio_net_kind kind, uint64_t bandwidth)
 {
 	struct net_fixture *fixture = calloc(1, sizeof(*fixture));
-	struct virtio_net_options options = {
-		.kind = kind, .arm = arm, .offload = take_offload, .context = fixture};
+	struct virtio_net_options options = {.kind = kind,
+		.arm = arm,
+		.offload = take_offload,
+		.context = fixture,
+		.bandwidth = bandwidth};
 	int pair[2];
 
 	assert_non_null(fixture);
@@ -102,12 +107,12 @@ static int set_up_kind(void **state, enum virtio_net_kind kind)
 
 static int set_up(void **state)
 {
-	return set_up_kind(state, VIRTIO_NET_STREAM);
+	return set_up_kind(state, VIRTIO_NET_STREAM, 0);
 }
 
 static int set_up_tap(void **state)
 {
-	return set_up_kind(state, VIRTIO_NET_TAP);
+	return set_up_kind(state, VIRTIO_NET_TAP, 0);
 }
 
 static int tear_down(void **state)
@@ -716,6 +721,75 @@ static void tap_that_has_no_room_loses_the_frame(void **state)
 	assert_int_equal(counters(fixture).dropped_frames, 1);
 }
 
+/* ---- a limit */
+
+/* A frame is worth ten seconds, so that one passes and the next has not come to its time while a test runs. */
+static int set_up_limited(void **state)
+{
+	return set_up_kind(state, VIRTIO_NET_STREAM, 100);
+}
+
+static bool timer_stands(const struct net_fixture *fixture)
+{
+	struct itimerspec left;
+
+	assert_int_equal(timerfd_gettime(virtio_net_timer_fd(fixture->net), &left), 0);
+	return left.it_value.tv_sec > 5 && left.it_value.tv_sec <= 10;
+}
+
+static void frames_of_both_directions_wait_for_the_limit(void **state)
+{
+	struct net_fixture *fixture = *state;
+	struct virtio_net_hdr_mrg_rxbuf header = {0};
+	uint32_t head, length;
+	uint8_t frame[1000];
+
+	make_frame(frame, sizeof(frame), 1);
+	send_from_guest(fixture, &header, frame, sizeof(frame));
+	assert_sent(fixture, frame, sizeof(frame));
+	assert_true(driver_take_used(&fixture->rings[TRANSMIT], &head, &length));
+	send_from_guest(fixture, &header, frame, sizeof(frame));
+	assert_nothing_sent(fixture);
+	assert_false(driver_take_used(&fixture->rings[TRANSMIT], &head, &length));
+	assert_true(timer_stands(fixture));
+	add_buffer(fixture, 2048);
+	send_from_host(fixture, frame, sizeof(frame));
+	virtio_net_ready(fixture->net, POLLIN);
+	assert_false(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	/* Called too early, it waits on. */
+	virtio_net_due(fixture->net);
+	assert_nothing_sent(fixture);
+	assert_true(timer_stands(fixture));
+	assert_int_equal(counters(fixture).dropped_frames, 0);
+}
+
+static int set_up_fast(void **state)
+{
+	return set_up_kind(state, VIRTIO_NET_STREAM, 100000);
+}
+
+static void frames_that_waited_pass_when_they_are_due(void **state)
+{
+	struct net_fixture *fixture = *state;
+	struct virtio_net_hdr_mrg_rxbuf header = {0};
+	struct pollfd timer = {.fd = virtio_net_timer_fd(fixture->net), .events = POLLIN};
+	int64_t start = clock_monotonic();
+	static uint8_t frame[20000];
+	unsigned int sent = 0;
+
+	make_frame(frame, sizeof(frame), 1);
+	for (unsigned int i = 0; i < 3; i++)
+		send_from_guest(fixture, &header, frame, sizeof(frame));
+	while (counters(fixture).sent_frames < 3) {
+		assert_int_equal(poll(&timer, 1, 60000), 1);
+		virtio_net_due(fixture->net);
+	}
+	for (; sent < 3; sent++)
+		assert_sent(fixture, frame, sizeof(frame));
+	/* 60,000 bytes, less the last one and what may be ahead: 40,000 at 100,000 a second, less 100 ms. */
+	assert_true(clock_monotonic() - start >= 300 * 1000000ll);
+}
+
 #define NET_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 #define TAP_TEST(function) cmocka_unit_test_setup_teardown(function, set_up_tap, tear_down)
 
@@ -734,6 +808,10 @@ int main(void)
 		NET_TEST(frame_that_fits_no_buffer_is_dropped_without_merging),
 		NET_TEST(buffer_without_room_for_a_header_breaks_the_device),
 		cmocka_unit_test(link_goes_down_with_the_host_or_with_what_is_no_frame),
+		cmocka_unit_test_setup_teardown(
+			frames_of_both_directions_wait_for_the_limit, set_up_limited, tear_down),
+		cmocka_unit_test_setup_teardown(
+			frames_that_waited_pass_when_they_are_due, set_up_fast, tear_down),
 		NET_TEST(handshake_of_the_guest_is_completed_at_once),
 		TAP_TEST(tap_leaves_to_the_guest_what_the_driver_agreed_to),
 		TAP_TEST(frame_to_a_tap_keeps_what_its_header_asks_for_and_no_more),

@@ -3,16 +3,16 @@
  * throttle.c: a token bucket and a list of answers that wait.
  *
  * Theory of operation: a bucket is one number, the time up to which everything is paid for. Each request moves it
- * on by its cost; while it is no more than FS_BUCKET_AHEAD ahead of the clock, answers go out at once. It only
+ * on by its cost; while it is no more than BUCKET_AHEAD ahead of the clock, answers go out at once. It only
  * ever moves on, so answers become due in the order in which they were served, and the list is a queue. One
  * timer stands at the first answer's time; whoever waits for it hands out what is due.
  *
  * #syscalls: timerfd_create
- * #syscalls:vcpu,loop timerfd_settime(_, TFD_TIMER_ABSTIME)
  */
 #include "virtio/fs/throttle.h"
 
 #include "base/clock.h"
+#include "virtio/bucket.h"
 #include "virtio/fs/operations.h"
 
 #include <errno.h>
@@ -21,8 +21,6 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
-
-#define SECOND 1000000000ull
 
 struct held_answer {
 	struct held_answer *next;
@@ -37,35 +35,15 @@ struct fs_throttle {
 	struct fs_throttle_limits limits;
 	int timer_fd;
 	pthread_mutex_t lock; /* protects all below; the device's may be held when it is taken */
-	struct fs_bucket bytes, operations;
+	struct bucket bytes, operations;
 	struct held_answer *first, **last;
 	unsigned int flushing;
 };
 
-uint64_t fs_bucket_take(struct fs_bucket *bucket, uint64_t rate, uint64_t cost, uint64_t now)
-{
-	/* A request is a MiB at most, so that only a rate of less than one per century overflows. */
-	uint64_t price = (uint64_t)((unsigned __int128)cost * SECOND / rate);
-
-	if (bucket->paid < now)
-		bucket->paid = now;
-	if (__builtin_add_overflow(bucket->paid, price, &bucket->paid))
-		bucket->paid = UINT64_MAX;
-	return bucket->paid - now <= FS_BUCKET_AHEAD ? now : bucket->paid - FS_BUCKET_AHEAD;
-}
-
 /* Under the lock: the timer for the first answer that is held; none is: it stays quiet. */
 static void timer_set(struct fs_throttle *throttle)
 {
-	const struct held_answer *first = throttle->first;
-	struct itimerspec due = {0};
-
-	if (first)
-		due.it_value = (struct timespec){
-			.tv_sec = (time_t)(first->due / SECOND),
-			.tv_nsec = (long)(first->due % SECOND),
-		};
-	timerfd_settime(throttle->timer_fd, TFD_TIMER_ABSTIME, &due, NULL);
+	bucket_timer_set(throttle->timer_fd, throttle->first ? throttle->first->due : 0);
 }
 
 /* The next answer that is due, or any, taken from the list; NULL: there is none. */
@@ -172,9 +150,9 @@ bool fs_throttle_hold(struct fs_throttle *throttle, const struct fs_request *req
 		return false;
 	pthread_mutex_lock(&throttle->lock);
 	if (throttle->limits.bytes)
-		due = fs_bucket_take(&throttle->bytes, throttle->limits.bytes, bytes, now);
+		due = bucket_take(&throttle->bytes, throttle->limits.bytes, bytes, now);
 	if (throttle->limits.operations) {
-		other = fs_bucket_take(&throttle->operations, throttle->limits.operations, 1, now);
+		other = bucket_take(&throttle->operations, throttle->limits.operations, 1, now);
 		due = other > due ? other : due;
 	}
 	answer = due > now && !throttle->flushing ? malloc(sizeof(*answer)) : NULL;

@@ -19,21 +19,6 @@ struct fs_throttle_limits {
 	uint64_t bytes, operations;
 };
 
-/*
- * A bucket: the time up to which what was let through so far is paid for. It may be this far ahead of the clock
- * without anybody waiting.
- */
-struct fs_bucket {
-	uint64_t paid; /* CLOCK_MONOTONIC, nanoseconds */
-};
-#define FS_BUCKET_AHEAD 100000000ull
-
-/*
- * Lets cost units through at a rate of units per second (not 0), now. Returns when that is due; a time that is
- * not after now: at once.
- */
-uint64_t fs_bucket_take(struct fs_bucket *bucket, uint64_t rate, uint64_t cost, uint64_t now);
-
 struct fs_throttle;
 
 /* 0 or -errno. *ret is NULL where nothing is limited. */
