@@ -234,6 +234,8 @@ int command_resume(struct cli *cli, int argc, char **argv);
 int command_rm(struct cli *cli, int argc, char **argv);
 int command_run(struct cli *cli, int argc, char **argv);
 int command_run_prepared(struct cli *cli, int argc, char **argv);
+int command_ssh(struct cli *cli, int argc, char **argv);
+int command_ssh_config(struct cli *cli, int argc, char **argv);
 int command_status(struct cli *cli, int argc, char **argv);
 int command_stop(struct cli *cli, int argc, char **argv);
 int command_template(struct cli *cli, int argc, char **argv);

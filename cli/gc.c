@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "pod/bridge.h"
 #include "pod/checkpoint.h"
+#include "pod/debug_tree.h"
 
 #include <string.h>
 
@@ -48,6 +49,11 @@ static int collect_store(struct cli *cli, int data_fd, struct pods *pods, size_t
 		r = store_gc(store, ids, count, ret_trees, &cli->error);
 	pods_strings_free(ids, count);
 	return r;
+}
+
+static int list_debug_trees(void *context, char ***ret_names, size_t *ret_count, struct error *err)
+{
+	return pods_debug_trees_in_use(context, ret_names, ret_count, err);
 }
 
 static int parse_template_bounds(struct cli *cli, const char *count, const char *size,
@@ -130,6 +136,8 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	r = collect_checkpoints(cli, data, keep_checkpoints, &checkpoint_count);
 	if (r == 0)
 		r = collect_store(cli, data, pods, &trees);
+	if (r == 0)
+		r = debug_trees_collect(data, list_debug_trees, pods, &trees, &cli->error);
 	if (r < 0)
 		return r;
 	r = cli_open_templates(cli, data, &templates);

@@ -37,6 +37,8 @@ static const struct cli_command commands[] = {
 	{"run", command_run, "[flags] IMAGE [flags] [-- arguments [---]]... | POD.json",
 		"Run a pod"},
 	{"run-prepared", command_run_prepared, "[flags] UUID", "Run a prepared pod"},
+	{"ssh", command_ssh, "[flags] UUID [ARGS...]", "Log into a pod, or run a command in it"},
+	{"ssh-config", command_ssh_config, "", "Print what ssh needs to reach pods"},
 	{"status", command_status, "[flags] UUID", "Show the state of a pod and its apps"},
 	{"stop", command_stop, "[flags] UUID...", "Stop pods"},
 	{"template", command_template, "COMMAND [flags]", "Make, list and remove templates"},

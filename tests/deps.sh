@@ -24,6 +24,7 @@ packages=(
 	python3          # filters from the tags in the sources
 	passt            # networks of pods
 	nftables         # those on a bridge
+	openssh-client dropbear-bin busybox-static openssh-sftp-server rsync # ssh into pods
 
 	# the guest kernel
 	linux-source-6.12 # in bookworm-security

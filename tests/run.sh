@@ -143,12 +143,12 @@ functional()
 container()
 {
 	functional container cli errors cmdline config images hostile-images fetch formats pod world rkt rkt-cmdline \
-		metadata prepared lifecycle logs enter volumes posix debian
+		metadata prepared lifecycle logs enter ssh volumes posix debian
 }
 
 vm()
 {
-	functional vm template pod world rkt metadata prepared volumes posix logs enter dax debian clones warm machine \
+	functional vm template pod world rkt metadata prepared volumes posix logs enter ssh dax debian clones warm machine \
 		metadata-machine failure filter jail hostile network
 }
 
