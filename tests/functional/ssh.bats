@@ -22,12 +22,13 @@ setup_file()
 	appc_vm status --wait-ready "$UUID" >/dev/null
 	CONFIG=$BATS_FILE_TMPDIR/config
 	appc_vm ssh-config >"$CONFIG"
-	# 20 MiB: a large file, many small ones, names and modes to keep.
+	# A large file, small ones, names and modes to keep. Where the guest's kernel is emulated it copies a MiB in a second.
+	SIZE=${SSH_TREE_MIB:-$([ "$FLAVOUR" = container ] && echo 20 || echo 4)}
 	TREE=$BATS_FILE_TMPDIR/tree
 	mkdir -p "$TREE/deep/er" "$TREE/empty"
-	head -c 12M /dev/urandom >"$TREE/large"
-	for i in $(seq 64); do
-		head -c 128K /dev/urandom >"$TREE/deep/er/file $i"
+	head -c "$((SIZE / 2))M" /dev/urandom >"$TREE/large"
+	for i in $(seq "$((SIZE * 2))"); do
+		head -c 256K /dev/urandom >"$TREE/deep/er/file $i"
 	done
 	chmod 0700 "$TREE/deep/er/file 1"
 	export UUID CONFIG TREE
