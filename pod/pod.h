@@ -171,6 +171,9 @@ struct pods_gc_options {
 int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *ret_removed,
 	struct error *err);
 
+/* Of a pod's directory: the ids of its apps' trees, one a line. */
+#define POD_TREES "trees"
+
 /* The ids of all trees that pods and checkpoints (pod/checkpoint.h) use. The caller frees the array and its strings. */
 int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err);
 
