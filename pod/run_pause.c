@@ -179,6 +179,9 @@ void supervisor_pause_request(struct supervisor *s, struct pod_request_taken *ta
 
 int supervisor_pause_told(struct supervisor *s, bool is_paused)
 {
+	/* It was told to go on before it said so. */
+	if (is_paused && s->pause == PAUSE_ENDING)
+		return 0;
 	if (s->pause != (is_paused ? PAUSE_BEGUN : PAUSE_ENDING))
 		return supervisor_protocol_error(
 			s, "it was paused or resumed and cannot have been");

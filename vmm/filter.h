@@ -16,7 +16,7 @@
 enum filter_thread {
 	FILTER_VCPU, /* runs a vCPU and serves what it asks for, files included */
 	FILTER_LOOP, /* the event loop, and the machine's end */
-	FILTER_PARK, /* the same where the machine is to be parked */
+	FILTER_PARK, /* the same where the machine is to be parked, or can be saved */
 	FILTER_THREADS,
 };
 

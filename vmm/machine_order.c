@@ -52,6 +52,16 @@ void machine_vcpu_over(struct machine_vcpu *self)
 	pthread_mutex_unlock(&machine->lock);
 }
 
+static bool is_to_save(struct machine *machine)
+{
+	bool answer;
+
+	pthread_mutex_lock(&machine->lock);
+	answer = machine->is_to_save;
+	pthread_mutex_unlock(&machine->lock);
+	return answer;
+}
+
 bool machine_at_place(struct machine *machine, const struct vcpu *vcpu)
 {
 	const uint64_t one = 1;
@@ -59,7 +69,8 @@ bool machine_at_place(struct machine *machine, const struct vcpu *vcpu)
 	bool is_saved;
 	ssize_t n;
 
-	if (!machine->can_save || clock_moment_take(&machine->vm, vcpu, &moment) < 0)
+	/* Most often it is not, and the clock need not be asked. */
+	if (!is_to_save(machine) || clock_moment_take(&machine->vm, vcpu, &moment) < 0)
 		return false;
 	pthread_mutex_lock(&machine->lock);
 	is_saved = machine->is_to_save;

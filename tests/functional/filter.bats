@@ -190,6 +190,8 @@ cut_large_file()
 		.image.name = "example.com/files" | .mounts = [{volume: "host", path: "/host"}]]'
 	run_traced files
 	eventually "the file is mapped" grep -q "^mapped" "$OUT"
+	appc_vm pause "$(<"$BATS_TEST_TMPDIR/uuid")"
+	appc_vm resume "$(<"$BATS_TEST_TMPDIR/uuid")"
 	cut_large_file
 	touch "$BATS_TEST_TMPDIR/host/go"
 	finish_pod
