@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/sockets.h"
 #include "pod/usage.h"
 
 #include <endian.h>
@@ -304,6 +305,9 @@ static int supervise_once(struct supervisor *s)
 		vmm_log_pass(&s->vmm_log);
 	if (fds[OUTPUT].revents)
 		pod_output_write(&s->output);
+	/* A machine that breaks this protocol is not listened to any more. */
+	if (fds[CONNECT].revents && pod_vsock_answer(s->pod, s->process.connect_fd) < 0)
+		close(TAKE_FD(s->process.connect_fd));
 	if (fds[INPUT].revents && fds[INPUT].fd == STDIN_FILENO)
 		pod_input_read(&s->input, STDIN_FILENO);
 	else if (fds[INPUT].revents)
