@@ -31,7 +31,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -638,7 +637,10 @@ int guest_pod_add_app(struct guest_pod *pod, struct guest_start_config *config, 
 	return 0;
 }
 
-/* An empty directory or file. What the guest's file system knows of the name is forgotten with it. */
+/*
+ * An empty directory or file, where the host has unmounted something: with the name the guest's kernel forgets all files
+ * that it knows below it.
+ */
 static void mount_point_remove(struct guest *guest, const char *path)
 {
 	if (unlinkat(guest->tree_fd, path, AT_REMOVEDIR) < 0 &&
@@ -911,17 +913,7 @@ void guest_pod_pipe_ready(struct guest_pod *pod, uint32_t pipe_index, uint32_t e
 	guest_output_pipe_ready(&app->pipes[pipe_index % 2], events);
 }
 
-/* What a guest's file system has mounted by itself where the host has a mount in the tree. */
-static void tree_unmount(const char *format, const char *name)
-{
-	char path[NAME_MAX + 64];
-
-	snprintf(path, sizeof(path), format, name);
-	if (umount2(path, MNT_DETACH) < 0)
-		errno = 0; /* nobody looked there */
-}
-
-/* All that an app had of the machine. It has no process. #syscalls: umount2 */
+/* All that an app had of the machine. It has no process. */
 static void app_release(struct guest_pod *pod, struct guest_app *app)
 {
 	const struct guest_app_config *config = app->config;
@@ -931,11 +923,6 @@ static void app_release(struct guest_pod *pod, struct guest_app *app)
 	guest_launcher_stop(&app->launcher);
 	guest_launcher_stop(&app->filtered);
 	guest_rootfs_done(&app->rootfs);
-	if (pod->guest->is_vm) {
-		tree_unmount(WIRE_TREE "/apps/%s/rootfs", config->name);
-		for (size_t i = 0; i < config->mount_count; i++)
-			tree_unmount(WIRE_TREE "/volumes/%s", config->mounts[i].volume);
-	}
 	for (size_t i = 0; i < ARRAY_SIZE(app->pipes); i++)
 		guest_output_remove(&pod->output, &app->pipes[i]);
 	guest_listen_close(&app->socket_fds, config->socket_count);

@@ -258,6 +258,7 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 		.exports = options->exports,
 		.export_count = options->export_count,
 		.dax = options->dax,
+		.has_flat_tree = options->has_flat_tree,
 		.file_limits = options->file_limits,
 		.control_fd = control_fd,
 		.stream_fd = stream_fd,

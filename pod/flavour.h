@@ -78,6 +78,7 @@ struct flavour_options {
 	const struct virtio_fs_export *exports;
 	size_t export_count;
 	enum virtio_fs_dax dax;
+	bool has_flat_tree; /* mounts in it come and go */
 	struct fs_throttle_limits file_limits;
 	/* The network device's; the fd is borrowed, -1: none. */
 	enum virtio_net_kind net_kind;

@@ -145,6 +145,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.kernel_fd = options->kernel_fd,
 		.vcpus = s->resolved->vcpus,
 		.memory = s->resolved->memory,
+		.has_flat_tree = s->resolved->is_mutable,
 		.file_limits = s->resolved->file_limits,
 		.messages = &message,
 		.message_count = 1,

@@ -255,6 +255,9 @@ static int serve(struct supervisor *s, struct app_request *request, int *fd, str
 							       : "remove");
 	if (s->stops > 0 || s->ended)
 		return error_set(err, -ESHUTDOWN, "it is stopping");
+	/* What is frozen cannot come to life, nor take its leave. */
+	if (s->pause != PAUSE_NONE)
+		return error_set(err, -EBUSY, "it is paused, or about to be or to go on");
 	if (request->action == APP_ADD)
 		return add_app(s, request, err);
 	index = find_app(s, request->app, err);

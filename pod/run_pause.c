@@ -80,6 +80,8 @@ void supervisor_unpause(struct supervisor *s)
 
 static bool all_apps_started(const struct supervisor *s)
 {
+	if (s->resolved->is_mutable)
+		return s->is_ready;
 	for (size_t i = 0; i < s->resolved->app_count; i++)
 		if (!s->apps[i].started_at)
 			return false;
@@ -110,6 +112,8 @@ static const char *refusal(const struct supervisor *s, enum pod_request request)
 		return "its apps come and go";
 	if (s->options->network.mode != NETWORK_NONE)
 		return "it has a network, and who is at the other end of its connections would not wait";
+	if (s->resolved->is_mutable)
+		return "its apps come and go";
 	if (s->resolved->input_app >= 0)
 		return "an app has standard input, which would not be there when it goes on";
 	return NULL;

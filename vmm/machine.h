@@ -82,6 +82,7 @@ struct machine_options {
 	int tree_fd;        /* the pod's tree; the machine takes it */
 	const struct virtio_fs_export *exports;
 	size_t export_count;
+	bool has_flat_tree;     /* see struct virtio_fs_options */
 	enum virtio_fs_dax dax; /* NEVER: the machine has no window, which is another machine */
 	struct fs_throttle_limits file_limits;
 	int control_fd, stream_fd; /* non-blocking stream sockets; the machine takes them */

@@ -193,6 +193,7 @@ int machine_create_devices(
 		.policy = VIRTIO_FS_EXCLUSIVE,
 		.exports = options->exports,
 		.export_count = options->export_count,
+		.is_flat = options->has_flat_tree,
 		.limits = options->file_limits,
 		.inodes_max = MACHINE_INODES_MAX,
 		.handles_max = MACHINE_HANDLES_MAX,

@@ -31,7 +31,8 @@
 struct world {
 	char path[64];
 	int top, tree;
-	bool alone;                        /* no subtree is shared: a session without OPEN */
+	bool alone; /* no subtree is shared: a session without OPEN */
+	bool is_flat;
 	uint32_t readahead;                /* 0: the device's own bound */
 	const struct guest_memory *memory; /* with a window; NULL: without any memory */
 	enum virtio_fs_dax dax;
@@ -92,6 +93,7 @@ static inline void world_serve(struct world *world, size_t inodes_max, size_t ha
 		.policy = VIRTIO_FS_EXCLUSIVE,
 		.exports = exports,
 		.export_count = world->alone ? 0 : ARRAY_SIZE(exports),
+		.is_flat = world->is_flat,
 		.readahead = world->readahead,
 		.dax = world->dax,
 		.inodes_max = inodes_max,

@@ -631,6 +631,45 @@ static void mount_points_are_announced_and_crossed(void **state)
 	assert_int_equal(umount2(path, MNT_DETACH), 0);
 }
 
+static uint64_t number_of(struct virtio_fs *fs, const char *name)
+{
+	assert_int_equal(lookup(fs, ROOT, name), 0);
+	assert_int_equal(entry_out()->attr.flags, 0);
+	return entry_out()->attr.ino;
+}
+
+static void mounts_of_a_flat_tree_are_not_announced_and_may_go_again(void **state)
+{
+	struct world *world = *state;
+	char paths[2][128];
+
+	if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		skip(); /* needs root for a mount namespace */
+	snprintf(paths[0], sizeof(paths[0]), "%s/tree/directory", world->path);
+	snprintf(paths[1], sizeof(paths[1]), "%s/tree/volumes", world->path);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		assert_int_equal(mount("tmpfs", paths[i], "tmpfs", MS_NODEV | MS_NOSUID, NULL), 0);
+	virtio_fs_free(world->fs);
+	close(world->tree);
+	snprintf(paths[1], sizeof(paths[1]), "%s/tree", world->path);
+	world->tree = open(paths[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	world->alone = world->is_flat = true;
+	world_serve(world, 4096, 16);
+	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX), 0);
+
+	/* Their roots have the same number on the host. */
+	assert_int_not_equal(number_of(world->fs, "directory"), number_of(world->fs, "volumes"));
+	assert_int_equal(
+		call(world->fs, FUSE_RMDIR, ROOT, TEXT("directory"), NOTHING, NOTHING), -EBUSY);
+	assert_int_equal(umount2(paths[0], MNT_DETACH), 0);
+	assert_int_equal(unlinkat(world->tree, "directory/inner", 0), 0);
+	assert_int_equal(call(world->fs, FUSE_RMDIR, ROOT, TEXT("directory"), NOTHING, NOTHING), 0);
+	assert_int_equal(lookup(world->fs, ROOT, "directory"), 0);
+	assert_int_equal(entry_out()->nodeid, 0);
+	snprintf(paths[1], sizeof(paths[1]), "%s/tree/volumes", world->path);
+	assert_int_equal(umount2(paths[1], MNT_DETACH), 0);
+}
+
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_begin, world_end)
 
 int main(void)
@@ -656,6 +695,7 @@ int main(void)
 		WORLD_TEST(sessions_end_while_requests_run),
 		WORLD_TEST(options_are_checked),
 		WORLD_TEST(mount_points_are_announced_and_crossed),
+		WORLD_TEST(mounts_of_a_flat_tree_are_not_announced_and_may_go_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,6 +245,7 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 		return error_set_errno(err, -errno, "cannot open /proc/self/fd");
 	fs_bound_descriptors(&inodes_max, &handles_max);
 	fs->shared = options_shared(options);
+	fs->is_flat = options->is_flat;
 	r = fs_dax_init(&fs->dax, memory->window.host, memory->window.size, options->dax);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot use the window for files");

@@ -5,7 +5,7 @@
  *
  * The device sees one directory, given as an fd, and crosses the mount points inside it; each is
  * announced as a submount (FUSE_SUBMOUNTS), so that inode numbers of different file systems never
- * clash. Where the guest may write is decided here and by the host's mount flags, never by the
+ * clash; or, in a tree where mounts come and go, has inode numbers of its own (options.is_flat). Where the guest may write is decided here and by the host's mount flags, never by the
  * guest.
  *
  * Threads: requests are served on the vCPU thread that notified when one is pending. When several
@@ -71,6 +71,11 @@ struct virtio_fs_options {
 	enum virtio_fs_policy policy;           /* of the tree outside the exports */
 	const struct virtio_fs_export *exports; /* copied */
 	size_t export_count;
+	/*
+	 * All is one file system for the guest. Linux (6.12) forgets neither the files of a submount that it unmounts
+	 * nor their mappings in the window: where mounts go again, there must be no submounts.
+	 */
+	bool is_flat;
 	size_t inodes_max;  /* bound on inodes (and fds) the guest can hold; further lookups get
 			       ENFILE */
 	size_t handles_max; /* bound on open files and directories */

@@ -101,7 +101,11 @@ int fs_entry_lookup(struct virtio_fs *fs, struct fs_inode *parent, const char *n
 uint32_t fs_attribute_dax(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size);
 
 /* Fills in attributes and, for fs_entry_lookup() and attribute replies, how long they hold. */
-void fs_attributes_fill(struct fuse_attr *attr, const struct statx *status);
+void fs_attributes_fill(
+	const struct virtio_fs *fs, struct fuse_attr *attr, const struct statx *status);
+
+/* The inode number that the guest is told of a file with this number in the host's mount. */
+uint64_t fs_inode_number(const struct virtio_fs *fs, uint64_t mount, uint64_t inode);
 uint64_t fs_policy_timeout(enum virtio_fs_policy policy); /* seconds */
 
 /*

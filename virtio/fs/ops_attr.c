@@ -30,10 +30,17 @@ static uint32_t device_encode(uint32_t major, uint32_t minor)
 	return (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
 }
 
-void fs_attributes_fill(struct fuse_attr *attr, const struct statx *status)
+uint64_t fs_inode_number(const struct virtio_fs *fs, uint64_t mount, uint64_t inode)
+{
+	/* File systems number from below: the upper bits are free. */
+	return fs->is_flat ? inode ^ mount << 40 : inode;
+}
+
+void fs_attributes_fill(
+	const struct virtio_fs *fs, struct fuse_attr *attr, const struct statx *status)
 {
 	*attr = (struct fuse_attr){
-		.ino = status->stx_ino,
+		.ino = fs_inode_number(fs, status->stx_mnt_id, status->stx_ino),
 		.size = status->stx_size,
 		.blocks = status->stx_blocks,
 		.atime = (uint64_t)status->stx_atime.tv_sec,
@@ -69,7 +76,7 @@ static ssize_t reply_attributes(struct fs_request *request)
 
 	if (r < 0)
 		return r;
-	fs_attributes_fill(&out.attr, &status);
+	fs_attributes_fill(request->fs, &out.attr, &status);
 	out.attr.flags |= fs_attribute_dax(request->fs, request->inode, status.stx_size);
 	return fs_request_reply(request, &out, sizeof(out));
 }
@@ -102,7 +109,7 @@ ssize_t fs_op_statx(struct fs_request *request)
 	out.stat.uid = status.stx_uid;
 	out.stat.gid = status.stx_gid;
 	out.stat.mode = status.stx_mode;
-	out.stat.ino = status.stx_ino;
+	out.stat.ino = fs_inode_number(request->fs, status.stx_mnt_id, status.stx_ino);
 	out.stat.size = status.stx_size;
 	out.stat.blocks = status.stx_blocks;
 	out.stat.atime = statx_time(&status.stx_atime);

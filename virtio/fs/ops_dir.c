@@ -102,7 +102,8 @@ static bool entry_put(struct fs_request *request, const struct fs_handle *handle
 	struct fuse_entry_out entry = {0};
 	struct fuse_dirent dirent = {
 		/* What is above the tree is no business of the guest's. */
-		.ino = strcmp(host->name, "..") ? host->inode : handle->inode->key.inode,
+		.ino = fs_inode_number(request->fs, handle->inode->key.mount,
+			strcmp(host->name, "..") ? host->inode : handle->inode->key.inode),
 		.off = (uint64_t)host->offset,
 		.namelen = (uint32_t)name_length,
 		.type = host->type,

@@ -53,10 +53,10 @@ static void entry_fill(struct virtio_fs *fs, const struct fs_inode *parent, stru
 		.entry_valid = fs_policy_timeout(fs_inode_policy(parent)),
 		.attr_valid = fs_policy_timeout(fs_inode_policy(inode)),
 	};
-	fs_attributes_fill(&ret->attr, status);
+	fs_attributes_fill(fs, &ret->attr, status);
 	ret->attr.flags |= fs_attribute_dax(fs, inode, status->stx_size);
 	/* Linux makes a file system of its own out of a directory only. */
-	if (fs->features & FUSE_SUBMOUNTS && inode->type == S_IFDIR &&
+	if (fs->features & FUSE_SUBMOUNTS && !fs->is_flat && inode->type == S_IFDIR &&
 		inode->key.mount != parent->key.mount)
 		ret->attr.flags |= FUSE_ATTR_SUBMOUNT;
 }
