@@ -126,7 +126,7 @@ static void net_due(struct loop_source *source, uint32_t events)
 	loop_arm(&machine->loop, source, EPOLLIN);
 }
 
-/* #syscalls:vcpu,loop ioctl(_, TUNSETOFFLOAD) */
+/* #syscalls:vcpu ioctl(_, TUNSETOFFLOAD) */
 static int net_offload(void *context, unsigned int offload)
 {
 	const struct machine *machine = context;
