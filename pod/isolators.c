@@ -54,21 +54,25 @@ static int report(struct scope *scope, const struct appc_isolator *isolator, enu
 		: 0;
 }
 
-static int report_ignored(
-	struct scope *scope, const struct appc_isolator *isolator, struct error *err)
+/* why may be NULL: its name says it. */
+static int report_ignored(struct scope *scope, const struct appc_isolator *isolator,
+	const char *why, struct error *err)
 {
+	const char *colon = why ? ": " : "";
+
+	why = why ? why : "";
 	if (scope->options->strict_isolators)
-		return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced",
-			scope->who, isolator->name);
-	log_warning("%s: isolator \"%s\" is ignored", scope->who, isolator->name);
+		return error_set(err, -ENOTSUP, "%s: isolator \"%s\" cannot be enforced%s%s",
+			scope->who, isolator->name, colon, why);
+	log_warning("%s: isolator \"%s\" is ignored%s%s", scope->who, isolator->name, colon, why);
 	return report(scope, isolator, FATE_IGNORED);
 }
 
 /*
  * Limits on files and on the network, which a device of the machine knows for all of its apps together: the pod's, and
- * those of an app that is alone. Returns false where they cannot be enforced.
+ * those of an app that is alone. Returns NULL, or why they cannot be enforced.
  */
-static bool limit_device(struct resolved_pod *pod, const struct appc_isolator *isolator,
+static const char *limit_device(struct resolved_pod *pod, const struct appc_isolator *isolator,
 	const struct resolve_options *options)
 {
 	uint64_t *limit = isolator->kind == APPC_ISOLATOR_NETWORK_BANDWIDTH
@@ -76,11 +80,13 @@ static bool limit_device(struct resolved_pod *pod, const struct appc_isolator *i
 		: isolator->kind == APPC_ISOLATOR_BLOCK_IOPS ? &pod->file_limits.operations
 							     : &pod->file_limits.bytes;
 
-	if (options->is_container || isolator->limit <= 0)
-		return false;
+	if (options->is_container)
+		return "a container has no device of its own to slow down";
+	if (isolator->limit <= 0)
+		return "there is no limit in it";
 	if (*limit == 0 || (uint64_t)isolator->limit < *limit)
 		*limit = (uint64_t)isolator->limit;
-	return true;
+	return NULL;
 }
 
 /* What the person who runs the pod switched off is no surprise to him. */
@@ -106,6 +112,7 @@ int pod_isolators_resolve(
 		return -ENOMEM;
 	for (size_t i = 0; i < scope.isolators->count; i++) {
 		const struct appc_isolator *isolator = &scope.isolators->items[i];
+		const char *why;
 		int r;
 
 		if (!is_effective(scope.isolators, i))
@@ -119,12 +126,12 @@ int pod_isolators_resolve(
 		case APPC_ISOLATOR_BLOCK_BANDWIDTH:
 		case APPC_ISOLATOR_BLOCK_IOPS:
 		case APPC_ISOLATOR_NETWORK_BANDWIDTH:
-			r = limit_device(pod, isolator, options)
-				? report(&scope, isolator, FATE_ENFORCED)
-				: report_ignored(&scope, isolator, err);
+			why = limit_device(pod, isolator, options);
+			r = why ? report_ignored(&scope, isolator, why, err)
+				: report(&scope, isolator, FATE_ENFORCED);
 			break;
 		default:
-			r = report_ignored(&scope, isolator, err);
+			r = report_ignored(&scope, isolator, NULL, err);
 		}
 		if (r < 0)
 			return r;
@@ -204,6 +211,7 @@ static int resolve_one(struct scope *scope, struct resolved_pod *pod, struct res
 	const struct appc_isolator *isolator, struct error *err)
 {
 	enum fate fate = FATE_ENFORCED;
+	const char *why;
 	int r = 0;
 
 	switch (isolator->kind) {
@@ -238,8 +246,11 @@ static int resolve_one(struct scope *scope, struct resolved_pod *pod, struct res
 	case APPC_ISOLATOR_BLOCK_BANDWIDTH:
 	case APPC_ISOLATOR_BLOCK_IOPS:
 	case APPC_ISOLATOR_NETWORK_BANDWIDTH:
-		if (pod->manifest->app_count != 1 || !limit_device(pod, isolator, scope->options))
-			return report_ignored(scope, isolator, err);
+		why = pod->manifest->app_count == 1
+			? limit_device(pod, isolator, scope->options)
+			: "the pod's apps share their devices: give the limit to the pod";
+		if (why)
+			return report_ignored(scope, isolator, why, err);
 		break;
 	case APPC_ISOLATOR_APPARMOR_PROFILE:
 		/* To run an app without the profile that it asks for is what the specification forbids. */
@@ -247,7 +258,7 @@ static int resolve_one(struct scope *scope, struct resolved_pod *pod, struct res
 			"isolator \"%s\": there is no AppArmor in a pod, so its profile is not available",
 			isolator->name);
 	default:
-		return report_ignored(scope, isolator, err);
+		return report_ignored(scope, isolator, NULL, err);
 	}
 	return r < 0 ? r : report(scope, isolator, fate);
 }

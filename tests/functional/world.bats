@@ -226,6 +226,7 @@ isolators()
 	expect_status 0
 	expect_line 'read /file: x'
 	[ "$(isolators alone | jq -c ".$fate")" = '["resource/block-bandwidth","resource/block-iops","resource/network-bandwidth"]' ]
+	[ "$FLAVOUR" = vm ] || expect_error '"resource/block-iops" is ignored: a container'
 }
 
 @test "an AppArmor profile that is not there is an error" {
