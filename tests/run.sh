@@ -143,13 +143,13 @@ functional()
 container()
 {
 	functional container cli errors cmdline config images hostile-images fetch formats pod world rkt rkt-cmdline \
-		metadata prepared lifecycle logs network bridge enter ssh volumes posix debian
+		metadata prepared lifecycle pause logs attach living network bridge enter ssh app volumes posix debian
 }
 
 vm()
 {
-	functional vm template pod world rkt metadata prepared volumes posix logs enter ssh dax debian clones warm machine \
-		metadata-machine failure filter jail hostile network bridge
+	functional vm template pod world rkt metadata prepared volumes posix logs attach living enter ssh app pause checkpoint \
+		dax debian clones warm machine metadata-machine failure filter jail hostile network bridge
 }
 
 # tap NAME COMMAND...: a program that says in TAP how it went
