@@ -306,7 +306,7 @@ static int finish_state(struct making *making, struct error *err)
 {
 	struct template_builder *builder = &making->builder;
 	_cleanup_free_ char *state = NULL;
-	size_t size;
+	size_t size = 0;
 	int r = lseek(builder->state_fd, 0, SEEK_SET) < 0
 		? -errno
 		: file_read_fd(builder->state_fd, STATE_SIZE_MAX, &state, &size);

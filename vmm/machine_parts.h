@@ -74,7 +74,6 @@ struct machine {
 	struct loop_source order_source, place_source;
 	int place_fd; /* eventfd: a vCPU tells the loop that the guest has come to where it is saved */
 	int save_memory_fd, save_state_fd; /* the loop's: of the order to save; -1: there is none */
-	bool can_save;
 	void (*answered)(enum machine_answer answer, const char *why);
 	int release_fd; /* the control socket once more, watched for its other end's shutdown */
 	int smaps_fd;   /* /proc/self/smaps, from before the jail */
@@ -85,6 +84,7 @@ struct machine {
 	void *state;    /* after the machine was parked */
 	size_t state_size;
 
+	bool can_save;
 	bool filtered; /* system calls are filtered; before the threads start */
 	pid_t process_id;
 	atomic_bool stopping;
@@ -92,10 +92,10 @@ struct machine {
 	pthread_mutex_t lock;      /* protects all below */
 	pthread_cond_t shut;       /* ended, or threads_shut has become as it should */
 	unsigned int threads_shut; /* that have their filters */
-	pthread_cond_t still;      /* vcpus_still or pausing has changed */
 	unsigned int vcpus_still;  /* that execute nothing, and have completed their last exit */
-	bool is_to_save;           /* at the guest's next WIRE_PHASE_PARK */
+	pthread_cond_t still;      /* vcpus_still or pausing has changed */
 	struct clock_moment paused_at;
+	bool is_to_save; /* at the guest's next WIRE_PHASE_PARK */
 	bool ended;
 	enum machine_end end;
 	struct error end_error;
