@@ -221,6 +221,8 @@ int pod_cgroup_plan(const char *uuid, struct pod_cgroup *ret)
 {
 	_cleanup_(pod_cgroup_done) struct pod_cgroup cgroup = POD_CGROUP_NONE;
 	_cleanup_free_ char *text = NULL;
+	const char *unified = NULL;
+	bool memory_is_elsewhere = false;
 	char *rest;
 	int r;
 
@@ -236,9 +238,18 @@ int pod_cgroup_plan(const char *uuid, struct pod_cgroup *ret)
 		if (!path || path[1] != '/')
 			continue;
 		*path++ = '\0';
-		if (*controllers ? is_wanted(controllers) : unified_has_memory())
+		if (!*controllers)
+			unified = path;
+		else if (is_wanted(controllers))
 			r = plan_add(&cgroup, controllers, path, uuid);
+		memory_is_elsewhere = memory_is_elsewhere || has_controller(controllers, "memory");
 	}
+	/*
+	 * A controller is in one hierarchy. To look at that of version 2 where nobody has mounted it makes and destroys
+	 * it, which takes longer than all else that is done for the VMM's cgroup.
+	 */
+	if (r == 0 && unified && !memory_is_elsewhere && unified_has_memory())
+		r = plan_add(&cgroup, "", unified, uuid);
 	if (r < 0)
 		return r;
 	*ret = cgroup;
