@@ -14,40 +14,41 @@
 /* Of whatever unit was agreed on: enough to begin with, and the next segment of the peer tells its own. */
 #define WINDOW 512
 
-/* The sum of RFC 1071 over an even number of bytes, not folded and not inverted. */
-static uint32_t sum_add(uint32_t sum, const void *data, size_t length)
-{
-	const uint8_t *bytes = data;
+#define IPV4_SIZE sizeof(struct iphdr)
+#define IPV6_SIZE sizeof(struct ip6_hdr)
+#define TCP_SIZE  sizeof(struct tcphdr)
 
+/* The sum of RFC 1071 over an even number of bytes, not folded and not inverted. */
+static uint32_t sum_add(uint32_t sum, const uint8_t *bytes, size_t length)
+{
 	for (size_t i = 0; i < length; i += 2)
 		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
 	return sum;
 }
 
-static uint16_t sum_finish(uint32_t sum)
+static void put_checksum(uint8_t *place, uint32_t sum)
 {
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
-	return htons((uint16_t)~sum);
+	place[0] = (uint8_t)(~sum >> 8);
+	place[1] = (uint8_t)~sum;
 }
 
 /* addresses: both, as they stand in the IP header. */
 static void write_segment(
-	uint8_t *place, const struct tcphdr *from, const void *addresses, size_t addresses_size)
+	uint8_t *place, const struct tcphdr *from, const uint8_t *addresses, size_t addresses_size)
 {
-	struct tcphdr tcp = {
-		.source = from->dest,
-		.dest = from->source,
-		.seq = from->ack_seq,
-		.ack_seq = htonl(ntohl(from->seq) + 1),
-		.doff = sizeof(tcp) / 4,
-		.ack = 1,
-		.window = htons(WINDOW),
-	};
-	uint32_t sum = sum_add(IPPROTO_TCP + sizeof(tcp), addresses, addresses_size);
+	uint32_t acknowledged = htonl(ntohl(from->seq) + 1);
+	uint8_t tcp[TCP_SIZE] = {
+		[12] = TCP_SIZE / 4 << 4, [13] = TH_ACK, [14] = WINDOW >> 8, [15] = WINDOW & 0xff};
 
-	tcp.check = sum_finish(sum_add(sum, &tcp, sizeof(tcp)));
-	memcpy(place, &tcp, sizeof(tcp));
+	memcpy(tcp, &from->dest, sizeof(from->dest));
+	memcpy(tcp + 2, &from->source, sizeof(from->source));
+	memcpy(tcp + 4, &from->ack_seq, sizeof(from->ack_seq));
+	memcpy(tcp + 8, &acknowledged, sizeof(acknowledged));
+	put_checksum(tcp + 16,
+		sum_add(sum_add(IPPROTO_TCP + TCP_SIZE, addresses, addresses_size), tcp, TCP_SIZE));
+	memcpy(place, tcp, TCP_SIZE);
 }
 
 static bool is_second_part(const struct tcphdr *tcp)
@@ -57,48 +58,42 @@ static bool is_second_part(const struct tcphdr *tcp)
 
 static size_t answer_ipv4(const uint8_t *packet, size_t length, uint8_t *answer)
 {
-	struct iphdr from, ip = {.version = 4, .ihl = sizeof(ip) / 4, .ttl = TTL};
+	uint8_t ip[IPV4_SIZE] = {0x45, [3] = IPV4_SIZE + TCP_SIZE, [8] = TTL, [9] = IPPROTO_TCP};
+	struct iphdr from;
 	struct tcphdr tcp;
 
-	if (length < sizeof(from) + sizeof(tcp))
+	if (length < IPV4_SIZE + TCP_SIZE)
 		return 0;
 	memcpy(&from, packet, sizeof(from));
-	memcpy(&tcp, packet + sizeof(from), sizeof(tcp));
-	if (from.version != 4 || from.ihl != ip.ihl || from.protocol != IPPROTO_TCP ||
+	memcpy(&tcp, packet + IPV4_SIZE, sizeof(tcp));
+	if (packet[0] != ip[0] || from.protocol != IPPROTO_TCP ||
 		from.frag_off & htons(IP_MF | IP_OFFMASK) || !is_second_part(&tcp))
 		return 0;
-	ip.protocol = IPPROTO_TCP;
-	ip.tot_len = htons(sizeof(ip) + sizeof(tcp));
-	ip.saddr = from.daddr;
-	ip.daddr = from.saddr;
-	ip.check = sum_finish(sum_add(0, &ip, sizeof(ip)));
-	memcpy(answer, &ip, sizeof(ip));
-	write_segment(answer + sizeof(ip), &tcp, answer + offsetof(struct iphdr, saddr),
-		2 * sizeof(ip.saddr));
-	return sizeof(ip) + sizeof(tcp);
+	memcpy(ip + 12, &from.daddr, sizeof(from.daddr));
+	memcpy(ip + 16, &from.saddr, sizeof(from.saddr));
+	put_checksum(ip + 10, sum_add(0, ip, sizeof(ip)));
+	memcpy(answer, ip, sizeof(ip));
+	write_segment(answer + sizeof(ip), &tcp, ip + 12, 8);
+	return IPV4_SIZE + TCP_SIZE;
 }
 
 static size_t answer_ipv6(const uint8_t *packet, size_t length, uint8_t *answer)
 {
-	struct ip6_hdr from, ip = {.ip6_dst = {.s6_addr = {0}}};
+	uint8_t ip[IPV6_SIZE] = {0x60, [5] = TCP_SIZE, [6] = IPPROTO_TCP, [7] = TTL};
+	struct ip6_hdr from;
 	struct tcphdr tcp;
 
-	if (length < sizeof(from) + sizeof(tcp))
+	if (length < IPV6_SIZE + TCP_SIZE)
 		return 0;
 	memcpy(&from, packet, sizeof(from));
-	memcpy(&tcp, packet + sizeof(from), sizeof(tcp));
-	if (from.ip6_vfc >> 4 != 6 || from.ip6_nxt != IPPROTO_TCP || !is_second_part(&tcp))
+	memcpy(&tcp, packet + IPV6_SIZE, sizeof(tcp));
+	if (packet[0] >> 4 != 6 || from.ip6_nxt != IPPROTO_TCP || !is_second_part(&tcp))
 		return 0;
-	ip.ip6_vfc = 6 << 4;
-	ip.ip6_plen = htons(sizeof(tcp));
-	ip.ip6_nxt = IPPROTO_TCP;
-	ip.ip6_hlim = TTL;
-	ip.ip6_src = from.ip6_dst;
-	ip.ip6_dst = from.ip6_src;
-	memcpy(answer, &ip, sizeof(ip));
-	write_segment(answer + sizeof(ip), &tcp, answer + offsetof(struct ip6_hdr, ip6_src),
-		2 * sizeof(ip.ip6_src));
-	return sizeof(ip) + sizeof(tcp);
+	memcpy(ip + 8, &from.ip6_dst, sizeof(from.ip6_dst));
+	memcpy(ip + 24, &from.ip6_src, sizeof(from.ip6_src));
+	memcpy(answer, ip, sizeof(ip));
+	write_segment(answer + sizeof(ip), &tcp, ip + 8, 32);
+	return IPV6_SIZE + TCP_SIZE;
 }
 
 size_t handshake_answer(

@@ -126,7 +126,7 @@ static bool is_switched_on(const char *path)
 	_cleanup_free_ char *text = NULL;
 	size_t length;
 
-	return file_read(AT_FDCWD, path, 16, &text, &length) == 0 && atoi(text) != 0;
+	return file_read(AT_FDCWD, path, 16, &text, &length) == 0 && *text != '0';
 }
 
 static int write_switch(const char *path, const char *value)
@@ -609,7 +609,7 @@ int bridge_collect(struct error *err)
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (geteuid() != 0)
+	if (geteuid() != 0 || !leases_exist())
 		return 0;
 	r = leases_open(NULL, &leases, err);
 	if (r < 0)

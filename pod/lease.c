@@ -3,6 +3,7 @@
 #include "pod/lease.h"
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/json.h"
 
 #include <arpa/inet.h>
@@ -56,20 +57,6 @@ void leases_close(struct leases *leases)
 
 /* ---- files */
 
-static bool mac_parse(const char *text, uint8_t mac[LEASE_MAC_SIZE])
-{
-	unsigned int bytes[LEASE_MAC_SIZE];
-	int end = 0;
-
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
-		    &bytes[4], &bytes[5], &end) != LEASE_MAC_SIZE ||
-		text[end])
-		return false;
-	for (unsigned int i = 0; i < LEASE_MAC_SIZE; i++)
-		mac[i] = (uint8_t)bytes[i];
-	return true;
-}
-
 static bool port_parse(json_t *object, struct lease_port *ret)
 {
 	const char *host;
@@ -95,7 +82,7 @@ static bool lease_parse(json_t *object, struct lease *ret)
 		    &mac, "address", &address, "prefix", &prefix, "address6", &address6, "prefix6",
 		    &prefix6, "ports", &ports) < 0 ||
 		strlen(bridge) >= IFNAMSIZ || prefix < 1 || prefix > 30 || prefix6 < 0 ||
-		prefix6 > 128 || !mac_parse(mac, ret->mac) ||
+		prefix6 > 128 || hex_read(mac, ret->mac, sizeof(ret->mac)) < 0 ||
 		inet_pton(AF_INET, address, &ret->address) != 1 ||
 		inet_pton(AF_INET6, address6, &ret->address6) != 1)
 		return false;
@@ -113,8 +100,7 @@ static bool lease_parse(json_t *object, struct lease *ret)
 
 static json_t *lease_json(const struct lease *lease)
 {
-	const uint8_t *mac = lease->mac;
-	char mac_text[3 * LEASE_MAC_SIZE], address[INET_ADDRSTRLEN], address6[INET6_ADDRSTRLEN];
+	char mac_text[2 * LEASE_MAC_SIZE + 1], address[INET_ADDRSTRLEN], address6[INET6_ADDRSTRLEN];
 	json_t *ports = json_array();
 
 	for (size_t i = 0; i < lease->port_count; i++) {
@@ -125,8 +111,7 @@ static json_t *lease_json(const struct lease *lease)
 				inet_ntop(AF_INET, &port->host, address, sizeof(address)),
 				"host_port", port->host_port, "port", port->port));
 	}
-	snprintf(mac_text, sizeof(mac_text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
-		mac[2], mac[3], mac[4], mac[5]);
+	hex_write(lease->mac, sizeof(lease->mac), mac_text);
 	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:o}", "bridge", lease->bridge, "mac",
 		mac_text, "address", inet_ntop(AF_INET, &lease->address, address, sizeof(address)),
 		"prefix", lease->prefix, "address6",
@@ -234,9 +219,25 @@ static int open_locked(const char *path)
 	}
 }
 
-int leases_open(const char *path, struct leases *ret, struct error *err)
+static int own_path(char *path, size_t size)
 {
 	struct stat namespace;
+
+	if (stat("/proc/self/ns/net", &namespace) < 0)
+		return -errno;
+	snprintf(path, size, DIRECTORY_FORMAT, (uintmax_t) namespace.st_ino);
+	return 0;
+}
+
+bool leases_exist(void)
+{
+	char path[sizeof(((struct leases *)NULL)->path)];
+
+	return own_path(path, sizeof(path)) == 0 && access(path, F_OK) == 0;
+}
+
+int leases_open(const char *path, struct leases *ret, struct error *err)
+{
 	int r = 0;
 
 	*ret = LEASES_NONE;
@@ -244,11 +245,10 @@ int leases_open(const char *path, struct leases *ret, struct error *err)
 		return error_set_errno(err, -ENAMETOOLONG, "%s", path);
 	if (path)
 		snprintf(ret->path, sizeof(ret->path), "%s", path);
-	else if (stat("/proc/self/ns/net", &namespace) == 0)
-		snprintf(ret->path, sizeof(ret->path), DIRECTORY_FORMAT,
-			(uintmax_t) namespace.st_ino);
 	else
-		return error_set_errno(err, -errno, "/proc/self/ns/net");
+		r = own_path(ret->path, sizeof(ret->path));
+	if (r < 0)
+		return error_set_errno(err, r, "/proc/self/ns/net");
 	ret->fd = open_locked(ret->path);
 	r = ret->fd < 0 ? ret->fd : load_all(ret);
 	if (r < 0) {

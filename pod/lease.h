@@ -57,6 +57,9 @@ struct leases {
 
 /* Waits for the lock. The directory is made; path: where the tests have it; NULL: that of this network namespace. */
 int leases_open(const char *path, struct leases *ret, struct error *err);
+/* Whether this network namespace has any: else nothing needs to be opened. */
+bool leases_exist(void);
+
 /* Unlocks it, and removes it where nothing is in it any more. Also LEASES_NONE. */
 void leases_close(struct leases *leases);
 

@@ -28,6 +28,7 @@
 
 #define ROUTES6          "/proc/net/ipv6_route"
 #define ROUTES6_SIZE_MAX (16u << 20)
+#define FLAGS_FIELD      8 /* of a line, the first is 0 */
 
 /* In the child: fds of passt. */
 enum { PASST_SOCKET = CHILD_FIRST_FD, PASST_READY, PASST_ERRORS };
@@ -137,11 +138,13 @@ static bool host_routes_ipv6(void)
 	if (file_read(AT_FDCWD, ROUTES6, ROUTES6_SIZE_MAX, &text, &length) < 0)
 		return false;
 	for (rest = text; (line = strsep(&rest, "\n"));) {
-		unsigned long flags = 0;
+		const char *flags = NULL;
 
-		if (!strncmp(line, everywhere, strlen(everywhere)) &&
-			sscanf(line, "%*s %*s %*s %*s %*s %*s %*s %*s %lx", &flags) == 1 &&
-			!(flags & RTF_REJECT))
+		if (strncmp(line, everywhere, strlen(everywhere)) != 0)
+			continue;
+		for (unsigned int i = 0; i <= FLAGS_FIELD && line; i++)
+			flags = strsep(&line, " ");
+		if (flags && !(strtoul(flags, NULL, 16) & RTF_REJECT))
 			return true;
 	}
 	return false;

@@ -173,7 +173,7 @@ static void what_is_no_lease_is_removed_and_an_empty_directory_too(void **state)
 	static const char *const texts[] = {"", "{", "[]", "{\"bridge\":\"br0\"}",
 		"{\"bridge\":\"br0\",\"mac\":\"2\",\"address\":\"10.0.0.2\",\"prefix\":24,"
 		"\"address6\":\"::\",\"prefix6\":0,\"ports\":[]}",
-		"{\"bridge\":\"br0\",\"mac\":\"02:00:00:00:00:01\",\"address\":\"10.0.0.2\",\"prefix\":24,"
+		"{\"bridge\":\"br0\",\"mac\":\"020000000001\",\"address\":\"10.0.0.2\",\"prefix\":24,"
 		"\"address6\":\"::\",\"prefix6\":0,\"ports\":[{\"udp\":false,\"host\":\"0.0.0.0\","
 		"\"host_port\":0,\"port\":1}]}"};
 	struct leases leases;
