@@ -224,6 +224,7 @@ int command_events(struct cli *cli, int argc, char **argv);
 int command_export(struct cli *cli, int argc, char **argv);
 int command_fetch(struct cli *cli, int argc, char **argv);
 int command_gc(struct cli *cli, int argc, char **argv);
+int command_generate(struct cli *cli, int argc, char **argv);
 int command_image(struct cli *cli, int argc, char **argv);
 int command_logs(struct cli *cli, int argc, char **argv);
 int command_metrics(struct cli *cli, int argc, char **argv);

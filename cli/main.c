@@ -24,6 +24,7 @@ static const struct cli_command commands[] = {
 		"Write the root filesystem of an app that has exited to an image file"},
 	{"fetch", command_fetch, "[flags] IMAGE...", "Fetch images from files and URLs"},
 	{"gc", command_gc, "[flags]", "Remove pods that ended a while ago, and what they used"},
+	{"generate", command_generate, "COMMAND [flags]", "Print what others need to run pods"},
 	{"image", command_image, "COMMAND [flags]",
 		"Images: import, list, export, extract and remove them"},
 	{"list", command_list, "[flags]", "List pods"},

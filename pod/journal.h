@@ -30,6 +30,8 @@ enum journal_event {
 	JOURNAL_STARTED, /* the pod is about to run */
 	JOURNAL_APP_STARTED,
 	JOURNAL_READY, /* all its apps have been executed */
+	JOURNAL_PAUSED,
+	JOURNAL_RESUMED,
 	JOURNAL_APP_EXITED,
 	JOURNAL_EXITED,
 	JOURNAL_GARBAGE, /* it can only be removed now */

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/journal.h"
 #include "pod/origin.h"
 #include "pod/pause.h"
 
@@ -46,6 +47,8 @@ static void set_paused(struct supervisor *s, bool is_paused)
 	if (r < 0)
 		log_warning("cannot show that the pod is %s: %s", is_paused ? "paused" : "running",
 			strerror(-r));
+	journal_add(pods_data_fd(s->pod->pods), s->pod->uuid,
+		is_paused ? JOURNAL_PAUSED : JOURNAL_RESUMED, JOURNAL_NO_DETAILS);
 }
 
 static int tell_guest(struct supervisor *s, const char *type)

@@ -201,7 +201,9 @@ static int ask(const struct pod *pod, struct pod_usages *usages, struct question
 	read_record(pod, usage);
 	ask_host(pod, usage);
 	usage->at = clock_monotonic();
-	ask_guest(pod, question);
+	/* One that stands still says nothing. */
+	if (!pod->is_paused)
+		ask_guest(pod, question);
 	return 0;
 }
 

@@ -99,6 +99,12 @@ fetch()
 	kill -CONT "$process"
 	jq --exit-status '.[0] | .guest == null and .host.cpu_us >= 0' "$BATS_TEST_TMPDIR/usage"
 	grep -xF "appc_vm_pod_guest_up{uuid=\"$UUID\"} 0" "$BATS_TEST_TMPDIR/metrics"
+	# One that stands still is not asked.
+	appc_vm pause "$UUID"
+	appc_vm top --once --format=json | jq --exit-status '.[0] | .guest == null and .host.cpu_us >= 0'
+	appc_vm resume "$UUID"
+	appc_vm top --once --format=json | jq --exit-status '.[0].guest.apps[0].running'
+	appc_vm events "$UUID" | jq --exit-status --slurp 'map(.event)[-2:] == ["paused", "resumed"]'
 	end
 }
 
@@ -170,4 +176,66 @@ fetch()
 	appc_vm status --wait "$UUID" >/dev/null
 	appc_vm gc --mark-only
 	appc_vm events "$UUID" | jq --exit-status --slurp 'map(.event) == ["started", "app-started", "ready", "garbage"]'
+}
+
+# The values of a key of the unit, one a line.
+unit_key()
+{
+	sed -n "s/^$1=//p" "$BATS_TEST_TMPDIR/my-pod.service"
+}
+
+@test "a unit of systemd runs a manifest, and says when the apps are ready" {
+	pod_write "$BATS_TEST_TMPDIR/my pod.json" '.apps = [app("one"; ["say", "50%", "until-stopped", "say", "over"])]'
+	appc_vm generate systemd "$BATS_TEST_TMPDIR/my pod.json" -- "--flavour=$FLAVOUR" >"$BATS_TEST_TMPDIR/my-pod.service"
+	[ "$(unit_key Type)" = notify ]
+	[ "$(unit_key KillMode)" = mixed ]
+	[ "$(unit_key RuntimeDirectory)" = appc-vm-my-pod ]
+	if command -v systemd-analyze >/dev/null; then
+		systemd-analyze verify --man=no "$BATS_TEST_TMPDIR/my-pod.service"
+	fi
+	# What the service manager would do. (Of its quoting this needs what a shell has, too.)
+	mkdir "$BATS_TEST_TMPDIR/appc-vm-my-pod"
+	python3 - "$BATS_TEST_TMPDIR/notify" >"$BATS_TEST_TMPDIR/notified" 3>&- <<-'END' &
+		import socket, sys
+		listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		listener.bind(sys.argv[1])
+		while True:
+		    text = listener.recv(4096).decode()
+		    print(text, flush=True)
+		    if "STOPPING=1" in text:
+		        break
+	END
+	local manager=$! start
+	eventually "the manager listens" test -S "$BATS_TEST_TMPDIR/notify"
+	start=$(unit_key ExecStart | sed "s|%t|$BATS_TEST_TMPDIR|g; s|%%|%|g")
+	OUT=$BATS_TEST_TMPDIR/out
+	ERR=$BATS_TEST_TMPDIR/err
+	NOTIFY_SOCKET=$BATS_TEST_TMPDIR/notify bash -c "exec $start" >"$OUT" 2>"$ERR" </dev/null 3>&- &
+	RUN=$!
+	eventually "it says that it is ready" grep -q '^READY=1' "$BATS_TEST_TMPDIR/notified"
+	eventually "the app waits" said ready
+	kill -TERM "$RUN"
+	finish_pod
+	expect_status 0
+	expect_line 50% over
+	wait "$manager"
+	bash -c "$(unit_key ExecStopPost | sed "s|^-||; s|%t|$BATS_TEST_TMPDIR|g")"
+	fails appc_vm status "--uuid-file=$BATS_TEST_TMPDIR/appc-vm-my-pod/uuid" 2>"$ERR"
+	expect_error 'no matches found'
+}
+
+@test "a unit of systemd runs a prepared pod, and nothing else" {
+	local uuid
+	pod '.apps = [app("one"; ["exit", "0"])]'
+	uuid=$(appc_vm prepare "$POD")
+	appc_vm generate systemd "${uuid:0:8}" >"$BATS_TEST_TMPDIR/my-pod.service"
+	[ "$(unit_key ExecStart)" = "$APPC_VM --dir $DATA run-prepared $uuid" ]
+	[ -z "$(unit_key Restart)" ]
+	run_pod "--uuid-file-save=$UUID_FILE"
+	fails appc_vm generate systemd "$(<"$UUID_FILE")" 2>"$ERR"
+	expect_error 'is exited: a unit runs one that is prepared, or a manifest'
+	fails appc_vm generate systemd /nowhere.json 2>"$ERR"
+	expect_error 'no matches found for "/nowhere.json"'
+	fails appc_vm generate systemd --name=a/b "$POD" 2>"$ERR"
+	expect_error 'letters, digits'
 }
