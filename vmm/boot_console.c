@@ -25,11 +25,25 @@ uint8_t boot_console_read(struct boot_console *console, uint16_t reg)
 	return reg == UART_LINE_STATUS ? LINE_STATUS_EMPTY : 0;
 }
 
+static void boot_console_show_line(struct boot_console *console)
+{
+	if (console->shown > BOOT_CONSOLE_SHOW_MAX)
+		return;
+	console->shown += console->line_length;
+	if (console->shown <= BOOT_CONSOLE_SHOW_MAX) {
+		log_info("kernel: %s", console->line);
+		return;
+	}
+	console->shown = BOOT_CONSOLE_SHOW_MAX + 1;
+	log_warning("the guest's kernel has printed more than %u KiB; no more of it is shown",
+		BOOT_CONSOLE_SHOW_MAX >> 10);
+}
+
 static void boot_console_end_line(struct boot_console *console)
 {
 	console->line[console->line_length] = '\0';
 	if (console->show && console->line_length > 0)
-		log_info("kernel: %s", console->line);
+		boot_console_show_line(console);
 	console->line_length = 0;
 }
 

@@ -17,14 +17,17 @@
 #define BOOT_CONSOLE_PORT  0x3f8
 #define BOOT_CONSOLE_PORTS 8
 #define BOOT_CONSOLE_KEEP  8192
+/* Bytes that are shown; a guest could go on for ever. */
+#define BOOT_CONSOLE_SHOW_MAX (1u << 20)
 
 struct boot_console {
-	bool show; /* each line to standard error as it comes; constant */
+	bool show; /* each line to standard error as it comes, up to a bound; constant */
 	pthread_mutex_t lock;
 	char kept[BOOT_CONSOLE_KEEP]; /* ring */
 	uint64_t written;             /* bytes ever */
 	char line[256];
 	size_t line_length;
+	size_t shown; /* bytes; of BOOT_CONSOLE_SHOW_MAX + 1 it was said that there are more */
 };
 
 void boot_console_init(struct boot_console *console, bool show);

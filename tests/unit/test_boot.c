@@ -512,6 +512,38 @@ static void panic_line_is_kept(void **state)
 	assert_string_equal(reason, "Kernel panic");
 }
 
+static void a_kernel_that_prints_for_ever_is_shown_up_to_a_bound(void **state)
+{
+	_cleanup_close_ int file = memfd_create("shown", MFD_CLOEXEC),
+			    saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	struct boot_console console;
+	_cleanup_free_ char *text = NULL;
+	char reason[256];
+	off_t size;
+
+	(void)state;
+	assert_true(file >= 0 && saved >= 0);
+	boot_console_init(&console, true);
+	assert_int_equal(dup2(file, STDERR_FILENO), STDERR_FILENO);
+	for (size_t i = 0; i < 3 * BOOT_CONSOLE_SHOW_MAX / 100; i++)
+		print(&console,
+			"0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
+			"0123456789 0123456789 01234567890\n");
+	print(&console, "Kernel panic - not syncing: at last\n");
+	dup2(saved, STDERR_FILENO);
+	size = lseek(file, 0, SEEK_END);
+	assert_in_range(size, BOOT_CONSOLE_SHOW_MAX, BOOT_CONSOLE_SHOW_MAX * 5 / 4);
+	text = calloc(1, (size_t)size + 1);
+	assert_non_null(text);
+	assert_int_equal(pread(file, text, (size_t)size, 0), size);
+	/* Once, and last. */
+	assert_non_null(strstr(text, "no more of it is shown\n"));
+	assert_string_equal(strstr(text, "no more of it is shown\n"), "no more of it is shown\n");
+	/* Why it died is known all the same. */
+	assert_true(boot_console_reason(&console, reason, sizeof(reason)));
+	assert_string_equal(reason, "Kernel panic - not syncing: at last");
+}
+
 static void panic_is_the_reason_before_what_led_to_it(void **state)
 {
 	struct boot_console console;
@@ -610,6 +642,7 @@ int main(void)
 		BOOT_TEST(init_that_is_no_program_file_is_refused),
 		BOOT_TEST(command_line_that_does_not_fit_is_refused),
 		cmocka_unit_test(panic_line_is_kept),
+		cmocka_unit_test(a_kernel_that_prints_for_ever_is_shown_up_to_a_bound),
 		cmocka_unit_test(panic_is_the_reason_before_what_led_to_it),
 		cmocka_unit_test(only_the_last_bytes_are_kept),
 		cmocka_unit_test(a_line_of_any_length_is_a_reason_of_bounded_length),
