@@ -200,7 +200,7 @@ TEST_PROGRAMS := guest-probe guest-metadata guest-files guest-posix guest-networ
 		 forbidden.so fault.so appc-vm-captured hostile-guest
 
 # ---- the hostile guest: no Linux, no library; an ELF file that the program boots as a kernel
-METAL_OBJECTS := $(patsubst %,$(BUILD)/metal/%.o,$(basename $(filter-out %/in_process.c,$(HOSTILE_SOURCES)) \
+METAL_OBJECTS := $(patsubst %,$(BUILD)/metal/%.o,$(basename $(filter-out %/in_process.c %/in_process_host.c,$(HOSTILE_SOURCES)) \
 			$(wildcard tests/hostile/metal/*.c tests/hostile/metal/*.S)))
 METAL_FLAGS := -O2 -ffreestanding -fno-pie -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
 	       -fno-stack-protector -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* device.c: groups 18, 19 and 21, and the message port: the small devices. */
+/* device.c: groups 18 and 21, the message port, and which devices there are: the small ones. */
 #include "tests/hostile/driver.h"
 #include "tests/hostile/functions.h"
 
@@ -103,11 +103,11 @@ void case_receive_empty(void)
 	}
 }
 
-/* ---- group 19 and 20 */
+/* ---- groups 19 and 20: see vsock.c and net.c, too */
 
 void case_devices_known(void)
 {
-	static const uint32_t known[] = {ID_CONSOLE, ID_FS, ID_RNG, ID_BALLOON, ID_VSOCK};
+	static const uint32_t known[] = {ID_CONSOLE, ID_FS, ID_RNG, ID_BALLOON, ID_VSOCK, ID_NET};
 	unsigned int count = 0;
 
 	for (unsigned int slot = 0; slot < GUEST_SLOTS; slot++) {
@@ -120,7 +120,7 @@ void case_devices_known(void)
 		expect(found, "a device of which no case knows", id);
 		count += id != 0;
 	}
-	/* In process there are those without streams. */
+	/* Not each pod has a network. */
 	expect(count == ARRAY_COUNT(known) || count == ARRAY_COUNT(known) - 1, "devices", count);
 	expect(device_register(GUEST_SLOTS - 1, VIRTIO_MMIO_STATUS) == UINT32_MAX, "an empty place",
 		0);

@@ -12,8 +12,10 @@
 #define FUSE_OUT  (DATA + 0x20000)
 #define FUSE_ROOM 0x10000u
 
-/* How often to look for what another thread does. */
-#define PATIENCE 200000u
+/* Seconds for what other threads and the host's programs do: they may have to wait for a CPU. */
+#define PATIENCE 30u
+/* How often to look before the clock is asked. */
+#define TURNS 4096u
 
 static struct ring rings[GUEST_SLOTS][QUEUES_MAX];
 static uint64_t fuse_unique;
@@ -125,8 +127,10 @@ bool queue_is_served(unsigned int slot, unsigned int queue)
 	switch (device_id(slot)) {
 	case ID_CONSOLE: /* the control messages wait for something to say */
 		return queue > CONSOLE_CONTROL_RECEIVE;
-	case ID_VSOCK:
+	case ID_VSOCK: /* what is received waits for something to say, too */
 		return queue == VSOCK_TRANSMIT;
+	case ID_NET:
+		return queue == NET_TRANSMIT;
 	case ID_FS:
 	case ID_RNG:
 	case ID_BALLOON:
@@ -222,17 +226,34 @@ uint16_t ring_used(const struct ring *ring)
 	return index;
 }
 
-bool ring_wait(const struct ring *ring, uint16_t count)
+/* Until the number of served chains is count, or is not; whether it came to that. */
+static bool wait_until(const struct ring *ring, uint16_t count, bool equal)
 {
-	for (unsigned int i = 0; i < PATIENCE; i++) {
-		if (ring_used(ring) == count)
+	uint64_t begin = 0;
+
+	for (unsigned int i = 1;; i++) {
+		if ((ring_used(ring) == count) == equal)
 			return true;
-		if (i % 64 == 63 && device_is_broken(ring->slot))
+		if (i % 64 == 0 && device_is_broken(ring->slot))
 			return false;
 		if (!guest_pause())
 			break;
+		if (i == TURNS)
+			begin = guest_seconds();
+		if (i % TURNS == 0 && guest_seconds() - begin > PATIENCE)
+			break;
 	}
-	return ring_used(ring) == count;
+	return (ring_used(ring) == count) == equal;
+}
+
+bool ring_wait(const struct ring *ring, uint16_t count)
+{
+	return wait_until(ring, count, true);
+}
+
+bool ring_wait_more(const struct ring *ring, uint16_t count)
+{
+	return wait_until(ring, count, false);
 }
 
 void expect(bool condition, const char *what, uint64_t value)

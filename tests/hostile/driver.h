@@ -14,6 +14,7 @@
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Device types. */
+#define ID_NET     1u
 #define ID_CONSOLE 3u
 #define ID_RNG     4u
 #define ID_BALLOON 5u
@@ -43,7 +44,10 @@
 #define CONSOLE_CONTROL_TRANSMIT 3u
 #define CONSOLE_RECEIVE(port)    (2u * (port) + 2u)
 #define CONSOLE_TRANSMIT(port)   (2u * (port) + 3u)
+#define VSOCK_RECEIVE            0u
 #define VSOCK_TRANSMIT           1u
+#define NET_RECEIVE              0u
+#define NET_TRANSMIT             1u
 #define FS_URGENT                0u
 #define FS_REQUESTS              1u
 #define BALLOON_INFLATE          0u
@@ -107,6 +111,8 @@ void ring_notify(const struct ring *ring);
 uint16_t ring_used(const struct ring *ring); /* used.idx */
 /* Waits until so many were served, or the device is broken; whether they were. */
 bool ring_wait(const struct ring *ring, uint16_t count);
+/* Waits until not just so many were served any more, or the device is broken; whether more were. */
+bool ring_wait_more(const struct ring *ring, uint16_t count);
 
 /* ---- what the cases expect */
 

@@ -30,6 +30,12 @@
 #define GUEST_PORT_TRANSMIT 0xfc
 #define GUEST_PORT_SERIAL   0x3f8
 
+/*
+ * Ports of the host: a program that sends back what it gets, and one that reads nothing. At others there is nobody.
+ */
+#define GUEST_HOST_ECHO 7
+#define GUEST_HOST_DEAF 9
+
 /* Streams of the console. */
 #define GUEST_STREAM_CONTROL 1
 #define GUEST_STREAM_OUTPUT  2
@@ -53,6 +59,9 @@ uint32_t guest_transmit(uint64_t stream, uint64_t address, uint64_t length);
 
 /* Time passes: what the machine does on threads of its own goes on. False: it has nothing to do any more. */
 bool guest_pause(void);
+
+/* A clock of the host's. */
+uint64_t guest_seconds(void);
 
 /*
  * Runs task on another CPU; guest_join() waits until it has returned. False: there is no other, and nothing

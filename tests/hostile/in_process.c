@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "tests/hostile/guest.h"
+#include "tests/hostile/in_process_host.h"
 #include "virtio/balloon.h"
 #include "virtio/console.h"
 #include "virtio/fs/session.h"
@@ -29,6 +30,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 
 _Static_assert(GUEST_DEVICES == LAYOUT_DEVICES, "layout");
 _Static_assert(GUEST_PORT_MESSAGE == WIRE_MESSAGE_PORT &&
@@ -51,7 +53,7 @@ _Static_assert(GUEST_STREAM_CONTROL == WIRE_PORT_CONTROL && GUEST_STREAM_OUTPUT 
 /* Per second, where they are limited: most answers wait. */
 #define OPERATIONS 1
 
-enum { CONSOLE, FS, RNG, BALLOON, DEVICES };
+enum { CONSOLE, FS, RNG, BALLOON, VSOCK, NET, DEVICES };
 
 /* One for each kind, made when it is first needed: to make a ring of the host's takes longer than a case. */
 static struct in_process {
@@ -67,6 +69,7 @@ static struct in_process {
 	struct virtio_fs *fs;
 	struct virtio_rng rng;
 	struct virtio_balloon balloon;
+	struct in_process_host host; /* with vsock and net */
 	struct virtio_mmio mmio[DEVICES];
 	struct message_port messages;
 	int ends[CONSOLE_PORTS]; /* the host's ends of the console's sockets */
@@ -289,6 +292,9 @@ static void machine_make(enum in_process_kind kind)
 	devices[FS] = virtio_fs_device(machine->fs);
 	devices[RNG] = &machine->rng.device;
 	devices[BALLOON] = &machine->balloon.device;
+	in_process_host_create(&machine->host, &machine->memory);
+	devices[VSOCK] = virtio_vsock_device(machine->host.vsock);
+	devices[NET] = virtio_net_device(machine->host.net);
 	for (unsigned int i = 0; i < DEVICES; i++)
 		virtio_mmio_attach(&machine->mmio[i], devices[i], raise_line, NULL);
 	machine->is_made = true;
@@ -298,6 +304,7 @@ static void machine_end(void)
 {
 	virtio_fs_free(machine->fs);
 	virtio_console_free(machine->console);
+	in_process_host_free(&machine->host);
 	pthread_mutex_destroy(&machine->rng.device.lock);
 	pthread_mutex_destroy(&machine->balloon.device.lock);
 	for (unsigned int i = 1; i < CONSOLE_PORTS; i++)
@@ -358,6 +365,7 @@ unsigned int in_process_run(void (*run)(void), enum in_process_kind kind, bool q
 		virtio_mmio_write(&machine->mmio[i], VIRTIO_MMIO_STATUS, &reset, sizeof(reset));
 	virtio_fs_statistics(machine->fs, &statistics);
 	require(statistics.inodes == 1 && statistics.handles + statistics.data == 0);
+	in_process_host_settle(&machine->host);
 	message_port_done(&machine->messages);
 	drain_console();
 	check_host();
@@ -497,18 +505,26 @@ uint32_t guest_transmit(uint64_t stream, uint64_t address, uint64_t length)
 /* What the event loop does. */
 bool guest_pause(void)
 {
-	bool busy;
+	bool busy = in_process_host_turn(&machine->host);
 	struct pollfd ready = {.fd = virtio_fs_completion_fd(machine->fs), .events = POLLIN};
 
 	if (ready.fd >= 0 && poll(&ready, 1, 0) > 0)
 		virtio_fs_complete(machine->fs);
-	else
+	else if (!busy)
 		sched_yield();
 	pthread_mutex_lock(&machine->fs->device.lock);
-	busy = machine->fs->active > 0;
-	pthread_mutex_unlock(&machine->fs->device.lock);
 	/* What a limit holds back comes in its own time. */
-	return busy && machine != &machines[IN_PROCESS_LIMITED];
+	busy |= machine->fs->active > 0 && machine != &machines[IN_PROCESS_LIMITED];
+	pthread_mutex_unlock(&machine->fs->device.lock);
+	return busy;
+}
+
+uint64_t guest_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec;
 }
 
 static void *other_main(void *argument)

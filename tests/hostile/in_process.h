@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The device model as the cases' machine, in this process: console, file server, entropy, balloon and the
- * message port, a tree with volumes/rw and volumes/ro, and something outside of it.
+ * The device model as the cases' machine, in this process: all devices and the message port, a host
+ * with programs and a network (in_process_host.h), a tree with volumes/rw and volumes/ro, and something outside of it.
  */
 #ifndef APPC_TESTS_HOSTILE_IN_PROCESS_H
 #define APPC_TESTS_HOSTILE_IN_PROCESS_H

@@ -3,7 +3,7 @@
  * main.c: a guest in ring 0 that does nothing but misbehave.
  *
  * Theory of operation: the program starts it as it starts Linux. Words of the kernel command line say what
- * to do: hostile.group=N or hostile.case=NAME. It tells what came of it as guest-init would, by frames of output
+ * to do: hostile.group=N or hostile.case=NAME, and hostile.host=yes where the host does its part (CASE_HOST). It tells what came of it as guest-init would, by frames of output
  * and of control, which it sends through the transmit port. When its cases are done it says "done" and
  * waits for the message that stops a pod: so the test can look at the VMM meanwhile.
  *
@@ -176,6 +176,19 @@ bool guest_pause(void)
 	return true; /* for all that it knows */
 }
 
+uint64_t guest_seconds(void)
+{
+	uint64_t nanoseconds;
+	void *place = &nanoseconds;
+	uint64_t count = sizeof(nanoseconds);
+
+	__asm__ volatile("rep insb"
+			 : "+D"(place), "+c"(count)
+			 : "d"((uint16_t)GUEST_PORT_CLOCK)
+			 : "memory");
+	return nanoseconds / 1000000000;
+}
+
 static void command_other(uint32_t command)
 {
 	memory_write32(LAPIC + LAPIC_DESTINATION, 1u << 24);
@@ -324,7 +337,8 @@ static const char *find_word(const char *line, const char *name)
 	return NULL;
 }
 
-static bool is_chosen(const struct hostile_case *hostile, const char *group, const char *name)
+static bool is_chosen(
+	const struct hostile_case *hostile, const char *group, const char *name, bool with_host)
 {
 	unsigned int number = 0;
 	size_t i = 0;
@@ -337,7 +351,8 @@ static bool is_chosen(const struct hostile_case *hostile, const char *group, con
 	for (; group && *group >= '0' && *group <= '9'; group++)
 		number = number * 10 + (unsigned int)(*group - '0');
 	/* What ends the machine, or needs another one, is chosen by its name. */
-	return number == hostile->group && !(hostile->flags & CASE_ENDS);
+	return number == hostile->group && !(hostile->flags & CASE_ENDS) &&
+		(with_host || !(hostile->flags & CASE_HOST));
 }
 
 static void run_case(const struct hostile_case *hostile)
@@ -385,12 +400,13 @@ void metal_main(const uint8_t *zero_page)
 	const char *line = (const char *)(uintptr_t)params->hdr.cmd_line_ptr;
 	const char *group = find_word(line, "hostile.group="),
 		   *name = find_word(line, "hostile.case=");
+	bool with_host = find_word(line, "hostile.host=") != NULL;
 	unsigned int count = 0;
 
 	memory_end = find_memory_end(zero_page);
 	metal_send_frame("{\"type\":\"started\",\"app\":\"app\",\"pid\":1}");
 	for (size_t i = 0; i < hostile_case_count; i++) {
-		if (!is_chosen(&hostile_cases[i], group, name))
+		if (!is_chosen(&hostile_cases[i], group, name, with_host))
 			continue;
 		run_case(&hostile_cases[i]);
 		count++;
