@@ -98,12 +98,12 @@ run_pod()
 	[ "$status" -ne 124 ] && [ "$status" -ne 137 ] || echo "perhaps ended by the limit of $LIMIT s"
 }
 
-# start_pod [OPTION...]: starts $POD and returns. Sets RUN, the process to signal.
+# start_pod [OPTION...]: starts $POD, by run or $COMMAND, and returns. Sets RUN, the process to signal.
 start_pod()
 {
 	OUT=$BATS_TEST_TMPDIR/out
 	ERR=$BATS_TEST_TMPDIR/err
-	"$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" "$@" "$POD" >"$OUT" 2>"$ERR" </dev/null 3>&- &
+	"$APPC_VM" "--dir=$DATA" "${COMMAND:-run}" "--flavour=$FLAVOUR" "$@" "$POD" >"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
 }
 
@@ -202,7 +202,7 @@ nothing_left()
 	[ -z "$(mounts_left)" ] && [ -z "$(processes_left)" ]
 }
 
-teardown()
+pod_teardown()
 {
 	if [ -z "${BATS_TEST_COMPLETED:-}" ] && [ -n "${OUT:-}" ]; then
 		echo "---- standard output"
@@ -222,4 +222,9 @@ teardown()
 			return 1
 		fi
 	fi
+}
+
+teardown()
+{
+	pod_teardown
 }
