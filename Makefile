@@ -9,6 +9,7 @@
 #   make format     clang-format, in place
 #   make bench      compared with other tools, 15 minutes; bench-quick, bench-instructions (tests/bench/)
 #   make tsan       unit tests of what threads share, under the thread sanitizer
+#   make valgrind   commands and unit tests under memcheck
 #   make soak       faults, kills and load at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each
 #   make install    DESTDIR, PREFIX
@@ -154,6 +155,24 @@ $(BUILD)/threaded/bin/appc-vm: $(BUILD)/threaded/cli/main.o $(BUILD)/threaded/li
 tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS) bin/appc-vm) $(BUILD)/guest-init \
 		$(BUILD)/hostile-guest $(BUILD)/guest-probe
 	$(Q)tests/tsan.sh $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS))
+
+# ---- the same without sanitizers, for valgrind, and with it commands of the program. Left out: what starts processes by
+# a call that valgrind does not know, what it slows down to minutes, and what is about the sanitizer's own means.
+UNTRACED_TESTS := test_cgroup test_filter test_guest_launcher test_guest_park test_jail test_pod test_store_import \
+		  test_virtio_fs test_virtio_fs_bounds test_virtio_fs_races test_virtio_vsock
+VALGRIND_TESTS := $(filter-out $(UNTRACED_TESTS),$(UNIT_TESTS))
+$(BUILD)/valgrind/native_calls.so: tests/valgrind/native_calls.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) -Wno-missing-prototypes $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
+
+.PHONY: valgrind
+valgrind: deps
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/valgrind/native_calls.so
+	$(Q)$(MAKE) --no-print-directory $(JOBS) BUILD=$(BUILD)/valgrind SANITIZE= \
+		$(addprefix $(BUILD)/valgrind/unit/,$(VALGRIND_TESTS))
+	$(Q)tests/valgrind/run.sh $(BUILD)/appc-vm $(BUILD)/valgrind/native_calls.so \
+		$(addprefix $(BUILD)/valgrind/unit/,$(VALGRIND_TESTS))
 
 # ---- fuzz harnesses: libFuzzer; make check replays each corpus
 FUZZ_SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all

@@ -49,6 +49,7 @@ packages=(
 	iproute2 util-linux  # hosts of their own in them
 	gpg gpg-agent     # keys and signatures in them
 	openssl strace    # servers in them, what system calls are made
+	valgrind          # make valgrind
 
 	# make lint
 	clang-format clang-tidy cppcheck shellcheck
