@@ -266,7 +266,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 				.is_vm = options->flavour == FLAVOUR_VM,
 			},
 	};
-	unsigned int etc_files[WIRE_APPS_MAX];
+	unsigned int etc_files[WIRE_APPS_MAX] = {0};
 	_cleanup_close_ int tree = -1;
 	int r;
 
