@@ -81,6 +81,16 @@ counted_more()
 	[ "$(counted "$1")" -gt "$2" ]
 }
 
+# no_step_took SECONDS: of what counts, by its monotonic clock.
+no_step_took()
+{
+	local step
+	while read -r step; do
+		echo "longest step: $step ms, of $1 s"
+		[ "$step" -lt $(($1 * 1000)) ]
+	done < <(sed -n 's/^longest step: \([0-9]*\) ms$/\1/p' "$OUT")
+}
+
 needs_machine()
 {
 	[ "$FLAVOUR" = vm ] || skip "a container cannot be saved"
@@ -89,7 +99,7 @@ needs_machine()
 COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against", "/tmp", "exit", "3"])]'
 
 @test "a pod goes on from a checkpoint as if nothing had happened, as often as it is wanted" {
-	local key first before
+	local key first before saved_at
 	needs_machine
 	begin '.apps = [
 			app("one"; ["count", "/tmp/count", "hostname", "clock-against", "/tmp", "exit", "3"]),
@@ -100,6 +110,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	eventually "both count" eval 'counted_more one 5 && counted_more two 5'
 	first=$UUID
 	key=$(appc_vm checkpoint "$UUID")
+	saved_at=$SECONDS
 	[ "${#key}" -eq 64 ]
 	finish_pod
 	expect_status 0
@@ -115,6 +126,8 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	appc_vm gc --grace-period=0
 
 	for _ in 1 2; do
+		# A clock that went on meanwhile would show it.
+		eventually "it was on disk for a while" eval '[ $((SECONDS - saved_at)) -ge 12 ]'
 		go_on "${key:0:12}"
 		[ "$UUID" != "$first" ]
 		[ "$(appc_vm status "$UUID" | head -n 1)" = state=running ]
@@ -122,13 +135,13 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 		appc_vm stop "$UUID"
 		finish_pod
 		expect_status 3
-		expect_line "counted: whole" "memory: 0 bytes damaged" "monotonic clock: no jump" "read /own/file: text" \
-			"hostname: appc-$UUID"
+		expect_line "counted: whole" "memory: 0 bytes damaged" "read /own/file: text" "hostname: appc-$UUID"
+		no_step_took 10
 		[ "$(grep -c "^counted: whole" "$OUT")" -eq 2 ]
 		[ "$(sed -n 's/^clock-error //p' "$OUT")" -lt 1000000000 ]
 	done
 	appc_vm checkpoint rm "${key:0:12}"
-	[ "$(appc_vm checkpoint list --no-legend | wc -l)" -eq 0 ]
+	fails grep -q "$key" <<<"$(appc_vm checkpoint list --full)"
 	refused "$key" "there is no checkpoint \"$key\""
 }
 
@@ -145,7 +158,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	appc_vm stop "$UUID"
 	finish_pod
 	expect_status 3
-	expect_line "counted: whole" "monotonic clock: no jump" "hostname: chosen"
+	expect_line "counted: whole" "hostname: chosen"
 	[ "$(sed -n 's/^clock-error //p' "$OUT")" -lt 1000000000 ]
 	go_on "$key"
 	# A checkpoint of what came from one.
@@ -161,7 +174,9 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 }
 
 @test "a pod that cannot be saved honestly is not, and goes on" {
+	local entered before
 	needs_machine
+	before=$(appc_vm checkpoint list --no-legend | wc -l)
 	begin '.apps = [app("one"; ["nameless", "/tmp/file"])]'
 	run appc_vm checkpoint "$UUID"
 	[ "$status" -eq 254 ]
@@ -177,7 +192,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	kill "$entered"
 	wait "$entered" || true
 	[ "$(appc_vm status "$UUID" | head -n 1)" = state=running ]
-	[ "$(appc_vm checkpoint list --no-legend | wc -l)" -eq 0 ]
+	[ "$(appc_vm checkpoint list --no-legend | wc -l)" -eq "$before" ]
 	appc_vm stop --force "$UUID"
 	finish_pod
 }

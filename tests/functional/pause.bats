@@ -50,8 +50,8 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 	[ "$(appc_vm status "$UUID" | head -n 1)" = state=paused ]
 	appc_vm list --format=json | jq --exit-status '.[0].state == "paused" and .[0].apps[0].state == "running"'
 	before=$(counted one)
-	# As long that a clock that went on meanwhile would show it.
-	sleep 3
+	# As long that a clock that went on meanwhile would show it, also on a busy host.
+	sleep 10
 	[ "$(counted one)" -eq "$before" ]
 	appc_vm resume "$UUID"
 	[ "$(appc_vm status "$UUID" | head -n 1)" = state=running ]
@@ -60,7 +60,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 	finish_pod
 	expect_status 3
 	expect_line "counted: whole" "memory: 0 bytes damaged"
-	[ "$FLAVOUR" = container ] || expect_line "monotonic clock: no jump"
+	[ "$FLAVOUR" = container ] || [ "$(sed -n 's/^longest step: \([0-9]*\) ms$/\1/p' "$OUT")" -lt 8000 ]
 	# The wall clock is right within a second.
 	[ "$(sed -n 's/^clock-error //p' "$OUT")" -lt 1000000000 ]
 }

@@ -117,7 +117,6 @@ static void clock_against(char **args)
 
 #define COUNT_PAUSE_NS 20000000
 #define COUNT_MEMORY   (1u << 20)
-#define COUNT_JUMP_NS  2000000000ll
 
 static volatile sig_atomic_t count_is_over;
 
@@ -153,8 +152,8 @@ static bool count_is_whole(int fd, unsigned int last)
 
 /*
  * A program in the middle of things: counts the bytes that another process sends it every 20 ms, and appends each number
- * to a file that it keeps open. Says "ready"; after SIGTERM, whether file and memory are whole, and by how much the
- * monotonic clock jumped.
+ * to a file that it keeps open. Says "ready"; after SIGTERM, whether file and memory are whole, and how long the longest
+ * step took by the monotonic clock.
  */
 static void count(char **args)
 {
@@ -189,7 +188,7 @@ static void count(char **args)
 		damaged += memory[i] != (unsigned char)(i * 31 + i / 4096);
 	printf("counted: %s\n", count_is_whole(fd, counted) ? "whole" : "damaged");
 	printf("memory: %u bytes damaged\n", damaged);
-	printf("monotonic clock: %s\n", jump < COUNT_JUMP_NS ? "no jump" : "jumped");
+	printf("longest step: %lld ms\n", (long long)(jump / 1000000));
 	printf("pid: %d\n", (int)getpid());
 }
 
