@@ -32,7 +32,7 @@ begin()
 # counted APP: how far it is, as the host sees it.
 counted()
 {
-	cat "$DATA/pods/run/$UUID/overlay/$1/upper/tmp/count" 2>/dev/null | wc -l
+	wc -l 2>/dev/null <"$DATA/pods/run/$UUID/overlay/$1/upper/tmp/count"
 }
 
 counted_more()
