@@ -81,8 +81,8 @@ struct resolved_pod {
 	bool terminal_streams[STREAM_MODES];      /* the app's streams that are there */
 	uint16_t terminal_rows, terminal_columns; /* 0: unknown */
 	struct fs_throttle_limits file_limits;    /* of the machine's file device */
-	uint64_t network_bandwidth;               /* of its network device, bytes per second; 0: no limit */
-	char *hosts_entries, *resolv_conf;        /* see struct resolve_options; NULL: none */
+	uint64_t network_bandwidth; /* of its network device, bytes per second; 0: no limit */
+	char *hosts_entries, *resolv_conf; /* see struct resolve_options; NULL: none */
 	/*
 	 * The report on isolators: {"pod": REPORT, "apps": {NAME: REPORT}}, each REPORT {"enforced": [NAME...],
 	 * "ignored": [...], "modified": [...]}.

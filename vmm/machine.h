@@ -108,7 +108,7 @@ struct machine_options {
 	int net_fd;
 	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
 	uint64_t net_bandwidth; /* bytes per second; 0: no limit */
-	bool kernel_messages; /* every kernel message to standard error, from the first on */
+	bool kernel_messages;   /* every kernel message to standard error, from the first on */
 	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
 };
 
