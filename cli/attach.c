@@ -138,7 +138,8 @@ static struct terminal our_terminal = TERMINAL_NONE;
 
 static void end_by_signal(int number)
 {
-	terminal_restore(&our_terminal);
+	/* tcsetattr(3), which is safe here. */
+	terminal_restore(&our_terminal); /* NOLINT(bugprone-signal-handler,cert-sig30-c) */
 	signal(number, SIG_DFL);
 	raise(number);
 }

@@ -137,7 +137,7 @@ static int socket_open(const char *path, struct error *err)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(err, -ENAMETOOLONG, "%s: a socket's path has at most %zu bytes",
 			path, sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	/* bind() makes the socket with the mode of the descriptor. */
 	if (fd < 0 || fchmod(fd, 0600) < 0)
 		return error_set_errno(err, -errno, "cannot make a socket");

@@ -19,7 +19,7 @@ void usage_format_bytes(uint64_t bytes, char *text)
 	size_t unit = 0;
 
 	if (bytes > INT64_MAX) {
-		strcpy(text, "-");
+		snprintf(text, USAGE_TEXT_SIZE, "-");
 		return;
 	}
 	/* What would be rounded to 1024 is one of the next. */
@@ -33,7 +33,7 @@ void usage_format_bytes(uint64_t bytes, char *text)
 void usage_format_time(uint64_t microseconds, char *text)
 {
 	if (microseconds > INT64_MAX)
-		strcpy(text, "-");
+		snprintf(text, USAGE_TEXT_SIZE, "-");
 	else
 		snprintf(text, USAGE_TEXT_SIZE, "%" PRIu64 ".%02us", microseconds / 1000000,
 			(unsigned int)(microseconds % 1000000 / 10000));
@@ -43,7 +43,7 @@ void usage_format_share(uint64_t before, uint64_t now, int64_t elapsed, char *te
 {
 	/* Who counts backwards, a guest that lies or a process that is another one, has no share. */
 	if (before > INT64_MAX || now > INT64_MAX || now < before || elapsed <= 0)
-		strcpy(text, "-");
+		snprintf(text, USAGE_TEXT_SIZE, "-");
 	else
 		snprintf(text, USAGE_TEXT_SIZE, "%.1f",
 			(double)(now - before) * 1000 * 100 / (double)elapsed);

@@ -236,7 +236,7 @@ static void keep_known_apps(const struct appc_pod_manifest *manifest, struct wir
 static void hear(struct question *question)
 {
 	struct pod_usage *usage = question->usage;
-	struct wire_session_frame frame;
+	struct wire_session_frame frame = {0};
 	int r = pod_session_fill(&question->session, NULL);
 
 	if (r == 0)

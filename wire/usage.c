@@ -118,7 +118,7 @@ int wire_pod_usage_parse(
 			return r;
 		if (!is_app_name(name))
 			return error_set(err, -EBADMSG, "usage: apps[%zu]: no name of an app", i);
-		strcpy(app->name, name);
+		memcpy(app->name, name, strlen(name) + 1);
 		app->is_running = json_is_true(json_object_get(value, "running"));
 		r = wire_usage_parse(value, &app->usage, err);
 		ret->app_count++;

@@ -240,7 +240,7 @@ static void metrics_are_in_the_format_of_prometheus(void **state)
 
 	(void)state;
 	assert_non_null(usage);
-	strcpy(usage->uuid, UUID);
+	memcpy(usage->uuid, UUID, sizeof(UUID));
 	usage->flavour = (char *)"a\"b\\c\nd";
 	usage->started_at = 1700000000000000000;
 	usage->has_host = usage->has_guest = true;
