@@ -61,11 +61,19 @@ uint64_t guest_memory_end(void)
 	return memory_end;
 }
 
-/* In words where it can be: each instruction counts. */
+/*
+ * In words where it can be: each instruction counts, and another CPU and the host may read an index of a ring
+ * meanwhile, which is whole in memory or not there yet.
+ */
 static void copy(volatile uint8_t *to, const volatile uint8_t *from, size_t length)
 {
 	for (; length >= 8; length -= 8, to += 8, from += 8)
 		__asm__ volatile("movq (%1), %%rax; movq %%rax, (%0)"
+				 :
+				 : "r"(to), "r"(from)
+				 : "rax", "memory");
+	for (; length >= 2; length -= 2, to += 2, from += 2)
+		__asm__ volatile("movw (%1), %%ax; movw %%ax, (%0)"
 				 :
 				 : "r"(to), "r"(from)
 				 : "rax", "memory");
