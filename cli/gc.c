@@ -105,7 +105,7 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	_cleanup_pods_ struct pods *pods = NULL;
 	struct templates *templates = NULL;
 	size_t removed = 0, trees = 0, template_count = 0, checkpoint_count = 0;
-	int64_t keep_checkpoints;
+	int64_t keep_checkpoints = 0;
 	uint64_t keep_count, keep_bytes;
 	int result, r;
 

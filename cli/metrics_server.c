@@ -109,7 +109,7 @@ void metrics_answer(int fd, metrics_source source, void *context)
 		"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
 		"Content-Length: %zu\r\n%s"
 		"Connection: close\r\n\r\n",
-		status, http_reason(status), body_length,
+		(unsigned int)status, http_reason(status), body_length,
 		status == HTTP_METHOD_NOT_ALLOWED ? "Allow: GET, HEAD\r\n" : "");
 	client_send(fd, answer, strlen(answer), deadline);
 	if (request.method != HTTP_HEAD && body)

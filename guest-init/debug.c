@@ -21,6 +21,7 @@
 
 #define KEYS_DIRECTORY  "/root/.ssh"
 #define HOST_KEY        "host_key"
+#define HOST_KEY_PATH   KEYS_DIRECTORY "/" HOST_KEY
 #define AUTHORIZED_KEYS "authorized_keys"
 
 /* Bytes that clients may have on their way to the server: more than its default, which has them wait. */
@@ -214,8 +215,8 @@ int guest_debug_serve(struct guest *guest, struct guest_debug *debug,
 {
 	static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	/* One connection on standard input; keys, no passwords; no message of the day. */
-	static const char *const exec[] = {"/bin/dropbear", "-i", "-s", "-m", "-W", RECEIVE_WINDOW,
-		"-r", KEYS_DIRECTORY "/" HOST_KEY, NULL};
+	static const char *const exec[] = {
+		"/bin/dropbear", "-i", "-s", "-m", "-W", RECEIVE_WINDOW, "-r", HOST_KEY_PATH, NULL};
 	struct guest_launch launch = {
 		.exec = exec,
 		.environment = environment,

@@ -310,7 +310,7 @@ static bool loop_is_quiet(const struct loop *loop)
 static void loop_park_running(struct loop *loop)
 {
 	_cleanup_json_ json_t *message = NULL;
-	struct guest_instance instance;
+	struct guest_instance instance = {0};
 	struct error error = {0};
 	int r;
 

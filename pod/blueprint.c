@@ -180,7 +180,7 @@ int pod_blueprint_add_mounted_volume(struct pod_blueprint *request, struct image
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	r = pod_blueprint_add_volume(request, volume, err);
-	return r < 0 ? r : pod_blueprint_add_mount(NULL, image, mount, err);
+	return r < 0 ? r : pod_blueprint_add_mount(request, image, mount, err);
 }
 
 int blueprint_add_pair(struct appc_pairs *pairs, const char *text, bool again, struct error *err)

@@ -32,7 +32,7 @@
 
 #define ELF_HEADERS_MAX 64
 
-_Static_assert(sizeof(TREE_PREFIX) + 2 * SHA256_SIZE == DEBUG_TREE_NAME_SIZE, "as the header says");
+_Static_assert(sizeof(TREE_PREFIX) + 2ul * SHA256_SIZE == DEBUG_TREE_NAME_SIZE, "as the header says");
 
 static const struct {
 	const char *source, *path;
@@ -328,7 +328,7 @@ static bool name_is_tree(const char *name)
 	size_t prefix = strlen(TREE_PREFIX);
 
 	return !strncmp(name, TREE_PREFIX, prefix) && strlen(name) == DEBUG_TREE_NAME_SIZE - 1 &&
-		strspn(name + prefix, "0123456789abcdef") == 2 * SHA256_SIZE;
+		strspn(name + prefix, "0123456789abcdef") == 2ul * SHA256_SIZE;
 }
 
 /* The tree that a link leads to, when it is there. */

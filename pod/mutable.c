@@ -254,7 +254,7 @@ int pod_mutable_take(
 	struct pod_mutable *mutable, size_t index, json_t **ret_message, struct error *err)
 {
 	_cleanup_free_ char *name = strdup(mutable->resolved->apps[index].name);
-	struct resolved_pod *gone;
+	struct resolved_pod *gone = NULL;
 	int r = name ? write_manifest(mutable, name) : -ENOMEM;
 
 	if (r == 0) {

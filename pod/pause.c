@@ -76,7 +76,7 @@ int pod_checkpoint_send(int fd, enum pod_checkpoint_step step, const int fds[2])
 int pod_checkpoint_receive(int fd, enum pod_checkpoint_step *ret, int fds[2])
 {
 	union fds_control control;
-	char text[STEP_MAX];
+	char text[STEP_MAX] = {0};
 	struct iovec span = {.iov_base = text, .iov_len = sizeof(text)};
 	struct msghdr message = {
 		.msg_iov = &span,

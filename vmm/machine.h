@@ -72,9 +72,9 @@ struct machine_options {
 	/* To go on from a parked machine instead: RAM (mapped privately) and state; borrowed, and read
 	   again when this machine is parked. */
 	int memory_fd; /* -1: boot */
-	const void *state;
-	size_t state_size;
 	int park_fd; /* an empty file for the memory of this machine when it is parked; -1: do not park */
+	const void *state; /* with memory_fd */
+	size_t state_size;
 	const struct machine_message *messages; /* for WIRE_MESSAGE_PORT, in order; borrowed */
 	size_t message_count;
 	unsigned int vcpus; /* 1 to MACHINE_VCPUS_MAX */
@@ -82,7 +82,6 @@ struct machine_options {
 	int tree_fd;        /* the pod's tree; the machine takes it */
 	const struct virtio_fs_export *exports;
 	size_t export_count;
-	bool has_flat_tree;     /* see struct virtio_fs_options */
 	enum virtio_fs_dax dax; /* NEVER: the machine has no window, which is another machine */
 	struct fs_throttle_limits file_limits;
 	int control_fd, stream_fd; /* non-blocking stream sockets; the machine takes them */
@@ -106,9 +105,10 @@ struct machine_options {
 	/* Of the network device, whose kind is part of the machine's shape; the machine takes the fd (virtio/net.h). */
 	enum virtio_net_kind net_kind;
 	int net_fd;
-	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
 	uint64_t net_bandwidth; /* bytes per second; 0: no limit */
-	bool kernel_messages;   /* every kernel message to standard error, from the first on */
+	uint8_t net_mac[VIRTIO_NET_MAC_SIZE];
+	bool has_flat_tree;   /* of the tree: see struct virtio_fs_options */
+	bool kernel_messages; /* every kernel message to standard error, from the first on */
 	const char *extra_command_line; /* appended to the kernel's command line, may be NULL */
 };
 

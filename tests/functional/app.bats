@@ -38,12 +38,12 @@ teardown()
 	done
 }
 
-# sandbox [OPTION...]: starts a pod without apps. Sets UUID and RUN; OUT and ERR name the files of what it says.
+# Starts a pod without apps. Sets UUID and RUN; OUT and ERR name the files of what it says.
 sandbox()
 {
 	OUT=$BATS_TEST_TMPDIR/sandbox.out
 	ERR=$BATS_TEST_TMPDIR/sandbox.err
-	"$APPC_VM" "--dir=$DATA" app sandbox "--flavour=$FLAVOUR" "--uuid-file-save=$BATS_TEST_TMPDIR/uuid" "$@" \
+	"$APPC_VM" "--dir=$DATA" app sandbox "--flavour=$FLAVOUR" "--uuid-file-save=$BATS_TEST_TMPDIR/uuid" \
 		>"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
 	eventually "the pod has a UUID" test -s "$BATS_TEST_TMPDIR/uuid"
@@ -271,7 +271,7 @@ pod_directory()
 		fi
 		appc_vm app rm "$UUID" --app=killed
 	done
-	[ -z "$(ls "$(pod_directory)/overlay" "$(pod_directory)/apps" "$(pod_directory)/removed" | grep -v :)" ]
+	[ -z "$(find "$(pod_directory)/overlay" "$(pod_directory)/apps" "$(pod_directory)/removed" -mindepth 1)" ]
 }
 
 # What a pod holds of the host: open files of its processes, mounts, cgroups, files in its directory. The VMM has files

@@ -81,7 +81,7 @@ static int next_status(struct journal_reader *reader)
 		return -1;
 	line = strndup(record.line, record.length);
 	assert_non_null(strstr(line, key));
-	return atoi(strstr(line, key) + strlen(key));
+	return (int)strtol(strstr(line, key) + strlen(key), NULL, 10);
 }
 
 static void what_happens_is_told_in_order(void **state)
