@@ -32,7 +32,8 @@
 
 #define ELF_HEADERS_MAX 64
 
-_Static_assert(sizeof(TREE_PREFIX) + 2ul * SHA256_SIZE == DEBUG_TREE_NAME_SIZE, "as the header says");
+_Static_assert(
+	sizeof(TREE_PREFIX) + 2ul * SHA256_SIZE == DEBUG_TREE_NAME_SIZE, "as the header says");
 
 static const struct {
 	const char *source, *path;

@@ -108,6 +108,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 			(app("three"; ["write", "/own/file", "text"]) | .mounts = [{volume: "own", path: "/own"}])] |
 		.volumes = [{name: "own", kind: "empty"}]'
 	eventually "both count" eval 'counted_more one 5 && counted_more two 5'
+	eventually "the third has written" eval '[[ $(appc_vm status "$UUID") == *app-three=0* ]]'
 	first=$UUID
 	key=$(appc_vm checkpoint "$UUID")
 	saved_at=$SECONDS
