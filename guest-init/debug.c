@@ -21,7 +21,6 @@
 
 #define KEYS_DIRECTORY  "/root/.ssh"
 #define HOST_KEY        "host_key"
-#define HOST_KEY_PATH   KEYS_DIRECTORY "/" HOST_KEY
 #define AUTHORIZED_KEYS "authorized_keys"
 
 /* Bytes that clients may have on their way to the server: more than its default, which has them wait. */
@@ -214,9 +213,10 @@ int guest_debug_serve(struct guest *guest, struct guest_debug *debug,
 	const struct guest_ssh_config *config, int socket_fd, pid_t *ret_pid, struct error *err)
 {
 	static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+	static const char host_key[] = KEYS_DIRECTORY "/" HOST_KEY;
 	/* One connection on standard input; keys, no passwords; no message of the day. */
 	static const char *const exec[] = {
-		"/bin/dropbear", "-i", "-s", "-m", "-W", RECEIVE_WINDOW, "-r", HOST_KEY_PATH, NULL};
+		"/bin/dropbear", "-i", "-s", "-m", "-W", RECEIVE_WINDOW, "-r", host_key, NULL};
 	struct guest_launch launch = {
 		.exec = exec,
 		.environment = environment,

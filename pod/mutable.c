@@ -254,10 +254,10 @@ int pod_mutable_take(
 	struct pod_mutable *mutable, size_t index, json_t **ret_message, struct error *err)
 {
 	_cleanup_free_ char *name = strdup(mutable->resolved->apps[index].name);
-	struct resolved_pod *gone = NULL;
+	struct resolved_pod *gone;
 	int r = name ? write_manifest(mutable, name) : -ENOMEM;
 
-	if (r == 0) {
+	if (r >= 0) {
 		r = resolved_pod_disown(mutable->resolved, index, &gone);
 		if (r < 0)
 			write_manifest(mutable, NULL);
