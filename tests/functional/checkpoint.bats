@@ -22,25 +22,6 @@ teardown_file()
 	rm -rf "$DATA/checkpoints"
 }
 
-# ready: waits until the pod of UUID_FILE and its apps are there. Sets UUID.
-ready()
-{
-	eventually "the pod has a UUID" test -s "$UUID_FILE"
-	UUID=$(<"$UUID_FILE")
-	appc_vm status --wait-ready "$UUID" >/dev/null
-}
-
-# begin FILTER [OPTION...]: starts the pod and returns when it and its app are ready. Sets UUID.
-begin()
-{
-	rm -f "$UUID_FILE"
-	pod "$1"
-	shift
-	start_pod "--uuid-file-save=$UUID_FILE" "$@"
-	ready
-	eventually "the app is ready" said ready
-}
-
 # go_on KEY [OPTION...]: starts what goes on from a checkpoint. Sets RUN and UUID.
 go_on()
 {
@@ -50,7 +31,7 @@ go_on()
 	"$APPC_VM" "--dir=$DATA" run "--from-checkpoint=$1" "--uuid-file-save=$UUID_FILE" "${@:2}" \
 		>"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
-	ready
+	pod_ready
 }
 
 # refused KEY PATTERN: nothing goes on from it, for that reason, and no pod is left of the attempt.
@@ -101,7 +82,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 @test "a pod goes on from a checkpoint as if nothing had happened, as often as it is wanted" {
 	local key first before saved_at
 	needs_machine
-	begin '.apps = [
+	begin_ready '.apps = [
 			app("one"; ["count", "/tmp/count", "hostname", "clock-against", "/tmp", "exit", "3"]),
 			(app("two"; ["count", "/tmp/count", "read", "/own/file"]) |
 				.mounts = [{volume: "own", path: "/own"}]),
@@ -149,7 +130,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 @test "a pod that is kept running goes on, and what it writes then is not in the checkpoint" {
 	local key before
 	needs_machine
-	begin "$COUNTING" --hostname=chosen
+	begin_ready "$COUNTING" --hostname=chosen
 	eventually "it counts" counted_more one 5
 	key=$(appc_vm checkpoint --keep-running "$UUID")
 	[ "$(appc_vm status "$UUID" | head -n 1)" = state=running ]
@@ -178,7 +159,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	local entered before
 	needs_machine
 	before=$(appc_vm checkpoint list --no-legend | wc -l)
-	begin '.apps = [app("one"; ["nameless", "/tmp/file"])]'
+	begin_ready '.apps = [app("one"; ["nameless", "/tmp/file"])]'
 	run appc_vm checkpoint "$UUID"
 	[ "$status" -eq 254 ]
 	[[ $output == *"the guest uses a file that has no name any more"* && ${#lines[@]} -eq 1 ]]
@@ -201,7 +182,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 @test "a file of the host that is open and was changed is refused, one that was not is no obstacle" {
 	local key
 	needs_machine
-	begin '.volumes = [{name: "host", kind: "host", source: $host}] |
+	begin_ready '.volumes = [{name: "host", kind: "host", source: $host}] |
 		.apps = [app("one"; ["write", "/host/other", "first", "count", "/host/file", "read", "/host/other"]) |
 			.mounts = [{volume: "host", path: "/host"}]]'
 	key=$(appc_vm checkpoint "$UUID")
@@ -220,7 +201,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 @test "a damaged checkpoint is refused and stays" {
 	local key state
 	needs_machine
-	begin '.apps = [app("one"; ["forever"])]'
+	begin_ready '.apps = [app("one"; ["forever"])]'
 	key=$(appc_vm checkpoint "$UUID")
 	finish_pod
 	state=$DATA/checkpoints/$key/state
@@ -243,7 +224,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 @test "a client that is killed leaves a pod that goes on, and no checkpoint" {
 	local client
 	needs_machine
-	begin "$COUNTING"
+	begin_ready "$COUNTING"
 	for _ in 1 2 3; do
 		"$APPC_VM" "--dir=$DATA" checkpoint --keep-running "$UUID" >/dev/null 2>&1 3>&- &
 		client=$!
@@ -261,7 +242,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 }
 
 @test "what is asked wrongly is said" {
-	begin '.apps = [app("one"; ["forever"])]' --flavour=container
+	begin_ready '.apps = [app("one"; ["forever"])]' --flavour=container
 	run appc_vm checkpoint "$UUID"
 	[ "$status" -eq 254 ]
 	[[ $output == *"a container cannot be saved, only a virtual machine"* ]]

@@ -26,10 +26,9 @@ setup_file()
 				{name: "resource/memory", value: {limit: "64Mi"}}] |
 			.mounts = [{volume: "data", path: "/data"}]),
 		app("root"; ["forever"])]'
-	start_pod "--uuid-file-save=$BATS_FILE_TMPDIR/uuid"
-	eventually "the pod has a UUID" test -s "$BATS_FILE_TMPDIR/uuid"
-	UUID=$(<"$BATS_FILE_TMPDIR/uuid")
-	appc_vm status --wait-ready "$UUID" >/dev/null
+	UUID_FILE=$BATS_FILE_TMPDIR/uuid
+	start_pod "--uuid-file-save=$UUID_FILE"
+	pod_ready
 	POD_OUT=$OUT
 	export UUID POD_OUT RUN_SHARED=$RUN
 }
@@ -61,11 +60,10 @@ enter()
 begin()
 {
 	pod "$1"
-	start_pod "--uuid-file-save=$BATS_TEST_TMPDIR/uuid"
-	eventually "the pod has a UUID" test -s "$BATS_TEST_TMPDIR/uuid"
-	UUID=$(<"$BATS_TEST_TMPDIR/uuid")
+	UUID_FILE=$BATS_TEST_TMPDIR/uuid
+	start_pod "--uuid-file-save=$UUID_FILE"
+	pod_ready
 	OWN=$UUID
-	appc_vm status --wait-ready "$UUID" >/dev/null
 }
 
 both_are_ready()

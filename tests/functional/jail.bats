@@ -64,9 +64,7 @@ begin()
 {
 	pod '.apps = [app("lasting"; ["until-stopped"])]'
 	start_pod --memory=128M "--uuid-file-save=$UUID_FILE"
-	eventually "the pod has a UUID" test -s "$UUID_FILE"
-	UUID=$(<"$UUID_FILE")
-	appc_vm status --wait-ready "$UUID" >/dev/null
+	pod_ready
 	VMM=$(pgrep --parent "$RUN")
 }
 
@@ -164,9 +162,7 @@ of_status()
 	local file usage
 	pod '.apps = [app("hungry"; ["until-stopped", "hog"])]'
 	start_pod --memory=128M "--uuid-file-save=$UUID_FILE"
-	eventually "the pod has a UUID" test -s "$UUID_FILE"
-	UUID=$(<"$UUID_FILE")
-	appc_vm status --wait-ready "$UUID" >/dev/null
+	pod_ready
 	eventually "the app is ready" said ready
 	file=$(cgroups | while read -r directory; do
 		find "$directory" -name memory.limit_in_bytes -o -name memory.max

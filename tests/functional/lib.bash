@@ -107,6 +107,32 @@ start_pod()
 	RUN=$!
 }
 
+# Waits until the pod that writes its UUID to $UUID_FILE runs and its apps have been executed. Sets UUID.
+pod_ready()
+{
+	eventually "the pod has a UUID" test -s "$UUID_FILE"
+	UUID=$(<"$UUID_FILE")
+	appc_vm status --wait-ready "$UUID" >/dev/null
+}
+
+# begin FILTER [OPTION...]: starts the pod and returns when its apps have been executed. Sets UUID_FILE and UUID.
+begin()
+{
+	UUID_FILE=$BATS_TEST_TMPDIR/uuid
+	rm -f "$UUID_FILE"
+	pod "$1"
+	shift
+	start_pod "--uuid-file-save=$UUID_FILE" "$@"
+	pod_ready
+}
+
+# The same, and its app has said that it is ready: now it also knows what to do with a signal.
+begin_ready()
+{
+	begin "$@"
+	eventually "the app is ready" said ready
+}
+
 # Waits for the end of the pod that start_pod started, and sets status.
 finish_pod()
 {

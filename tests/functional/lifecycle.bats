@@ -16,19 +16,6 @@ setup()
 	UUID_FILE=$BATS_TEST_TMPDIR/uuid
 }
 
-# begin FILTER [OPTION...]: starts the pod and returns when it and its app are ready. Sets UUID.
-begin()
-{
-	pod "$1"
-	shift
-	start_pod "--uuid-file-save=$UUID_FILE" "$@"
-	eventually "the pod has a UUID" test -s "$UUID_FILE"
-	UUID=$(<"$UUID_FILE")
-	appc_vm status --wait-ready "$UUID" >/dev/null
-	# It has been executed; now it also knows what to do with a signal.
-	eventually "the app is ready" said ready
-}
-
 # ended FILTER: runs a pod to its end. Sets UUID.
 ended()
 {
@@ -42,7 +29,7 @@ LASTING='.apps = [app("lasting"; ["until-stopped", "exit", "5"])]'
 # ---- telling
 
 @test "list and status tell of a running pod what rkt tells" {
-	begin '.apps = [app("one"; ["forever"]) | .mounts = [{volume: "v", path: "/v"}],
+	begin_ready '.apps = [app("one"; ["forever"]) | .mounts = [{volume: "v", path: "/v"}],
 			app("two"; ["forever"])] |
 		.volumes = [{name: "v", kind: "host", source: $host, readOnly: true}] |
 		.userAnnotations = {note: "x"} | .userLabels = {tier: "test"}'
@@ -99,10 +86,10 @@ LASTING='.apps = [app("lasting"; ["until-stopped", "exit", "5"])]'
 # ---- waiting and stopping
 
 @test "stop ends several pods; status --wait returns when they have ended" {
-	begin "$LASTING"
+	begin_ready "$LASTING"
 	local first=$UUID first_run=$RUN
 	UUID_FILE=$UUID_FILE.2
-	begin "$LASTING"
+	begin_ready "$LASTING"
 	run appc_vm stop "$first" 12345678-none "$UUID"
 	[ "$status" -eq 254 ]
 	[[ $output == *"$first"* && $output == *"$UUID"* && $output == *"no matches found"* ]]
@@ -134,7 +121,7 @@ LASTING='.apps = [app("lasting"; ["until-stopped", "exit", "5"])]'
 	END
 	eventually "the manager listens" test -S "$manager"
 	export NOTIFY_SOCKET=$manager
-	begin "$LASTING"
+	begin_ready "$LASTING"
 	eventually "the pod is ready" grep -q READY=1 "$heard"
 	[ "$(sed -n 1,3p "$heard")" = "READY=1
 MAINPID=$RUN
@@ -147,7 +134,7 @@ STATUS=pod $UUID is running" ]
 }
 
 @test "stop --force returns when the pod has ended, and run says why" {
-	begin '.apps = [app("deaf"; ["forever"])]'
+	begin_ready '.apps = [app("deaf"; ["forever"])]'
 	appc_vm stop --force "--uuid-file=$UUID_FILE"
 	run appc_vm status "$UUID"
 	[[ $output == state=exited* ]]
@@ -158,7 +145,7 @@ STATUS=pod $UUID is running" ]
 }
 
 @test "status --wait gives up after its time, and does not wait when told so" {
-	begin "$LASTING"
+	begin_ready "$LASTING"
 	run appc_vm status --wait=50ms "$UUID"
 	[ "$status" -eq 254 ]
 	[[ $output == *"not at its end after 50ms"* ]]
@@ -186,7 +173,7 @@ STATUS=pod $UUID is running" ]
 }
 
 @test "who waits or stops may be killed: the pod goes on" {
-	begin "$LASTING"
+	begin_ready "$LASTING"
 	appc_vm status --wait "$UUID" >/dev/null 3>&- &
 	local waiter=$!
 	kill -KILL "$waiter"
@@ -200,7 +187,7 @@ STATUS=pod $UUID is running" ]
 # ---- SIGKILL
 
 @test "a pod whose process is killed with SIGKILL is told truthfully, and cannot be stopped" {
-	begin "$LASTING"
+	begin_ready "$LASTING"
 	kill -KILL "$RUN"
 	run appc_vm status --wait "$UUID"
 	RUN=
@@ -285,7 +272,7 @@ STATUS=pod $UUID is running" ]
 	ended '.apps = [app("short"; [])]'
 	first=$UUID
 	UUID_FILE=$UUID_FILE.2
-	begin "$LASTING"
+	begin_ready "$LASTING"
 	run appc_vm rm "$UUID" "$first"
 	[ "$status" -eq 254 ]
 	[[ $output == *"pod \"$UUID\" is currently running"* ]]
@@ -375,7 +362,7 @@ STATUS=pod $UUID is running" ]
 
 @test "export refuses what it cannot do and leaves no file" {
 	local out=$BATS_TEST_TMPDIR/out.aci
-	begin '.apps = [app("one"; ["until-stopped"]), app("two"; ["until-stopped"])]'
+	begin_ready '.apps = [app("one"; ["until-stopped"]), app("two"; ["until-stopped"])]'
 	run appc_vm export --app=one "$UUID" "$out"
 	[ "$status" -eq 254 ]
 	[[ $output == *"is running. Only exited pods are supported."* ]]

@@ -16,17 +16,6 @@ setup()
 	UUID_FILE=$BATS_TEST_TMPDIR/uuid
 }
 
-# begin FILTER [OPTION...]: starts the pod and returns when its apps have been executed. Sets UUID.
-begin()
-{
-	pod "$1"
-	shift
-	start_pod "--uuid-file-save=$UUID_FILE" "$@"
-	eventually "the pod has a UUID" test -s "$UUID_FILE"
-	UUID=$(<"$UUID_FILE")
-	appc_vm status --wait-ready "$UUID" >/dev/null
-}
-
 # mode STREAM MODE: the annotation that says so, for a filter.
 mode()
 {

@@ -17,18 +17,6 @@ setup()
 	UUID_FILE=$BATS_TEST_TMPDIR/uuid
 }
 
-# begin FILTER [OPTION...]: starts the pod and returns when it and its app are ready. Sets UUID.
-begin()
-{
-	pod "$1"
-	shift
-	start_pod "--uuid-file-save=$UUID_FILE" "$@"
-	eventually "the pod has a UUID" test -s "$UUID_FILE"
-	UUID=$(<"$UUID_FILE")
-	appc_vm status --wait-ready "$UUID" >/dev/null
-	eventually "the app is ready" said ready
-}
-
 # counted APP: how far it is, as the host sees it.
 counted()
 {
@@ -44,7 +32,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 
 @test "a paused pod does nothing until it is resumed, and misses nothing" {
 	local before
-	begin "$COUNTING"
+	begin_ready "$COUNTING"
 	eventually "it counts" counted_more one 5
 	appc_vm pause "$UUID"
 	[ "$(appc_vm status "$UUID" | head -n 1)" = state=paused ]
@@ -67,7 +55,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 
 @test "pods are paused again and again" {
 	local i
-	begin "$COUNTING"
+	begin_ready "$COUNTING"
 	for i in 1 2 3 4 5; do
 		appc_vm pause "$UUID"
 		appc_vm resume "$UUID"
@@ -79,7 +67,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 }
 
 @test "a paused pod can be stopped, killed and removed" {
-	begin "$COUNTING"
+	begin_ready "$COUNTING"
 	appc_vm pause "$UUID"
 	run appc_vm rm "$UUID"
 	[ "$status" -eq 254 ]
@@ -91,7 +79,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 	appc_vm rm "$UUID"
 
 	rm "$UUID_FILE"
-	begin '.apps = [app("one"; ["forever"])]'
+	begin_ready '.apps = [app("one"; ["forever"])]'
 	appc_vm pause "$UUID"
 	appc_vm stop --force "$UUID"
 	finish_pod
@@ -104,7 +92,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 	run appc_vm pause 12345678-none
 	[ "$status" -eq 254 ]
 	[[ $output == *"no matches found"* ]]
-	begin '.apps = [app("one"; ["forever"])]'
+	begin_ready '.apps = [app("one"; ["forever"])]'
 	run appc_vm resume "$UUID"
 	[ "$status" -eq 254 ]
 	[[ $output == *"it is not paused"* ]]
@@ -123,7 +111,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 }
 
 @test "a paused pod whose supervisor is killed is over" {
-	begin '.apps = [app("one"; ["forever"])]'
+	begin_ready '.apps = [app("one"; ["forever"])]'
 	appc_vm pause "$UUID"
 	kill -KILL "$RUN"
 	finish_pod

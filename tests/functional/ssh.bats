@@ -16,10 +16,9 @@ setup_file()
 		(app("one"; ["forever"]) | .app.mountPoints = [{name: "data", path: "/data"}] |
 			.mounts = [{volume: "data", path: "/data"}]),
 		app("two"; ["forever"])]'
-	start_pod "--uuid-file-save=$BATS_FILE_TMPDIR/uuid"
-	eventually "the pod has a UUID" test -s "$BATS_FILE_TMPDIR/uuid"
-	UUID=$(<"$BATS_FILE_TMPDIR/uuid")
-	appc_vm status --wait-ready "$UUID" >/dev/null
+	UUID_FILE=$BATS_FILE_TMPDIR/uuid
+	start_pod "--uuid-file-save=$UUID_FILE"
+	pod_ready
 	CONFIG=$BATS_FILE_TMPDIR/config
 	appc_vm ssh-config >"$CONFIG"
 	# A large file, small ones, names and modes to keep. Where the guest's kernel is emulated it copies a MiB in a second.
