@@ -166,8 +166,6 @@ manifest()
 	refused 'port name "www" could not be found in any apps'
 	run_line --flavour=vm --net=host example.com/probe
 	refused "flavor kvm requires private network configuration (try --net)"
-	run_line --net example.com/probe
-	refused "--net=default"
 	run_line --ipc=parent example.com/probe
 	refused "--ipc=parent"
 	run_line --private-users example.com/probe

@@ -80,7 +80,7 @@ refused_each()
 		status: --wait: "x" is not a duration | status --wait=x nope
 		status: --wait-ready: "x" is not a duration | status --wait-ready=x nope
 		status: --format is json | status --format=x nope
-		attach: --mode is auto, list, or some of | attach --mode=x nope
+		attach: --mode is auto, list, tty, or some of | attach --mode=x nope
 		run-prepared: needs the UUID | run-prepared
 		no matches found for "nope" | run-prepared nope
 		export: needs the UUID | export
@@ -176,7 +176,7 @@ refused_each()
 		--timing is json or nothing, not "x" | run --timing=x nope
 		--hostname: "-" | run --hostname=- nope
 		--ipc is auto or private, not "x" | run --ipc=x nope
-		--net is none or default, not "x" | run --net=x nope
+		--net is none, default or tap | run --net=x nope
 		--dns: x | run --dns=x nope
 		--hosts-entry x | run --hosts-entry=x nope
 		--kernel=FILES/absent | run --kernel=FILES/absent example.com/probe

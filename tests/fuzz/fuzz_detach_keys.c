@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t *newline = memchr(data, '\n', size);
 	size_t text_length = newline ? (size_t)(newline - data) : size, length, whole, bytes,
 	       held[2];
-	_cleanup_free_ char *text = strndup((const char *)data, text_length);
+	_cleanup_free_ char *text = calloc(1, text_length + 1);
 	const char *typed = newline ? (const char *)newline + 1 : "";
 	_cleanup_free_ char *out = NULL, *again = NULL;
 	struct detach_keys keys;
@@ -50,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!text)
 		return 0;
+	memcpy(text, data, text_length);
 	r = detach_keys_parse(text, &keys, &error);
 	require(r == 0 || (r == -EINVAL && error.message[0]));
 	if (r < 0)

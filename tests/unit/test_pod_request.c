@@ -329,7 +329,7 @@ static void who_asks_gets_the_answer_or_learns_why_not(void **state)
 static void who_gets_no_answer_waits_no_longer_than_he_wanted(void **state)
 {
 	struct request_fixture *fixture = *state;
-	pid_t pid = ask_elsewhere(fixture, 1, STDERR_FILENO);
+	pid_t pid = ask_elsewhere(fixture, 1, -1);
 
 	assert_int_equal(waited(pid), 2);
 }
