@@ -19,8 +19,6 @@
 #define CASE_WINDOW 4
 /* Needs programs at ports of the host (guest.h), or a network: in a real machine chosen by hostile.host. */
 #define CASE_HOST 8
-/* Waits for a host that answers each question of the guest: in process, as passt answers or does not. */
-#define CASE_ANSWERED 16
 
 #define HOSTILE_CASES(CASE, METAL)                                                                 \
 	CASE(1, queue_size_bad, 0, "a queue of a size that cannot be never gets ready")            \
@@ -149,9 +147,8 @@
 	CASE(20, net_checksums, CASE_HOST, "places of a checksum beyond the frame")                \
 	CASE(20, net_sources, CASE_HOST, "frames of another's address go nowhere")                 \
 	CASE(20, net_directions, CASE_HOST, "buffers of the wrong direction break the device")     \
-	CASE(20, net_receive_short, CASE_ANSWERED,                                                 \
-		"buffers too short for a header, or for a frame")                                  \
-	CASE(20, net_receive_merged, CASE_ANSWERED, "a frame in many small buffers")               \
+	CASE(20, net_receive_short, CASE_HOST, "buffers too short for a header, or for a frame")   \
+	CASE(20, net_receive_merged, CASE_HOST, "a frame in many small buffers")                   \
 	CASE(20, net_flood, CASE_HOST, "frames without end")                                       \
 	CASE(20, net_backlog, CASE_HOST, "frames that nobody takes, and a reset behind them")      \
 	CASE(21, entropy_large, 0, "a request for gigabytes of entropy gets a page")               \

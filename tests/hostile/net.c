@@ -100,6 +100,7 @@ static void receive_offer(uint16_t index, uint32_t size, uint16_t flags)
 
 	ring_describe(ring, index, RECEIVED + index * 0x1000ull, size, flags, 0);
 	ring_offer(ring, index);
+	ring_notify(ring);
 }
 
 static void wait_a_little(void)

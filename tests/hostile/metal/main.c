@@ -359,7 +359,7 @@ static bool is_chosen(
 	for (; group && *group >= '0' && *group <= '9'; group++)
 		number = number * 10 + (unsigned int)(*group - '0');
 	/* What ends the machine, or needs another one, is chosen by its name. */
-	return number == hostile->group && !(hostile->flags & (CASE_ENDS | CASE_ANSWERED)) &&
+	return number == hostile->group && !(hostile->flags & CASE_ENDS) &&
 		(with_host || !(hostile->flags & CASE_HOST));
 }
 
