@@ -34,6 +34,7 @@
 /* A bridge that we made; that IPv4 was not forwarded before. */
 #define MARK_BRIDGE     "bridge"
 #define MARK_FORWARDING "forwarding"
+#define MARK_LOCALNET   "localnet"
 #define ALL             "all"
 
 struct bridge {
@@ -317,6 +318,26 @@ static void settle_bridge(void *context, const char *name)
 	leases_remove_mark(settling->leases, MARK_BRIDGE, name);
 }
 
+/* Whether addresses of the host's loopback interface are routed to and from a bridge. */
+#define LOCALNET_PATH_SIZE (64 + IFNAMSIZ)
+
+static void localnet_path(const char *bridge, char path[LOCALNET_PATH_SIZE])
+{
+	snprintf(path, LOCALNET_PATH_SIZE, "/proc/sys/net/ipv4/conf/%s/route_localnet", bridge);
+}
+
+static void settle_localnet(void *context, const char *name)
+{
+	const struct settling *settling = context;
+	char path[LOCALNET_PATH_SIZE];
+
+	if (bridge_is_used(settling->leases, name))
+		return;
+	localnet_path(name, path);
+	write_switch(path, "0");
+	leases_remove_mark(settling->leases, MARK_LOCALNET, name);
+}
+
 static void ask_for_neighbour(struct rtnetlink_request *request, uint16_t type, int family,
 	const void *address, size_t size, const struct lease *lease, int index)
 {
@@ -364,6 +385,8 @@ static int settle(struct leases *leases, int fd, struct error *err)
 
 	for (size_t i = 0; i < leases->stale_count; i++)
 		delete_port(fd, &leases->stale[i]);
+	/* Before the rules go that say who may use it. */
+	leases_each_mark(leases, MARK_LOCALNET, settle_localnet, &settling);
 	r = firewall_set(leases, was_off, err);
 	if (r < 0)
 		return r;
@@ -477,14 +500,17 @@ static int choose_address(const struct leases *leases, const struct bridge *brid
 	struct lease *lease, struct error *err)
 {
 	uint32_t own = ntohl(bridge->address.s_addr), mask = ~0u << (32 - bridge->prefix);
-	uint32_t network = own & mask, count = ~mask - 1, address;
-	int r;
+	uint32_t network = own & mask, count = ~mask - 1, address = own, own6 = own;
+	int r = 0;
 
-	/* All but the network's, the bridge's, and that of everybody. */
-	r = leases_find_address(leases, bridge->name, network + 1, count, &address);
-	if (r == 0 && address == own)
+	/* All but the network's, the bridge's in either network, and that of everybody. */
+	if (bridge->prefix6 && bridge->prefix6 <= 96) {
+		memcpy(&own6, &bridge->address6.s6_addr[12], sizeof(own6));
+		own6 = network + ntohl(own6);
+	}
+	for (int i = 0; i < 3 && r == 0 && (address == own || address == own6); i++)
 		r = leases_find_address(leases, bridge->name, network + 1, count, &address);
-	if (r == 0 && address == own)
+	if (r == 0 && (address == own || address == own6))
 		r = -ENOSPC;
 	if (r < 0)
 		return error_set_errno(err, r, "bridge %s has no address left", bridge->name);
@@ -505,7 +531,7 @@ static int join_locked(const struct bridge_request *request, struct leases *leas
 	struct bridge bridge = {.name = request->bridge};
 	struct lease lease = {
 		.ports = (struct lease_port *)request->ports, .port_count = request->port_count};
-	char path[128];
+	char path[LOCALNET_PATH_SIZE];
 	bool forwards;
 	int r;
 
@@ -543,9 +569,11 @@ static int join_locked(const struct bridge_request *request, struct leases *leas
 	r = forwards ? 0 : write_switch(IP_FORWARD, "1");
 	if (r < 0)
 		return error_set_errno(err, r, IP_FORWARD);
-	/* Ports are published at the host's loopback addresses, too; the firewall keeps pods from using that. */
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/route_localnet", bridge.name);
-	r = write_switch(path, "1");
+	/* Ports are published at the host's loopback addresses, too; the firewall keeps all others from using that. */
+	localnet_path(bridge.name, path);
+	r = is_switched_on(path) ? 0 : leases_set_mark(leases, MARK_LOCALNET, bridge.name);
+	if (r == 0)
+		r = write_switch(path, "1");
 	if (r < 0)
 		return error_set_errno(err, r, "%s", path);
 	r = request->netns_fd < 0 ? open_tap(request->interface, &ret->tap_fd, err)
@@ -566,6 +594,9 @@ int bridge_join(const struct bridge_request *request, struct bridge_port *ret, s
 	if (r < 0)
 		return r;
 	r = join_locked(request, &leases, fd, ret, err);
+	/* Without a lease there is nothing to leave, but perhaps a bridge. */
+	if (r < 0 && ret->lease_fd < 0)
+		settle(&leases, fd, NULL);
 	leases_close(&leases);
 	if (r < 0)
 		bridge_leave(ret);
@@ -623,6 +654,7 @@ int bridge_collect(struct error *err)
 
 		leases_each_mark(&leases, MARK_BRIDGE, note_mark, &is_marked);
 		leases_each_mark(&leases, MARK_FORWARDING, note_mark, &is_marked);
+		leases_each_mark(&leases, MARK_LOCALNET, note_mark, &is_marked);
 		if (!is_marked)
 			return 0;
 	}

@@ -173,6 +173,20 @@ static void write_hiding(FILE *out, const struct leases *leases)
 	fputs("\t}\n", out);
 }
 
+/*
+ * What a bridge does not bridge, frames to link-local groups, is heard at its port: no address is. And since published
+ * ports make loopback addresses routable, nothing comes to them from outside.
+ */
+static void write_strangers(FILE *out, const struct leases *leases)
+{
+	fputs("\tchain strangers {\n\t\ttype filter hook prerouting priority -300; policy accept;\n"
+	      "\t\tiifname != \"lo\" ip daddr 127.0.0.0/8 drop\n\t\tiifname { ",
+		out);
+	for (size_t i = 0; i < leases->count; i++)
+		fprintf(out, "%s\"%s\"", i ? ", " : "", leases->items[i].interface);
+	fputs(" } drop\n\t}\n", out);
+}
+
 static void write_bounds(FILE *out, const struct leases *leases, bool no_transit)
 {
 	fputs("\tset bridges {\n\t\ttype ifname\n\t\telements = { ", out);
@@ -192,7 +206,7 @@ static void write_bounds(FILE *out, const struct leases *leases, bool no_transit
 	fputs("\t\toifname @bridges reject with icmpx host-unreachable\n\t\tiifname @bridges accept\n",
 		out);
 	if (no_transit)
-		fputs("\t\tdrop\n", out);
+		fputs("\t\tmeta nfproto ipv4 drop\n", out);
 	fputs("\t}\n", out);
 }
 
@@ -209,6 +223,7 @@ static void write_inet_table(FILE *out, const struct leases *leases, bool no_tra
 	      "\tchain from_host {\n\t\ttype nat hook output priority -100; policy accept;\n"
 	      "\t\tfib daddr type local jump publish\n\t}\n",
 		out);
+	write_strangers(out, leases);
 	write_hiding(out, leases);
 	write_bounds(out, leases, no_transit);
 	fputs("}\n", out);

@@ -269,6 +269,9 @@ int leases_write(struct leases *leases, const struct lease *lease, int *ret_fd)
 
 	if (!text)
 		return -ENOMEM;
+	/* It would not be read again. */
+	if (strlen(text) >= LEASE_SIZE_MAX)
+		return -E2BIG;
 	copy.ports = calloc(lease->port_count + 1, sizeof(copy.ports[0]));
 	if (!copy.ports)
 		return -ENOMEM;

@@ -254,8 +254,10 @@ static void rules_bind_each_pod_to_its_addresses_and_publish_its_ports(void **st
 	assert_says(rules, "elements = { 127.0.0.1 . udp . 53 : 10.0.0.2 . 5 }");
 	assert_says(rules, "ip saddr 10.0.0.0/24 oifname != \"br0\" masquerade");
 	assert_says(rules, "ip6 saddr fd00::/64 oifname != \"br0\" masquerade");
-	assert_says(rules, "iifname @bridges accept\n\t\tdrop");
-	assert_null(strstr(open, "iifname @bridges accept\n\t\tdrop"));
+	assert_says(rules, "iifname @bridges accept\n\t\tmeta nfproto ipv4 drop");
+	assert_says(rules,
+		"iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n\t\tiifname { \"appc1\", \"appc2\" } drop");
+	assert_null(strstr(open, "meta nfproto ipv4 drop"));
 	assert_null(strstr(none, "chain"));
 }
 
