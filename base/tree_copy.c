@@ -17,6 +17,9 @@
 #define COPY_BUFFER_SIZE (64u << 10)
 
 /* A file with several names, and the first of them in the target. */
+/* Files of several names are looked for among those that were copied: not among any number. */
+#define LINKS_MAX (64u << 10)
+
 struct copied_link {
 	ino_t inode;
 	char *path;
@@ -162,6 +165,8 @@ static int copy_link(struct copy *copy, int target_dir, const char *name, const 
 			return linkat(copy->target_fd, copy->links[i].path, target_dir, name, 0) < 0
 				? -errno
 				: 1;
+	if (copy->link_count == LINKS_MAX)
+		return -E2BIG;
 	if (asprintf(&path, "%s%s", copy->path, name) < 0)
 		return -ENOMEM;
 	links = reallocarray(copy->links, copy->link_count + 1, sizeof(*links));
@@ -177,11 +182,19 @@ static int copy_link(struct copy *copy, int target_dir, const char *name, const 
 static int copy_regular(
 	struct copy *copy, int source_dir, int target_dir, const char *name, const struct stat *st)
 {
-	_cleanup_close_ int source =
-		openat(source_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	_cleanup_close_ int target = -1;
+	_cleanup_close_ int place = openat(source_dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int source = -1, target = -1;
+	struct stat now;
+	char path[64];
 	int r;
 
+	/* What the name is now is looked at before it is opened: a device does something when it is. */
+	if (place < 0 || fstat(place, &now) < 0)
+		return -errno;
+	if (!S_ISREG(now.st_mode) || now.st_ino != st->st_ino || now.st_dev != st->st_dev)
+		return -ESTALE;
+	fd_path(place, path, sizeof(path));
+	source = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (source < 0)
 		return -errno;
 	target = openat(

@@ -104,6 +104,8 @@ void metrics_answer(int fd, metrics_source source, void *context)
 		status = HTTP_INTERNAL_ERROR;
 		body_length = 0;
 	}
+	/* The guests' time is not the client's. */
+	deadline = clock_monotonic() + CLIENT_MS * 1000000ll;
 	snprintf(answer, sizeof(answer),
 		"HTTP/1.1 %u %s\r\n"
 		"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"

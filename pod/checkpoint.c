@@ -314,6 +314,13 @@ static int finish_state(struct making *making, struct error *err)
 	if (r < 0)
 		return error_set_errno(
 			err, r, "cannot read the state of pod %s", making->pod->uuid);
+	/* The machine may still have the file that it wrote: what counts is in another. */
+	close(TAKE_FD(builder->state_fd));
+	if (unlinkat(builder->directory_fd, TEMPLATE_STATE, 0) == 0)
+		builder->state_fd = openat(builder->directory_fd, TEMPLATE_STATE,
+			O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+	if (builder->state_fd < 0)
+		return error_set_errno(err, -errno, "cannot write the checkpoint");
 	r = template_write_state(
 		builder->state_fd, builder->memory_fd, builder->key, state, size, err);
 	if (r < 0)
@@ -349,6 +356,10 @@ static int make(struct making *making, struct templates *checkpoints, bool keep_
 	r = save_pod(making->pod, making->builder.directory_fd);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot copy what the apps of pod %s had written",
+			making->pod->uuid);
+	/* Who asked hears nothing while the pod stands still: else what was copied may be of another moment. */
+	if (poll(&(struct pollfd){.fd = making->fd, .events = POLLIN}, 1, 0) != 0)
+		return error_set(err, -ENOTCONN, "pod %s went on or ended while it was saved",
 			making->pod->uuid);
 	if (keep_running) {
 		pod_checkpoint_send(making->fd, POD_CHECKPOINT_GO_ON, NULL);
@@ -451,6 +462,17 @@ int pod_checkpoint_open(struct pods *pods, struct templates *checkpoints, const 
 	return 0;
 }
 
+static bool is_in_place(const struct pod_checkpoint *checkpoint, const struct pods *pods)
+{
+	struct stat mine, there;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), CHECKPOINTS_NAME "/%s", checkpoint->key);
+	return fstat(checkpoint->template.directory_fd, &mine) == 0 &&
+		fstatat(pods_data_fd(pods), path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+		mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+}
+
 int pod_checkpoint_restore_tree(const struct pod_checkpoint *checkpoint, const struct pod *pod,
 	const struct resolved_pod *resolved, struct error *err)
 {
@@ -473,6 +495,9 @@ int pod_checkpoint_restore_tree(const struct pod_checkpoint *checkpoint, const s
 		if (r == 0)
 			r = copy_directory(saved, pod->fd, path, false);
 	}
+	/* Removing renames first: had it begun, not all may have been there to copy. */
+	if (r == 0 && !is_in_place(checkpoint, pod->pods))
+		r = -ESTALE;
 	return r < 0
 		? error_set_errno(err, r, "checkpoint %.12s: cannot copy what its apps had written",
 			  checkpoint->key)

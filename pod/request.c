@@ -194,6 +194,7 @@ static int connect_to(const struct pod *pod)
 {
 	const struct sockaddr_un address = address_of(pod);
 	const struct timespec pause = {.tv_nsec = CONNECT_PAUSE_NS};
+	const struct timeval limit = {.tv_sec = ANSWER_MS / 1000};
 	int r = -ETIMEDOUT;
 
 	for (unsigned int i = 0; i < CONNECT_TRIES; i++) {
@@ -201,6 +202,8 @@ static int connect_to(const struct pod *pod)
 
 		if (fd < 0)
 			return -errno;
+		/* One that accepts nobody keeps nobody waiting for ever. */
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 		if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 			return TAKE_FD(fd);
 		r = -errno;

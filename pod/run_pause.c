@@ -70,7 +70,7 @@ static int go_on(struct supervisor *s)
 
 void supervisor_unpause(struct supervisor *s)
 {
-	if (s->pause == PAUSE_NONE || s->pause == PAUSE_ENDING)
+	if (s->pause == PAUSE_NONE || s->pause == PAUSE_ENDING || s->is_parked)
 		return;
 	if (s->pause_fd >= 0)
 		pod_request_refuse(s->pause_fd, "the pod was told to stop, and goes on for that");

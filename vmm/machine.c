@@ -150,6 +150,7 @@ void machine_end(struct machine *machine, enum machine_end end, const char *form
 		va_end(arguments);
 	}
 	pthread_cond_broadcast(&machine->shut);
+	pthread_cond_broadcast(&machine->still);
 	pthread_mutex_unlock(&machine->lock);
 	machine->stopping = true;
 	loop_stop(&machine->loop);

@@ -78,6 +78,7 @@ bool machine_at_place(struct machine *machine, const struct vcpu *vcpu)
 		machine->is_to_save = false;
 		machine->paused_at = moment;
 		machine->pausing = true;
+		machine->is_early = true;
 	}
 	pthread_mutex_unlock(&machine->lock);
 	if (is_saved) {
@@ -99,7 +100,7 @@ void machine_wake_all(struct machine *machine)
 /* Returns whether all stand still; else the machine ends. */
 static bool wait_still(struct machine *machine)
 {
-	bool is_still;
+	bool is_still, is_early;
 
 	for (unsigned int i = 0; i < machine->vcpu_count; i++) {
 		struct machine_vcpu *self = &machine->vcpus[i];
@@ -112,7 +113,15 @@ static bool wait_still(struct machine *machine)
 	while (machine->vcpus_still < machine->vcpu_count && !machine->ended)
 		pthread_cond_wait(&machine->still, &machine->lock);
 	is_still = machine->vcpus_still == machine->vcpu_count;
+	is_early = is_still && machine->is_early;
+	machine->is_early &= !is_still;
 	pthread_mutex_unlock(&machine->lock);
+	/* No vCPU is to see the time go back. */
+	if (is_early &&
+		clock_moment_take(&machine->vm, &machine->vcpus[0].vcpu, &machine->paused_at) < 0) {
+		machine_end(machine, MACHINE_END_FAILED, "cannot read the guest's clock");
+		return false;
+	}
 	return is_still;
 }
 

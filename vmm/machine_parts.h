@@ -95,6 +95,7 @@ struct machine {
 	unsigned int vcpus_still;  /* that execute nothing, and have completed their last exit */
 	pthread_cond_t still;      /* vcpus_still or pausing has changed */
 	struct clock_moment paused_at;
+	bool is_early;   /* other vCPUs went on after that; under the lock */
 	bool is_to_save; /* at the guest's next WIRE_PHASE_PARK */
 	bool ended;
 	enum machine_end end;

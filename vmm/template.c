@@ -245,12 +245,12 @@ static int template_load(int directory_fd, const char *key, struct template *ret
 	size_t size;
 	int r;
 
-	state_fd = open_file(directory_fd, "state", &st);
+	state_fd = open_file(directory_fd, TEMPLATE_STATE, &st);
 	if (state_fd < 0)
-		return load_failed(err, key, "state", state_fd);
+		return load_failed(err, key, TEMPLATE_STATE, state_fd);
 	r = file_read_fd(state_fd, TEMPLATE_STATE_SIZE_MAX, &data, &size);
 	if (r < 0)
-		return load_failed(err, key, "state", r);
+		return load_failed(err, key, TEMPLATE_STATE, r);
 	r = template_state_parse(data, size, key, &state, err);
 	if (r < 0)
 		return r;
@@ -442,8 +442,8 @@ static int create_files(struct template_builder *builder)
 	/* Nobody has a reason to write them ever again. */
 	builder->memory_fd = openat(
 		builder->directory_fd, "memory", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
-	builder->state_fd =
-		openat(builder->directory_fd, "state", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+	builder->state_fd = openat(
+		builder->directory_fd, TEMPLATE_STATE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
 	return builder->memory_fd < 0 || builder->state_fd < 0 ? -errno : 0;
 }
 

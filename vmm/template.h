@@ -31,7 +31,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define TEMPLATE_KEY_SIZE 65 /* 64 hexadecimal digits and a NUL */
+#define TEMPLATE_KEY_SIZE 65      /* 64 hexadecimal digits and a NUL */
+#define TEMPLATE_STATE    "state" /* in its directory: the state, with a checksum */
 
 /* Bounds that each new template keeps, and `gc` by default: the least recently used go first. */
 #define TEMPLATES_COUNT_MAX 16
