@@ -151,7 +151,12 @@ static void report_ready(struct supervisor *s)
 {
 	struct flavour_report report;
 
-	if (flavour_report_read(s->process.report_fd, &report) < 0)
+	int r = flavour_report_read(s->process.report_fd, &report);
+
+	/* A machine that breaks this protocol is not listened to any more. */
+	if (r < 0 && r != -EAGAIN && r != -EINTR)
+		close(TAKE_FD(s->process.report_fd));
+	if (r < 0)
 		return;
 	if (report.event == FLAVOUR_ENDED) {
 		s->report = report;
@@ -280,7 +285,8 @@ static int supervise_once(struct supervisor *s)
 		fds[i] = (struct pollfd){.fd = s->requests.fds[i - REQUESTS], .events = POLLIN};
 	for (unsigned int i = ATTACHED; i < SOURCES; i++)
 		fds[i] = attachment_source(s, &s->attachments.items[i - ATTACHED]);
-	n = poll(fds, SOURCES, s->more || s->is_parked ? 0 : timeout_ms(s));
+	n = poll(fds, SOURCES,
+		s->more || (s->is_parked && !pod_output_waits(&s->output)) ? 0 : timeout_ms(s));
 	if (n < 0)
 		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
 	if (n == 0 && s->ended && !s->more && !pod_output_waits(&s->output))
