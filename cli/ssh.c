@@ -80,7 +80,7 @@ static void words_free(char ***words)
 	free(*words);
 }
 
-/* The command line: our options come first, and what comes first holds. */
+/* The command line: our options, none of a file of the user's, of which some would be for any host; then his. */
 static char **make_words(
 	const char *uuid, const struct cli_ssh_options *options, char *const *arguments)
 {
@@ -89,10 +89,12 @@ static char **make_words(
 
 	while (arguments[count])
 		count++;
-	words = calloc(options->count + count + 3, sizeof(*words));
+	words = calloc(options->count + count + 4, sizeof(*words));
 	if (!words)
 		return NULL;
 	words[used++] = strdup("ssh");
+	if (words[used - 1])
+		words[used++] = strdup("-Fnone");
 	for (size_t i = 0; words[used - 1] && i < options->count; i++)
 		if (asprintf(&words[used++], "-o%s=%s", options->items[i].keyword,
 			    options->items[i].value) < 0)

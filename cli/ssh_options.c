@@ -114,10 +114,10 @@ int cli_make_ssh_options(struct cli *cli, struct cli_ssh_options *ret)
 		r = own_path(cli, program, sizeof(program));
 	if (r == 0)
 		r = add(cli, ret, "ProxyCommand",
-			print("'%s' '--dir=%s' ssh --proxy '%%h'", program, data));
+			print("'%s' '--dir=%s' ssh --proxy -- '%%h'", program, data));
 	if (r == 0)
 		r = add(cli, ret, "KnownHostsCommand",
-			print("'%s' '--dir=%s' ssh --known-hosts '%%H'", program, data));
+			print("'%s' '--dir=%s' ssh --known-hosts -- '%%H'", program, data));
 	if (r == 0)
 		r = add(cli, ret, "IdentityFile", print("\"%s/%s\"", data, POD_SSH_IDENTITY));
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(fixed); i++)
