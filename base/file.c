@@ -40,6 +40,11 @@ int file_open_in_root(int dirfd, const char *path, int flags, mode_t mode)
 	return file_openat2(dirfd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
+int file_open_without_links(int dirfd, const char *path, int flags)
+{
+	return file_openat2(dirfd, path, flags, 0, RESOLVE_NO_SYMLINKS);
+}
+
 bool file_name_is_safe(const char *name)
 {
 	size_t length = strlen(name);

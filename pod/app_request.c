@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "pod/request.h"
+#include "wire/wire.h"
 
 #include <string.h>
 
@@ -12,6 +13,16 @@ static const char *const names[APP_ACTIONS] = {
 	[APP_START] = "start",
 	[APP_STOP] = "stop",
 	[APP_RM] = "rm",
+};
+/*
+ * How long an answer may take, in milliseconds; a guest that never says that an app has gone keeps nobody for ever. Who
+ * adds waits for the host alone, and starting is no more than being told.
+ */
+static const int patience[APP_ACTIONS] = {
+	[APP_ADD] = -1,
+	[APP_START] = -1,
+	[APP_STOP] = 2 * WIRE_STOP_GRACE_MS + 30000,
+	[APP_RM] = 30000,
 };
 
 /* As the only one of a pod manifest, so that it passes the same checks. */
@@ -61,6 +72,6 @@ int app_request_ask(const struct pod *pod, enum app_action action, json_t *app, 
 
 	if (!message)
 		return error_set(err, -ENOMEM, "out of memory");
-	fd = pod_request_ask(pod, message, -1, &answer, err);
+	fd = pod_request_ask(pod, message, patience[action], &answer, err);
 	return fd < 0 ? fd : 0;
 }

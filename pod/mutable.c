@@ -175,7 +175,7 @@ static int place(const struct pod_mutable *mutable, const struct resolved_pod *a
 	if (r == 0)
 		r = pod_prepare_image_manifests(pod, added, err);
 	if (r == 0)
-		r = pod_tree_mount_app(pod, added, mutable->store, mutable->is_vm, mutable->tree_fd,
+		r = pod_tree_mount_app(pod, added, mutable->store, mutable->is_vm, &mutable->places,
 			ret_etc_files, err);
 	return r;
 }
@@ -183,8 +183,8 @@ static int place(const struct pod_mutable *mutable, const struct resolved_pod *a
 /* As if it had never been. */
 static void displace(const struct pod_mutable *mutable, const struct resolved_pod *added)
 {
-	pod_tree_unmount_app(added, mutable->tree_fd);
-	pod_tree_remove_app(added, mutable->tree_fd);
+	pod_tree_unmount_app(added, &mutable->places);
+	pod_tree_remove_app(added, &mutable->places);
 	discard_all(mutable->pod, added);
 	/* One tree too many in the list keeps a tree too long; that is all. */
 	pod_tree_write_ids(mutable->pod, mutable->resolved, NULL);
@@ -267,7 +267,7 @@ int pod_mutable_take(
 	memmove(&mutable->etc_files[index], &mutable->etc_files[index + 1],
 		(mutable->resolved->app_count - index) * sizeof(mutable->etc_files[0]));
 	mutable->gone[mutable->gone_count++] = gone;
-	pod_tree_unmount_app(gone, mutable->tree_fd);
+	pod_tree_unmount_app(gone, &mutable->places);
 	*ret_message = remove_message(gone);
 	return 0;
 }

@@ -15,6 +15,7 @@
 
 #include "pod/pod.h"
 #include "pod/resolve.h"
+#include "pod/tree.h"
 
 struct pod_mutable {
 	/* By the caller; borrowed. */
@@ -22,7 +23,7 @@ struct pod_mutable {
 	struct resolved_pod *resolved; /* is_mutable */
 	struct store *store;
 	const struct resolve_options *options;
-	int tree_fd;
+	struct pod_tree_places places; /* of the tree, from before the guest ran */
 	bool is_vm;
 
 	unsigned int etc_files[WIRE_APPS_MAX]; /* of each app: see pod_tree_mount() */

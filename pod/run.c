@@ -262,11 +262,11 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 				.resolved = options->changed,
 				.store = store,
 				.options = options->resolve,
-				.tree_fd = -1,
 				.is_vm = options->flavour == FLAVOUR_VM,
 			},
 	};
 	unsigned int etc_files[WIRE_APPS_MAX] = {0};
+	_cleanup_(pod_tree_places_close) struct pod_tree_places places = POD_TREE_PLACES_NONE;
 	_cleanup_close_ int tree = -1;
 	int r;
 
@@ -302,6 +302,11 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	if (r == 0)
 		r = pod_tree_mount(pod, resolved, store, options->flavour == FLAVOUR_VM, &tree,
 			etc_files, err);
+	if (r == 0 && resolved->is_mutable) {
+		r = pod_tree_places_open(tree, &places);
+		if (r < 0)
+			error_set_errno(err, r, "cannot open the pod's tree");
+	}
 	if (r == 0)
 		r = compose_message(&s, etc_files, err);
 	if (r == 0)
@@ -313,7 +318,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 		supervisor_record_end(&s, POD_STATUS_ERROR, err->message);
 		return r;
 	}
-	s.mutable.tree_fd = tree;
+	s.mutable.places = places;
 	/* Those that were added to a machine that then did not start from its template. */
 	for (size_t i = 0; resolved->is_mutable && i < resolved->app_count; i++) {
 		s.apps[i].state = APP_CREATED;

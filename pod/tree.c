@@ -9,12 +9,14 @@
 #include "wire/wire.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #define TREE_NAME "tree"
 
@@ -231,13 +233,36 @@ static unsigned int create_mount_points(
 	return create_etc_files(resolved, app, root, lower);
 }
 
+#define ROOTFS_NAME "rootfs"
+
+/* A directory, made if there is none; no link. */
+static int directory_of(int parent, const char *name)
+{
+	if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return directory_open(parent, name);
+}
+
+/* The root filesystem that is mounted in an app's place, and nothing else that the guest may have put there. */
+static int rootfs_open(int place)
+{
+	_cleanup_close_ int root = directory_open(place, ROOTFS_NAME);
+	struct statfs st;
+
+	if (root < 0)
+		return root;
+	if (fstatfs(root, &st) < 0)
+		return -errno;
+	return st.f_type == OVERLAYFS_SUPER_MAGIC ? TAKE_FD(root) : -ESTALE;
+}
+
 static int mount_app(const struct pod *pod, const struct resolved_pod *resolved, size_t index,
-	struct store *store, int tree, unsigned long flags, unsigned int *ret_etc_files,
+	struct store *store, int apps, unsigned long flags, unsigned int *ret_etc_files,
 	struct error *err)
 {
 	const struct resolved_app *app = &resolved->apps[index];
-	_cleanup_close_ int lower = -1, upper = -1, work = -1, root = -1;
-	char path[PATH_MAX], target[PATH_MAX + 64], options[512];
+	_cleanup_close_ int lower = -1, upper = -1, work = -1, place = -1, point = -1, root = -1;
+	char path[PATH_MAX], target[64], options[512];
 	int r;
 
 	lower = store_open_tree(store, app->tree_id, err);
@@ -252,20 +277,20 @@ static int mount_app(const struct pod *pod, const struct resolved_pod *resolved,
 	r = copy_root_attributes(lower, upper);
 	if (r < 0)
 		return error_set_errno(err, r, "app \"%s\": its overlay", app->name);
-	snprintf(path, sizeof(path), "apps/%s/rootfs", app->name);
-	r = directory_create_path(tree, path, 0755);
-	if (r < 0)
-		return error_set_errno(err, r, "app \"%s\": its root filesystem", app->name);
+	place = directory_of(apps, app->name);
+	point = place < 0 ? place : directory_of(place, ROOTFS_NAME);
+	if (point < 0)
+		return error_set_errno(err, point, "app \"%s\": its root filesystem", app->name);
 	/* Paths through descriptors: names with commas or colons mean nothing to overlayfs then. */
 	snprintf(options, sizeof(options),
 		"lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,"
 		"redirect_dir=on,metacopy=off",
 		lower, upper, work);
-	snprintf(target, sizeof(target), "/proc/self/fd/%d/%s", tree, path);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", point);
 	if (mount("overlay", target, "overlay", flags, options) < 0)
 		return error_set_errno(
 			err, -errno, "app \"%s\": cannot mount its root filesystem", app->name);
-	root = directory_open(tree, path);
+	root = rootfs_open(place);
 	if (root < 0)
 		return error_set_errno(
 			err, root, "app \"%s\": cannot open its root filesystem", app->name);
@@ -274,7 +299,7 @@ static int mount_app(const struct pod *pod, const struct resolved_pod *resolved,
 }
 
 /* An empty file or directory to mount on, of the source's kind. */
-static int create_mount_target(int tree, const char *path, int source)
+static int create_mount_target(int volumes, const char *name, int source)
 {
 	struct stat st;
 	int fd;
@@ -282,15 +307,15 @@ static int create_mount_target(int tree, const char *path, int source)
 	if (fstat(source, &st) < 0)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
-		return directory_create_path(tree, path, 0755);
-	fd = openat(tree, path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+		return mkdirat(volumes, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
+	fd = openat(volumes, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
 	close(fd);
 	return 0;
 }
 
-static int mount_volume(const struct pod *pod, const struct resolved_volume *volume, int tree,
+static int mount_volume(const struct pod *pod, const struct resolved_volume *volume, int volumes,
 	uint64_t attributes, struct error *err)
 {
 	bool empty = volume->kind == APPC_VOLUME_EMPTY;
@@ -301,11 +326,11 @@ static int mount_volume(const struct pod *pod, const struct resolved_volume *vol
 
 	snprintf(path, sizeof(path), "volumes/%s", volume->name);
 	source = empty ? openat(pod->fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC)
-		       : open(volume->source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		       : file_open_without_links(AT_FDCWD, volume->source, O_PATH);
 	if (source < 0)
-		return error_set_errno(err, -errno, "volume \"%s\": source \"%s\"", volume->name,
-			empty ? path : volume->source);
-	r = create_mount_target(tree, path, source);
+		return error_set_errno(err, empty ? -errno : source, "volume \"%s\": source \"%s\"",
+			volume->name, empty ? path : volume->source);
+	r = create_mount_target(volumes, volume->name, source);
 	if (r < 0)
 		return error_set_errno(
 			err, r, "volume \"%s\": cannot make its mount point", volume->name);
@@ -320,7 +345,9 @@ static int mount_volume(const struct pod *pod, const struct resolved_volume *vol
 	if (r < 0)
 		return error_set_errno(
 			err, r, "volume \"%s\": cannot restrict its mount", volume->name);
-	if (syscall(SYS_move_mount, mount_fd, "", tree, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	/* It follows no link. */
+	if (syscall(SYS_move_mount, mount_fd, "", volumes, volume->name, MOVE_MOUNT_F_EMPTY_PATH) <
+		0)
 		return error_set_errno(err, -errno, "volume \"%s\": cannot mount it", volume->name);
 	return 0;
 }
@@ -359,9 +386,24 @@ int pod_tree_enter_namespace(struct error *err)
 	return 0;
 }
 
+int pod_tree_places_open(int tree_fd, struct pod_tree_places *ret)
+{
+	*ret = (struct pod_tree_places){
+		directory_open(tree_fd, "apps"), directory_open(tree_fd, "volumes")};
+	return ret->apps < 0 ? ret->apps : ret->volumes < 0 ? ret->volumes : 0;
+}
+
+void pod_tree_places_close(struct pod_tree_places *places)
+{
+	cleanup_close(&places->apps);
+	cleanup_close(&places->volumes);
+	*places = POD_TREE_PLACES_NONE;
+}
+
 /* All apps and volumes of a pod into the tree. */
 static int mount_all(const struct pod *pod, const struct resolved_pod *resolved,
-	struct store *store, bool for_vm, int tree, unsigned int *ret_etc_files, struct error *err)
+	struct store *store, bool for_vm, const struct pod_tree_places *places,
+	unsigned int *ret_etc_files, struct error *err)
 {
 	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
 	uint64_t attributes = for_vm ? MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
@@ -369,9 +411,9 @@ static int mount_all(const struct pod *pod, const struct resolved_pod *resolved,
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < resolved->app_count; i++)
-		r = mount_app(pod, resolved, i, store, tree, flags, &ret_etc_files[i], err);
+		r = mount_app(pod, resolved, i, store, places->apps, flags, &ret_etc_files[i], err);
 	for (size_t i = 0; r == 0 && i < resolved->volume_count; i++)
-		r = mount_volume(pod, &resolved->volumes[i], tree, attributes, err);
+		r = mount_volume(pod, &resolved->volumes[i], places->volumes, attributes, err);
 	return r;
 }
 
@@ -379,6 +421,7 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err)
 {
 	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
+	_cleanup_(pod_tree_places_close) struct pod_tree_places places = POD_TREE_PLACES_NONE;
 	_cleanup_close_ int tree = -1;
 	char target[64];
 	int r;
@@ -393,9 +436,11 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	r = directory_create_path(tree, "apps", 0755);
 	if (r == 0)
 		r = directory_create_path(tree, "volumes", 0755);
+	if (r == 0)
+		r = pod_tree_places_open(tree, &places);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot write the pod's tree");
-	r = mount_all(pod, resolved, store, for_vm, tree, ret_etc_files, err);
+	r = mount_all(pod, resolved, store, for_vm, &places, ret_etc_files, err);
 	if (r == 0)
 		r = mount_debug(pod, tree, for_vm, err);
 	if (r == 0)
@@ -404,48 +449,52 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 }
 
 int pod_tree_mount_app(const struct pod *pod, const struct resolved_pod *added, struct store *store,
-	bool for_vm, int tree_fd, unsigned int *ret_etc_files, struct error *err)
+	bool for_vm, const struct pod_tree_places *places, unsigned int *ret_etc_files,
+	struct error *err)
 {
-	return mount_all(pod, added, store, for_vm, tree_fd, ret_etc_files, err);
+	return mount_all(pod, added, store, for_vm, places, ret_etc_files, err);
 }
 
 /* What is not mounted need not be unmounted. */
-static void unmount_path(int tree, const char *format, const char *name)
+static void unmount_at(int directory, const char *name)
 {
-	char path[PATH_MAX], target[PATH_MAX + 64];
+	char target[64 + NAME_MAX];
 
-	snprintf(path, sizeof(path), format, name);
-	snprintf(target, sizeof(target), "/proc/self/fd/%d/%s", tree, path);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d/%s", directory, name);
 	if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
-		log_warning("cannot unmount %s: %s", path, strerror(errno));
+		log_warning("cannot unmount %s: %s", name, strerror(errno));
 }
 
-void pod_tree_unmount_app(const struct resolved_pod *added, int tree_fd)
-{
-	for (size_t i = 0; i < added->app_count; i++)
-		unmount_path(tree_fd, "apps/%s/rootfs", added->apps[i].name);
-	for (size_t i = 0; i < added->volume_count; i++)
-		unmount_path(tree_fd, "volumes/%s", added->volumes[i].name);
-}
-
-static void remove_path(int tree, const char *format, const char *name)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), format, name);
-	if (unlinkat(tree, path, AT_REMOVEDIR) < 0 &&
-		(errno != ENOTDIR || unlinkat(tree, path, 0) < 0) && errno != ENOENT)
-		log_debug("cannot remove %s from the tree: %s", path, strerror(errno));
-}
-
-void pod_tree_remove_app(const struct resolved_pod *added, int tree_fd)
+void pod_tree_unmount_app(const struct resolved_pod *added, const struct pod_tree_places *places)
 {
 	for (size_t i = 0; i < added->app_count; i++) {
-		remove_path(tree_fd, "apps/%s/rootfs", added->apps[i].name);
-		remove_path(tree_fd, "apps/%s", added->apps[i].name);
+		_cleanup_close_ int place = directory_open(places->apps, added->apps[i].name);
+
+		if (place >= 0)
+			unmount_at(place, ROOTFS_NAME);
 	}
 	for (size_t i = 0; i < added->volume_count; i++)
-		remove_path(tree_fd, "volumes/%s", added->volumes[i].name);
+		unmount_at(places->volumes, added->volumes[i].name);
+}
+
+static void remove_at(int directory, const char *name)
+{
+	if (unlinkat(directory, name, AT_REMOVEDIR) < 0 &&
+		(errno != ENOTDIR || unlinkat(directory, name, 0) < 0) && errno != ENOENT)
+		log_debug("cannot remove %s from the tree: %s", name, strerror(errno));
+}
+
+void pod_tree_remove_app(const struct resolved_pod *added, const struct pod_tree_places *places)
+{
+	for (size_t i = 0; i < added->app_count; i++) {
+		_cleanup_close_ int place = directory_open(places->apps, added->apps[i].name);
+
+		if (place >= 0)
+			remove_at(place, ROOTFS_NAME);
+		remove_at(places->apps, added->apps[i].name);
+	}
+	for (size_t i = 0; i < added->volume_count; i++)
+		remove_at(places->volumes, added->volumes[i].name);
 }
 
 void pod_tree_unmount(const struct pod *pod)

@@ -40,19 +40,32 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err);
 
 /*
+ * The directories of the tree that mounts come into. A guest may rename and link in the tree: they are opened before it
+ * runs, and later are gone below one name at a time, through no link.
+ */
+struct pod_tree_places {
+	int apps, volumes;
+};
+#define POD_TREE_PLACES_NONE ((struct pod_tree_places){-1, -1})
+
+int pod_tree_places_open(int tree_fd, struct pod_tree_places *ret);
+void pod_tree_places_close(struct pod_tree_places *places);
+
+/*
  * The same for one more app, with its volumes, of a mutable pod that runs: all of the pod added, which has just that
  * app. Its list of trees has to be written first, and becomes the one of pod_tree_write_ids().
  */
 int pod_tree_prepare_app(const struct pod *pod, const struct resolved_pod *added,
 	struct store *store, struct error *err);
 int pod_tree_mount_app(const struct pod *pod, const struct resolved_pod *added, struct store *store,
-	bool for_vm, int tree_fd, unsigned int *ret_etc_files, struct error *err);
+	bool for_vm, const struct pod_tree_places *places, unsigned int *ret_etc_files,
+	struct error *err);
 
 /* Takes that out of the tree again, as far as it is there; the mount points stay. */
-void pod_tree_unmount_app(const struct resolved_pod *added, int tree_fd);
+void pod_tree_unmount_app(const struct resolved_pod *added, const struct pod_tree_places *places);
 
 /* Removes the mount points that are left, of what is unmounted. */
-void pod_tree_remove_app(const struct resolved_pod *added, int tree_fd);
+void pod_tree_remove_app(const struct resolved_pod *added, const struct pod_tree_places *places);
 
 /* The trees that a pod uses, and an app that is about to be added (NULL: none). 0 or -errno. */
 int pod_tree_write_ids(const struct pod *pod, const struct resolved_pod *resolved,

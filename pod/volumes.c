@@ -50,6 +50,11 @@ static int add_volume(struct resolved_pod *pod, const struct appc_volume *volume
 	if (!added->source || stat(added->source, &st) < 0)
 		return error_set_errno(
 			err, -errno, "volume \"%s\": source \"%s\"", name, volume->source);
+	/* Where the pod already runs, a link may be its own doing. */
+	if (pod->is_mutable && strcmp(added->source, volume->source) != 0)
+		return error_set(err, -ELOOP,
+			"volume \"%s\": source \"%s\" leads through a link, to \"%s\": name that",
+			name, volume->source, added->source);
 	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
 		return error_set(err, -ENODEV,
 			"volume \"%s\": source \"%s\" is a device; a pod has no devices of the host",
