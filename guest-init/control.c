@@ -17,7 +17,6 @@
 
 #define STRINGS_MAX       (64u << 10)
 #define GIDS_MAX          65536u /* NGROUPS_MAX of the kernel */
-#define MOUNTS_MAX        1024u
 #define SYSCTLS_MAX       256u
 #define SYSCTL_VALUE_MAX  4096u
 #define HOSTNAME_MAX      64u
@@ -238,7 +237,7 @@ static void mount_parse(json_t *object, const char *where, struct guest_mount_co
 
 static void mounts_parse(struct field_reader *reader, struct guest_app_config *app)
 {
-	json_t *array = reader_array(reader, "mounts", 0, MOUNTS_MAX), *value;
+	json_t *array = reader_array(reader, "mounts", 0, WIRE_MOUNTS_MAX), *value;
 	char where[NAME_MAX + 32];
 	size_t i;
 

@@ -199,6 +199,14 @@ pod_directory()
 	may_fail add volume --mnt-volume=name=d,kind=host,source=/does/not/exist,target=/d -- forever
 	expect_status 254
 	expect_error 'source "/does/not/exist"'
+	mkdir "$BATS_TEST_TMPDIR/real"
+	ln -s real "$BATS_TEST_TMPDIR/link"
+	may_fail add volume "--mnt-volume=name=d,kind=host,source=$BATS_TEST_TMPDIR/link,target=/d" -- forever
+	expect_status 254
+	expect_error "leads through a link, to \"$BATS_TEST_TMPDIR/real\": name that"
+	may_fail add long "--working-dir=/$(printf '%05000d' 0)" -- forever
+	expect_status 254
+	expect_error 'app "long": its user, group, working directory or a mount is longer than a path can be'
 	may_fail appc_vm app start "$UUID" --app=nothing
 	expect_status 254
 	expect_error 'the pod has no app "nothing"'
