@@ -22,7 +22,7 @@ setup_file()
 	CONFIG=$BATS_FILE_TMPDIR/config
 	appc_vm ssh-config >"$CONFIG"
 	# A large file, small ones, names and modes to keep. Where the guest's kernel is emulated it copies a MiB in a second.
-	SIZE=${SSH_TREE_MIB:-$([ "$FLAVOUR" = container ] && echo 20 || echo 4)}
+	SIZE=${SSH_TREE_MIB:-$([ "$FLAVOUR" = container ] && echo 20 || echo 2)}
 	TREE=$BATS_FILE_TMPDIR/tree
 	mkdir -p "$TREE/deep/er" "$TREE/empty"
 	head -c "$((SIZE / 2))M" /dev/urandom >"$TREE/large"
