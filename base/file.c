@@ -12,6 +12,12 @@
 
 #define COPY_PIECE_SIZE (16u << 20)
 
+void fd_close(int *fd)
+{
+	if (*fd >= 0)
+		close(TAKE_FD(*fd));
+}
+
 static int file_openat2(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
 	struct open_how how = {

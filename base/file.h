@@ -15,6 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Closes an fd where there is one. It is -1 then: the variable owns nothing any more. */
+void fd_close(int *fd);
+
 /*
  * Opens path below dirfd; no component may leave dirfd ("..", absolute, magic links, or a symbolic
  * link that points outside). Links that stay inside are followed. Returns the fd or -errno.

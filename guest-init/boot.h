@@ -3,6 +3,7 @@
 #ifndef APPC_GUEST_INIT_BOOT_H
 #define APPC_GUEST_INIT_BOOT_H
 
+#include "guest-init/control.h"
 #include "guest-init/guest.h"
 
 /* Where the parts of the apps' /dev and /etc that all of them share are prepared. */

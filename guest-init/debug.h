@@ -9,7 +9,7 @@
 #ifndef APPC_GUEST_INIT_DEBUG_H
 #define APPC_GUEST_INIT_DEBUG_H
 
-#include "guest-init/control.h"
+#include "guest-init/session_request.h"
 #include "guest-init/guest.h"
 #include "guest-init/rootfs.h"
 

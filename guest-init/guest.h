@@ -4,7 +4,8 @@
 #define APPC_GUEST_INIT_GUEST_H
 
 #include "base/error.h"
-#include "guest-init/control.h"
+#include "guest-init/outbox.h"
+#include "wire/wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,6 +3,7 @@
 #ifndef APPC_GUEST_INIT_LAUNCH_H
 #define APPC_GUEST_INIT_LAUNCH_H
 
+#include "guest-init/app_config.h"
 #include "guest-init/guest.h"
 #include "guest-init/identity.h"
 #include "guest-init/launcher.h"

@@ -4,7 +4,7 @@
 #define APPC_GUEST_INIT_LISTEN_H
 
 #include "base/error.h"
-#include "guest-init/control.h"
+#include "guest-init/app_config.h"
 
 /*
  * Opens the app's sockets on all addresses of the pod, IPv6 and IPv4 alike: those of tcp listen. *ret is an

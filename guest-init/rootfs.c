@@ -449,20 +449,14 @@ int guest_rootfs_build(struct guest *guest, const struct guest_app_config *app,
 	return 0;
 }
 
-static void fd_done(int *fd)
-{
-	if (*fd >= 0)
-		close(TAKE_FD(*fd));
-}
-
 void guest_rootfs_done(struct guest_rootfs *rootfs)
 {
-	fd_done(&rootfs->namespace_fd);
-	fd_done(&rootfs->root_fd);
+	fd_close(&rootfs->namespace_fd);
+	fd_close(&rootfs->root_fd);
 	for (size_t i = 0; i < WIRE_ETC_FILES; i++)
-		fd_done(&rootfs->etc_fds[i]);
+		fd_close(&rootfs->etc_fds[i]);
 	for (size_t i = 0; i < rootfs->volume_count; i++)
-		fd_done(&rootfs->volume_fds[i]);
+		fd_close(&rootfs->volume_fds[i]);
 	free(rootfs->volume_fds);
 	*rootfs = GUEST_ROOTFS_NONE;
 }

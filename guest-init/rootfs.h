@@ -6,7 +6,7 @@
 #ifndef APPC_GUEST_INIT_ROOTFS_H
 #define APPC_GUEST_INIT_ROOTFS_H
 
-#include "guest-init/control.h"
+#include "guest-init/app_config.h"
 #include "guest-init/guest.h"
 
 struct guest_rootfs {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * session.c: sessions that enter an app, that an ssh server takes, or that ask what the pod uses.
+ * session.c: the life of a session, from the connection to the result.
  *
  * Theory of operation: events set flags and session_proceed() does what the flags allow: it reads the client's
  * frames, which never has to wait, since the client sends no more input than there is room for; moves input to the
@@ -11,10 +11,9 @@
  * leaves behind in the app may keep them for ever. So once the process has ended, they are read until they
  * are empty, and that is the end.
  */
-#include "guest-init/session.h"
-
+#include "base/file.h"
 #include "guest-init/pty.h"
-#include "guest-init/usage.h"
+#include "guest-init/session_parts.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -28,15 +27,6 @@
 #define BACKLOG 128
 /* Frames of one session, before others have their turn. */
 #define FRAMES_MAX 4
-
-/* What of a session an event is about: the low bits of its index. */
-enum session_source {
-	SOURCE_CONNECTION,
-	SOURCE_INPUT,
-	SOURCE_OUTPUT,
-	SOURCE_ERRORS,
-	SOURCES,
-};
 
 /* #syscalls: socket bind listen */
 static int vsock_listen(void)
@@ -68,17 +58,11 @@ int guest_sessions_open(
 
 /* ---- begin and end */
 
-static int session_watch(struct guest_sessions *sessions, const struct guest_session *session,
+int guest_session_watch(struct guest_sessions *sessions, const struct guest_session *session,
 	int fd, uint32_t events, enum session_source source)
 {
 	return guest_watch(sessions->guest, fd, events | EPOLLET, GUEST_EVENT_SESSION,
 		session->index * SOURCES + source);
-}
-
-static void fd_close(int *fd)
-{
-	if (*fd >= 0)
-		close(TAKE_FD(*fd));
 }
 
 static void session_close_input(struct guest_session *session)
@@ -134,7 +118,7 @@ static void session_add(struct guest_sessions *sessions, int fd)
 	wire_session_reader_init(&session->reader, WIRE_SESSION_CLIENT);
 	sessions->sessions[index] = session;
 	sessions->count++;
-	if (session_watch(
+	if (guest_session_watch(
 		    sessions, session, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP, SOURCE_CONNECTION) < 0)
 		session_free(sessions, session);
 }
@@ -164,8 +148,7 @@ static void session_frame(struct guest_session *session, enum wire_session_kind 
 	session->frame_written = 0;
 }
 
-/* Where the payload of the first frame goes, of at most size bytes; NULL: there is no memory. */
-static char *session_reserve(struct guest_session *session, size_t size)
+char *guest_session_reserve(struct guest_session *session, size_t size)
 {
 	if (!session->frame)
 		session->frame = malloc(sizeof(struct wire_session_header) + size);
@@ -175,7 +158,7 @@ static char *session_reserve(struct guest_session *session, size_t size)
 /* The same for the next frame of a session with a process. */
 static char *session_payload(struct guest_session *session)
 {
-	return session_reserve(session, WIRE_SESSION_DATA_MAX);
+	return guest_session_reserve(session, WIRE_SESSION_DATA_MAX);
 }
 
 /* Whether the frame is out of the way. -EPIPE: nobody takes it. */
@@ -200,9 +183,8 @@ static int session_write_frame(struct guest_session *session)
 	return 1;
 }
 
-/* The last frame, into payload, of at most max bytes. The session ends when it has been sent. */
-static void session_finish(struct guest_session *session, enum wire_session_kind kind,
-	char *payload, size_t max, json_t *object)
+void guest_session_finish(struct guest_session *session, enum wire_session_kind kind, char *payload,
+	size_t max, json_t *object)
 {
 	size_t length = 0;
 
@@ -216,7 +198,7 @@ static void session_finish(struct guest_session *session, enum wire_session_kind
 
 static void session_result(struct guest_session *session, json_t *result)
 {
-	session_finish(session, WIRE_SESSION_RESULT, session_payload(session),
+	guest_session_finish(session, WIRE_SESSION_RESULT, session_payload(session),
 		WIRE_SESSION_RESULT_MAX, result);
 }
 
@@ -227,7 +209,7 @@ static void session_end_status(struct guest_session *session)
 	session_result(session, result);
 }
 
-static void session_fail(struct guest_session *session, const char *message)
+void guest_session_fail(struct guest_session *session, const char *message)
 {
 	/* What is in it may come from an image. */
 	_cleanup_json_ json_t *text = json_string(message), *result = NULL;
@@ -235,201 +217,6 @@ static void session_fail(struct guest_session *session, const char *message)
 	result = text ? json_pack("{s:O}", "message", text)
 		      : json_pack("{s:s}", "message", "the reason cannot be told");
 	session_result(session, result);
-}
-
-/* ---- the process */
-
-/* Pipes for its standard streams; ends[i] becomes its fd i. */
-static int session_make_pipes(struct guest_session *session, uid_t uid, gid_t gid, int ends[3])
-{
-	for (int i = 0; i < 3; i++) {
-		int fds[2], ours = i == 0 ? 1 : 0;
-
-		if (pipe2(fds, O_CLOEXEC) < 0)
-			return -errno;
-		ends[i] = fds[1 - ours];
-		if (i == 0)
-			session->input_fd = fds[ours];
-		else
-			session->outputs[i - 1].fd = fds[ours];
-		/* So that a process without privileges can open /dev/stdout. */
-		if (fcntl(fds[ours], F_SETFL, O_NONBLOCK) < 0 ||
-			(uid != 0 && fchown(ends[i], uid, gid) < 0))
-			return -errno;
-	}
-	return 0;
-}
-
-static int session_make_terminal(struct guest_session *session,
-	const struct guest_enter_config *config, uid_t uid, int ends[3], struct error *err)
-{
-	int r = guest_pty_open(session->app->rootfs.root_fd, uid, config->terminal.size,
-		&session->input_fd, &ends[0], err);
-
-	if (r < 0)
-		return r;
-	session->outputs[0].fd = session->input_fd;
-	session->has_terminal = true;
-	ends[1] = ends[2] = ends[0];
-	return 0;
-}
-
-static int session_watch_streams(struct guest_sessions *sessions, struct guest_session *session)
-{
-	static const enum session_source sources[] = {SOURCE_OUTPUT, SOURCE_ERRORS};
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sources); i++)
-		if (session->outputs[i].fd >= 0)
-			r = session_watch(sessions, session, session->outputs[i].fd,
-				EPOLLIN | (session->has_terminal ? EPOLLOUT : 0u), sources[i]);
-	session->is_input_writable = true;
-	session->is_input_watched = session->has_terminal;
-	return r;
-}
-
-static int session_start(struct guest_sessions *sessions, struct guest_session *session,
-	const struct guest_enter_config *config, int ends[3], struct error *err)
-{
-	struct guest_app_process process = {
-		.exec = config->exec,
-		.user = config->user,
-		.group = config->group,
-		.terminal = config->terminal.type,
-	};
-	uid_t uid;
-	gid_t gid;
-	int r;
-
-	session->app = guest_pod_find_app(sessions->pod, config->app);
-	if (!session->app)
-		return error_set(err, -ENOENT, "the pod has no app \"%s\"", config->app);
-	if (session->app->state != GUEST_APP_RUNNING || sessions->pod->is_stopping)
-		return error_set(err, -ESRCH, "app \"%s\" is not running", config->app);
-	session->app_generation = session->app->generation;
-	snprintf(session->app_name, sizeof(session->app_name), "%s", config->app);
-	r = guest_app_identify(session->app, &process, &uid, &gid, err);
-	if (r < 0)
-		return r;
-	if (config->terminal.type) {
-		r = session_make_terminal(session, config, uid, ends, err);
-	} else {
-		r = session_make_pipes(session, uid, gid, ends);
-		if (r < 0)
-			error_set_errno(err, r, "make its pipes");
-	}
-	if (r < 0)
-		return r;
-	r = session_watch_streams(sessions, session);
-	if (r < 0)
-		return error_set_errno(err, r, "watch its streams");
-	process.stdin_fd = ends[0];
-	process.stdout_fd = ends[1];
-	process.stderr_fd = ends[2];
-	return guest_app_add_process(
-		sessions->pod, session->app, &process, uid, gid, &session->pid, err);
-}
-
-/* A socket pair, of which ends[0] becomes the server's connection. #syscalls: socketpair shutdown */
-static int session_make_socket(struct guest_session *session, int ends[3])
-{
-	int fds[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	ends[0] = fds[1];
-	session->has_socket = true;
-	session->input_fd = fds[0];
-	session->outputs[0].fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-	return session->outputs[0].fd < 0 || fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
-}
-
-static int session_serve(struct guest_sessions *sessions, struct guest_session *session,
-	const struct guest_ssh_config *config, int ends[3], struct error *err)
-{
-	int r;
-
-	if (sessions->pod->is_stopping)
-		return error_set(err, -ESRCH, "the pod is being stopped");
-	r = session_make_socket(session, ends);
-	if (r == 0)
-		r = session_watch_streams(sessions, session);
-	if (r < 0)
-		return error_set_errno(err, r, "make a connection");
-	return guest_debug_serve(
-		sessions->guest, &sessions->debug, config, ends[0], &session->pid, err);
-}
-
-/* The process's ends of its streams are its own from here on. */
-static void ends_close(int ends[3])
-{
-	/* Those of a terminal are one. */
-	for (int i = 2; i >= 0; i--)
-		if (i == 0 || ends[i] != ends[0])
-			fd_close(&ends[i]);
-}
-
-static int session_enter(struct guest_sessions *sessions, struct guest_session *session,
-	json_t *message, struct error *err)
-{
-	struct guest_enter_config config;
-	int ends[3] = {-1, -1, -1};
-	int r = guest_enter_parse(message, &config, err);
-
-	if (r == 0) {
-		session->state = GUEST_SESSION_RUNNING;
-		r = session_start(sessions, session, &config, ends, err);
-	}
-	ends_close(ends);
-	guest_enter_done(&config);
-	return r;
-}
-
-static int session_ssh(struct guest_sessions *sessions, struct guest_session *session,
-	json_t *message, struct error *err)
-{
-	struct guest_ssh_config config;
-	int ends[3] = {-1, -1, -1};
-	int r = guest_ssh_parse(message, &config, err);
-
-	if (r == 0) {
-		session->state = GUEST_SESSION_RUNNING;
-		r = session_serve(sessions, session, &config, ends, err);
-	}
-	ends_close(ends);
-	return r;
-}
-
-static void session_usage(const struct guest_sessions *sessions, struct guest_session *session)
-{
-	_cleanup_free_ struct wire_pod_usage *usage = malloc(sizeof(*usage));
-	_cleanup_json_ json_t *object = NULL;
-
-	if (usage) {
-		guest_usage_read(sessions->pod, usage);
-		object = wire_pod_usage_json(usage);
-	}
-	session_finish(session, WIRE_SESSION_USAGE,
-		session_reserve(session, WIRE_SESSION_USAGE_MAX), WIRE_SESSION_USAGE_MAX, object);
-}
-
-static void session_request(struct guest_sessions *sessions, struct guest_session *session,
-	const struct wire_session_frame *frame)
-{
-	_cleanup_json_ json_t *message = NULL;
-	struct error error = {0};
-	int r = wire_message_decode(frame->data, frame->length, &message, &error);
-
-	if (r == 0 && !strcmp(wire_type(message), "usage")) {
-		session_usage(sessions, session);
-		return;
-	}
-	if (r == 0)
-		r = !strcmp(wire_type(message), "ssh")
-			? session_ssh(sessions, session, message, &error)
-			: session_enter(sessions, session, message, &error);
-	if (r < 0)
-		session_fail(session, error.message[0] ? error.message : "out of memory");
 }
 
 /* ---- input */
@@ -493,7 +280,7 @@ static void session_write_input(struct guest_sessions *sessions, struct guest_se
 			session->is_input_writable = false;
 			/* Most input fits at once: it is watched when it did not. */
 			if (!session->is_input_watched &&
-				session_watch(sessions, session, session->input_fd, EPOLLOUT,
+				guest_session_watch(sessions, session, session->input_fd, EPOLLOUT,
 					SOURCE_INPUT) < 0)
 				session_close_input(session);
 			session->is_input_watched = true;
@@ -541,7 +328,7 @@ static int session_frame_in(struct guest_sessions *sessions, struct guest_sessio
 		return -EBADMSG;
 	switch (frame->kind) {
 	case WIRE_SESSION_REQUEST:
-		session_request(sessions, session, frame);
+		guest_session_request(sessions, session, frame);
 		return 0;
 	case WIRE_SESSION_INPUT:
 		return session_take_input(session, frame->data, frame->length);
@@ -648,7 +435,7 @@ static bool session_next_frame(struct guest_session *session)
 	uint32_t credit;
 
 	if (!payload) {
-		session_fail(session, "out of memory");
+		guest_session_fail(session, "out of memory");
 		return false;
 	}
 	if (session->consumed >= WIRE_SESSION_INPUT_MAX / 2) {
@@ -711,7 +498,7 @@ static void session_proceed(struct guest_sessions *sessions, struct guest_sessio
 			kill(session->pid, SIGKILL);
 		snprintf(message, sizeof(message),
 			"app \"%s\" has ended, and its processes with it", session->app_name);
-		session_fail(session, message);
+		guest_session_fail(session, message);
 	}
 	if (r == 0 && session->state == GUEST_SESSION_RUNNING && session->input_fd >= 0)
 		session_write_input(sessions, session);

@@ -8,7 +8,7 @@
 #include "tests/fuzz/input.h"
 
 #include "base/json.h"
-#include "guest-init/control.h"
+#include "guest-init/session_request.h"
 #include "wire/session.h"
 
 #include <stdint.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* test_guest_control.c: the guest's reading of configure, renew and stop, field by field. */
 #include "guest-init/control.h"
+#include "guest-init/outbox.h"
 #include "wire/filter.h"
 
 #include <arpa/inet.h>
@@ -681,7 +682,7 @@ static void start_is_one_app_with_its_number(void **state)
 	assert_int_equal(guest_start_parse(message, &config, &err), 0);
 	assert_int_equal(config.number, 65535);
 	assert_string_equal(config.app.name, "web");
-	assert_int_equal(guest_start_add_variable(&config, "MORE=1"), 0);
+	assert_int_equal(guest_app_config_add_variable(&config.app, "MORE=1"), 0);
 	assert_string_equal(config.app.environment[2], "MORE=1");
 	assert_null(config.app.environment[3]);
 	guest_start_done(&config);

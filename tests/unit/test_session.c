@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* test_session.c: frames of sessions, and requests to enter an app. */
 #include "base/json.h"
-#include "guest-init/control.h"
+#include "guest-init/session_request.h"
 #include "wire/session.h"
 
 #include <endian.h>
