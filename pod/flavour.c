@@ -2,6 +2,7 @@
 /* flavour.c: starts the process of a flavour. */
 #include "pod/flavour.h"
 
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "pod/cgroup.h"
 #include "pod/seccomp.h"
@@ -104,23 +105,10 @@ int flavour_report_read(int report_fd, struct flavour_report *ret)
 
 int flavour_order(const struct flavour_process *process, enum machine_order order, const int fds[2])
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(2 * sizeof(int))];
-	} control = {0};
 	int32_t number = (int32_t)order;
-	struct iovec span = {.iov_base = &number, .iov_len = sizeof(number)};
-	struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
 
-	if (fds) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(2 * sizeof(int));
-		memcpy(CMSG_DATA(&control.header), fds, 2 * sizeof(int));
-	}
-	return sendmsg(process->report_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return descriptors_send(
+		process->report_fd, &number, sizeof(number), fds, fds ? 2 : 0, MSG_DONTWAIT);
 }
 
 /* Where the child tells of what has no argument to say so. */

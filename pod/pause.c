@@ -2,12 +2,13 @@
 /* pause.c: see pause.h. */
 #include "pod/pause.h"
 
+#include "base/descriptors.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "pod/request.h"
 
 #include <string.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* A guest whose kernel is emulated takes its time. */
@@ -51,49 +52,18 @@ int pod_program_identity(char ret[POD_PROGRAM_SIZE])
 	return 0;
 }
 
-union fds_control {
-	struct cmsghdr header;
-	char space[CMSG_SPACE(2 * sizeof(int))];
-};
-
 int pod_checkpoint_send(int fd, enum pod_checkpoint_step step, const int fds[2])
 {
-	union fds_control control = {0};
-	struct iovec span = {.iov_base = (char *)steps[step], .iov_len = strlen(steps[step])};
-	struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
-
-	if (fds) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(2 * sizeof(int));
-		memcpy(CMSG_DATA(&control.header), fds, 2 * sizeof(int));
-	}
-	return sendmsg(fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return descriptors_send(fd, steps[step], strlen(steps[step]), fds, fds ? 2 : 0, 0);
 }
 
 int pod_checkpoint_receive(int fd, enum pod_checkpoint_step *ret, int fds[2])
 {
-	union fds_control control;
 	char text[STEP_MAX] = {0};
-	struct iovec span = {.iov_base = text, .iov_len = sizeof(text)};
-	struct msghdr message = {
-		.msg_iov = &span,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *header;
+	ssize_t n = descriptors_receive(fd, text, sizeof(text), fds, 2);
 
-	fds[0] = fds[1] = -1;
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? -EAGAIN : -EPIPE;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-		header->cmsg_len <= CMSG_LEN(2 * sizeof(int)))
-		memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+		return n == -EAGAIN || n == -EINTR ? -EAGAIN : -EPIPE;
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
 		if ((size_t)n == strlen(steps[i]) && !memcmp(text, steps[i], (size_t)n) &&
 			(i == POD_CHECKPOINT_SAVE) == (fds[1] >= 0)) {
@@ -101,7 +71,6 @@ int pod_checkpoint_receive(int fd, enum pod_checkpoint_step *ret, int fds[2])
 			return 0;
 		}
 	for (size_t i = 0; i < 2; i++)
-		cleanup_close(&fds[i]);
-	fds[0] = fds[1] = -1;
+		fd_close(&fds[i]);
 	return -EPIPE;
 }

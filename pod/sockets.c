@@ -2,6 +2,7 @@
 /* sockets.c: see sockets.h. */
 #include "pod/sockets.h"
 
+#include "base/descriptors.h"
 #include "vmm/machine.h"
 
 #include <inttypes.h>
@@ -64,25 +65,11 @@ int pod_vsock_try_connect(const struct pod *pod)
 static int answer_send(int connect_fd, uint64_t id, int socket_fd)
 {
 	struct machine_vsock_answer answer = {.id = id, .error = socket_fd < 0 ? socket_fd : 0};
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec span = {.iov_base = &answer, .iov_len = sizeof(answer)};
-	struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+	int r = descriptors_send(
+		connect_fd, &answer, sizeof(answer), &socket_fd, socket_fd >= 0, MSG_DONTWAIT);
 
-	if (socket_fd >= 0) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &socket_fd, sizeof(int));
-	}
 	/* A machine that does not take its answers does without: its guest's connection waits. */
-	if (sendmsg(connect_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
-		return -errno;
-	return 0;
+	return r == -EAGAIN ? 0 : r;
 }
 
 int pod_vsock_answer(const struct pod *pod, int connect_fd)

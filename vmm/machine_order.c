@@ -13,13 +13,13 @@
  * #syscalls:loop recvmsg close read tgkill(self, _, SIGUSR1)
  * #syscalls:vcpu write
  */
+#include "base/descriptors.h"
 #include "vmm/machine_parts.h"
 
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -219,26 +219,10 @@ static void place_ready(struct loop_source *source, uint32_t events)
 /* 1 and the order with its fds (-1: not there); 0: none now; -EPIPE: none any more. */
 static int order_take(int order_fd, int32_t *ret, int fds[ORDER_FDS])
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(ORDER_FDS * sizeof(int))];
-	} control;
-	struct iovec span = {.iov_base = ret, .iov_len = sizeof(*ret)};
-	struct msghdr message = {
-		.msg_iov = &span,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	ssize_t n = recvmsg(order_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *header;
+	ssize_t n = descriptors_receive(order_fd, ret, sizeof(*ret), fds, ORDER_FDS);
 
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-		header->cmsg_len <= CMSG_LEN(ORDER_FDS * sizeof(int)))
-		memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+		return n == -EAGAIN || n == -EINTR ? 0 : -EPIPE;
 	return n == sizeof(*ret) ? 1 : -EPIPE;
 }
 

@@ -10,6 +10,7 @@
  * #syscalls:loop recvmsg read close
  * #syscalls:vcpu,loop sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL) write
  */
+#include "base/descriptors.h"
 #include "vmm/machine_parts.h"
 
 #include <string.h>
@@ -98,27 +99,10 @@ static void again_ready(struct loop_source *source, uint32_t events)
 /* One answer: 1, 0 when there is none, -errno when there will be none any more. */
 static int answer_take(int connect_fd, struct machine_vsock_answer *ret, int *ret_fd)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec span = {.iov_base = ret, .iov_len = sizeof(*ret)};
-	struct msghdr message = {
-		.msg_iov = &span,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *header;
-	ssize_t n = recvmsg(connect_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = descriptors_receive(connect_fd, ret, sizeof(*ret), ret_fd, 1);
 
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	*ret_fd = -1;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-		header->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_fd, CMSG_DATA(header), sizeof(int));
+		return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 	if (n != sizeof(*ret)) {
 		cleanup_close(ret_fd);
 		return -EPIPE;
