@@ -233,15 +233,7 @@ static int find_apps(struct app_log_reader *reader)
 		if (r < 0)
 			return r;
 	}
-	fd = directory_open(reader->logs_fd, ".");
-	if (fd < 0)
-		return fd;
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return -errno;
-	}
-	r = 0;
+	r = directory_open_stream(reader->logs_fd, ".", &directory);
 	for (struct dirent *entry; r == 0 && (entry = readdir(directory));) {
 		if (!file_name_is_safe(entry->d_name) || is_known(reader, entry->d_name) ||
 			(reader->only && strcmp(reader->only, entry->d_name)))

@@ -172,19 +172,13 @@ static int copy_file(int source_fd, int target_fd, const char *name)
 static int copy_uppers(int source_fd, int target_fd)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
-	int fd = directory_open(source_fd, "overlay");
 	struct dirent *entry;
+	int r = directory_open_stream(source_fd, "overlay", &directory);
 
-	if (fd < 0)
-		return fd;
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
 		char path[PATH_MAX];
-		int r;
 
 		if (!file_name_is_safe(entry->d_name))
 			continue;

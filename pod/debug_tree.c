@@ -538,17 +538,12 @@ static int tree_remove(int tmp, int debug_fd, const char *name)
 static int collect(int tmp, int debug_fd, char *const *used, size_t count, size_t *ret_removed)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
-	int copy = directory_open(debug_fd, "."), r = 0;
 	struct dirent *entry;
 	struct stat st;
+	int r = directory_open_stream(debug_fd, ".", &directory);
 
-	if (copy < 0)
-		return copy;
-	directory = fdopendir(copy);
-	if (!directory) {
-		close(copy);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	while (r == 0 && (entry = readdir(directory)))
 		if (name_is_tree(entry->d_name) && !is_used(entry->d_name, used, count)) {
 			r = tree_remove(tmp, debug_fd, entry->d_name);

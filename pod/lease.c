@@ -173,16 +173,9 @@ static bool is_left_over(const char *name)
 static int load_all(struct leases *leases)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
-	int fd = openat(leases->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	struct dirent *entry;
+	int r = directory_open_stream(leases->fd, ".", &directory);
 
-	if (fd < 0)
-		return -errno;
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return -ENOMEM;
-	}
 	while (r == 0 && (entry = readdir(directory))) {
 		if (is_lease_name(entry->d_name))
 			r = load_one(leases, entry->d_name);
@@ -404,17 +397,12 @@ int leases_each_mark(const struct leases *leases, const char *kind,
 	void (*call)(void *context, const char *name), void *context)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
-	int fd = openat(leases->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	size_t length = strlen(kind);
 	struct dirent *entry;
+	int r = directory_open_stream(leases->fd, ".", &directory);
 
-	if (fd < 0)
-		return -errno;
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	while ((entry = readdir(directory)))
 		if (!strncmp(entry->d_name, kind, length) &&
 			!strncmp(entry->d_name + length, MARK_SEPARATOR, 1))

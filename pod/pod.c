@@ -754,22 +754,14 @@ static int lines_add(int fd, const char *file, struct strings *ids)
 static int checkpoints_trees_add(const struct pods *pods, struct strings *ids)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
-	int fd = directory_open(pods->data_fd, "checkpoints");
 	struct dirent *entry;
+	int r = directory_open_stream(pods->data_fd, "checkpoints", &directory);
 
-	if (fd == -ENOENT)
-		return 0;
-	if (fd < 0)
-		return fd;
-	directory = fdopendir(fd);
-	if (!directory) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
 		_cleanup_close_ int pod_fd = -1;
 		char path[NAME_MAX + 8];
-		int r;
 
 		snprintf(path, sizeof(path), "%s/pod", entry->d_name);
 		pod_fd = directory_open(dirfd(directory), path);

@@ -299,22 +299,19 @@ int pod_records_sync(const struct pod *pod)
 {
 	_cleanup_closedir_ DIR *apps = NULL;
 	struct dirent *entry;
-	int fd = directory_open(pod->fd, "apps"), r;
+	int r = directory_open_stream(pod->fd, "apps", &apps);
 
-	apps = fd < 0 ? NULL : fdopendir(fd);
-	if (!apps) {
-		cleanup_close(&fd);
-		return fd < 0 ? fd : -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	while ((entry = readdir(apps))) {
-		r = *entry->d_name == '.' ? 0 : file_sync(fd, entry->d_name);
+		r = *entry->d_name == '.' ? 0 : file_sync(dirfd(apps), entry->d_name);
 		if (r < 0)
 			return r;
 	}
 	r = file_sync(pod->fd, "run.json");
 	if (r == 0)
 		r = file_sync(pod->fd, "end.json");
-	if (r == 0 && fsync(fd) < 0)
+	if (r == 0 && fsync(dirfd(apps)) < 0)
 		r = -errno;
 	return r < 0 ? r : pod_sync_place(pod);
 }
