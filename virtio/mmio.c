@@ -48,6 +48,8 @@ static void mmio_reset(struct virtio_mmio *mmio)
 
 	device->running = false;
 	device->operations->reset(device);
+	/* It may have let go of the lock, and another vCPU may have set the device up meanwhile. */
+	device->running = false;
 	for (unsigned int i = 0; i < device->queue_count; i++)
 		virtqueue_reset(&device->queues[i]);
 	device->driver_features = 0;

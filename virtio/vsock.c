@@ -116,16 +116,16 @@ void vsock_receive(struct virtio_vsock *vsock)
 		virtio_device_signal(&vsock->device, QUEUE_RECEIVE);
 }
 
-/* Both directions; resets that were taken make room for more packets. */
+/* Both directions. Resets that were taken make room for more packets, which have their turn after others'. */
 static void vsock_serve(struct virtio_vsock *vsock)
 {
 	bool is_stalled;
 
-	do {
-		vsock_transmit(vsock);
-		is_stalled = vsock->reset_count == VSOCK_RESETS_MAX;
-		vsock_receive(vsock);
-	} while (is_stalled && vsock->device.running && vsock->reset_count < VSOCK_RESETS_MAX);
+	vsock_transmit(vsock);
+	is_stalled = vsock->reset_count == VSOCK_RESETS_MAX;
+	vsock_receive(vsock);
+	if (is_stalled && vsock->device.running && vsock->reset_count < VSOCK_RESETS_MAX)
+		vsock->options.again(vsock->options.context);
 }
 
 void virtio_vsock_continue(struct virtio_vsock *vsock)

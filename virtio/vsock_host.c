@@ -111,12 +111,20 @@ void virtio_vsock_accept(struct virtio_vsock *vsock)
 	pthread_mutex_unlock(&vsock->device.lock);
 }
 
+/* An event of who had the slot before may come to its next user: one that ends a connection is asked for again. */
+static bool has_hung_up(const struct vsock_connection *connection)
+{
+	struct pollfd status = {.fd = connection->fd};
+
+	return poll(&status, 1, 0) == 1;
+}
+
 static void connection_ready(
 	struct virtio_vsock *vsock, struct vsock_connection *connection, uint32_t events)
 {
 	uint32_t generation = connection->generation;
 	unsigned int slot = connection->slot;
-	bool hung_up = events & (POLLHUP | POLLERR);
+	bool hung_up = events & (POLLHUP | POLLERR) && has_hung_up(connection);
 
 	connection->has_hung_up |= hung_up;
 	switch (connection->state) {

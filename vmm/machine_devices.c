@@ -24,6 +24,9 @@
  */
 #define READAHEAD_EMULATED (32u << 10)
 
+/* A guest can have files made shorter that look as if the host had done it: the log must not grow with that. */
+#define CUTS_TOLD_MAX 8
+
 static void port_ready(struct loop_source *source, uint32_t events)
 {
 	struct machine *machine = source->context;
@@ -78,10 +81,12 @@ static void watch_ready(struct loop_source *source, uint32_t events)
 	struct machine *machine = source->context;
 
 	(void)events;
-	if (virtio_fs_watch(machine->fs))
+	if (virtio_fs_watch(machine->fs) && machine->cuts_told < CUTS_TOLD_MAX) {
+		machine->cuts_told++;
 		log_warning(
 			"a file that the pod uses in place was made shorter on the host: programs "
 			"that access what is gone are killed");
+	}
 	loop_arm(&machine->loop, source, EPOLLIN);
 }
 

@@ -72,6 +72,8 @@ struct machine {
 	struct loop_source *vsock_sources; /* of connections, by their slots */
 	int vsock_connect_fd, vsock_again_fd;
 	struct loop_source order_source, place_source;
+	unsigned int
+		cuts_told; /* warnings about files that were made shorter, up to CUTS_TOLD_MAX */
 	int place_fd; /* eventfd: a vCPU tells the loop that the guest has come to where it is saved */
 	int save_memory_fd, save_state_fd; /* the loop's: of the order to save; -1: there is none */
 	void (*answered)(enum machine_answer answer, const char *why);

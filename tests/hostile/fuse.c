@@ -1097,6 +1097,12 @@ void case_window_read_only(void)
 /* Its pages are no memory of ours: nothing that is decided on may be there. */
 void case_window_as_buffer(void)
 {
+	const struct {
+		struct fuse_in_header header;
+		struct fuse_setattr_in in;
+	} cut = {.header = {.len = sizeof(cut), .opcode = FUSE_SETATTR, .nodeid = 1},
+		.in = {.valid = FATTR_UID | FATTR_GID}};
+	const uint32_t known = sizeof(cut.header) + offsetof(struct fuse_setattr_in, fh);
 	unsigned int slot = device_find(ID_FS);
 	struct ring ring = ring_place(slot, FS_REQUESTS, RING_SIZE), *good;
 	uint64_t start = window_start();
@@ -1121,6 +1127,21 @@ void case_window_as_buffer(void)
 		ring_offer(good, 0);
 		ring_notify(good);
 		ring_wait(good, good->next_available);
+	}
+	/* An argument that goes on in the window is one that is cut off: nothing else is taken for the rest of it. */
+	if (!fuse_begin())
+		return;
+	guest_store(DATA, &cut, sizeof(cut));
+	ring_describe(good, 0, DATA, known, NEXT, 1);
+	ring_describe(good, 1, start, sizeof(cut) - known, NEXT, 2);
+	ring_describe(good, 2, DATA + 0x1000, 256, WRITE, 0);
+	ring_offer(good, 0);
+	ring_notify(good);
+	if (ring_wait(good, good->next_available)) {
+		struct fuse_out_header out;
+
+		guest_load(DATA + 0x1000, &out, sizeof(out));
+		expect_error(out.error, "an argument that is cut off", 0);
 	}
 	/* No other device takes it for memory. */
 	slot = device_find(ID_RNG);

@@ -59,6 +59,11 @@ static void files_are_made_written_and_read(void **state)
 	assert_int_equal(write_node(fs, node, handle, 0, "after", 0), 0);
 	assert_int_equal(release(fs, node, handle), 0);
 	expect_content(fs, node, "before after");
+	/* Pages of a mapping are no program's appending: they go where they belong. */
+	assert_int_equal(open_node(fs, node, O_RDWR | O_APPEND, &handle), 0);
+	assert_int_equal(write_node(fs, node, handle, 0, "BEFORE", FUSE_WRITE_CACHE), 0);
+	assert_int_equal(release(fs, node, handle), 0);
+	expect_content(fs, node, "BEFORE after");
 	assert_int_equal(open_node(fs, node, O_WRONLY | O_TRUNC, &handle), 0);
 	assert_int_equal(getattr(fs, node, &attr), 0);
 	assert_int_equal(attr.size, 0);

@@ -450,10 +450,13 @@ void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 	pthread_mutex_lock(&dax->lock);
 	inode->resizes--;
 	known = fs_inode_status(inode, &status) == 0;
-	for (size_t i = 0; known && i < dax->range_count; i++)
-		if (dax->mappings[i].inode == inode)
-			dax->mappings[i].end =
-				mapping_end(dax->mappings[i].offset, status.stx_size);
+	for (size_t i = 0; known && i < dax->range_count; i++) {
+		struct fs_mapping *mapping = &dax->mappings[i];
+
+		/* The guest may have forgotten the file since, and found it again under another number. */
+		if (mapping->inode && fs_key_equal(&mapping->inode->key, &inode->key))
+			mapping->end = mapping_end(mapping->offset, status.stx_size);
+	}
 	pthread_mutex_unlock(&dax->lock);
 }
 

@@ -139,6 +139,7 @@ static struct fs_handle *handle_make(struct fs_handle_table *table, enum fs_hand
 		.flags = flags,
 		.readable = (flags & O_ACCMODE) != O_WRONLY,
 		.writable = (flags & O_ACCMODE) != O_RDONLY,
+		.appends = flags & O_APPEND,
 		.inode = fs_inode_reference(table->inodes, inode),
 		.references = 1,
 	};

@@ -22,8 +22,8 @@ struct fs_handle {
 	uint64_t id;
 	enum fs_handle_kind kind;
 	int fd;
-	int flags;               /* of its open() */
-	bool readable, writable; /* files */
+	int flags;                        /* of its open() */
+	bool readable, writable, appends; /* files */
 	struct fs_inode *inode;
 
 	/* Directories: under this lock, for a hostile guest may read one directory twice at once.

@@ -52,12 +52,6 @@ static struct fs_key status_key(const struct statx *status)
 	};
 }
 
-static bool key_equal(const struct fs_key *a, const struct fs_key *b)
-{
-	return a->mount == b->mount && a->inode == b->inode && a->major == b->major &&
-		a->minor == b->minor;
-}
-
 static struct fs_inode **key_bucket(const struct fs_inode_table *table, const struct fs_key *key)
 {
 	uint64_t hash = key->inode * 0x9e3779b97f4a7c15ull;
@@ -406,7 +400,7 @@ static enum virtio_fs_policy table_policy(
 	const struct fs_inode_table *table, const struct fs_key *key, const struct fs_inode *parent)
 {
 	for (size_t i = 0; i < table->export_count; i++)
-		if (key_equal(&table->exports[i].key, key))
+		if (fs_key_equal(&table->exports[i].key, key))
 			return table->exports[i].policy;
 	return fs_inode_policy(parent);
 }
@@ -417,7 +411,7 @@ static struct fs_inode *table_find_key(
 {
 	struct fs_inode *inode = *key_bucket(table, key);
 
-	while (inode && !key_equal(&inode->key, key))
+	while (inode && !fs_key_equal(&inode->key, key))
 		inode = inode->next;
 	if (!inode)
 		return NULL;
@@ -561,7 +555,7 @@ int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t ty
 	key = status_key(&status);
 	pthread_mutex_lock(&table->lock);
 	inode = *key_bucket(table, &key);
-	while (inode && !key_equal(&inode->key, &key))
+	while (inode && !fs_key_equal(&inode->key, &key))
 		inode = inode->next;
 	if (inode)
 		r = -EEXIST;
@@ -602,5 +596,5 @@ bool fs_inode_is(const struct fs_inode *inode, int fd)
 	if (file_status(fd, "", &status) < 0)
 		return false;
 	key = status_key(&status);
-	return key_equal(&key, &inode->key) && (status.stx_mode & S_IFMT) == inode->type;
+	return fs_key_equal(&key, &inode->key) && (status.stx_mode & S_IFMT) == inode->type;
 }

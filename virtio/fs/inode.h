@@ -24,6 +24,12 @@ struct fs_key {
 	uint32_t major, minor;
 };
 
+static inline bool fs_key_equal(const struct fs_key *a, const struct fs_key *b)
+{
+	return a->mount == b->mount && a->inode == b->inode && a->major == b->major &&
+		a->minor == b->minor;
+}
+
 /* Whether the guest has a file in the window, see dax.h. */
 enum { FS_DAX_UNDECIDED, FS_DAX_NO, FS_DAX_YES };
 

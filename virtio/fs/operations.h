@@ -143,7 +143,9 @@ struct fs_transfer {
 	size_t length;
 	uint32_t flags;          /* FSYNC: fsync_flags, FALLOCATE: mode, WRITE: write_flags */
 	int sync;                /* WRITE: RWF_SYNC and RWF_DSYNC */
+	bool mapped;             /* WRITE: pages of a mapping, not what a program appends */
 	int64_t allocate_length; /* FALLOCATE */
+	bool distant;            /* of a volume: its file system may be slow, or not answer */
 };
 
 /* request->inode is resolved. */

@@ -149,10 +149,11 @@ static int prepare_read(
 	struct fuse_read_in in;
 
 	memcpy(&in, request->arguments, sizeof(in));
-	if (!checked_range(in.offset, in.size, INT64_MAX))
-		return -EINVAL;
 	transfer->offset = (int64_t)in.offset;
 	transfer->length = in.size < request->room ? in.size : request->room;
+	/* INIT has said how many pages a request may have. */
+	if (transfer->length > FS_DATA_MAX || !checked_range(in.offset, in.size, INT64_MAX))
+		return -EINVAL;
 	*ret_handle = in.fh;
 	return 0;
 }
@@ -169,6 +170,7 @@ static int prepare_write(
 	transfer->offset = (int64_t)in.offset;
 	transfer->length = in.size;
 	transfer->flags = in.write_flags;
+	transfer->mapped = in.write_flags & FUSE_WRITE_CACHE;
 	if (fs_session_opens_nothing(request->fs))
 		transfer->sync = (in.flags & O_SYNC) == O_SYNC ? RWF_SYNC
 			: in.flags & O_DSYNC                   ? RWF_DSYNC
@@ -229,6 +231,14 @@ static int transfer_open(struct virtio_fs *fs, struct fs_inode *inode, uint64_t 
 		fs_handle_put(&fs->handles, handle);
 		return -EBADF;
 	}
+	/* Pages of a mapping go where they belong, whatever handle the guest's kernel found for them. */
+	if (transfer->mapped && handle->appends) {
+		fs_handle_put(&fs->handles, handle);
+		r = fs_inode_data(fs, inode, true, &transfer->data);
+		if (r == 0)
+			transfer->fd = transfer->data->fd;
+		return r;
+	}
 	transfer->handle = handle;
 	transfer->fd = handle->fd;
 	return 0;
@@ -266,6 +276,7 @@ int fs_transfer_prepare(const struct fs_request *request, struct fs_transfer *re
 	}
 	if (r < 0)
 		return r;
+	ret->distant = fs_inode_policy(request->inode) != VIRTIO_FS_EXCLUSIVE;
 	return transfer_open(
 		request->fs, request->inode, id, request->header.opcode == FUSE_READ, write, ret);
 }

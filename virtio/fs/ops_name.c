@@ -26,6 +26,8 @@
 #include <unistd.h>
 
 #define YEAR_SECONDS (365ull * 24 * 60 * 60)
+/* In one request: each walks the chain, and whoever wants to end or pause the pod waits for all. */
+#define FORGETS_MAX 8192
 
 uint64_t fs_policy_timeout(enum virtio_fs_policy policy)
 {
@@ -147,7 +149,7 @@ ssize_t fs_op_batch_forget(struct fs_request *request)
 
 	memcpy(&in, request->arguments, sizeof(in));
 	/* The count may lie: the chain's end is the end. */
-	for (uint32_t i = 0; i < in.count; i++, offset += sizeof(one)) {
+	for (uint32_t i = 0; i < in.count && i < FORGETS_MAX; i++, offset += sizeof(one)) {
 		if (virtqueue_chain_read(request->chain, offset, &one, sizeof(one)) != sizeof(one))
 			break;
 		fs_inode_forget(&request->fs->inodes, one.nodeid, one.nlookup);

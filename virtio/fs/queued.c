@@ -38,6 +38,7 @@ struct queued_request {
 	struct virtqueue_chain chain;
 	struct iovec spans[VIRTQUEUE_SPANS_MAX];
 	size_t span_count;
+	size_t done; /* of transfer.length, by rounds of the ring before this one */
 	int result;
 };
 
@@ -151,6 +152,22 @@ static struct queued_request *queue_take(struct fs_queue *queue)
 	return queued;
 }
 
+/* What is left to do of it goes into the ring with the next submission. */
+static void queued_put(struct fs_queue *queue, struct queued_request *queued)
+{
+	bool read = queued->opcode == FUSE_READ;
+
+	queued->span_count = 0;
+	if (read || queued->opcode == FUSE_WRITE)
+		queued->span_count = virtqueue_chain_slice(&queued->chain, read,
+			(read ? FS_READ_PAYLOAD : FS_WRITE_PAYLOAD) + queued->done,
+			queued->transfer.length - queued->done, queued->spans);
+	pthread_mutex_lock(&queue->lock);
+	queued->next = queue->added;
+	queue->added = queued;
+	pthread_mutex_unlock(&queue->lock);
+}
+
 bool fs_queue_add(struct fs_queue *queue, struct fs_request *request, unsigned int index)
 {
 	uint32_t opcode = request->header.opcode;
@@ -185,15 +202,8 @@ bool fs_queue_add(struct fs_queue *queue, struct fs_request *request, unsigned i
 	queued->unique = request->header.unique;
 	queued->transfer = transfer;
 	chain_copy(&queued->chain, request->chain);
-	queued->span_count = 0;
-	if (opcode == FUSE_READ || opcode == FUSE_WRITE)
-		queued->span_count = virtqueue_chain_slice(&queued->chain, opcode == FUSE_READ,
-			opcode == FUSE_READ ? FS_READ_PAYLOAD : FS_WRITE_PAYLOAD, transfer.length,
-			queued->spans);
-	pthread_mutex_lock(&queue->lock);
-	queued->next = queue->added;
-	queue->added = queued;
-	pthread_mutex_unlock(&queue->lock);
+	queued->done = 0;
+	queued_put(queue, queued);
 	queue->fs->queued_requests++;
 	return true;
 }
@@ -206,11 +216,11 @@ static void submission_fill(struct io_uring_sqe *entry, struct queued_request *q
 	switch (queued->opcode) {
 	case FUSE_READ:
 		io_uring_prep_readv(entry, fd, queued->spans, (unsigned int)queued->span_count,
-			(uint64_t)transfer->offset);
+			(uint64_t)transfer->offset + queued->done);
 		break;
 	case FUSE_WRITE:
 		io_uring_prep_writev2(entry, fd, queued->spans, (unsigned int)queued->span_count,
-			(uint64_t)transfer->offset, transfer->sync);
+			(uint64_t)transfer->offset + queued->done, transfer->sync);
 		break;
 	case FUSE_FSYNC:
 		io_uring_prep_fsync(entry, fd,
@@ -251,16 +261,33 @@ static ssize_t queued_serve(const struct queued_request *queued, size_t done)
 	return r < 0 ? -errno : 0;
 }
 
+/*
+ * Whether the ring has a part of it to do still. The host's own files are near enough for the thread that looks after
+ * the answers to do that part itself; a volume may be on a file system that does not answer.
+ */
+static bool queued_goes_on(struct queued_request *queued)
+{
+	size_t left = queued->transfer.length - queued->done;
+
+	if (!queued->transfer.distant || queued->result <= 0 || (size_t)queued->result >= left)
+		return false;
+	queued->done += (size_t)queued->result;
+	return true;
+}
+
 /* What the kernel made of the request; what it left undone is done here. */
 static ssize_t queued_result(const struct queued_request *queued)
 {
+	const struct fs_transfer *transfer = &queued->transfer;
 	struct fuse_write_out out = {0};
 	ssize_t r = queued->result;
 
 	if (r == -EINTR || r == -EAGAIN)
-		r = queued_serve(queued, 0);
-	else if (r >= 0 && (size_t)r < queued->transfer.length)
+		r = queued_serve(queued, queued->done);
+	else if (r >= 0 && queued->done + (size_t)r < transfer->length && !transfer->distant)
 		r = queued_serve(queued, (size_t)r);
+	else if (r >= 0)
+		r += (ssize_t)queued->done;
 	if (r < 0 || queued->opcode != FUSE_WRITE)
 		return r;
 	out.size = (uint32_t)r;
@@ -303,33 +330,11 @@ static size_t ring_take(struct fs_queue *queue, struct queued_request **ret)
 	return count;
 }
 
-void fs_queue_reap(struct fs_queue *queue)
-{
-	struct queued_request *done[FS_REAP_BATCH];
-	uint64_t more = 1;
-	ssize_t n;
-
-	for (unsigned int turns = 0; turns < FS_QUEUE_DEPTH / FS_REAP_BATCH; turns++) {
-		size_t count;
-
-		pthread_mutex_lock(&queue->lock);
-		count = ring_take(queue, done);
-		pthread_mutex_unlock(&queue->lock);
-		for (size_t i = 0; i < count; i++)
-			queued_finish(queue, done[i]);
-		if (count < FS_REAP_BATCH)
-			return;
-	}
-	/* The guest may send as fast as this: what has completed since has its turn after the others'. */
-	n = write(queue->completion_fd, &more, sizeof(more));
-	(void)n; /* full means: raised already */
-}
-
 /*
  * Under the queue's lock: moves what was added into the ring and enters the kernel. Returns the
  * list of requests that the kernel would not take.
  *
- * #syscalls:vcpu io_uring_enter(_, _, 0, 0)
+ * #syscalls:vcpu,loop io_uring_enter(_, _, 0, 0)
  */
 static struct queued_request *ring_submit(struct fs_queue *queue)
 {
@@ -375,6 +380,33 @@ void fs_queue_submit(struct fs_queue *queue)
 		refused = queued->next;
 		queued_finish(queue, queued);
 	}
+}
+
+void fs_queue_reap(struct fs_queue *queue)
+{
+	struct queued_request *done[FS_REAP_BATCH];
+	uint64_t more = 1;
+	ssize_t n;
+
+	for (unsigned int turns = 0; turns < FS_QUEUE_DEPTH / FS_REAP_BATCH; turns++) {
+		size_t count;
+
+		pthread_mutex_lock(&queue->lock);
+		count = ring_take(queue, done);
+		pthread_mutex_unlock(&queue->lock);
+		for (size_t i = 0; i < count; i++) {
+			if (queued_goes_on(done[i]))
+				queued_put(queue, done[i]);
+			else
+				queued_finish(queue, done[i]);
+		}
+		fs_queue_submit(queue);
+		if (count < FS_REAP_BATCH)
+			return;
+	}
+	/* The guest may send as fast as this: what has completed since has its turn after the others'. */
+	n = write(queue->completion_fd, &more, sizeof(more));
+	(void)n; /* full means: raised already */
 }
 
 /*

@@ -237,7 +237,8 @@ int fs_request_parse(
 	request->copied = 0;
 	if (virtqueue_chain_read(chain, 0, &request->header, sizeof(request->header)) !=
 			sizeof(request->header) ||
-		request->header.len != chain->readable_bytes)
+		request->header.len != chain->readable_bytes ||
+		chain->readable_bytes > FS_ARGUMENTS_MAX + FS_DATA_MAX)
 		return -EBADMSG;
 	operation = operation_find(request->header.opcode);
 	if (chain->writable_bytes < sizeof(struct fuse_out_header)) {
@@ -263,7 +264,8 @@ int fs_request_check(const struct fs_request *request)
 		return -ENOSYS;
 	if (!request->fs->initialised && request->header.opcode != FUSE_INIT)
 		return -EIO;
-	if (request->argument_bytes < operation->arguments || request->room < operation->reply)
+	/* What was read may end before the chain does: it goes no further than memory that is no window. */
+	if (request->length < operation->arguments || request->room < operation->reply)
 		return -EINVAL;
 	if (request->argument_bytes > FS_ARGUMENTS_MAX && !(operation->flags & FS_LONG))
 		return -EINVAL;
