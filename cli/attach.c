@@ -324,13 +324,11 @@ int command_attach(struct cli *cli, int argc, char **argv)
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
-	if (argc - at > 1)
-		return cli_usage(cli, "needs the UUID of one pod");
-	r = parse_mode(cli, mode_text, &mode);
+	r = cli_parse_uuid(cli, uuid_file, argc, argv, at, &uuids);
+	if (r == 0)
+		r = parse_mode(cli, mode_text, &mode);
 	if (r == 0 && detach_keys_parse(keys, &conversation.keys, &cli->error) < 0)
 		r = error_prefix(&cli->error, -EINVAL, "--detach-keys");
-	if (r == 0)
-		r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
 	if (r == 0)
 		r = cli_open_pods(cli, &data, &pods);
 	if (r == 0)

@@ -56,12 +56,9 @@ static int checkpoint_make(struct cli *cli, int argc, char **argv)
 		return at;
 	if (stop && keep_running)
 		return cli_usage(cli, "takes --stop or --keep-running, not both");
-	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
-	if (r < 0)
-		return r;
-	if (uuids.count != 1)
-		return cli_usage(cli, "needs the UUID of one pod");
-	r = open_checkpoints(cli, &opened);
+	r = cli_parse_uuid(cli, uuid_file, argc, argv, at, &uuids);
+	if (r == 0)
+		r = open_checkpoints(cli, &opened);
 	if (r == 0)
 		r = pod_open(opened.pods, uuids.items[0], &pod, &cli->error);
 	if (r == 0)

@@ -205,12 +205,22 @@ struct cli_uuids {
 int cli_parse_uuids(
 	struct cli *cli, const char *file, int argc, char **argv, int at, struct cli_uuids *ret);
 
+/* The same for a command about one pod. */
+int cli_parse_uuid(
+	struct cli *cli, const char *file, int argc, char **argv, int at, struct cli_uuids *ret);
+
 /*
- * Does something to each pod and prints its UUID; one that fails does not save the others. The exit
- * status.
+ * The whole of a command that does something to each of the pods that are named, and prints its UUID; one that fails does
+ * not save the others. The options are the command's own, --uuid-file into *uuid_file among them. The exit status, or
+ * -errno with the message set.
  */
-int cli_each_pod(struct cli *cli, const struct cli_uuids *uuids,
+int cli_act_on_pods(struct cli *cli, const struct cli_option *options, size_t count,
+	const char *const *uuid_file, int argc, char **argv,
 	int (*act)(struct pod *pod, void *context, struct error *err), void *context);
+
+/* cli_parse_leading() for a command whose first operand is a pod: its index. A "--" may stand before it. */
+int cli_parse_pod(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv);
 
 int command_app(struct cli *cli, int argc, char **argv);
 int command_attach(struct cli *cli, int argc, char **argv);

@@ -33,14 +33,10 @@ int command_enter(struct cli *cli, int argc, char **argv)
 			"give the process a terminal, as when ours is one and no command is given"},
 		{"user", CLI_STRING, &enter.user, "USER", "another user than the app's"},
 	};
-	int at = cli_parse_leading(cli, options, ARRAY_SIZE(options), argc, argv);
+	int at = cli_parse_pod(cli, options, ARRAY_SIZE(options), argc, argv);
 
 	if (at < 0)
 		return at;
-	if (at < argc && !strcmp(argv[at], "--"))
-		at++;
-	if (at >= argc)
-		return cli_usage(cli, "needs the UUID of a pod");
 	enter.exec = argv + at + 1;
 	if (enter.exec[0] && !strcmp(enter.exec[0], "--"))
 		enter.exec++;

@@ -191,13 +191,12 @@ int command_logs(struct cli *cli, int argc, char **argv)
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
-	if (argc - at > 1)
-		return cli_usage(cli, "needs the UUID of one pod");
+	r = cli_parse_uuid(cli, uuid_file, argc, argv, at, &uuids);
+	if (r < 0)
+		return r;
 	if (logs.format && strcmp(logs.format, "json") != 0)
 		return cli_usage(cli, "--format is json, not \"%s\"", logs.format);
-	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
-	if (r == 0)
-		r = cli_parse_since(cli, logs.since_text, &logs.since);
+	r = cli_parse_since(cli, logs.since_text, &logs.since);
 	if (r == 0)
 		r = parse_tail(cli, &logs);
 	if (r == 0)

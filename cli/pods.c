@@ -49,7 +49,27 @@ int cli_parse_uuids(
 	return read_uuid(cli, file, ret->text, sizeof(ret->text));
 }
 
-int cli_each_pod(struct cli *cli, const struct cli_uuids *uuids,
+int cli_parse_uuid(
+	struct cli *cli, const char *file, int argc, char **argv, int at, struct cli_uuids *ret)
+{
+	if (argc - at > 1)
+		return cli_usage(cli, "needs the UUID of one pod");
+	return cli_parse_uuids(cli, file, argc, argv, at, ret);
+}
+
+int cli_parse_pod(
+	struct cli *cli, const struct cli_option *options, size_t count, int argc, char **argv)
+{
+	int at = cli_parse_leading(cli, options, count, argc, argv);
+
+	if (at < 0)
+		return at;
+	if (at < argc && !strcmp(argv[at], "--"))
+		at++;
+	return at < argc ? at : cli_usage(cli, "needs the UUID of a pod");
+}
+
+static int each_pod(struct cli *cli, const struct cli_uuids *uuids,
 	int (*act)(struct pod *pod, void *context, struct error *err), void *context)
 {
 	_cleanup_pods_ struct pods *pods = NULL;
@@ -73,4 +93,17 @@ int cli_each_pod(struct cli *cli, const struct cli_uuids *uuids,
 		result = CLI_STATUS_ERROR;
 	}
 	return result;
+}
+
+int cli_act_on_pods(struct cli *cli, const struct cli_option *options, size_t count,
+	const char *const *uuid_file, int argc, char **argv,
+	int (*act)(struct pod *pod, void *context, struct error *err), void *context)
+{
+	struct cli_uuids uuids;
+	int at = cli_parse(cli, options, count, argc, argv), r;
+
+	if (at < 0)
+		return at;
+	r = cli_parse_uuids(cli, *uuid_file, argc, argv, at, &uuids);
+	return r < 0 ? r : each_pod(cli, &uuids, act, context);
 }

@@ -14,12 +14,7 @@ int command_rm(struct cli *cli, int argc, char **argv)
 	const struct cli_option options[] = {
 		{"uuid-file", CLI_STRING, &uuid_file, "FILE", "read the UUID from FILE"},
 	};
-	struct cli_uuids uuids;
-	int at, r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
-	return r < 0 ? r : cli_each_pod(cli, &uuids, remove_one, NULL);
+	return cli_act_on_pods(
+		cli, options, ARRAY_SIZE(options), &uuid_file, argc, argv, remove_one, NULL);
 }

@@ -141,14 +141,10 @@ int command_ssh(struct cli *cli, int argc, char **argv)
 			"connect standard input and output to the pod's ssh server; what ssh uses "
 			"as ProxyCommand"},
 	};
-	int at = cli_parse_leading(cli, options, ARRAY_SIZE(options), argc, argv);
+	int at = cli_parse_pod(cli, options, ARRAY_SIZE(options), argc, argv);
 
 	if (at < 0)
 		return at;
-	if (at < argc && !strcmp(argv[at], "--"))
-		at++;
-	if (at >= argc)
-		return cli_usage(cli, "needs the UUID of a pod");
 	if ((is_proxy || is_known_hosts) && (at + 1 < argc || (is_proxy && is_known_hosts)))
 		return cli_usage(cli, "--proxy and --known-hosts take a pod and nothing else");
 	if (is_proxy)

@@ -192,9 +192,7 @@ int command_status(struct cli *cli, int argc, char **argv)
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
 	if (at < 0)
 		return at;
-	if (argc - at > 1)
-		return cli_usage(cli, "needs the UUID of one pod");
-	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
+	r = cli_parse_uuid(cli, uuid_file, argc, argv, at, &uuids);
 	if (r == 0)
 		r = cli_check_format(cli, format);
 	if (r == 0)

@@ -19,12 +19,7 @@ int command_stop(struct cli *cli, int argc, char **argv)
 		{"force", CLI_FLAG, &force, NULL, "end the pods at once, and wait for that"},
 		{"uuid-file", CLI_STRING, &uuid_file, "FILE", "read the UUID from FILE"},
 	};
-	struct cli_uuids uuids;
-	int at, r;
 
-	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);
-	if (at < 0)
-		return at;
-	r = cli_parse_uuids(cli, uuid_file, argc, argv, at, &uuids);
-	return r < 0 ? r : cli_each_pod(cli, &uuids, stop_one, &force);
+	return cli_act_on_pods(
+		cli, options, ARRAY_SIZE(options), &uuid_file, argc, argv, stop_one, &force);
 }

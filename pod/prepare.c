@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "pod/manifest.h"
 #include "pod/tree.h"
 #include "vmm/machine.h"
 #include "wire/wire.h"
@@ -145,18 +146,6 @@ int pod_prepared_read(const struct pod *pod, struct pod_prepared *ret, struct er
 	return 0;
 }
 
-static int read_resolved(const struct pod *pod, struct appc_pod_manifest **ret, struct error *err)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t length;
-	int r = file_read(pod->fd, POD_MANIFEST_RESOLVED, APPC_MANIFEST_SIZE_MAX, &text, &length);
-
-	if (r < 0)
-		return error_set_errno(err, r, "pod %s: cannot read its manifest", pod->uuid);
-	r = appc_pod_manifest_parse(text, length, ret, err);
-	return r < 0 ? error_prefix(err, r, "pod %s", pod->uuid) : 0;
-}
-
 int pod_prepared_resolve(const struct pod *pod, struct store *store,
 	const struct resolve_options *options, struct resolved_pod **ret, struct error *err)
 {
@@ -176,6 +165,6 @@ int pod_prepared_resolve(const struct pod *pod, struct store *store,
 			ids[prepared.tree_count++] = line;
 	prepared.tree_ids = ids;
 	resolve.prepared = &prepared;
-	r = read_resolved(pod, &manifest, err);
+	r = pod_manifest_read(pod, &manifest, err);
 	return r < 0 ? r : pod_resolve(store, manifest, &resolve, ret, err);
 }
