@@ -3,6 +3,7 @@
 #include "guest-init/outbox.h"
 
 #include "base/base64.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -35,23 +36,6 @@ static json_t *message_json(const char *message)
 	return json_string(text);
 }
 
-static int outbox_reserve(struct guest_outbox *outbox, size_t length)
-{
-	size_t room = outbox->room ? outbox->room : ROOM_MIN;
-	char *frames;
-
-	while (room - outbox->length < length)
-		room *= 2;
-	if (room == outbox->room)
-		return 0;
-	frames = realloc(outbox->frames, room);
-	if (!frames)
-		return -ENOMEM;
-	outbox->frames = frames;
-	outbox->room = room;
-	return 0;
-}
-
 /* Takes over the reference. */
 static int message_send(struct guest_outbox *outbox, json_t *message)
 {
@@ -62,7 +46,8 @@ static int message_send(struct guest_outbox *outbox, json_t *message)
 			: -ENOMEM;
 
 	if (r == 0)
-		r = outbox_reserve(outbox, length);
+		r = buffer_reserve(
+			&outbox->frames, &outbox->room, outbox->length, length, ROOM_MIN);
 	if (r < 0)
 		return r;
 	memcpy(outbox->frames + outbox->length, frame, length);

@@ -2,6 +2,8 @@
 /* session.c: frames of a session, for both ends. */
 #include "wire/session.h"
 
+#include "base/buffer.h"
+
 #include <endian.h>
 #include <string.h>
 
@@ -41,23 +43,12 @@ void wire_session_reader_done(struct wire_session_reader *reader)
 /* Makes room for WIRE_SESSION_READ_MIN bytes more. */
 static int reader_reserve(struct wire_session_reader *reader)
 {
-	size_t room = reader->room ? reader->room : WIRE_SESSION_READ_MIN;
-	char *buffer;
-
 	/* What was taken makes room first. */
 	if (reader->start > 0)
 		memmove(reader->buffer, reader->buffer + reader->start, reader->length);
 	reader->start = 0;
-	while (room - reader->length < WIRE_SESSION_READ_MIN)
-		room *= 2;
-	if (room == reader->room)
-		return 0;
-	buffer = realloc(reader->buffer, room);
-	if (!buffer)
-		return -ENOMEM;
-	reader->buffer = buffer;
-	reader->room = room;
-	return 0;
+	return buffer_reserve(&reader->buffer, &reader->room, reader->length, WIRE_SESSION_READ_MIN,
+		WIRE_SESSION_READ_MIN);
 }
 
 ssize_t wire_session_reader_fill(struct wire_session_reader *reader, int fd)

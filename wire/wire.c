@@ -2,6 +2,7 @@
 /* wire.c: frames of the control stream, for both ends. */
 #include "wire/wire.h"
 
+#include "base/buffer.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -30,19 +31,7 @@ void wire_reader_done(struct wire_reader *reader)
 
 static int wire_reader_reserve(struct wire_reader *reader, size_t size)
 {
-	size_t room = reader->room ? reader->room : READ_SIZE;
-	char *buffer;
-
-	while (room - reader->length < size)
-		room *= 2;
-	if (room == reader->room)
-		return 0;
-	buffer = realloc(reader->buffer, room);
-	if (!buffer)
-		return -ENOMEM;
-	reader->buffer = buffer;
-	reader->room = room;
-	return 0;
+	return buffer_reserve(&reader->buffer, &reader->room, reader->length, size, READ_SIZE);
 }
 
 ssize_t wire_reader_fill(struct wire_reader *reader, int fd)
