@@ -16,7 +16,6 @@ void appc_mount_point_clear(struct appc_mount_point *point)
 
 int appc_mount_point_from_json(const struct field *field, struct appc_mount_point *ret)
 {
-	struct field path = field_member(field, "path");
 	int r;
 
 	*ret = (struct appc_mount_point){0};
@@ -26,17 +25,9 @@ int appc_mount_point_from_json(const struct field *field, struct appc_mount_poin
 	r = appc_name_from_json(field, "name", &ret->name);
 	if (r < 0)
 		return r;
-	r = field_require(&path);
+	r = field_read_required_string(field, "path", &ret->path);
 	if (r < 0)
 		return r;
-	r = field_read_string(field, "path", &ret->path);
-	if (r < 0)
-		return r;
-	if (!ret->path) {
-		ret->path = strdup("");
-		if (!ret->path)
-			return -ENOMEM;
-	}
 	return field_read_bool(field, "readOnly", &ret->read_only, NULL);
 }
 

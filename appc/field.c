@@ -151,6 +151,19 @@ int field_read_string(const struct field *object, const char *key, char **ret)
 	return field_copy_string(&field, ret);
 }
 
+int field_read_required_string(const struct field *object, const char *key, char **ret)
+{
+	struct field field = field_member(object, key);
+	int r = field_require(&field);
+
+	*ret = NULL;
+	if (r == 0)
+		r = field_read_string(object, key, ret);
+	if (r == 0 && !*ret)
+		*ret = strdup("");
+	return r < 0 || *ret ? r : -ENOMEM;
+}
+
 int field_read_bool(const struct field *object, const char *key, bool *ret, bool *ret_present)
 {
 	struct field field = field_member(object, key);

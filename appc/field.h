@@ -49,6 +49,8 @@ int field_check_object(const struct field *field);
 int field_read_count(const struct field *field, size_t *ret);
 
 int field_read_string(const struct field *object, const char *key, char **ret);
+/* field_require() with it; "" where it is absent all the same. */
+int field_read_required_string(const struct field *object, const char *key, char **ret);
 int field_read_bool(const struct field *object, const char *key, bool *ret, bool *ret_present);
 int field_read_integer(const struct field *object, const char *key, int64_t minimum,
 	int64_t maximum, int64_t *ret, bool *ret_present);

@@ -175,7 +175,6 @@ void appc_mount_clear(struct appc_mount *mount)
 
 int appc_mount_from_json(const struct field *field, struct appc_mount *ret)
 {
-	struct field path = field_member(field, "path");
 	struct field app_volume = field_member(field, "appVolume");
 	int r;
 
@@ -186,17 +185,9 @@ int appc_mount_from_json(const struct field *field, struct appc_mount *ret)
 	r = appc_name_from_json(field, "volume", &ret->volume);
 	if (r < 0)
 		return r;
-	r = field_require(&path);
+	r = field_read_required_string(field, "path", &ret->path);
 	if (r < 0)
 		return r;
-	r = field_read_string(field, "path", &ret->path);
-	if (r < 0)
-		return r;
-	if (!ret->path) {
-		ret->path = strdup("");
-		if (!ret->path)
-			return -ENOMEM;
-	}
 	if (!app_volume.value)
 		return 0;
 	ret->app_volume = calloc(1, sizeof(*ret->app_volume));
