@@ -51,6 +51,12 @@ int file_open_without_links(int dirfd, const char *path, int flags)
 	return file_openat2(dirfd, path, flags, 0, RESOLVE_NO_SYMLINKS);
 }
 
+int file_open_beneath_without_links(int dirfd, const char *path, int flags)
+{
+	return file_openat2(
+		dirfd, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+}
+
 bool file_name_is_safe(const char *name)
 {
 	size_t length = strlen(name);

@@ -33,6 +33,9 @@ int file_open_in_root(int dirfd, const char *path, int flags, mode_t mode);
 /* Opens path where no part of it is a link; -ELOOP where one is. For paths that realpath(3) once returned. */
 int file_open_without_links(int dirfd, const char *path, int flags);
 
+/* Opens path below dirfd where no part of it is a link, or on another mount. Returns the fd or -errno. */
+int file_open_beneath_without_links(int dirfd, const char *path, int flags);
+
 /* Whether name is one safe path component: not empty, ".", "..", no '/', at most 255 bytes. */
 bool file_name_is_safe(const char *name);
 

@@ -62,9 +62,6 @@ int import_written(struct store *store, struct temporary *directory, const char 
 /* Whether labels has all that wanted has; wanted may be NULL. */
 bool labels_include(const struct appc_pairs *labels, const struct appc_pairs *wanted);
 
-/* Opens a path below dirfd, following no symbolic link anywhere. Returns the fd or -errno. */
-int open_without_links(int dirfd, const char *path, int flags);
-
 /*
  * Extracts an image into the empty directory fd, as store_extract() says; its manifest is left to the
  * caller.

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/file.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static int node_open_directory(struct render *render, uint32_t node, int flags)
 
 	if (r < 0)
 		return r;
-	return open_without_links(render->rootfs,
+	return file_open_beneath_without_links(render->rootfs,
 		path[strlen("rootfs")] ? path + strlen("rootfs/") : ".", flags | O_DIRECTORY);
 }
 

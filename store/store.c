@@ -10,10 +10,8 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #define IMAGE_ID_PREFIX    "sha512-"
 #define IMAGE_ID_DIGITS    128
@@ -42,24 +40,6 @@ bool tree_id_is_valid(const char *name)
 }
 
 /* ---- files */
-
-/* #syscalls: openat2 */
-int open_without_links(int dirfd, const char *path, int flags)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
-	long fd;
-
-	/* -EAGAIN: a rename raced with the walk. */
-	for (int tries = 0; tries < 64; tries++) {
-		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-		if (fd >= 0 || errno != EAGAIN)
-			break;
-	}
-	return fd < 0 ? -errno : (int)fd;
-}
 
 int file_create_synced(int dirfd, const char *name, const void *data, size_t length)
 {

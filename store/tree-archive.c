@@ -8,6 +8,7 @@
  */
 #include "store/tree-archive.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "store/archive.h"
 #include "store/layout.h"
@@ -160,7 +161,7 @@ static int write_content(struct archiver *archiver, int fd, off_t size)
 
 static int write_regular(struct archiver *archiver, off_t size)
 {
-	_cleanup_close_ int fd = open_without_links(
+	_cleanup_close_ int fd = file_open_beneath_without_links(
 		archiver->root, path_in_tree(archiver), O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	int r = fd < 0 ? fd : add_holes(archiver, fd, size);
 
@@ -247,7 +248,7 @@ static int visit_directory(struct archiver *archiver)
 	int r = 0;
 
 	{
-		_cleanup_close_ int fd = open_without_links(
+		_cleanup_close_ int fd = file_open_beneath_without_links(
 			archiver->root, path_in_tree(archiver), O_RDONLY | O_DIRECTORY);
 
 		names = fd < 0 ? NULL : list_names(fd);
@@ -273,7 +274,7 @@ static int visit(struct archiver *archiver)
 	if (archiver->left_out && !strcmp(path_in_tree(archiver), archiver->left_out))
 		return 0;
 	{
-		_cleanup_close_ int fd = open_without_links(
+		_cleanup_close_ int fd = file_open_beneath_without_links(
 			archiver->root, path_in_tree(archiver), O_PATH | O_NOFOLLOW);
 
 		if (fd < 0 || fstat(fd, &st) < 0)

@@ -335,7 +335,7 @@ static int hash_directory_files(struct tree_hasher *hasher, struct names *subdir
 	char file[64];
 	int r;
 
-	fd = open_without_links(
+	fd = file_open_beneath_without_links(
 		hasher->root, hasher->path_length > 0 ? hasher->path : ".", O_RDONLY | O_DIRECTORY);
 	if (fd == -EACCES && geteuid() != 0)
 		return 0;
