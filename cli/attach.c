@@ -318,7 +318,7 @@ int command_attach(struct cli *cli, int argc, char **argv)
 	_cleanup_pods_ struct pods *pods = NULL;
 	_cleanup_close_ int data = -1;
 	struct cli_uuids uuids;
-	struct mode mode;
+	struct mode mode = {0};
 	int at, r;
 
 	at = cli_parse(cli, options, ARRAY_SIZE(options), argc, argv);

@@ -36,6 +36,7 @@ static int read_uuid(struct cli *cli, const char *path, char *uuid, size_t size)
 int cli_parse_uuids(
 	struct cli *cli, const char *file, int argc, char **argv, int at, struct cli_uuids *ret)
 {
+	*ret = (struct cli_uuids){0};
 	if (!!file == (at < argc))
 		return cli_usage(cli, "needs the UUID of a pod, or --uuid-file=FILE");
 	if (!file) {
