@@ -216,51 +216,104 @@ int appc_mount_from_string(const char *text, struct appc_mount *ret, struct erro
 	return r;
 }
 
+/* "[HOSTIP:]HOSTPORT", which is cut up, into an exposed port's object; text is all of it. */
+static int put_host_side(json_t *object, char *host, const char *text, struct error *err)
+{
+	char *port = strrchr(host, ':');
+	bool ok = true;
+	json_t *number;
+	int r;
+
+	if (port) {
+		size_t length;
+
+		*port++ = '\0';
+		length = strlen(host);
+		if (length >= 2 && host[0] == '[' && host[length - 1] == ']') {
+			host[length - 1] = '\0';
+			host++;
+		}
+		if (!*host)
+			return error_set(err, -EINVAL, "port \"%s\": the host IP is empty", text);
+		json_put(object, "hostIP", json_string(host), &ok);
+	}
+	if (!ok)
+		return error_set(err, -EINVAL, "port \"%s\" is not UTF-8", text);
+	r = parameter_value("hostPort", port ? port : host, PARAMETER_UNSIGNED, &number, err);
+	if (r < 0)
+		return r;
+	return json_object_set_new(object, "hostPort", number) < 0
+		? error_set(err, -ENOMEM, "out of memory")
+		: 0;
+}
+
+static int exposed_port_parse(json_t *object, struct appc_exposed_port *ret, struct error *err)
+{
+	struct field root = field_root(object, APPC_COMPLETE, err);
+	int r = parsed(appc_exposed_port_from_json(&root, ret), err);
+
+	if (r < 0)
+		appc_exposed_port_clear(ret);
+	return r;
+}
+
 int appc_exposed_port_from_string(
 	const char *text, struct appc_exposed_port *ret, struct error *err)
 {
 	_cleanup_json_ json_t *object = json_object();
-	_cleanup_free_ char *name = strdup(text);
-	char *ip = NULL, *port;
+	_cleanup_free_ char *copy = strdup(text);
+	char *host = copy, *name;
 	bool ok = object != NULL;
-	struct field root;
-	json_t *number;
 	int r;
 
-	if (!name || !object)
+	if (!copy || !object)
 		return error_set(err, -ENOMEM, "out of memory");
-	port = strrchr(name, ':');
-	if (!port)
+	name = strsep(&host, ":");
+	if (!host)
 		return error_set(
 			err, -EINVAL, "port \"%s\" is not of the form NAME:[HOSTIP:]PORT", text);
-	*port++ = '\0';
-	ip = strchr(name, ':');
-	if (ip) {
-		size_t length;
-
-		*ip++ = '\0';
-		length = strlen(ip);
-		if (length >= 2 && ip[0] == '[' && ip[length - 1] == ']') {
-			ip[length - 1] = '\0';
-			ip++;
-		}
-		if (!*ip)
-			return error_set(err, -EINVAL, "port \"%s\": the host IP is empty", text);
-		json_put(object, "hostIP", json_string(ip), &ok);
-	}
 	json_put(object, "name", json_string(name), &ok);
 	if (!ok)
 		return error_set(err, -EINVAL, "port \"%s\" is not UTF-8", text);
-	r = parameter_value("hostPort", port, PARAMETER_UNSIGNED, &number, err);
+	r = put_host_side(object, host, text, err);
+	return r < 0 ? r : exposed_port_parse(object, ret, err);
+}
+
+int appc_forwarded_port_from_string(
+	const char *text, struct appc_exposed_port *ret, struct error *err)
+{
+	_cleanup_json_ json_t *object = json_object();
+	_cleanup_free_ char *copy = strdup(text);
+	char *host = copy, *name, *protocol, *port;
+	json_t *pod_port = json_object(), *number;
+	bool ok = object != NULL;
+	int r;
+
+	json_put(object, "podPort", pod_port, &ok);
+	if (!copy || !ok)
+		return error_set(err, -ENOMEM, "out of memory");
+	name = strsep(&host, ":");
+	protocol = strsep(&host, ":");
+	port = strsep(&host, ":");
+	if (!host)
+		return error_set(err, -EINVAL,
+			"port \"%s\" is not of the form NAME:PROTOCOL:PODPORT:[HOSTIP:]HOSTPORT",
+			text);
+	if (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0)
+		return error_set(
+			err, -EINVAL, "port \"%s\": unrecognized protocol: %s", text, protocol);
+	json_put(object, "name", json_string(name), &ok);
+	json_put(pod_port, "name", json_string(name), &ok);
+	json_put(pod_port, "protocol", json_string(protocol), &ok);
+	if (!ok)
+		return error_set(err, -EINVAL, "port \"%s\" is not UTF-8", text);
+	r = parameter_value("podPort", port, PARAMETER_UNSIGNED, &number, err);
 	if (r < 0)
 		return r;
-	if (json_object_set_new(object, "hostPort", number) < 0)
+	if (json_object_set_new(pod_port, "port", number) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
-	root = field_root(object, APPC_COMPLETE, err);
-	r = parsed(appc_exposed_port_from_json(&root, ret), err);
-	if (r < 0)
-		appc_exposed_port_clear(ret);
-	return r;
+	r = put_host_side(object, host, text, err);
+	return r < 0 ? r : exposed_port_parse(object, ret, err);
 }
 
 void appc_image_reference_clear(struct appc_image_reference *reference)

@@ -30,6 +30,9 @@ int appc_port_from_string(const char *text, enum appc_strictness strictness, str
 int appc_mount_from_string(const char *text, struct appc_mount *ret, struct error *err);
 int appc_exposed_port_from_string(
 	const char *text, struct appc_exposed_port *ret, struct error *err);
+/* "NAME:PROTOCOL:PODPORT:[HOSTIP:]HOSTPORT": one that no app has to have declared. */
+int appc_forwarded_port_from_string(
+	const char *text, struct appc_exposed_port *ret, struct error *err);
 
 struct appc_image_reference {
 	char *name;

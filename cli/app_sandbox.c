@@ -12,7 +12,7 @@ struct sandbox_flags {
 	struct launch_flags launch;
 	struct pod_blueprint blueprint;
 	bool no_overlay;
-	struct cli_call call;
+	struct cli_call call, port_call;
 
 	/* The manifest: without apps. */
 	struct appc_pod_manifest *manifest;
@@ -39,6 +39,15 @@ static int set_pair(struct cli *cli, const char *name, const char *text, void *c
 		     : 0;
 }
 
+static int add_port(struct cli *cli, const char *name, const char *text, void *context)
+{
+	struct pod_blueprint *blueprint = &((struct sandbox_flags *)context)->blueprint;
+	int r = pod_blueprint_add_forwarded_port(blueprint, text, &cli->error);
+
+	return r < 0 ? error_prefix(&cli->error, r, "invalid value in --%s flag \"%s\"", name, text)
+		     : 0;
+}
+
 static int parse(struct cli *cli, struct sandbox_flags *flags, int argc, char **argv)
 {
 	struct cli_option options[CLI_OPTIONS_MAX] = {
@@ -47,16 +56,19 @@ static int parse(struct cli *cli, struct sandbox_flags *flags, int argc, char **
 			"memory of the pod's machine, for all apps that come (default 128M)"},
 		{"no-overlay", CLI_FLAG, &flags->no_overlay, NULL,
 			"without effect: root filesystems are overlays here"},
+		{"port", CLI_CALL, &flags->port_call, "NAME:PROTOCOL:PODPORT:[HOSTIP:]HOSTPORT",
+			"forward a port of the host to one of the pod, whichever app will have it"},
 		{"user-annotation", CLI_CALL, &flags->call, "NAME=VALUE",
 			"user annotation of the pod"},
 		{"user-label", CLI_CALL, &flags->call, "NAME=VALUE", "user label of the pod"},
 		{"uuid-file-save", CLI_STRING, &flags->launch.uuid_file, "FILE",
 			"write the pod's UUID to FILE"},
 	};
-	int at;
+	int at, r;
 
 	flags->call = (struct cli_call){set_pair, flags};
-	at = cli_parse(cli, options, launch_run_options(&flags->launch, options, 6), argc, argv);
+	flags->port_call = (struct cli_call){add_port, flags};
+	at = cli_parse(cli, options, launch_run_options(&flags->launch, options, 7), argc, argv);
 	if (at < 0)
 		return at;
 	if (at < argc)
@@ -64,6 +76,9 @@ static int parse(struct cli *cli, struct sandbox_flags *flags, int argc, char **
 	if (flags->launch.interactive || flags->launch.warm)
 		return cli_usage(cli, "--%s needs an app, and there is none yet",
 			flags->launch.warm ? "warm" : "interactive");
+	r = launch_check_ports(cli, &flags->launch, flags->blueprint.port_count);
+	if (r < 0)
+		return r;
 	if (flags->no_overlay)
 		log_warning("--no-overlay has no effect: root filesystems are overlays of rendered "
 			    "images");

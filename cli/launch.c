@@ -206,6 +206,14 @@ int launch_parse_dax(struct cli *cli, struct launch_flags *flags)
 	return r;
 }
 
+int launch_check_ports(struct cli *cli, const struct launch_flags *flags, size_t count)
+{
+	if (count > 0 && flags->net && (!strcmp(flags->net, "none") || !strcmp(flags->net, "host")))
+		return error_set(&cli->error, -EINVAL,
+			"--port flag does not work with '%s' networking", flags->net);
+	return 0;
+}
+
 int launch_flags_check(struct cli *cli, struct launch_flags *flags)
 {
 	struct resolve_options *resolve = &flags->resolve;

@@ -51,6 +51,9 @@ size_t launch_run_options(struct launch_flags *flags, struct cli_option *options
 /* After parsing. -errno with the message set. */
 int launch_flags_check(struct cli *cli, struct launch_flags *flags);
 
+/* Ports that --port asks for, count of them, need a network. -EINVAL with the message set. */
+int launch_check_ports(struct cli *cli, const struct launch_flags *flags, size_t count);
+
 /* What a run has open of the data directory. */
 struct launch_stores {
 	int data_fd;

@@ -31,10 +31,9 @@ static int parse(struct cli *cli, struct run_flags *flags, int argc, char **argv
 	r = pod_flags_parse(cli, &flags->pod, options, count, argc, argv);
 	if (r < 0)
 		return r;
-	if (flags->pod.request.port_count > 0 && flags->launch.net &&
-		(!strcmp(flags->launch.net, "none") || !strcmp(flags->launch.net, "host")))
-		return error_set(&cli->error, -EINVAL,
-			"--port flag does not work with '%s' networking", flags->launch.net);
+	r = launch_check_ports(cli, &flags->launch, flags->pod.request.port_count);
+	if (r < 0)
+		return r;
 	if (flags->launch.interactive && flags->pod.request.image_count > 1)
 		return error_set(
 			&cli->error, -EINVAL, "interactive option only supports one image");

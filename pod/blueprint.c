@@ -92,7 +92,10 @@ int pod_blueprint_add_volume(struct pod_blueprint *request, const char *text, st
 	return r;
 }
 
-int pod_blueprint_add_port(struct pod_blueprint *request, const char *text, struct error *err)
+/* parse is one of appc/strings.h. */
+static int add_port(struct pod_blueprint *request, const char *text,
+	int (*parse)(const char *text, struct appc_exposed_port *ret, struct error *err),
+	struct error *err)
 {
 	struct appc_exposed_port *ports =
 		array_grow(request->ports, request->port_count, sizeof(*ports));
@@ -101,10 +104,21 @@ int pod_blueprint_add_port(struct pod_blueprint *request, const char *text, stru
 	if (!ports)
 		return error_set(err, -ENOMEM, "out of memory");
 	request->ports = ports;
-	r = appc_exposed_port_from_string(text, &ports[request->port_count], err);
+	r = parse(text, &ports[request->port_count], err);
 	if (r == 0)
 		request->port_count++;
 	return r;
+}
+
+int pod_blueprint_add_port(struct pod_blueprint *request, const char *text, struct error *err)
+{
+	return add_port(request, text, appc_exposed_port_from_string, err);
+}
+
+int pod_blueprint_add_forwarded_port(
+	struct pod_blueprint *request, const char *text, struct error *err)
+{
+	return add_port(request, text, appc_forwarded_port_from_string, err);
 }
 
 int pod_blueprint_add_mount(struct pod_blueprint *request, struct image_blueprint *image,

@@ -63,6 +63,9 @@ struct image_blueprint *pod_blueprint_last_image(struct pod_blueprint *request);
 
 int pod_blueprint_add_volume(struct pod_blueprint *request, const char *text, struct error *err);
 int pod_blueprint_add_port(struct pod_blueprint *request, const char *text, struct error *err);
+/* "NAME:PROTOCOL:PODPORT:[HOSTIP:]HOSTPORT": for a pod whose apps are not known yet (rkt app sandbox). */
+int pod_blueprint_add_forwarded_port(
+	struct pod_blueprint *request, const char *text, struct error *err);
 /* For the image (request is not looked at then), or for every image when it is NULL. */
 int pod_blueprint_add_mount(struct pod_blueprint *request, struct image_blueprint *image,
 	const char *text, struct error *err);

@@ -283,6 +283,23 @@ static int copy_volumes(const struct pod_blueprint *request, struct appc_pod_man
 	return 0;
 }
 
+/* NULL: out of memory. */
+static struct appc_port *copy_pod_port(const struct appc_port *port)
+{
+	struct appc_port *copy = calloc(1, sizeof(*copy));
+
+	if (!copy)
+		return NULL;
+	*copy = *port;
+	copy->name = strdup(port->name);
+	copy->protocol = strdup(port->protocol);
+	if (copy->name && copy->protocol)
+		return copy;
+	appc_port_clear(copy);
+	free(copy);
+	return NULL;
+}
+
 static int copy_ports(const struct pod_blueprint *request, struct appc_pod_manifest *manifest)
 {
 	if (request->port_count == 0)
@@ -297,7 +314,9 @@ static int copy_ports(const struct pod_blueprint *request, struct appc_pod_manif
 		*copy = (struct appc_exposed_port){.host_port = port->host_port};
 		copy->name = strdup(port->name);
 		copy->host_ip = port->host_ip ? strdup(port->host_ip) : NULL;
-		if (!copy->name || (port->host_ip && !copy->host_ip))
+		copy->pod_port = port->pod_port ? copy_pod_port(port->pod_port) : NULL;
+		if (!copy->name || (port->host_ip && !copy->host_ip) ||
+			(port->pod_port && !copy->pod_port))
 			return -ENOMEM;
 	}
 	return 0;

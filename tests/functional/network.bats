@@ -72,6 +72,12 @@ s.sendall(b"hello\n")
 print(s.makefile().readline(), end="")' "$1"
 }
 
+# said_by UUID APP LINE
+said_by()
+{
+	appc_vm logs "--app=$2" "$1" | grep -qxF -- "$3"
+}
+
 listens_again()
 {
 	[ "$(grep -c listening "$OUT")" -eq 2 ]
@@ -172,6 +178,31 @@ assert s.makefile().readline() == "welcome\n"' "$port"
 	finish_pod
 	expect_status 0
 	expect_line 'greet 80: ok'
+}
+
+@test "a port of a pod without apps leads to whichever app listens there" {
+	local port name uuid
+	port=$(free_port)
+	OUT=$BATS_TEST_TMPDIR/out
+	"$APPC_VM" "--dir=$DATA" app sandbox "--flavour=$FLAVOUR" --net "--port=http:tcp:80:127.0.0.1:$port" \
+		"--uuid-file-save=$UUID_FILE" >"$OUT" 2>&1 </dev/null 3>&- &
+	RUN=$!
+	eventually "the pod has a UUID" test -s "$UUID_FILE"
+	uuid=$(<"$UUID_FILE")
+	appc_vm status --wait-ready "$uuid" >/dev/null
+	for name in first second; do
+		appc_vm app add "$uuid" example.com/probe "--name=$name" --exec=/bin/probe -- serve 80
+		appc_vm app start "$uuid" "--app=$name"
+		eventually "$name listens" said_by "$uuid" "$name" listening
+		[ "$(hear "$port")" = 'from the pod' ]
+		appc_vm app rm "$uuid" "--app=$name"
+	done
+	appc_vm stop "$uuid"
+	wait "$RUN"
+	RUN=
+	appc_vm cat-manifest "$uuid" | jq --exit-status ".ports == [{name: \"http\", hostPort: $port,
+		hostIP: \"127.0.0.1\", podPort: {name: \"http\", protocol: \"tcp\", port: 80, count: 1,
+		socketActivated: false}}]"
 }
 
 @test "a port that is taken ends the pod before it starts, with its name" {

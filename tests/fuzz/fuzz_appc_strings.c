@@ -87,6 +87,8 @@ static void fuzz_parameters(const char *text)
 		appc_mount_clear(&mount);
 	if (appc_exposed_port_from_string(text, &exposed, &err) == 0)
 		appc_exposed_port_clear(&exposed);
+	if (appc_forwarded_port_from_string(text, &exposed, &err) == 0)
+		appc_exposed_port_clear(&exposed);
 	if (appc_image_reference_from_string(text, &reference, &err) == 0)
 		appc_image_reference_clear(&reference);
 }

@@ -669,6 +669,46 @@ static void the_command_line_says_what_a_manifest_says(void **state)
 		assert_int_equal(appc_exposed_port_from_string(bad[i], &port, &err), -EINVAL);
 }
 
+static void a_forwarded_port_says_both_sides_of_it(void **state)
+{
+	static const struct {
+		const char *text, *protocol, *host_ip;
+		unsigned int port, host_port;
+	} good[] = {
+		{"http:tcp:80:8080", "tcp", NULL, 80, 8080},
+		{"http:udp:65535:127.0.0.1:1", "udp", "127.0.0.1", 65535, 1},
+		{"http:tcp:80:[::1]:8080", "tcp", "::1", 80, 8080},
+		{"http:tcp:80:fd00::1:8080", "tcp", "fd00::1", 80, 8080},
+	};
+	static const char *const bad[] = {"", "http", "http:80", "http:tcp:80",
+		"http:tcp:80:", "http:tcp::80", ":tcp:80:80", "http:sctp:80:80", "http::80:80",
+		"http:TCP:80:80", "http:tcp:0:80", "http:tcp:65536:80", "http:tcp:80:0",
+		"http:tcp:80:65536", "http:tcp:+80:80", "http:tcp:80::80", "http:tcp:80:1.2.3:80",
+		"HTTP:tcp:80:80", "http:tcp:80:[]:80",
+		"http:tcp:80:1.2.3.4:", "http:tcp:\xff:80:80", "\xff:tcp:80:80"};
+	struct appc_exposed_port port;
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(appc_forwarded_port_from_string(good[i].text, &port, &err), 0);
+		assert_string_equal(port.name, "http");
+		assert_non_null(port.pod_port);
+		assert_string_equal(port.pod_port->name, "http");
+		assert_string_equal(port.pod_port->protocol, good[i].protocol);
+		assert_int_equal(port.pod_port->port, good[i].port);
+		assert_int_equal(port.pod_port->count, 1);
+		assert_int_equal(port.host_port, good[i].host_port);
+		if (good[i].host_ip)
+			assert_string_equal(port.host_ip, good[i].host_ip);
+		else
+			assert_null(port.host_ip);
+		appc_exposed_port_clear(&port);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(appc_forwarded_port_from_string(bad[i], &port, &err), -EINVAL);
+}
+
 static void a_volume_string_is_held_to_the_rules_of_a_run(void **state)
 {
 	struct appc_volume volume;
@@ -761,6 +801,7 @@ int main(void)
 		cmocka_unit_test(dates_and_urls_at_the_edges),
 		cmocka_unit_test(one_character_becomes_one_dash),
 		cmocka_unit_test(the_command_line_says_what_a_manifest_says),
+		cmocka_unit_test(a_forwarded_port_says_both_sides_of_it),
 		cmocka_unit_test(a_volume_string_is_held_to_the_rules_of_a_run),
 		cmocka_unit_test(exposed_ports_lead_to_one_port_each),
 	};
