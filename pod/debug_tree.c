@@ -29,6 +29,8 @@
 #define BUSYBOX    "bin/busybox"
 #define FILE_MAX   (64u << 20)
 #define OUTPUT_MAX (256u << 10)
+/* Names in a pod's directory: one more for each time that the host's programs were replaced. */
+#define USED_MAX (64u << 10)
 
 #define ELF_HEADERS_MAX 64
 
@@ -514,6 +516,40 @@ int debug_tree_get(
 		return r;
 	*ret_lock_fd = TAKE_FD(debug_fd);
 	return 0;
+}
+
+/* Whether a list has this line. */
+static bool has_line(const char *list, const char *line)
+{
+	size_t length = strlen(line), at;
+
+	for (; *list; list += at + (list[at] == '\n')) {
+		at = strcspn(list, "\n");
+		if (at == length && !memcmp(list, line, length))
+			return true;
+	}
+	return false;
+}
+
+int debug_tree_note_use(int pod_fd, const char *name)
+{
+	_cleanup_free_ char *used = NULL, *text = NULL;
+	/* The lock is this fd's, whatever else the pod's is used for, and goes with it. */
+	_cleanup_close_ int lock_fd = directory_open(pod_fd, ".");
+	int r = lock_fd < 0 ? lock_fd : lock(lock_fd, LOCK_EX);
+
+	if (r < 0)
+		return r;
+	r = file_read(pod_fd, POD_DEBUG_TREE, USED_MAX, &used, NULL);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (used && has_line(used, name))
+		return 0;
+	if (asprintf(&text, "%s%s\n", used ? used : "", name) < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	return file_write_atomic(pod_fd, POD_DEBUG_TREE, text, strlen(text), 0640);
 }
 
 /* ---- and removing them */

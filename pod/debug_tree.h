@@ -31,6 +31,12 @@ int debug_tree_get(
 	int data_dirfd, char name[DEBUG_TREE_NAME_SIZE], int *ret_lock_fd, struct error *err);
 
 /*
+ * Writes a tree's name into the list of a pod's directory (POD_DEBUG_TREE), where it is not there yet. The names of earlier
+ * connections stay, which may go on, and so do those that others add at the same moment. 0 or -errno.
+ */
+int debug_tree_note_use(int pod_fd, const char *name);
+
+/*
  * Removes all trees that are not among used, as list() gives them when no tree can come into use any more: names, in
  * an array that is freed with pods_strings_free(). *ret_removed is added to.
  */

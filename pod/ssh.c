@@ -18,8 +18,6 @@
 #define KEY_TYPE   "ssh-ed25519 "
 #define OUTPUT_MAX 4096
 #define KEY_MAX    1024
-/* Names of debug trees in a pod's directory: one more for each time that the host's programs were replaced. */
-#define USED_MAX (64u << 10)
 
 #define IDENTITY_DIRECTORY  "identity"
 #define IDENTITY_PUBLIC_KEY POD_SSH_IDENTITY ".pub"
@@ -189,25 +187,15 @@ static int make_request(const struct pod *pod, const char *tree, json_t **ret, s
 	return *ret ? 0 : error_set_errno(err, -ENOMEM, "cannot compose the request");
 }
 
-/*
- * The tree's name stands in the pod's directory before the lock on the trees is let go of. Those of earlier connections
- * stay: they may go on.
- */
+/* The tree's name stands in the pod's directory before the lock on the trees is let go of. */
 static int use_tree(const struct pod *pod, char name[DEBUG_TREE_NAME_SIZE], struct error *err)
 {
-	_cleanup_free_ char *used = NULL, *text = NULL;
 	_cleanup_close_ int lock = -1;
 	int r = debug_tree_get(pods_data_fd(pod->pods), name, &lock, err);
 
 	if (r < 0)
 		return r;
-	r = file_read(pod->fd, POD_DEBUG_TREE, USED_MAX, &used, NULL);
-	if (r == 0 && strstr(used, name))
-		return 0;
-	if (r == 0 || r == -ENOENT)
-		r = asprintf(&text, "%s%s\n", used ? used : "", name) < 0 ? -ENOMEM : 0;
-	if (r == 0)
-		r = file_write_atomic(pod->fd, POD_DEBUG_TREE, text, strlen(text), 0640);
+	r = debug_tree_note_use(pod->fd, name);
 	return r < 0 ? error_set_errno(err, r, "pod %s: cannot write its directory", pod->uuid) : 0;
 }
 

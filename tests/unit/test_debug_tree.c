@@ -3,6 +3,7 @@
 #include "pod/debug_tree.h"
 
 #include "base/file.h"
+#include "pod/pod.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -10,6 +11,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -102,12 +104,80 @@ static void trees_that_nobody_uses_are_removed_with_their_links(void **state)
 	assert_int_equal(directory_remove(AT_FDCWD, path), 0);
 }
 
+#define WRITERS 16
+
+static void names_that_are_noted_at_once_are_all_kept(void **state)
+{
+	char path[] = "/tmp/test-debug-tree-XXXXXX";
+	_cleanup_free_ char *text = NULL;
+	size_t length;
+	int pod, gate[2];
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	pod = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(pod >= 0);
+	assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+	for (int i = 0; i < WRITERS; i++) {
+		pid_t child = fork();
+
+		assert_true(child >= 0);
+		if (child == 0) {
+			/* As a process of its own has it: a file description that it shares with nobody. */
+			_cleanup_close_ int own = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			char name[32], byte;
+			int r = 0;
+
+			close(gate[1]);
+			if (read(gate[0], &byte, 1) != 0)
+				_exit(2);
+			for (int j = 0; r == 0 && j < 4; j++) {
+				snprintf(name, sizeof(name), "sha256-%d-%d", i, j);
+				r = debug_tree_note_use(own, name);
+				/* It is there, and stays there once. */
+				if (r == 0)
+					r = debug_tree_note_use(own, name);
+			}
+			_exit(r == 0 ? 0 : 1);
+		}
+	}
+	/* All at once. */
+	close(gate[0]);
+	close(gate[1]);
+	for (int i = 0; i < WRITERS; i++) {
+		int status;
+
+		assert_true(wait(&status) > 0);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(file_read(pod, POD_DEBUG_TREE, 1u << 16, &text, &length), 0);
+	for (int i = 0; i < WRITERS; i++)
+		for (int j = 0; j < 4; j++) {
+			char line[32];
+			const char *at;
+
+			snprintf(line, sizeof(line), "sha256-%d-%d\n", i, j);
+			at = strstr(text, line);
+			assert_non_null(at);
+			assert_true(at == text || at[-1] == '\n');
+			assert_null(strstr(at + 1, line));
+		}
+	/* What is the beginning of another's name is a name, too. */
+	assert_int_equal(debug_tree_note_use(pod, "sha256-1"), 0);
+	free(TAKE_PTR(text));
+	assert_int_equal(file_read(pod, POD_DEBUG_TREE, 1u << 16, &text, &length), 0);
+	assert_non_null(strstr(text, "\nsha256-1\n"));
+	close(pod);
+	assert_int_equal(directory_remove(AT_FDCWD, path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(libraries_are_those_with_a_path),
 		cmocka_unit_test(a_library_that_is_missing_is_named),
 		cmocka_unit_test(trees_that_nobody_uses_are_removed_with_their_links),
+		cmocka_unit_test(names_that_are_noted_at_once_are_all_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
