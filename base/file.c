@@ -351,11 +351,17 @@ int directory_sync(int dirfd, const char *path)
 /* Levels that directory_remove() descends before it moves a subtree up to the top. */
 #define REMOVE_DEPTH_MAX 32
 
+struct removal {
+	int top; /* the directory */
+	dev_t device;
+	uint64_t left; /* names that may still be looked at */
+};
+
 /*
  * Empties the directory fd. A guest can nest directories deeper than our stack and fd table are:
  * a subtree below REMOVE_DEPTH_MAX is moved to the top directory, where the next round finds it.
  */
-static int directory_remove_content(int top, int fd, dev_t device, unsigned int depth)
+static int directory_remove_content(struct removal *removal, int fd, unsigned int depth)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
@@ -378,6 +384,9 @@ static int directory_remove_content(int top, int fd, dev_t device, unsigned int 
 
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
+		if (removal->left == 0)
+			return -EAGAIN;
+		removal->left--;
 		if (unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
 			continue;
 		if (errno != EISDIR && errno != EPERM)
@@ -390,7 +399,7 @@ static int directory_remove_content(int top, int fd, dev_t device, unsigned int 
 			r = file_make_unique_name(moved, sizeof(moved), ".deep-");
 			if (r < 0)
 				return r;
-			if (renameat(fd, entry->d_name, top, moved) < 0)
+			if (renameat(fd, entry->d_name, removal->top, moved) < 0)
 				return -errno;
 			continue;
 		}
@@ -399,9 +408,9 @@ static int directory_remove_content(int top, int fd, dev_t device, unsigned int 
 			return child;
 		if (fstat(child, &st) < 0)
 			return -errno;
-		if (st.st_dev != device)
+		if (st.st_dev != removal->device)
 			return -EXDEV;
-		r = directory_remove_content(top, child, device, depth + 1);
+		r = directory_remove_content(removal, child, depth + 1);
 		if (r < 0)
 			return r;
 		if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
@@ -410,9 +419,10 @@ static int directory_remove_content(int top, int fd, dev_t device, unsigned int 
 	return -errno;
 }
 
-int directory_remove(int dirfd, const char *name)
+int directory_remove_bounded(int dirfd, const char *name, uint64_t max)
 {
 	_cleanup_close_ int fd = -1;
+	struct removal removal;
 	struct stat st;
 
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
@@ -424,8 +434,9 @@ int directory_remove(int dirfd, const char *name)
 		return fd == -ENOENT ? 0 : fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	removal = (struct removal){.top = fd, .device = st.st_dev, .left = max};
 	for (;;) {
-		int r = directory_remove_content(fd, fd, st.st_dev, 0);
+		int r = directory_remove_content(&removal, fd, 0);
 
 		if (r < 0)
 			return r;
@@ -433,7 +444,16 @@ int directory_remove(int dirfd, const char *name)
 			return 0;
 		if (errno != ENOTEMPTY)
 			return -errno;
+		/* A round that found no name counts, too: it was followed by one all the same. */
+		if (removal.left == 0)
+			return -EAGAIN;
+		removal.left--;
 	}
+}
+
+int directory_remove(int dirfd, const char *name)
+{
+	return directory_remove_bounded(dirfd, name, UINT64_MAX);
 }
 
 int directory_rename_new(int old_dirfd, const char *old_name, int new_dirfd, const char *new_name)

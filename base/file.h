@@ -99,6 +99,13 @@ int directory_open_stream(int dirfd, const char *path, DIR **ret);
  */
 int directory_remove(int dirfd, const char *name);
 
+/*
+ * The same where others may go on making names in it, which could keep directory_remove() busy for ever: looks at max
+ * names at most. -EAGAIN: there are more of them, the rest is there for the next time; -ENOTEMPTY: one was made in a
+ * directory that had just been emptied.
+ */
+int directory_remove_bounded(int dirfd, const char *name, uint64_t max);
+
 /* Fsyncs a directory. */
 int directory_sync(int dirfd, const char *path);
 

@@ -62,7 +62,12 @@ int app_rm(struct cli *cli, int argc, char **argv)
 		return r;
 	/* The app is gone in any case; what is left goes with the next one, or with the pod. */
 	swept = pod_mutable_sweep(&pod.pod);
-	if (swept < 0)
+	if (swept == -EAGAIN || swept == -ENOTEMPTY)
+		log_warning(
+			"pod %s: there is more of what removed apps wrote than is removed at a time, or "
+			"it becomes more: the rest goes with the next app, or with the pod",
+			pod.pod.uuid);
+	else if (swept < 0)
 		log_warning("pod %s: cannot remove all that app %s wrote: %s", pod.pod.uuid, app,
 			strerror(-swept));
 	return 0;

@@ -21,6 +21,12 @@
 /* In the pod's directory: what is to be removed, under names that mean nothing. */
 #define REMOVED_NAME "removed"
 
+/*
+ * Names that are removed of a directory at a time. The guest may have it open still, where its file server is not held
+ * back by landlock, and make one for each that we remove.
+ */
+#define SWEEP_NAMES_MAX (1u << 20)
+
 void pod_mutable_done(struct pod_mutable *mutable)
 {
 	for (size_t i = 0; i < mutable->gone_count; i++)
@@ -89,7 +95,7 @@ int pod_mutable_sweep(const struct pod *pod)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int fd = directory_open(pod->fd, REMOVED_NAME), r = 0;
+	int fd = directory_open(pod->fd, REMOVED_NAME), result = 0, r;
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
@@ -102,10 +108,14 @@ int pod_mutable_sweep(const struct pod *pod)
 	/* One at a time: another that is at it removes ours, too. */
 	if (flock(fd, LOCK_EX) < 0)
 		return -errno;
-	while (r == 0 && (entry = readdir(directory)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			r = directory_remove(fd, entry->d_name);
-	return r;
+	/* What a guest still writes to is no reason to keep the rest. */
+	while ((entry = readdir(directory))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		r = directory_remove_bounded(fd, entry->d_name, SWEEP_NAMES_MAX);
+		result = result == 0 ? r : result;
+	}
+	return result;
 }
 
 /* ---- coming */

@@ -61,7 +61,8 @@ json_t *pod_mutable_start_message(struct pod_mutable *mutable, size_t index);
 
 /*
  * Removes for good what was released, by whoever has time for it: an app may have left millions of files. 0 or
- * -errno.
+ * -errno; -EAGAIN, -ENOTEMPTY: there is more of it than is removed at a time, or it becomes more. It ends whatever the
+ * guest does; what is left goes the next time, or with the pod.
  */
 int pod_mutable_sweep(const struct pod *pod);
 

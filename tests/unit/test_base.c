@@ -8,10 +8,12 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -429,6 +431,71 @@ static void directory_of_any_depth_is_removed(void **state)
 	assert_false(exists(dirfd, "d"));
 }
 
+static void a_bounded_removal_leaves_the_rest_for_the_next_time(void **state)
+{
+	int dirfd = here(state);
+	char name[32];
+
+	assert_int_equal(directory_create_path(dirfd, "victim/sub", 0755), 0);
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), i % 2 ? "victim/%d" : "victim/sub/%d", i);
+		assert_int_equal(mknodat(dirfd, name, S_IFREG | 0644, 0), 0);
+	}
+	/* 11 names in all. */
+	assert_int_equal(directory_remove_bounded(dirfd, "victim", 0), -EAGAIN);
+	assert_int_equal(directory_remove_bounded(dirfd, "victim", 4), -EAGAIN);
+	assert_true(exists(dirfd, "victim"));
+	/* At least 3 have gone, where "sub" was one of the 4. */
+	assert_int_equal(directory_remove_bounded(dirfd, "victim", 8), 0);
+	assert_false(exists(dirfd, "victim"));
+	assert_int_equal(directory_remove_bounded(dirfd, "victim", 0), 0);
+}
+
+struct name_maker {
+	int fd; /* the directory that is being removed, as a guest has it open */
+	atomic_bool is_told_to_end;
+};
+
+static void *make_names(void *context)
+{
+	struct name_maker *maker = context;
+	char name[32];
+
+	for (unsigned int i = 0; !maker->is_told_to_end; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		/* It has gone: nobody makes names in it any more. */
+		if (mknodat(maker->fd, name, S_IFREG | 0644, 0) < 0 && errno == ENOENT)
+			break;
+	}
+	return NULL;
+}
+
+static void removal_ends_where_somebody_goes_on_making_names(void **state)
+{
+	struct name_maker makers[2];
+	pthread_t threads[2];
+	int dirfd = here(state), r;
+
+	assert_int_equal(directory_create_path(dirfd, "victim/sub", 0755), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
+		makers[i] = (struct name_maker){
+			.fd = directory_open(dirfd, i ? "victim/sub" : "victim")};
+		assert_true(makers[i].fd >= 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, make_names, &makers[i]), 0);
+	}
+	/* The test's whole is that it gets here, with whichever of the three it is this time. */
+	r = directory_remove_bounded(dirfd, "victim", 20000);
+	assert_true(r == 0 || r == -EAGAIN || r == -ENOTEMPTY);
+	assert_true(exists(dirfd, "victim") == (r < 0));
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
+		makers[i].is_told_to_end = true;
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		close(makers[i].fd);
+	}
+	assert_int_equal(directory_remove_bounded(dirfd, "victim", UINT64_MAX), 0);
+	assert_false(exists(dirfd, "victim"));
+}
+
 static void removal_follows_no_link(void **state)
 {
 	int dirfd = here(state);
@@ -794,6 +861,8 @@ int main(void)
 		FILE_TEST(rename_to_a_name_that_is_taken_is_refused),
 		FILE_TEST(everything_in_a_directory_is_removed),
 		FILE_TEST(directory_of_any_depth_is_removed),
+		FILE_TEST(a_bounded_removal_leaves_the_rest_for_the_next_time),
+		FILE_TEST(removal_ends_where_somebody_goes_on_making_names),
 		FILE_TEST(removal_follows_no_link),
 		FILE_TEST(removal_crosses_no_mount_point),
 		cmocka_unit_test(json_that_is_strict_is_accepted),
