@@ -6,6 +6,10 @@
  * child's pidfd, a signalfd and the socket of other processes' requests (pod/request.h). Output is
  * copied frame by frame (pod/output.h). The pod has ended when guest-init said so and the stream's end
  * marker has come; then the records are written, and only then is the guest released.
+ *
+ * In a turn the machine's reports are taken before the guest's messages are: what the machine did is known when its
+ * socket ends. A report that the machine is saved counts only when the messages from before are taken, too
+ * (pod/run_pause.c).
  */
 #include "pod/run_parts.h"
 
@@ -33,6 +37,8 @@
 #define STOP_EXTRA_MS 30000
 /* Requests to stop: the first is gentle, the second makes guest-init kill, one more kills the guest. */
 #define STOPS_MAX 2
+/* Reports taken in one turn: a machine has a few to make, and one that never ends must not keep the loop. */
+#define REPORTS_PER_TURN 16
 
 /* ---- what happens in a turn */
 
@@ -147,7 +153,8 @@ static void requests_ready(struct supervisor *s)
 	}
 }
 
-static void report_ready(struct supervisor *s)
+/* Whether there was one. */
+static bool report_take(struct supervisor *s)
 {
 	struct flavour_report report;
 
@@ -157,7 +164,7 @@ static void report_ready(struct supervisor *s)
 	if (r < 0 && r != -EAGAIN && r != -EINTR)
 		close(TAKE_FD(s->process.report_fd));
 	if (r < 0)
-		return;
+		return false;
 	if (report.event == FLAVOUR_ENDED) {
 		s->report = report;
 		s->reported = true;
@@ -169,6 +176,13 @@ static void report_ready(struct supervisor *s)
 		s->walls = report.walls;
 		supervisor_record_run(s);
 	}
+	return true;
+}
+
+static void reports_take(struct supervisor *s)
+{
+	for (unsigned int i = 0; i < REPORTS_PER_TURN && !s->reported && report_take(s); i++)
+		;
 }
 
 /* ---- the loop */
@@ -241,8 +255,7 @@ static void attachment_ready(struct supervisor *s, struct attachment *attachment
 	}
 }
 
-/* One turn. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
-static int supervise_once(struct supervisor *s)
+int supervisor_turn(struct supervisor *s)
 {
 	enum {
 		CONTROL,
@@ -276,7 +289,7 @@ static int supervise_once(struct supervisor *s)
 		[PAUSE] = {.fd = supervisor_pause_source(s), .events = POLLIN},
 		[CONNECT] = {.fd = s->ended ? -1 : s->process.connect_fd, .events = POLLIN},
 	};
-	bool is_asked = false;
+	bool is_asked = false, hears;
 	int r = 0, n;
 
 	if (s->ended && s->output.is_at_end && !pod_output_waits(&s->output))
@@ -306,7 +319,7 @@ static int supervise_once(struct supervisor *s)
 	if (fds[PAUSE].revents && fds[PAUSE].fd == supervisor_pause_source(s))
 		supervisor_pause_source_ready(s);
 	if (fds[REPORT].revents)
-		report_ready(s);
+		reports_take(s);
 	if (fds[LOG].revents)
 		vmm_log_pass(&s->vmm_log);
 	if (fds[OUTPUT].revents)
@@ -325,14 +338,19 @@ static int supervise_once(struct supervisor *s)
 		r = stream_ready(s);
 	if (fds[CONTROL].revents & POLLOUT)
 		supervisor_control_writable(s);
-	if (r == 0 && (s->more || fds[CONTROL].revents & ~POLLOUT))
+	hears = s->more || fds[CONTROL].revents & ~POLLOUT ||
+		(s->pause == PAUSE_TAKEN && !s->ended);
+	if (r == 0 && hears)
 		r = supervisor_control_ready(s);
+	if (r == 0 && !s->more)
+		supervisor_pause_settle(s);
 	/* Output and messages that are still in the sockets come first. */
 	if (r == 0 && !s->ended && !s->more && (s->reported || fds[CHILD].revents) &&
 		!(fds[CONTROL].revents & POLLIN) && !fds[STREAM].revents &&
 		!pod_output_waits(&s->output))
 		r = error_set(&s->end_error, -EPIPE, "the guest's process ended");
-	return r;
+	/* The checkpoint is there: that its machine has gone before it was let go is no failure. */
+	return s->is_parked && r == -EPIPE ? 1 : r;
 }
 
 /* ---- after it */
@@ -358,8 +376,8 @@ static void release_process(struct supervisor *s)
 
 		if (left <= 0 || (poll(fds, ARRAY_SIZE(fds), (int)left) < 0 && errno != EINTR))
 			break;
-		if (fds[0].revents && !s->reported)
-			report_ready(s);
+		if (fds[0].revents)
+			reports_take(s);
 		if (fds[2].revents)
 			vmm_log_pass(&s->vmm_log);
 		was_gone = fds[1].revents;
@@ -374,8 +392,7 @@ static void release_process(struct supervisor *s)
 		pod_cgroup_remove(s->cgroup);
 	s->out_of_memory = pod_cgroup_was_out_of_memory(&s->vmm_cgroup);
 	pod_cgroup_destroy(&s->vmm_cgroup);
-	if (!s->reported)
-		report_ready(s);
+	reports_take(s);
 	if (was_gone && info.si_code != CLD_EXITED)
 		s->killed_by = info.si_status;
 }
@@ -422,13 +439,16 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 
 	s->kill_at = clock_monotonic() + BOOT_MS * 1000000ll;
 	do
-		r = supervise_once(s);
+		r = supervisor_turn(s);
 	while (r == 0);
 	/* The records are there before the guest goes. */
 	if (r > 0) {
 		supervisor_record_end(
 			s, s->status, s->is_parked ? "it was saved, to go on later" : NULL);
 		release_process(s);
+		/* What was in the socket of a machine that had gone already. */
+		if (s->is_parked)
+			drain_output(s);
 		*ret_status = s->status;
 		return 0;
 	}

@@ -32,7 +32,8 @@ enum pause_state {
 	PAUSE_OPENED,  /* the client is about to say where the machine is to be saved */
 	PAUSE_ORDERED, /* the machine was told */
 	PAUSE_ASKED,   /* guest-init, too */
-	PAUSE_SAVED,
+	PAUSE_TAKEN,   /* the machine is saved; what its guest had said before is heard first */
+	PAUSE_SAVED,   /* the client was told */
 };
 
 enum app_state {
@@ -117,6 +118,9 @@ struct supervisor {
 /* From the flavour's start to the pod's end, records and all. As pod_run(). */
 int supervisor_run(struct supervisor *s, int *ret_status, struct error *err);
 
+/* One turn of the loop. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
+int supervisor_turn(struct supervisor *s);
+
 /* From now on keys are the app's. Until then they were ours, to stop a pod that does not start. */
 void supervisor_take_terminal(struct supervisor *s);
 
@@ -145,6 +149,9 @@ void supervisor_pause_source_ready(struct supervisor *s);
 
 /* What the machine answers to an order. */
 void supervisor_pause_answered(struct supervisor *s, const struct flavour_report *report);
+
+/* All that the guest had said is heard: a client whose machine is saved is told so, or that there is nothing to save. */
+void supervisor_pause_settle(struct supervisor *s);
 
 /* The guest's message "paused" or "resumed". 0 or -errno with s->end_error. */
 int supervisor_pause_told(struct supervisor *s, bool is_paused);

@@ -8,6 +8,9 @@
  * The work of a checkpoint is the client's (pod/checkpoint.c). He sends the files that the machine is saved to, which
  * go on to the machine, and copies what the pod has written as long as it stands still. The pod goes on when he says so
  * or has gone, or ends where it stands. Nothing waits for him: a stop, in the middle of it, has the pod go on first.
+ *
+ * The machine's report that it is saved, and what its guest had said before, come by different sockets. The guest's words
+ * count first: the client copies the records that they end up in, and a pod that has ended is not worth a checkpoint.
  */
 #include "pod/run_parts.h"
 
@@ -222,11 +225,8 @@ void supervisor_pause_answered(struct supervisor *s, const struct flavour_report
 			s->pause = PAUSE_ASKED;
 		break;
 	case MACHINE_SAVED:
-		if (s->pause != PAUSE_ASKED)
-			break;
-		s->pause = PAUSE_SAVED;
-		set_paused(s, true);
-		client_answer(s, "saved");
+		if (s->pause == PAUSE_ASKED)
+			s->pause = PAUSE_TAKEN;
 		break;
 	case MACHINE_REFUSED:
 		if (s->pause == PAUSE_ORDERED || s->pause == PAUSE_ASKED)
@@ -235,6 +235,19 @@ void supervisor_pause_answered(struct supervisor *s, const struct flavour_report
 	default: /* that it goes on guest-init says, too */
 		break;
 	}
+}
+
+void supervisor_pause_settle(struct supervisor *s)
+{
+	if (s->pause != PAUSE_TAKEN)
+		return;
+	if (s->ended) {
+		save_failed(s, "it has ended");
+		return;
+	}
+	s->pause = PAUSE_SAVED;
+	set_paused(s, true);
+	client_answer(s, "saved");
 }
 
 /* ---- the client of a checkpoint */
