@@ -328,6 +328,70 @@ cycle()
 	[ "$(resident "$pid")" -le $((before + 512)) ]
 }
 
+# What a guest that is root, and not guest-init's any more, does to the tree of its pod: directories are moved away and
+# links to the host's are in their places, for as long as its client stays.
+attack()
+{
+	"$APPC_VM" "--dir=$DATA" ssh "$UUID" "
+		cd /proc/1/root/run/pod || exit
+		while :; do
+			for place in apps volumes; do
+				mv \$place .\$place && ln -s $1 \$place && echo swapped
+				rm -f \$place
+				mv .\$place \$place
+			done
+			ln -s $1/cycle apps/cycle
+			rm -f apps/cycle
+			mkdir apps/cycle && ln -s $1/rootfs apps/cycle/rootfs
+			ln -s $1/d volumes/d
+			rm -f volumes/d
+		done 2>/dev/null" >"$BATS_TEST_TMPDIR/attack" 2>&1 </dev/null 3>&- &
+	ATTACKER=$!
+}
+
+# How many directories the attacker has replaced by now.
+swapped()
+{
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/attack")" -gt "$1" ]
+}
+
+@test "a guest that puts links where its tree has directories reaches nothing of the host" {
+	local i rounds=20 before pid victim=$BATS_TEST_TMPDIR/victim
+	[ "$FLAVOUR" = container ] || rounds=5
+	sandbox
+	OWN=$UUID
+	# All that a follower of the links could mount on, write to or remove.
+	mkdir -p "$victim"/{cycle/rootfs,rootfs,d}
+	echo kept >"$victim/file"
+	find "$victim" -printf '%p %m %u %s %T@\n' | sort >"$BATS_TEST_TMPDIR/before"
+	attack "$victim"
+	eventually "the attack goes on" swapped 0
+	for i in $(seq "$rounds"); do
+		before=$(wc -l <"$BATS_TEST_TMPDIR/attack")
+		# Whether they succeed is the attacker's to say, but they end, and say why.
+		may_fail timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/probe --name=cycle \
+			--exec=/bin/probe --mnt-volume=name=d,kind=empty,target=/d -- forever
+		[ "$status" -eq 0 ] || expect_status 254
+		may_fail timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" app rm "$UUID" --app=cycle
+		[ "$status" -eq 0 ] || expect_status 254
+		# Nor does another who comes in get the host anywhere.
+		[ $((i % 5)) -gt 0 ] || may_fail timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" ssh "$UUID" true
+		eventually "the attack goes on" swapped "$before"
+	done
+	kill "$ATTACKER"
+	wait "$ATTACKER" || true
+	find "$victim" -printf '%p %m %u %s %T@\n' | sort | diff "$BATS_TEST_TMPDIR/before" -
+	pid=$(appc_vm status "$UUID" | sed -n 's/^pid=//p')
+	fails grep -F "$victim" "/proc/$pid/mountinfo"
+	appc_vm stop "$UUID"
+	finish_pod
+	expect_status 0
+	OWN=
+	appc_vm rm "$UUID"
+	find "$victim" -printf '%p %m %u %s %T@\n' | sort | diff "$BATS_TEST_TMPDIR/before" -
+	UUID=
+}
+
 @test "a pod that is stopped with apps running ends with 0, and they are told" {
 	sandbox
 	OWN=$UUID
