@@ -29,6 +29,7 @@
 
 void pod_mutable_done(struct pod_mutable *mutable)
 {
+	pod_mutable_add_abort(mutable);
 	for (size_t i = 0; i < mutable->gone_count; i++)
 		resolved_pod_free(mutable->gone[i]);
 	mutable->gone_count = 0;
@@ -191,22 +192,18 @@ static int check_resolved(
 	return 0;
 }
 
-/* In the directory and in the tree. */
-static int place(const struct pod_mutable *mutable, const struct resolved_pod *added,
-	unsigned int *ret_etc_files, struct error *err)
+/* The trees of all apps, with one that is being added. */
+static int write_ids(const struct pod_mutable *mutable)
 {
-	const struct pod *pod = mutable->pod;
-	int r = pod_tree_write_ids(pod, mutable->resolved, added);
+	return pod_tree_write_ids(mutable->pod, mutable->resolved, mutable->adding);
+}
 
-	if (r < 0)
-		return error_set_errno(err, r, "pod %s: cannot write its list of trees", pod->uuid);
-	r = pod_tree_prepare_app(pod, added, mutable->store, err);
-	if (r == 0)
-		r = pod_prepare_image_manifests(pod, added, err);
-	if (r == 0)
-		r = pod_tree_mount_app(pod, added, mutable->store, mutable->is_vm, &mutable->places,
-			ret_etc_files, err);
-	return r;
+/* Out of the directory. */
+static void forget(const struct pod_mutable *mutable, const struct resolved_pod *added)
+{
+	discard_all(mutable->pod, added);
+	/* One tree too many in the list keeps a tree too long; that is all. */
+	write_ids(mutable);
 }
 
 /* As if it had never been. */
@@ -214,9 +211,26 @@ static void displace(const struct pod_mutable *mutable, const struct resolved_po
 {
 	pod_tree_unmount_app(added, &mutable->places);
 	pod_tree_remove_app(added, &mutable->places);
-	discard_all(mutable->pod, added);
-	/* One tree too many in the list keeps a tree too long; that is all. */
-	pod_tree_write_ids(mutable->pod, mutable->resolved, NULL);
+	forget(mutable, added);
+}
+
+static void adding_displace(struct pod_mutable *mutable)
+{
+	_cleanup_resolved_pod_ struct resolved_pod *added = TAKE_PTR(mutable->adding);
+
+	displace(mutable, added);
+}
+
+/* In the directory; the tree comes when its volumes are complete. */
+static int adding_prepare(const struct pod_mutable *mutable, struct error *err)
+{
+	const struct pod *pod = mutable->pod;
+	int r = write_ids(mutable);
+
+	if (r < 0)
+		return error_set_errno(err, r, "pod %s: cannot write its list of trees", pod->uuid);
+	r = pod_tree_prepare_app(pod, mutable->adding, err);
+	return r < 0 ? r : pod_prepare_image_manifests(pod, mutable->adding, err);
 }
 
 /* The app is the pod's last; now it is told of. */
@@ -232,12 +246,35 @@ static int record(struct pod_mutable *mutable, const char *name, struct error *e
 	return r < 0 ? error_set_errno(err, r, "app \"%s\": cannot record it", name) : 0;
 }
 
+/* Its volumes have what they begin with: it becomes one of the pod's. */
+static int adding_finish(struct pod_mutable *mutable, struct error *err)
+{
+	struct resolved_pod *added = mutable->adding;
+	unsigned int etc_files = 0;
+	size_t index;
+	int r = pod_tree_mount_app(mutable->pod, added, mutable->store, mutable->is_vm,
+		&mutable->places, &etc_files, err);
+
+	if (r == 0)
+		r = resolved_pod_adopt(mutable->resolved, added);
+	if (r < 0)
+		return r;
+	index = mutable->resolved->app_count - 1;
+	mutable->etc_files[index] = etc_files;
+	resolved_pod_free(TAKE_PTR(mutable->adding));
+	r = record(mutable, mutable->resolved->apps[index].name, err);
+	/* It was adopted just now: there is memory for the way back. */
+	if (r < 0 && resolved_pod_disown(mutable->resolved, index, &added) == 0)
+		mutable->adding = added;
+	return r;
+}
+
 int pod_mutable_add(
 	struct pod_mutable *mutable, struct appc_pod_manifest *manifest, struct error *err)
 {
 	_cleanup_resolved_pod_ struct resolved_pod *added = NULL;
-	unsigned int etc_files = 0;
-	int r = check_manifest(mutable, manifest, err);
+	int r = mutable->adding ? error_set(err, -EBUSY, "another app is being added")
+				: check_manifest(mutable, manifest, err);
 
 	if (r < 0) {
 		appc_pod_manifest_free(manifest);
@@ -248,23 +285,41 @@ int pod_mutable_add(
 		r = check_resolved(mutable, added, err);
 	if (r < 0)
 		return r;
-	r = place(mutable, added, &etc_files, err);
-	if (r == 0)
-		r = resolved_pod_adopt(mutable->resolved, added);
-	if (r == 0) {
-		size_t index = mutable->resolved->app_count - 1;
-
-		mutable->etc_files[index] = etc_files;
-		r = record(mutable, mutable->resolved->apps[index].name, err);
+	mutable->adding = TAKE_PTR(added);
+	r = adding_prepare(mutable, err);
+	if (r == 0 && volume_fill_is_needed(mutable->adding)) {
+		r = volume_fill_begin(
+			mutable->pod, mutable->adding, mutable->store, &mutable->fill, err);
 		if (r == 0)
-			return 0;
-		resolved_pod_free(TAKE_PTR(added));
-		/* It was adopted just now: there is memory for the way back. */
-		if (resolved_pod_disown(mutable->resolved, index, &added) < 0)
-			return r;
+			return 1;
 	}
-	displace(mutable, added);
+	if (r == 0)
+		r = adding_finish(mutable, err);
+	if (r < 0 && mutable->adding)
+		adding_displace(mutable);
 	return r;
+}
+
+int pod_mutable_add_end(struct pod_mutable *mutable, struct error *err)
+{
+	int r = volume_fill_end(&mutable->fill, err);
+
+	if (r == 0)
+		r = adding_finish(mutable, err);
+	if (r < 0 && mutable->adding)
+		adding_displace(mutable);
+	return r;
+}
+
+void pod_mutable_add_abort(struct pod_mutable *mutable)
+{
+	_cleanup_resolved_pod_ struct resolved_pod *added = TAKE_PTR(mutable->adding);
+
+	if (!added)
+		return;
+	volume_fill_abort(&mutable->fill);
+	/* It is not in the tree yet, which may have gone. */
+	forget(mutable, added);
 }
 
 /* ---- going */

@@ -8,7 +8,7 @@
  * is taken away has those behind it move up. The record of the pod in its directory has an app from the end of
  * pod_mutable_add() to the beginning of pod_mutable_take(): in between everything that it needs is there.
  *
- * Nothing here waits, but for the file system. One thread; in the mount namespace of pod_tree_enter_namespace().
+ * Nothing here waits, but for the file system, and for that no longer than mounts and a few files take. One thread; in the mount namespace of pod_tree_enter_namespace().
  */
 #ifndef APPC_POD_MUTABLE_H
 #define APPC_POD_MUTABLE_H
@@ -16,6 +16,7 @@
 #include "pod/pod.h"
 #include "pod/resolve.h"
 #include "pod/tree.h"
+#include "pod/volume_fill.h"
 
 struct pod_mutable {
 	/* By the caller; borrowed. */
@@ -31,17 +32,27 @@ struct pod_mutable {
 	/* Taken away, and not released yet. */
 	struct resolved_pod *gone[WIRE_APPS_MAX];
 	size_t gone_count;
+	/* Being added, while a child copies what its volumes begin with. */
+	struct resolved_pod *adding; /* NULL: none */
+	struct volume_fill fill;
 };
 
-/* Frees what is not the caller's. */
+/* Frees what is not the caller's; an app that is being added is not. */
 void pod_mutable_done(struct pod_mutable *mutable);
 
 /*
- * Adds the one app of a pod manifest, which it takes in every case, as the last. -errno with a message; then the pod is
- * as it was.
+ * Adds the one app of a pod manifest, which it takes in every case, as the last. 0; 1: it is being added, and
+ * pod_mutable_add_end() is called when fill.pid_fd is readable, until when no other can be (-EBUSY). -errno with a
+ * message; then the pod is as it was.
  */
 int pod_mutable_add(
 	struct pod_mutable *mutable, struct appc_pod_manifest *manifest, struct error *err);
+
+/* 0: it is added. -errno with a message, as above. */
+int pod_mutable_add_end(struct pod_mutable *mutable, struct error *err);
+
+/* It is not added after all; nothing happens where none is being. */
+void pod_mutable_add_abort(struct pod_mutable *mutable);
 
 /*
  * Takes an app away: it is in no record any more, and not in the tree but for its mount points. -errno with a

@@ -7,6 +7,9 @@
  * then the client is kept with the name of its app. A client that has gone changes nothing but that
  * nobody is told.
  *
+ * What an app's volumes begin with, a child copies; meanwhile others that are to be added wait in a queue, and all else
+ * is served.
+ *
  * An app that is removed leaves the pod (and s->apps, which has the same order) at once; pod/mutable.h keeps it until
  * the guest has let go of its mount points.
  */
@@ -85,6 +88,24 @@ static void waiters_answer(
 	}
 }
 
+/* ---- clients that add */
+
+/* Neither the one that is being added, nor those behind it. */
+static void additions_refuse(struct supervisor *s, const char *message)
+{
+	if (s->mutable.adding) {
+		pod_mutable_add_abort(&s->mutable);
+		pod_request_refuse(s->adding_fd, message);
+		cleanup_close(&s->adding_fd);
+	}
+	for (size_t i = 0; i < s->addition_count; i++) {
+		pod_request_refuse(s->additions[i].fd, message);
+		cleanup_close(&s->additions[i].fd);
+		appc_pod_manifest_free(s->additions[i].manifest);
+	}
+	s->addition_count = 0;
+}
+
 void supervisor_apps_init(struct supervisor *s)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(s->waiters); i++)
@@ -98,6 +119,7 @@ void supervisor_apps_done(struct supervisor *s)
 			pod_request_refuse(s->waiters[i].fd, "it has ended");
 		waiter_clear(&s->waiters[i]);
 	}
+	additions_refuse(s, "it has ended");
 	pod_mutable_done(&s->mutable);
 }
 
@@ -141,17 +163,70 @@ static int tell_guest(struct supervisor *s, json_t *message, struct error *err)
 	return 0;
 }
 
-static int add_app(struct supervisor *s, struct app_request *request, struct error *err)
+/* It is the last of the resolved pod. */
+static void app_added(struct supervisor *s)
 {
-	const struct resolved_pod *resolved = s->resolved;
-	int r = pod_mutable_add(&s->mutable, TAKE_PTR(request->manifest), err);
-
-	if (r < 0)
-		return r;
-	s->apps[resolved->app_count - 1] =
+	s->apps[s->resolved->app_count - 1] =
 		(struct app_run){.state = APP_CREATED, .created_at = pod_now()};
 	supervisor_record_run(s);
+}
+
+/* Takes manifest, and *fd where the answer has to wait. */
+static int add_app(
+	struct supervisor *s, struct appc_pod_manifest *manifest, int *fd, struct error *err)
+{
+	int r = pod_mutable_add(&s->mutable, manifest, err);
+
+	if (r > 0)
+		s->adding_fd = TAKE_FD(*fd);
+	else if (r == 0)
+		app_added(s);
+	return r < 0 ? r : 0;
+}
+
+static int queue_app(struct supervisor *s, struct app_request *request, int *fd, struct error *err)
+{
+	if (s->addition_count == ARRAY_SIZE(s->additions))
+		return error_set(err, -EBUSY, "too many apps are being added already");
+	s->additions[s->addition_count++] =
+		(struct app_addition){.manifest = TAKE_PTR(request->manifest), .fd = TAKE_FD(*fd)};
 	return 0;
+}
+
+static void add_next(struct supervisor *s)
+{
+	struct app_addition next = s->additions[0];
+	_cleanup_close_ int client = next.fd;
+	struct error err = {0};
+	int r;
+
+	memmove(s->additions, s->additions + 1, --s->addition_count * sizeof(s->additions[0]));
+	r = add_app(s, next.manifest, &client, &err);
+	if (client >= 0)
+		answer(client, r < 0 ? error_text(&err, r) : NULL);
+}
+
+int supervisor_adding_source(const struct supervisor *s)
+{
+	return s->mutable.adding ? s->mutable.fill.pid_fd : -1;
+}
+
+void supervisor_adding_ready(struct supervisor *s)
+{
+	struct error err = {0};
+	int r;
+
+	if (s->stops > 0 || s->ended) {
+		additions_refuse(s, "it is stopping");
+		return;
+	}
+	r = pod_mutable_add_end(&s->mutable, &err);
+	if (r == 0)
+		app_added(s);
+	answer(s->adding_fd, r < 0 ? error_text(&err, r) : NULL);
+	cleanup_close(&s->adding_fd);
+	while (s->addition_count > 0 && !s->mutable.adding)
+		add_next(s);
 }
 
 static int start_app(struct supervisor *s, size_t index, int *fd, struct error *err)
@@ -259,7 +334,8 @@ static int serve(struct supervisor *s, struct app_request *request, int *fd, str
 	if (s->pause != PAUSE_NONE)
 		return error_set(err, -EBUSY, "it is paused, or about to be or to go on");
 	if (request->action == APP_ADD)
-		return add_app(s, request, err);
+		return s->mutable.adding ? queue_app(s, request, fd, err)
+					 : add_app(s, TAKE_PTR(request->manifest), fd, err);
 	index = find_app(s, request->app, err);
 	if (index < 0)
 		return index;

@@ -268,6 +268,7 @@ int supervisor_turn(struct supervisor *s)
 		INPUT,
 		CONNECT,
 		PAUSE,
+		ADDING,
 		REQUESTS,
 		ATTACHED = REQUESTS + ARRAY_SIZE(s->requests.fds),
 		SOURCES = ATTACHED + ATTACHMENTS_MAX
@@ -287,6 +288,7 @@ int supervisor_turn(struct supervisor *s)
 		[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
 		[INPUT] = input_source(s),
 		[PAUSE] = {.fd = supervisor_pause_source(s), .events = POLLIN},
+		[ADDING] = {.fd = supervisor_adding_source(s), .events = POLLIN},
 		[CONNECT] = {.fd = s->ended ? -1 : s->process.connect_fd, .events = POLLIN},
 	};
 	bool is_asked = false, hears;
@@ -318,6 +320,8 @@ int supervisor_turn(struct supervisor *s)
 		requests_ready(s);
 	if (fds[PAUSE].revents && fds[PAUSE].fd == supervisor_pause_source(s))
 		supervisor_pause_source_ready(s);
+	if (fds[ADDING].revents)
+		supervisor_adding_ready(s);
 	if (fds[REPORT].revents)
 		reports_take(s);
 	if (fds[LOG].revents)

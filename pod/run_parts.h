@@ -60,6 +60,13 @@ struct app_waiter {
 };
 #define APP_WAITERS_MAX 64
 
+/* A client whose app is added when those before it are. */
+struct app_addition {
+	struct appc_pod_manifest *manifest;
+	int fd;
+};
+#define APP_ADDITIONS_MAX 16
+
 struct supervisor {
 	struct pod *pod;
 	const struct resolved_pod *resolved;
@@ -84,6 +91,9 @@ struct supervisor {
 	struct app_run *apps;
 	struct pod_mutable mutable;
 	struct app_waiter waiters[APP_WAITERS_MAX];
+	int adding_fd; /* whose app is being added; while mutable.adding is set */
+	struct app_addition additions[APP_ADDITIONS_MAX];
+	size_t addition_count;
 	bool heard;    /* a message of the guest */
 	bool is_ready; /* a mutable pod: it has told */
 	bool more;     /* messages may have been left for the next turn */
@@ -166,6 +176,10 @@ void supervisor_apps_done(struct supervisor *s);
 
 /* A request of pod/app_request.h. Takes fd. */
 void supervisor_app_request(struct supervisor *s, json_t *message, int fd);
+
+/* Readable when an app that is being added can be added; -1: none is. */
+int supervisor_adding_source(const struct supervisor *s);
+void supervisor_adding_ready(struct supervisor *s);
 
 /* What has become of an app. */
 void supervisor_app_started(struct supervisor *s, size_t index);

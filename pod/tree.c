@@ -4,8 +4,8 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/tree_copy.h"
 #include "pod/debug_tree.h"
+#include "pod/volume_fill.h"
 #include "wire/wire.h"
 
 #include <fcntl.h>
@@ -19,10 +19,6 @@
 #include <sys/vfs.h>
 
 #define TREE_NAME "tree"
-
-/* What an implicit volume may take over from its image. */
-#define COPY_ENTRIES_MAX (1u << 20)
-#define COPY_BYTES_MAX   (64ull << 30)
 
 /* And what the host mounts there later stays out. */
 static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
@@ -51,34 +47,8 @@ int pod_tree_write_ids(const struct pod *pod, const struct resolved_pod *resolve
 	return file_replace(pod->fd, POD_TREES, text, length, 0640);
 }
 
-/* A directory of an image, as a process in it would find it. Returns an fd or -errno. */
-static int open_image_directory(
-	struct store *store, const struct resolved_volume *volume, struct error *err)
-{
-	_cleanup_close_ int tree = store_open_tree(store, volume->copy_tree_id, err);
-
-	return tree < 0 ? tree
-			: file_open_in_root(tree, volume->copy_path, O_RDONLY | O_DIRECTORY, 0);
-}
-
-/* Content, mode and owner of the image's directory; without one the volume stays empty. */
-static int fill_volume(
-	struct store *store, const struct resolved_volume *volume, int target, struct error *err)
-{
-	struct tree_copy_limits limits = {.entries = COPY_ENTRIES_MAX, .bytes = COPY_BYTES_MAX};
-	_cleanup_close_ int source = open_image_directory(store, volume, err);
-	int r = source < 0 ? source : tree_copy(source, target, &limits);
-
-	if (source == -ENOENT || source == -ENOTDIR)
-		return 0;
-	return r < 0
-		? error_set_errno(err, r, "volume \"%s\": cannot copy \"%s\" of the image to it",
-			  volume->name, volume->copy_path)
-		: 0;
-}
-
-static int create_empty_volume(const struct pod *pod, const struct resolved_volume *volume,
-	struct store *store, struct error *err)
+static int create_empty_volume(
+	const struct pod *pod, const struct resolved_volume *volume, struct error *err)
 {
 	_cleanup_close_ int parent = -1, fd = -1;
 
@@ -89,7 +59,7 @@ static int create_empty_volume(const struct pod *pod, const struct resolved_volu
 		fchmod(fd, volume->mode & 07777) < 0)
 		return error_set_errno(err, parent < 0 ? parent : -errno,
 			"volume \"%s\": cannot create it", volume->name);
-	return volume->copy_path ? fill_volume(store, volume, fd, err) : 0;
+	return 0;
 }
 
 static int create_overlay(const struct pod *pod, const struct resolved_app *app, struct error *err)
@@ -106,8 +76,7 @@ static int create_overlay(const struct pod *pod, const struct resolved_app *app,
 	return r < 0 ? error_set_errno(err, r, "app \"%s\": cannot create %s", app->name, path) : 0;
 }
 
-int pod_tree_prepare_app(const struct pod *pod, const struct resolved_pod *added,
-	struct store *store, struct error *err)
+int pod_tree_prepare_app(const struct pod *pod, const struct resolved_pod *added, struct error *err)
 {
 	for (size_t i = 0; i < added->app_count; i++) {
 		int r = create_overlay(pod, &added->apps[i], err);
@@ -117,7 +86,7 @@ int pod_tree_prepare_app(const struct pod *pod, const struct resolved_pod *added
 	}
 	for (size_t i = 0; i < added->volume_count; i++) {
 		int r = added->volumes[i].kind == APPC_VOLUME_EMPTY
-			? create_empty_volume(pod, &added->volumes[i], store, err)
+			? create_empty_volume(pod, &added->volumes[i], err)
 			: 0;
 
 		if (r < 0)
@@ -140,7 +109,8 @@ int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 		r = directory_create_path(pod->fd, "apps", 0750);
 	if (r < 0)
 		return error_set_errno(err, r, "pod %s: cannot write its directory", pod->uuid);
-	return pod_tree_prepare_app(pod, resolved, store, err);
+	r = pod_tree_prepare_app(pod, resolved, err);
+	return r < 0 ? r : volume_fill(pod, resolved, store, err);
 }
 
 /* The upper directory is the root of the mounted tree: it takes over the lower root's mode and owner. */

@@ -53,10 +53,11 @@ void pod_tree_places_close(struct pod_tree_places *places);
 
 /*
  * The same for one more app, with its volumes, of a mutable pod that runs: all of the pod added, which has just that
- * app. Its list of trees has to be written first, and becomes the one of pod_tree_write_ids().
+ * app. Its list of trees has to be written first, and becomes the one of pod_tree_write_ids(). What its volumes begin
+ * with comes in between (pod/volume_fill.h).
  */
-int pod_tree_prepare_app(const struct pod *pod, const struct resolved_pod *added,
-	struct store *store, struct error *err);
+int pod_tree_prepare_app(
+	const struct pod *pod, const struct resolved_pod *added, struct error *err);
 int pod_tree_mount_app(const struct pod *pod, const struct resolved_pod *added, struct store *store,
 	bool for_vm, const struct pod_tree_places *places, unsigned int *ret_etc_files,
 	struct error *err);

@@ -328,6 +328,80 @@ cycle()
 	[ "$(resident "$pid")" -le $((before + 512)) ]
 }
 
+# An image from Docker, of this name, whose volume begins with many files.
+image_of_many_files()
+{
+	local work
+	work=$(mktemp -d "$BATS_TEST_TMPDIR/image-XXXXXX")
+	mkdir -p "$work"/rootfs/{bin,data/many}
+	cp "$PROBE" "$work/rootfs/bin/probe"
+	(cd "$work/rootfs/data/many" && seq 20000 | xargs touch)
+	echo "of the image" >"$work/rootfs/data/file"
+	image_manifest "$1" '.annotations = [{name: "appc.io/docker/repository", value: "library/many"}] |
+		.app.mountPoints = [{name: "volume-data", path: "/data"}]' >"$work/manifest"
+	tar -C "$work" --owner=0 --group=0 --numeric-owner -cf "$work.aci" manifest rootfs
+	appc_vm image import "$work.aci" >/dev/null
+}
+
+# The child of the pod's supervisor that copies what a volume begins with, standing still. Sets COPIER.
+catch_copier()
+{
+	local child
+	COPIER=
+	for child in $(pgrep -P "$1"); do
+		[ -d "/proc/$child" ] && [ "$child" != "$2" ] || continue
+		kill -STOP "$child" && COPIER=$child
+	done
+	[ -n "$COPIER" ]
+}
+
+@test "while an image's files are copied to a volume of an app the pod serves others, and can be stopped" {
+	local pid guest client other round
+	image_of_many_files example.com/many
+	sandbox
+	OWN=$UUID
+	pid=$(appc_vm status "$UUID" | sed -n 's/^pid=//p')
+	guest=$(pgrep -P "$pid" | head -n 1)
+	add there -- until-stopped
+	for round in finished stopped; do
+		"$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/many --name=many --exec=/bin/probe -- read /data/file list /data/many \
+			>"$BATS_TEST_TMPDIR/many" 2>&1 </dev/null 3>&- &
+		client=$!
+		eventually "its files are being copied" catch_copier "$pid" "$guest"
+		# It is not there yet, and all else is.
+		[ "$(appc_vm app list --no-legend "$UUID" | cut -f 1)" = there ]
+		appc_vm status "$UUID" | grep -qx state=running
+		if [ "$round" = finished ]; then
+			appc_vm app start "$UUID" --app=there
+			appc_vm app stop "$UUID" --app=there
+			"$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/probe --name=other --exec=/bin/probe -- exit 3 \
+				>"$BATS_TEST_TMPDIR/other" 2>&1 </dev/null 3>&- &
+			other=$!
+			kill -CONT "$COPIER"
+			wait "$client"
+			wait "$other"
+			[ "$(appc_vm app list --no-legend "$UUID" | cut -f 1 | sort | tr '\n' ' ')" = "many other there " ]
+			[ "$(find "$(pod_directory)/volumes" -type f | wc -l)" -eq 20001 ]
+			appc_vm app start "$UUID" --app=many
+			eventually "it has ended" has_state many exited
+			appc_vm logs --app=many "$UUID" | grep -qx 'read /data/file: of the image'
+			appc_vm app rm "$UUID" --app=many
+			appc_vm app rm "$UUID" --app=other
+		else
+			timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" stop "$UUID"
+			finish_pod
+			expect_status 0
+			fails kill -0 "$COPIER" 2>/dev/null
+			fails wait "$client"
+			grep -qE 'it has ended|it is stopping' "$BATS_TEST_TMPDIR/many"
+			[ "$(ls "$DATA/pods/run/$UUID/overlay")" = there ]
+		fi
+	done
+	OWN=
+	appc_vm rm "$UUID"
+	UUID=
+}
+
 # What a guest that is root, and not guest-init's any more, does to the tree of its pod: directories are moved away and
 # links to the host's are in their places, for as long as its client stays.
 attack()

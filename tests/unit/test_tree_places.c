@@ -71,7 +71,7 @@ static int set_up(void **state)
 	fixture->volumes.volume_count = fixture->both.volume_count = 1;
 	fixture->both.apps = &fixture->app;
 	fixture->both.app_count = 1;
-	if (pod_tree_prepare_app(&fixture->pod, &fixture->volumes, NULL, &err) < 0)
+	if (pod_tree_prepare_app(&fixture->pod, &fixture->volumes, &err) < 0)
 		fail_msg("%s", err.message);
 	assert_int_equal(file_write_atomic(fixture->pod.fd, "volumes/data/own", "x", 1, 0644), 0);
 	*state = fixture;
