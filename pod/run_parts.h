@@ -91,7 +91,6 @@ struct supervisor {
 	struct app_run *apps;
 	struct pod_mutable mutable;
 	struct app_waiter waiters[APP_WAITERS_MAX];
-	int adding_fd; /* whose app is being added; while mutable.adding is set */
 	struct app_addition additions[APP_ADDITIONS_MAX];
 	size_t addition_count;
 	bool heard;    /* a message of the guest */
@@ -120,6 +119,7 @@ struct supervisor {
 
 	enum pause_state pause;
 	int pause_fd;   /* who asked, and waits for an answer; -1: nobody */
+	int adding_fd;  /* whose app is being added; while mutable.adding is set */
 	bool is_parked; /* the pod has ended in a checkpoint */
 };
 
