@@ -4,9 +4,9 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/sysctl.h"
 
 #include <arpa/inet.h>
-#include <limits.h>
 #include <string.h>
 
 #define SYSCTLS_MAX       256u
@@ -36,38 +36,6 @@ static void apps_parse(struct field_reader *reader, struct guest_config *config)
 	}
 }
 
-/*
- * "net.ipv4.ip_forward" into "net/ipv4/ip_forward". As in sysctl(8), a name whose first separator
- * is a slash is a path already ("net/ipv4/conf/eth0.1/forwarding").
- */
-static char *sysctl_path(const char *name)
-{
-	size_t first = strcspn(name, "./");
-	char *path = strdup(name);
-
-	if (!path)
-		return NULL;
-	for (char *c = path; *c && name[first] == '.'; c++)
-		if (*c == '.' || *c == '/')
-			*c = *c == '.' ? '/' : '.';
-	return path;
-}
-
-/* Every component is a name, so that the path stays below /proc/sys. */
-static bool sysctl_path_is_valid(const char *path)
-{
-	for (const char *c = path;; c++) {
-		size_t length = strcspn(c, "/");
-
-		if (length == 0 || length > NAME_MAX || (length == 1 && c[0] == '.') ||
-			(length == 2 && c[0] == '.' && c[1] == '.'))
-			return false;
-		c += length;
-		if (!*c)
-			return true;
-	}
-}
-
 static void sysctls_parse(struct field_reader *reader, struct guest_config *config)
 {
 	json_t *object = reader_take(reader, "sysctls", FIELD_REQUIRED, JSON_OBJECT, "an object"),
@@ -93,11 +61,15 @@ static void sysctls_parse(struct field_reader *reader, struct guest_config *conf
 		}
 		sysctl = &config->sysctls[config->sysctl_count++];
 		sysctl->value = json_string_value(value);
-		sysctl->path = sysctl_path(key);
-		if (!sysctl->path)
+		switch (sysctl_path(key, &sysctl->path)) {
+		case 0:
+			break;
+		case -ENOMEM:
 			reader->r = error_set(reader->err, -ENOMEM, "out of memory");
-		else if (!sysctl_path_is_valid(sysctl->path))
+			break;
+		default:
 			reader_fail(reader, "sysctls", "names of kernel parameters");
+		}
 	}
 }
 

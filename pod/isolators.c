@@ -3,6 +3,7 @@
 #include "pod/isolators.h"
 
 #include "base/log.h"
+#include "base/sysctl.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -97,6 +98,23 @@ static int report_insecure(struct scope *scope, const struct appc_isolator *isol
 	return report(scope, isolator, FATE_IGNORED);
 }
 
+static int check_sysctls(const struct appc_isolator *isolator, struct error *err)
+{
+	for (size_t i = 0; i < isolator->sysctls.count; i++) {
+		const char *name = isolator->sysctls.items[i].name;
+		_cleanup_free_ char *path = NULL;
+		int r = sysctl_path(name, &path);
+
+		if (r == -EINVAL)
+			return error_set(err, r,
+				"isolator \"%s\": \"%s\" is not the name of a kernel parameter",
+				isolator->name, name);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int pod_isolators_resolve(
 	struct resolved_pod *pod, const struct resolve_options *options, struct error *err)
 {
@@ -120,8 +138,12 @@ int pod_isolators_resolve(
 		switch (isolator->kind) {
 		case APPC_ISOLATOR_MEMORY:
 		case APPC_ISOLATOR_CPU:
-		case APPC_ISOLATOR_SYSCTL:
 			r = report(&scope, isolator, FATE_ENFORCED);
+			break;
+		case APPC_ISOLATOR_SYSCTL:
+			r = check_sysctls(isolator, err);
+			if (r == 0)
+				r = report(&scope, isolator, FATE_ENFORCED);
 			break;
 		case APPC_ISOLATOR_BLOCK_BANDWIDTH:
 		case APPC_ISOLATOR_BLOCK_IOPS:

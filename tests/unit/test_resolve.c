@@ -521,6 +521,32 @@ static void each_isolator_is_reported_with_its_fate(void **state)
 	assert_true(pod->apps[1].seccomp.is_default);
 }
 
+static void a_kernel_parameter_that_is_no_name_is_an_error_that_quotes_it(void **state)
+{
+	static const char *const names[] = {"../../etc/x", "a..b", "/a", ".a", "a/../b", ""};
+	struct fixture *fixture = *state;
+
+	make_image(fixture, "work", "");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *isolators = NULL, *expected = NULL;
+		struct resolved_pod *pod = NULL;
+		struct error err;
+
+		assert_true(asprintf(&isolators,
+				    ",\"isolators\":[{\"name\":\"os/unix/sysctl\",\"value\":"
+				    "{\"kernel.msgmax\":\"1\",\"%s\":\"1\"}}]",
+				    names[i]) > 0);
+		assert_true(asprintf(&expected,
+				    "isolator \"os/unix/sysctl\": \"%s\" is not the name of a "
+				    "kernel parameter",
+				    names[i]) > 0);
+		assert_int_equal(
+			try_resolve(fixture, NULL, &pod, &err, APP("a", "work", ""), isolators),
+			-EINVAL);
+		assert_non_null(strstr(err.message, expected));
+	}
+}
+
 static void walls_that_are_switched_off_are_not_there(void **state)
 {
 	struct fixture *fixture = *state;
@@ -818,6 +844,7 @@ int main(void)
 		RESOLVE_TEST(vcpus_are_the_sum_of_the_limits_rounded_up),
 		RESOLVE_TEST(isolators_that_cannot_be_enforced_are_errors_when_strict),
 		RESOLVE_TEST(each_isolator_is_reported_with_its_fate),
+		RESOLVE_TEST(a_kernel_parameter_that_is_no_name_is_an_error_that_quotes_it),
 		RESOLVE_TEST(walls_that_are_switched_off_are_not_there),
 		RESOLVE_TEST(apparmor_profile_that_is_not_there_is_an_error),
 		RESOLVE_TEST(socket_activated_ports_listen_where_the_pod_exposes_them),
