@@ -29,11 +29,17 @@ static int merge_pairs(struct appc_pairs *to, const struct appc_pairs *from, boo
 	return 0;
 }
 
+/* "--name=" and "--exec=" say nothing: their default is an empty text. */
+static bool is_given(const char *text)
+{
+	return text && *text;
+}
+
 static int replace_string(char **string, const char *text)
 {
 	char *copy;
 
-	if (!text || !*text)
+	if (!is_given(text))
 		return 0;
 	copy = strdup(text);
 	if (!copy)
@@ -52,7 +58,7 @@ static int name_app(const struct image_blueprint *request, const struct appc_ima
 	const char *slash = strrchr(image->name, '/');
 	int r;
 
-	if (!request->name) {
+	if (!is_given(request->name)) {
 		r = appc_name_sanitise(slash ? slash + 1 : image->name, ret, err);
 		return r < 0
 			? error_prefix(err, r, "image %s: error converting image name to app name",
@@ -87,7 +93,7 @@ static int set_exec(const struct image_blueprint *request, struct appc_app *app)
 {
 	int r = 0;
 
-	if (request->exec) {
+	if (is_given(request->exec)) {
 		appc_strings_clear(&app->exec);
 		r = appc_strings_append(&app->exec, request->exec);
 	}
@@ -151,7 +157,7 @@ static int generate_app(const struct pod_blueprint *pod, const struct image_blue
 	struct appc_app *app;
 	int r = 0;
 
-	if (!image->manifest->app && !request->exec)
+	if (!image->manifest->app && !is_given(request->exec))
 		return error_set(err, -EINVAL,
 			"error: image %s has no app section and --exec argument is not provided",
 			image->manifest->name);
@@ -368,7 +374,8 @@ static int generate(const struct pod_blueprint *request, const struct generate_i
 		for (size_t j = 0; j < i; j++)
 			if (!strcmp(manifest->apps[j].name, app->name))
 				return error_set(err, -EINVAL, "error: multiple apps with name %s",
-					request->images[i].name ? app->name : app->image_name);
+					is_given(request->images[i].name) ? app->name
+									  : app->image_name);
 	}
 	if (copy_volumes(request, manifest) < 0 || copy_ports(request, manifest) < 0 ||
 		merge_pairs(&manifest->annotations, &request->annotations, true) < 0 ||

@@ -235,6 +235,9 @@ static const struct {
 	{"isolated --seccomp=mode=retain,read", "apps.0.app.isolators.4",
 		ISOLATOR("os/linux/seccomp-retain-set", "{\"set\":[\"read\"]}")},
 	{"isolated --seccomp=mode=retain,read", "apps.0.app.isolators.5", NULL},
+	/* An empty flag is one that was not given. */
+	{"app --exec= -- more", "apps.0.app.exec", "[\"/bin/app\",\"--image\",\"more\"]"},
+	{"app --name=", "apps.0.name", "\"app\""},
 	/* G12 */
 	{"app", "apps.0.app.user", "\"7\""},
 	{"app --user=alice --group=50", "apps.0.app.user", "\"alice\""},
@@ -343,6 +346,10 @@ static const struct {
 	{"library",
 		"error: image example.com/library has no app section and --exec argument is not "
 		"provided"},
+	{"library --exec= -- a",
+		"error: image example.com/library has no app section and --exec argument is not "
+		"provided"},
+	{"app app --name=", "error: multiple apps with name example.com/app"},
 	{"library --user=0 -- a",
 		"error: image example.com/library has no app section and --exec argument is not "
 		"provided"},
