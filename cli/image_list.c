@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 enum field { FIELD_ID, FIELD_NAME, FIELD_SIZE, FIELD_IMPORT_TIME, FIELD_LAST_USED, FIELD_COUNT };
@@ -31,6 +32,7 @@ struct sort_order {
 	bool descending;
 };
 
+/* In any case, as rkt takes them. */
 static int parse_fields(struct cli *cli, const char *flag, const char *text, struct field_list *ret)
 {
 	for (const char *rest = text; *rest;) {
@@ -38,7 +40,7 @@ static int parse_fields(struct cli *cli, const char *flag, const char *text, str
 
 		for (field = 0; field < FIELD_COUNT; field++)
 			if (strlen(fields[field].name) == length &&
-				!strncmp(fields[field].name, rest, length))
+				!strncasecmp(fields[field].name, rest, length))
 				break;
 		if (field == FIELD_COUNT)
 			return cli_usage(cli,

@@ -60,6 +60,7 @@ quietly()
 	[ "$(appc_vm image list --no-legend --fields=id | head -n 1)" = "${LOWER:0:19}" ]
 	[ "$(appc_vm image list --full --no-legend --fields=size | head -n 1)" = \
 		"$(stat --format=%s "$BATS_FILE_TMPDIR/lower.aci")" ]
+	[ "$(appc_vm image list --fields=Name,SIZE --sort=ImportTime | head -n 1)" = "$(printf 'NAME\tSIZE')" ]
 	[ "$(appc_vm image list --fields=name,size | head -n 1)" = "$(printf 'NAME\tSIZE')" ]
 	[ "$(appc_vm image list | head -n 1)" = "$(printf 'ID\tNAME\tSIZE\tIMPORT TIME\tLAST USED')" ]
 	appc_vm image list --format=json >"$OUT"
