@@ -41,6 +41,7 @@ struct cli {
 	int64_t start;         /* CLOCK_MONOTONIC at the beginning of main() */
 	const struct cli_command *command;
 	const struct cli_describer *describer; /* NULL: commands run */
+	bool help; /* "help COMMAND": as with --help, whatever else the words say */
 	struct error error;
 };
 

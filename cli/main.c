@@ -48,6 +48,15 @@ static const struct cli_command commands[] = {
 	{"version", command_version, "", "Print the version"},
 };
 
+/* rkt's that are none here, and why. */
+static const struct {
+	const char *name, *reason;
+} refused[] = {
+	{"api-service", "there is no gRPC: use list, status and image list with --format=json"},
+	{"metadata-service",
+		"there is nothing to start: each pod has a service of its own, always"},
+};
+
 /* Until the command is known. */
 static const struct cli_command program = {"", NULL, "", ""};
 const struct cli_command *cli_commands(size_t *ret_count)
@@ -63,7 +72,8 @@ static void print_help(FILE *stream)
 		"Usage: appc-vm [--dir=DIR] [--debug] COMMAND [flags] [arguments]\n\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(stream, "  %-12s %s\n", commands[i].name, commands[i].description);
-	fprintf(stream, "\n\"appc-vm COMMAND --help\" describes a command.\n");
+	fprintf(stream,
+		"\n\"appc-vm COMMAND --help\" or \"appc-vm help COMMAND\" describes a command.\n");
 }
 
 static const struct cli_command *find_command(const char *name)
@@ -72,6 +82,17 @@ static const struct cli_command *find_command(const char *name)
 		if (!strcmp(commands[i].name, name))
 			return &commands[i];
 	return NULL;
+}
+
+static void say_unknown(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		if (strcmp(refused[i].name, name) != 0)
+			continue;
+		log_error("%s: %s", name, refused[i].reason);
+		return;
+	}
+	log_error("unknown command \"%s\"; see \"appc-vm help\"", name);
 }
 
 int main(int argc, char **argv)
@@ -89,13 +110,17 @@ int main(int argc, char **argv)
 		return CLI_STATUS_ERROR;
 	}
 	name = version ? "version" : at < argc ? argv[at] : NULL;
+	if (!help && name && !strcmp(name, "help") && at + 1 < argc && argv[at + 1][0] != '-') {
+		cli.help = true;
+		name = argv[++at];
+	}
 	if (help || !name || !strcmp(name, "help")) {
 		print_help(help || name ? stdout : stderr);
 		return help || name ? 0 : CLI_STATUS_ERROR;
 	}
 	cli.command = find_command(name);
 	if (!cli.command) {
-		log_error("unknown command \"%s\"; see \"appc-vm help\"", name);
+		say_unknown(name);
 		return CLI_STATUS_ERROR;
 	}
 	if (version)

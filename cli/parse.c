@@ -284,6 +284,10 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 		cli->describer->options(cli->describer->context, all, total);
 		return -ECANCELED;
 	}
+	if (cli->help) {
+		print_help(cli, all, total);
+		return -ECANCELED;
+	}
 	at = sequence        ? parse_sequence(&parser, sequence)
 		: is_leading ? parse_leading(&parser)
 			     : parse_permuted(&parser);

@@ -29,5 +29,5 @@ int cli_run_subcommand(
 		group);
 	for (size_t i = 0; i < count; i++)
 		printf("  %-*s %s\n", (int)width, commands[i].name, commands[i].description);
-	return argc >= 2 ? 0 : CLI_STATUS_ERROR;
+	return argc >= 2 || cli->help ? 0 : CLI_STATUS_ERROR;
 }

@@ -35,6 +35,34 @@ refused()
 	[[ $output == *frobnicate* ]]
 }
 
+@test "a command of rkt that is none here ends with 254 and the reason" {
+	local command
+	for command in "metadata-service --listen-port=18112" "help metadata-service"; do
+		# shellcheck disable=SC2086 # words
+		run appc_vm $command
+		[ "$status" -eq 254 ]
+		[[ $output == *"each pod has a service of its own"* ]]
+	done
+	run appc_vm api-service
+	[ "$status" -eq 254 ]
+	[[ $output == *"--format=json"* ]]
+}
+
+@test "help COMMAND is COMMAND --help, whatever follows, and a command that does not exist is named" {
+	local command
+	for command in run enter image "image rm"; do
+		# shellcheck disable=SC2086 # words
+		diff <("$APPC_VM" help $command) <("$APPC_VM" $command --help)
+	done
+	diff <("$APPC_VM" help enter nope) <("$APPC_VM" enter --help)
+	for command in frobnicate "image frobnicate"; do
+		# shellcheck disable=SC2086 # words
+		run "$APPC_VM" help $command
+		[ "$status" -eq 254 ]
+		[[ $output == *'unknown command "frobnicate"'* ]]
+	done
+}
+
 @test "an option that does not exist ends with 254 and is named" {
 	run appc_vm run --frobnicate pod.json
 	[ "$status" -eq 254 ]
