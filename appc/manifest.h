@@ -267,9 +267,14 @@ int appc_isolators_append(
 	struct appc_isolators *isolators, const char *name, json_t *value, struct error *err);
 void appc_isolators_remove(struct appc_isolators *isolators, enum appc_isolator_kind kind);
 
+/* Each port of a range counts: a count in a manifest costs its writer nothing, and the host a socket each. */
+#define APPC_EXPOSED_PORTS_MAX 512
+
 /*
  * The pod's exposed ports against the apps' ports, for a pod whose apps all have their app section:
- * each port without podPort is named by exactly one app, and none is mapped twice.
+ * each port without podPort is named by exactly one app, and none is mapped twice. A port with a count is that many of
+ * the host from hostPort on; 0.0.0.0, which no hostIP means, and :: are all addresses of their families. -EINVAL,
+ * -ERANGE for a range that goes beyond the last port, -E2BIG for more than APPC_EXPOSED_PORTS_MAX.
  */
 int appc_pod_ports_check(const struct appc_pod_manifest *manifest, struct error *err);
 

@@ -5,6 +5,8 @@
 
 #include "base/json.h"
 
+#include <arpa/inet.h>
+#include <inttypes.h>
 #include <string.h>
 
 static void runtime_app_clear(struct appc_runtime_app *app)
@@ -357,34 +359,87 @@ int appc_exposed_port_find(const struct appc_pod_manifest *manifest,
 	return 0;
 }
 
-int appc_pod_ports_check(const struct appc_pod_manifest *manifest, struct error *err)
+/* What a port of the pod takes of the host. */
+struct host_range {
+	const char *protocol, *address; /* the latter as text */
+	int family;
+	struct in6_addr binary; /* the IPv4 address is in the beginning */
+	bool is_any;
+	uint32_t first, count, pod_port;
+};
+
+static void host_range_read(const struct appc_exposed_port *exposed, const struct appc_port *port,
+	struct host_range *ret)
 {
-	_cleanup_json_ json_t *mapped = json_object();
+	static const struct in6_addr any;
 
-	if (!mapped)
-		return error_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < manifest->port_count; i++) {
-		const struct appc_exposed_port *exposed = &manifest->ports[i];
-		const struct appc_port *port;
-		_cleanup_free_ char *key = NULL;
-		json_t *other;
-		int r;
+	*ret = (struct host_range){
+		.protocol = port->protocol,
+		.address = exposed->host_ip ? exposed->host_ip : "0.0.0.0",
+		.first = exposed->host_port,
+		.count = port->count,
+		.pod_port = port->port,
+	};
+	ret->family = strchr(ret->address, ':') ? AF_INET6 : AF_INET;
+	inet_pton(ret->family, ret->address, &ret->binary);
+	ret->is_any = !memcmp(&ret->binary, &any, sizeof(any));
+}
 
-		r = appc_exposed_port_find(manifest, exposed, &port, err);
-		if (r < 0)
-			return r;
-		if (asprintf(&key, "%s-%s:%u", port->protocol,
-			    exposed->host_ip ? exposed->host_ip : "0.0.0.0",
-			    exposed->host_port) < 0) {
-			key = NULL;
-			return error_set(err, -ENOMEM, "out of memory");
-		}
-		other = json_object_get(mapped, key);
-		if (other)
-			return error_set(err, -EINVAL, "port %s already mapped to pod port %lld",
-				key, (long long)json_integer_value(other));
-		if (json_object_set_new(mapped, key, json_integer(port->port)) < 0)
-			return error_set(err, -ENOMEM, "out of memory");
+/* The first port that both take; 0: none. */
+static uint32_t host_ranges_meet(const struct host_range *a, const struct host_range *b)
+{
+	uint32_t first = a->first > b->first ? a->first : b->first;
+
+	if (a->family != b->family || strcmp(a->protocol, b->protocol) != 0)
+		return 0;
+	if (!a->is_any && !b->is_any && memcmp(&a->binary, &b->binary, sizeof(a->binary)) != 0)
+		return 0;
+	return first < a->first + a->count && first < b->first + b->count ? first : 0;
+}
+
+/* Those before it are in the beginning of ranges. *total counts ports. */
+static int check_exposed_port(const struct appc_pod_manifest *manifest, size_t index,
+	struct host_range *ranges, uint32_t *total, struct error *err)
+{
+	const struct appc_exposed_port *exposed = &manifest->ports[index];
+	struct host_range *range = &ranges[index];
+	const struct appc_port *port;
+	int r;
+
+	r = appc_exposed_port_find(manifest, exposed, &port, err);
+	if (r < 0)
+		return r;
+	host_range_read(exposed, port, range);
+	if ((uint64_t)range->first + range->count - 1 > UINT16_MAX)
+		return error_set(err, -ERANGE,
+			"port \"%s\": %" PRIu32 " ports from %" PRIu32 " on go beyond %d",
+			exposed->name, range->count, range->first, UINT16_MAX);
+	*total += range->count;
+	if (*total > APPC_EXPOSED_PORTS_MAX)
+		return error_set(err, -E2BIG, "port \"%s\": a pod has at most %d ports of the host",
+			exposed->name, APPC_EXPOSED_PORTS_MAX);
+	for (size_t i = 0; i < index; i++) {
+		uint32_t number = host_ranges_meet(&ranges[i], range);
+
+		if (number > 0)
+			return error_set(err, -EINVAL,
+				"port %s-%s:%" PRIu32 " already mapped to pod port %" PRIu32,
+				range->protocol, range->address, number,
+				ranges[i].pod_port + number - ranges[i].first);
 	}
 	return 0;
+}
+
+int appc_pod_ports_check(const struct appc_pod_manifest *manifest, struct error *err)
+{
+	struct host_range ranges[APPC_EXPOSED_PORTS_MAX];
+	uint32_t total = 0;
+	int r = 0;
+
+	if (manifest->port_count > APPC_EXPOSED_PORTS_MAX)
+		return error_set(err, -E2BIG, "a pod has at most %d ports of the host",
+			APPC_EXPOSED_PORTS_MAX);
+	for (size_t i = 0; r == 0 && i < manifest->port_count; i++)
+		r = check_exposed_port(manifest, i, ranges, &total, err);
+	return r;
 }

@@ -126,10 +126,13 @@ static int start_user(
 
 /* ---- on a bridge */
 
-static int read_port(const struct appc_pod_manifest *manifest,
-	const struct appc_exposed_port *exposed, struct lease_port *ret, struct error *err)
+/* The ports of the host that lead to one of an app's, which may be a range. There is room for them. */
+static int read_ports(const struct appc_pod_manifest *manifest,
+	const struct appc_exposed_port *exposed, struct lease_port *ret, size_t *count,
+	struct error *err)
 {
 	const struct appc_port *port;
+	struct in_addr host = {.s_addr = htonl(INADDR_ANY)};
 	int r = appc_exposed_port_find(manifest, exposed, &port, err);
 
 	if (r < 0)
@@ -137,15 +140,17 @@ static int read_port(const struct appc_pod_manifest *manifest,
 	if (strcmp(port->protocol, "tcp") && strcmp(port->protocol, "udp"))
 		return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s",
 			exposed->name, port->protocol);
-	*ret = (struct lease_port){
-		.is_udp = !strcmp(port->protocol, "udp"),
-		.host_port = (uint16_t)exposed->host_port,
-		.port = (uint16_t)port->port,
-	};
-	if (exposed->host_ip && inet_pton(AF_INET, exposed->host_ip, &ret->host) != 1)
+	if (exposed->host_ip && inet_pton(AF_INET, exposed->host_ip, &host) != 1)
 		return error_set(err, -ENOTSUP,
 			"port \"%s\": %s: a bridge publishes ports at IPv4 addresses",
 			exposed->name, exposed->host_ip);
+	for (uint32_t i = 0; i < port->count; i++)
+		ret[(*count)++] = (struct lease_port){
+			.is_udp = !strcmp(port->protocol, "udp"),
+			.host = host,
+			.host_port = (uint16_t)(exposed->host_port + i),
+			.port = (uint16_t)(port->port + i),
+		};
 	return 0;
 }
 
@@ -170,35 +175,33 @@ static int reserve_port(const struct lease_port *port, int *ret_fd, struct error
 }
 
 static int publish_ports(const struct appc_pod_manifest *manifest, struct lease_port *ports,
-	struct pod_network *network, struct error *err)
+	size_t *ret_count, struct pod_network *network, struct error *err)
 {
-	network->port_fds = calloc(manifest->port_count + 1, sizeof(network->port_fds[0]));
+	int r = 0;
+
+	*ret_count = 0;
+	network->port_fds = calloc(APPC_EXPOSED_PORTS_MAX, sizeof(network->port_fds[0]));
 	if (!network->port_fds)
 		return error_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < manifest->port_count; i++) {
-		int r = read_port(manifest, &manifest->ports[i], &ports[i], err);
-
-		if (r == 0)
-			r = reserve_port(&ports[i], &network->port_fds[i], err);
-		if (r < 0)
-			return r;
-		network->port_count++;
+	for (size_t i = 0; r == 0 && i < manifest->port_count; i++)
+		r = read_ports(manifest, &manifest->ports[i], ports, ret_count, err);
+	for (size_t i = 0; r == 0 && i < *ret_count; i++) {
+		r = reserve_port(&ports[i], &network->port_fds[i], err);
+		network->port_count += r == 0;
 	}
-	return 0;
+	return r;
 }
 
 static int start_bridge(const struct network_choice *choice, const struct resolved_pod *resolved,
 	const char *uuid, struct pod_network *network, struct error *err)
 {
 	const struct appc_pod_manifest *manifest = resolved->manifest;
-	_cleanup_free_ struct lease_port *ports =
-		calloc(manifest->port_count + 1, sizeof(ports[0]));
+	_cleanup_free_ struct lease_port *ports = calloc(APPC_EXPOSED_PORTS_MAX, sizeof(ports[0]));
 	char interface[IFNAMSIZ];
 	struct bridge_request request = {
 		.bridge = choice->bridge,
 		.interface = interface,
 		.ports = ports,
-		.port_count = manifest->port_count,
 		.netns_fd = network->netns_fd,
 		.name_in_pod = INTERFACE_NAME,
 	};
@@ -209,7 +212,7 @@ static int start_bridge(const struct network_choice *choice, const struct resolv
 	snprintf(
 		interface, sizeof(interface), FIREWALL_INTERFACE_PREFIX "%.8s%.3s", uuid, uuid + 9);
 	memcpy(request.mac, network->mac, sizeof(request.mac));
-	r = publish_ports(manifest, ports, network, err);
+	r = publish_ports(manifest, ports, &request.port_count, network, err);
 	if (r == 0)
 		r = bridge_join(&request, &network->port, err);
 	network->fd = network->port.tap_fd;

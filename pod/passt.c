@@ -23,7 +23,7 @@
 /* Ports below are for those with CAP_NET_BIND_SERVICE. */
 #define UNPRIVILEGED_PORT 1024
 
-/* Its own words and a few of every exposed port. */
+/* Its own words; every exposed port has two more. */
 #define ARGUMENTS_MAX 32
 
 #define ROUTES6          "/proc/net/ipv6_route"
@@ -57,14 +57,14 @@ static int arguments_add(struct arguments *arguments, char *item)
 }
 
 static int add_port(struct arguments *arguments, const struct appc_exposed_port *exposed,
-	const struct appc_port *port)
+	const struct appc_port *port, uint32_t index)
 {
 	bool is_udp = !strcmp(port->protocol, "udp");
 	char *mapping;
 
 	if (asprintf(&mapping, "%s/%" PRIu32 ":%" PRIu32,
-		    exposed->host_ip ? exposed->host_ip : "0.0.0.0", exposed->host_port,
-		    port->port) < 0)
+		    exposed->host_ip ? exposed->host_ip : "0.0.0.0", exposed->host_port + index,
+		    port->port + index) < 0)
 		return -ENOMEM;
 	if (arguments_add(arguments, strdup(is_udp ? "-u" : "-t")) < 0) {
 		free(mapping);
@@ -90,7 +90,9 @@ static int add_ports(struct arguments *arguments, const struct appc_pod_manifest
 			return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s",
 				exposed->name, port->protocol);
 		*ret_privileged |= exposed->host_port < UNPRIVILEGED_PORT;
-		r = add_port(arguments, exposed, port);
+		/* Of a range in one word passt is content with any part that is free. */
+		for (uint32_t j = 0; r == 0 && j < port->count; j++)
+			r = add_port(arguments, exposed, port, j);
 	}
 	return r < 0 ? error_set(err, r, "out of memory") : 0;
 }
@@ -112,7 +114,7 @@ static int make_arguments(const struct appc_pod_manifest *manifest, bool has_ipv
 	_Static_assert(PASST_SOCKET == 3 && PASST_READY == 4, "as the words say");
 	_Static_assert(
 		ARRAY_SIZE(words) + ARRAY_SIZE(words6) < ARGUMENTS_MAX, "there is room for them");
-	ret->items = calloc(ARGUMENTS_MAX + 2 * manifest->port_count, sizeof(ret->items[0]));
+	ret->items = calloc(ARGUMENTS_MAX + 2 * APPC_EXPOSED_PORTS_MAX, sizeof(ret->items[0]));
 	if (!ret->items)
 		return error_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(words); i++)

@@ -185,6 +185,20 @@ served()
 	[ "$(grep -c '^listening' "$BATS_TEST_TMPDIR/$1")" -eq "$2" ]
 }
 
+@test "each port of a range leads into the pod, and is reserved" {
+	local i
+	background '.apps = [app("a"; ["serve", "80", "serve", "81", "serve", "82"]) |
+		.app.ports = [{name: "range", protocol: "tcp", port: 80, count: 3}]] |
+		.ports = [{name: "range", hostPort: 8080}]' a --net=tap
+	for i in 0 1 2; do
+		eventually "the app listens" served a $((i + 1))
+		fails on_host python3 -c 'import socket, sys; socket.create_server(("", int(sys.argv[1])))' $((8082 - i)) 2>/dev/null
+		[ "$(hear in_world "$HOST" $((8080 + i)))" = 'from the pod' ]
+	done
+	pods_end
+	nothing_on_host
+}
+
 @test "pods of one bridge reach each other, by IPv6 and through ports too, and those of another bridge do not" {
 	background '.apps = [app("a"; ["greet", "80", "greet", "80", "greet", "80"]) |
 		.app.ports = [{name: "http", protocol: "tcp", port: 80}]] |

@@ -57,10 +57,23 @@ serve()
 	SERVER_PORT=$(<"$BATS_TEST_TMPDIR/port")
 }
 
-# A port of the host that nobody uses.
+# free_port [COUNT]: a port of the host that nobody uses, nor those behind it.
 free_port()
 {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+	python3 -c 'import socket, sys
+def bind(port):
+    s = socket.socket()
+    s.bind(("127.0.0.1", port))
+    return s
+while True:
+    first = bind(0)
+    port = first.getsockname()[1]
+    try:
+        rest = [bind(port + i) for i in range(1, int(sys.argv[1]))]
+        break
+    except (OSError, OverflowError):
+        pass
+print(port)' "${1:-1}"
 }
 
 # hear PORT: what a server at this port of the host answers.
@@ -78,9 +91,10 @@ said_by()
 	appc_vm logs "--app=$2" "$1" | grep -qxF -- "$3"
 }
 
+# listens_again [TIMES]
 listens_again()
 {
-	[ "$(grep -c listening "$OUT")" -eq 2 ]
+	[ "$(grep -c listening "$OUT")" -eq "${1:-2}" ]
 }
 
 # No process with this user id and name, which carries a pod's network, is left.
@@ -162,6 +176,40 @@ passt_is_gone()
 	expect_status 0
 	expect_line 'serve 80: ok' 'echo 80: 1048576 bytes'
 	fails hear "$port" 2>/dev/null
+}
+
+@test "each port of a range is one of the host, and one that is taken ends the pod before it starts" {
+	local port i
+	port=$(free_port 3)
+	pod ".apps = [app(\"a\"; [\"serve\", \"80\", \"serve\", \"81\", \"serve\", \"82\"]) |
+		.app.ports = [{name: \"range\", protocol: \"tcp\", port: 80, count: 3}]] |
+		.ports = [{name: \"range\", hostPort: $port, hostIP: \"127.0.0.1\"}]"
+	start_pod --net
+	for i in 0 1 2; do
+		eventually "the app listens" listens_again $((i + 1))
+		[ "$(hear $((port + i)))" = 'from the pod' ]
+	done
+	finish_pod
+	expect_status 0
+	expect_line 'serve 80: ok' 'serve 81: ok' 'serve 82: ok'
+
+	serve tcp 127.0.0.1
+	pod ".apps = [app(\"a\"; [\"interface\", \"eth0\"]) |
+		.app.ports = [{name: \"range\", protocol: \"tcp\", port: 80, count: 3}]] |
+		.ports = [{name: \"range\", hostPort: $((SERVER_PORT - 1)), hostIP: \"127.0.0.1\"}]"
+	run_pod --net
+	expect_status 254
+	expect_error "no network: .*127.0.0.1/$SERVER_PORT:81"
+	[ ! -s "$OUT" ]
+}
+
+@test "ports that would meet are told from each other before anything starts" {
+	pod '.apps = [app("a"; ["interface", "eth0"]) |
+		.app.ports = [{name: "http", protocol: "tcp", port: 80}, {name: "range", protocol: "tcp", port: 7000, count: 10}]] |
+		.ports = [{name: "http", hostPort: 28180, hostIP: "127.0.0.1"}, {name: "range", hostPort: 28175}]'
+	run_pod --net
+	expect_status 254
+	expect_error 'port tcp-0.0.0.0:28180 already mapped to pod port 80'
 }
 
 @test "a server of the pod that speaks first is heard at once" {

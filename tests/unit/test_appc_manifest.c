@@ -770,6 +770,73 @@ static void exposed_ports_lead_to_one_port_each(void **state)
 		0);
 }
 
+static void exposed_ranges_and_addresses_do_not_meet(void **state)
+{
+#define RANGE(name, first, count) \
+	"{\"name\":\"" name "\",\"protocol\":\"tcp\",\"port\":" first ",\"count\":" count "}"
+#define AT(name, ip, host) "{\"name\":\"" name "\",\"hostPort\":" host ",\"hostIP\":\"" ip "\"}"
+	static const struct {
+		const char *app_ports, *pod_ports, *message;
+	} cases[] = {
+		{RANGE("r", "7000", "10"), EXPOSED("r", "8000") "," EXPOSED("b", "8010"), NULL},
+		{RANGE("r", "7000", "10"), EXPOSED("r", "8000") "," EXPOSED("b", "7999"), NULL},
+		{RANGE("r", "7000", "10"), EXPOSED("r", "8000") "," EXPOSED("b", "8009"),
+			"port tcp-0.0.0.0:8009 already mapped to pod port 7009"},
+		{RANGE("r", "7000", "10"), EXPOSED("b", "8003") "," EXPOSED("r", "8000"),
+			"port tcp-0.0.0.0:8003 already mapped to pod port 9"},
+		{RANGE("r", "7000", "10"), EXPOSED("r", "65526"), NULL},
+		{RANGE("r", "7000", "10"), EXPOSED("r", "65527"),
+			"port \"r\": 10 ports from 65527 on go beyond 65535"},
+		{RANGE("r", "7000", "512"), EXPOSED("r", "8000"), NULL},
+		{RANGE("r", "7000", "512"), EXPOSED("r", "8000") "," EXPOSED("b", "1"),
+			"port \"b\": a pod has at most 512 ports of the host"},
+		{RANGE("r", "1", "65535"), EXPOSED("r", "1"),
+			"port \"r\": a pod has at most 512 ports of the host"},
+		/* All addresses of a family, in either order; others are each their own. */
+		{PORT("h"), AT("h", "127.0.0.1", "81") "," EXPOSED("b", "81"),
+			"port tcp-0.0.0.0:81 already mapped to pod port 80"},
+		{PORT("h"), EXPOSED("b", "81") "," AT("h", "127.0.0.1", "81"),
+			"port tcp-127.0.0.1:81 already mapped to pod port 9"},
+		{PORT("h"), AT("h", "::1", "81") "," AT("b", "::", "81"),
+			"port tcp-:::81 already mapped to pod port 80"},
+		{PORT("h"), AT("h", "::1", "81") "," AT("b", "0:0::1", "81"),
+			"port tcp-0:0::1:81 already mapped to pod port 80"},
+		{PORT("h"), AT("h", "127.0.0.1", "81") "," AT("b", "127.0.0.2", "81"), NULL},
+		{PORT("h"), AT("h", "::", "81") "," EXPOSED("b", "81"), NULL},
+		{"{\"name\":\"h\",\"protocol\":\"udp\",\"port\":80}",
+			EXPOSED("h", "81") "," EXPOSED("b", "81"), NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct error err = {0};
+		int r = check_ports(cases[i].app_ports, cases[i].pod_ports, &err);
+
+		if ((r < 0) != (cases[i].message != NULL) ||
+			(r < 0 && strcmp(err.message, cases[i].message) != 0))
+			fail_msg("case %zu: %d %s", i, r, err.message);
+	}
+}
+
+static void no_number_of_exposed_ports_is_too_much_for_the_check(void **state)
+{
+	_cleanup_free_ char *ports = NULL;
+	struct error err;
+	size_t size;
+	FILE *out = open_memstream(&ports, &size);
+
+	(void)state;
+	assert_non_null(out);
+	for (unsigned int i = 1; i <= 513; i++)
+		fprintf(out, "%s{\"name\":\"b\",\"hostPort\":%u}", i > 1 ? "," : "", i);
+	fclose(out);
+	assert_int_equal(check_ports("", ports, &err), -E2BIG);
+	assert_string_equal(err.message, "a pod has at most 512 ports of the host");
+	/* The last one cut off: as many as there may be. */
+	strrchr(ports, '{')[-1] = '\0';
+	assert_int_equal(check_ports("", ports, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -804,6 +871,8 @@ int main(void)
 		cmocka_unit_test(a_forwarded_port_says_both_sides_of_it),
 		cmocka_unit_test(a_volume_string_is_held_to_the_rules_of_a_run),
 		cmocka_unit_test(exposed_ports_lead_to_one_port_each),
+		cmocka_unit_test(exposed_ranges_and_addresses_do_not_meet),
+		cmocka_unit_test(no_number_of_exposed_ports_is_too_much_for_the_check),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
