@@ -9,6 +9,7 @@
 #include "pod/firewall.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/if_bridge.h>
@@ -27,15 +28,24 @@
 #define OWN_PREFIX6  64
 #define MACHINE_ID   "/etc/machine-id"
 #define TUN_DEVICE   "/dev/net/tun"
-#define IP_FORWARD   "/proc/sys/net/ipv4/ip_forward"
+#define IPV4_FORWARD "/proc/sys/net/ipv4/ip_forward"
 #define IPV6_FORWARD "/proc/sys/net/ipv6/conf/all/forwarding"
 #define HEADER_SIZE  12 /* of virtio-net, before each frame of a tap */
 
-/* A bridge that we made; that IPv4 was not forwarded before. */
-#define MARK_BRIDGE     "bridge"
-#define MARK_FORWARDING "forwarding"
-#define MARK_LOCALNET   "localnet"
-#define ALL             "all"
+/* A bridge that we made, or routes addresses of the host's loopback interface since we said so. */
+#define MARK_BRIDGE   "bridge"
+#define MARK_LOCALNET "localnet"
+/* That interfaces forward IPv4 for pods (of ALL); and which did so before, and which did not. */
+#define MARK_FORWARDING  "forwarding"
+#define MARK_FORWARDED   "forwarded"
+#define MARK_UNFORWARDED "unforwarded"
+
+/* Switches of IPv4 that each interface has; directories beside theirs. */
+#define IPV4_SWITCHES "/proc/sys/net/ipv4/conf"
+#define ALL           "all"
+#define DEFAULT       "default" /* what a new interface has */
+#define FORWARDING    "forwarding"
+#define LOCALNET      "route_localnet"
 
 struct bridge {
 	const char *name;
@@ -130,13 +140,21 @@ static bool is_switched_on(const char *path)
 	return file_read(AT_FDCWD, path, 16, &text, &length) == 0 && *text != '0';
 }
 
-static int write_switch(const char *path, const char *value)
+static int write_switch(const char *path, bool value)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	return file_write_all(fd, value, strlen(value));
+	return file_write_all(fd, value ? "1" : "0", 1);
+}
+
+/* One of an interface. */
+#define SWITCH_PATH_SIZE (64 + NAME_MAX)
+
+static void switch_path(const char *interface, const char *name, char path[SWITCH_PATH_SIZE])
+{
+	snprintf(path, SWITCH_PATH_SIZE, IPV4_SWITCHES "/%s/%s", interface, name);
 }
 
 /* ---- a bridge of our own */
@@ -293,6 +311,125 @@ static int find_bridge(
 	return 0;
 }
 
+/*
+ * ---- forwarding of IPv4
+ *
+ * Each interface's own switch is turned on. That of them all (ip_forward) is left alone: the kernel changes more with
+ * it, as whether the host heeds redirects, and one that is on later was turned on by somebody else, who wants it so.
+ */
+
+/* For each interface, and for those to come. Negative results end it. */
+static int each_interface(
+	int (*call)(const struct leases *leases, const char *name), const struct leases *leases)
+{
+	_cleanup_closedir_ DIR *directory = opendir(IPV4_SWITCHES);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!directory)
+		return -errno;
+	while (r >= 0 && (entry = readdir(directory)))
+		if (*entry->d_name != '.' && strcmp(entry->d_name, ALL) != 0)
+			r = call(leases, entry->d_name);
+	return r;
+}
+
+static int note_forwarding_of(const struct leases *leases, const char *name)
+{
+	char path[SWITCH_PATH_SIZE];
+
+	switch_path(name, FORWARDING, path);
+	return leases_set_mark(
+		leases, is_switched_on(path) ? MARK_FORWARDED : MARK_UNFORWARDED, name);
+}
+
+static int start_forwarding_of(const struct leases *leases, const char *name)
+{
+	char path[SWITCH_PATH_SIZE];
+	int r;
+
+	(void)leases;
+	switch_path(name, FORWARDING, path);
+	r = is_switched_on(path) ? 0 : write_switch(path, true);
+	return r == -ENOENT ? 0 : r; /* it has gone meanwhile */
+}
+
+/* One that came later is as new ones were to be. */
+static int restore_forwarding_of(const struct leases *leases, const char *name)
+{
+	bool forwarded = leases_has_mark(leases, MARK_FORWARDED, name) ||
+		(!leases_has_mark(leases, MARK_UNFORWARDED, name) &&
+			leases_has_mark(leases, MARK_FORWARDED, DEFAULT));
+	char path[SWITCH_PATH_SIZE];
+
+	switch_path(name, FORWARDING, path);
+	if (is_switched_on(path) != forwarded)
+		write_switch(path, forwarded);
+	return 0;
+}
+
+static void forget_forwarded(void *context, const char *name)
+{
+	leases_remove_mark(context, MARK_FORWARDED, name);
+}
+
+static void forget_unforwarded(void *context, const char *name)
+{
+	leases_remove_mark(context, MARK_UNFORWARDED, name);
+}
+
+static void forget_forwarding(struct leases *leases)
+{
+	/* First: without it the others say nothing. */
+	leases_remove_mark(leases, MARK_FORWARDING, ALL);
+	leases_each_mark(leases, MARK_FORWARDED, forget_forwarded, leases);
+	leases_each_mark(leases, MARK_UNFORWARDED, forget_unforwarded, leases);
+}
+
+/* What is to be as before some time, where that is not noted yet. */
+static int note_forwarding(struct leases *leases)
+{
+	int r;
+
+	if (leases_has_mark(leases, MARK_FORWARDING, ALL))
+		return 0;
+	forget_forwarding(leases);
+	r = each_interface(note_forwarding_of, leases);
+	return r < 0 ? r : leases_set_mark(leases, MARK_FORWARDING, ALL);
+}
+
+static void restore_forwarding(struct leases *leases)
+{
+	if (leases_has_mark(leases, MARK_FORWARDING, ALL) && !is_switched_on(IPV4_FORWARD))
+		each_interface(restore_forwarding_of, leases);
+	forget_forwarding(leases);
+}
+
+static void add_name(void *context, const char *name)
+{
+	FILE *out = context;
+
+	/* Others cannot be written there. */
+	if (bridge_name_is_valid(name))
+		fprintf(out, "%s\"%s\"", ftell(out) > 0 ? ", " : "", name);
+}
+
+/* Who may pass through the host: see firewall_set(). *ret: NULL: whoever could before. */
+static int read_transit(const struct leases *leases, char **ret)
+{
+	size_t size;
+	FILE *out;
+
+	*ret = NULL;
+	if (!leases_has_mark(leases, MARK_FORWARDING, ALL) || is_switched_on(IPV4_FORWARD))
+		return 0;
+	out = open_memstream(ret, &size);
+	if (!out)
+		return -ENOMEM;
+	leases_each_mark(leases, MARK_FORWARDED, add_name, out);
+	return fclose(out) == 0 ? 0 : -ENOMEM;
+}
+
 /* ---- the host as the leases say */
 
 struct settling {
@@ -318,23 +455,15 @@ static void settle_bridge(void *context, const char *name)
 	leases_remove_mark(settling->leases, MARK_BRIDGE, name);
 }
 
-/* Whether addresses of the host's loopback interface are routed to and from a bridge. */
-#define LOCALNET_PATH_SIZE (64 + IFNAMSIZ)
-
-static void localnet_path(const char *bridge, char path[LOCALNET_PATH_SIZE])
-{
-	snprintf(path, LOCALNET_PATH_SIZE, "/proc/sys/net/ipv4/conf/%s/route_localnet", bridge);
-}
-
 static void settle_localnet(void *context, const char *name)
 {
 	const struct settling *settling = context;
-	char path[LOCALNET_PATH_SIZE];
+	char path[SWITCH_PATH_SIZE];
 
 	if (bridge_is_used(settling->leases, name))
 		return;
-	localnet_path(name, path);
-	write_switch(path, "0");
+	switch_path(name, LOCALNET, path);
+	write_switch(path, false);
 	leases_remove_mark(settling->leases, MARK_LOCALNET, name);
 }
 
@@ -380,22 +509,22 @@ static void delete_port(int fd, const struct lease *lease)
 static int settle(struct leases *leases, int fd, struct error *err)
 {
 	struct settling settling = {leases, fd};
-	bool was_off = leases_has_mark(leases, MARK_FORWARDING, ALL);
-	int r;
+	_cleanup_free_ char *transit = NULL;
+	int r = read_transit(leases, &transit);
 
+	if (r < 0)
+		return error_set_errno(err, r, "who may pass through the host");
 	for (size_t i = 0; i < leases->stale_count; i++)
 		delete_port(fd, &leases->stale[i]);
 	/* Before the rules go that say who may use it. */
 	leases_each_mark(leases, MARK_LOCALNET, settle_localnet, &settling);
-	r = firewall_set(leases, was_off, err);
+	if (leases->count == 0)
+		restore_forwarding(leases);
+	r = firewall_set(leases, transit, err);
 	if (r < 0)
 		return r;
 	leases_forget_stale(leases);
 	leases_each_mark(leases, MARK_BRIDGE, settle_bridge, &settling);
-	if (leases->count == 0 && was_off) {
-		write_switch(IP_FORWARD, "0");
-		leases_remove_mark(leases, MARK_FORWARDING, ALL);
-	}
 	return 0;
 }
 
@@ -531,7 +660,7 @@ static int join_locked(const struct bridge_request *request, struct leases *leas
 	struct bridge bridge = {.name = request->bridge};
 	struct lease lease = {
 		.ports = (struct lease_port *)request->ports, .port_count = request->port_count};
-	char path[LOCALNET_PATH_SIZE];
+	char path[SWITCH_PATH_SIZE];
 	bool forwards;
 	int r;
 
@@ -559,21 +688,24 @@ static int join_locked(const struct bridge_request *request, struct leases *leas
 	 * Rules come before it: see settle(). IPv6's is its administrator's business: a host that forwards it no longer
 	 * listens to its routers.
 	 */
-	forwards = is_switched_on(IP_FORWARD);
-	r = forwards ? 0 : leases_set_mark(leases, MARK_FORWARDING, ALL);
+	forwards = is_switched_on(IPV4_FORWARD);
+	r = forwards ? 0 : note_forwarding(leases);
 	if (r < 0)
-		return error_set_errno(err, r, "cannot note that IPv4 was not forwarded");
+		return error_set_errno(err, r, "cannot note what forwards IPv4");
 	r = settle(leases, fd, err);
 	if (r < 0)
 		return r;
-	r = forwards ? 0 : write_switch(IP_FORWARD, "1");
+	/* Those to come first: one may come in between. */
+	r = forwards ? 0 : start_forwarding_of(leases, DEFAULT);
+	if (r == 0 && !forwards)
+		r = each_interface(start_forwarding_of, leases);
 	if (r < 0)
-		return error_set_errno(err, r, IP_FORWARD);
+		return error_set_errno(err, r, "cannot forward IPv4");
 	/* Ports are published at the host's loopback addresses, too; the firewall keeps all others from using that. */
-	localnet_path(bridge.name, path);
+	switch_path(bridge.name, LOCALNET, path);
 	r = is_switched_on(path) ? 0 : leases_set_mark(leases, MARK_LOCALNET, bridge.name);
 	if (r == 0)
-		r = write_switch(path, "1");
+		r = write_switch(path, true);
 	if (r < 0)
 		return error_set_errno(err, r, "%s", path);
 	r = request->netns_fd < 0 ? open_tap(request->interface, &ret->tap_fd, err)
@@ -654,6 +786,8 @@ int bridge_collect(struct error *err)
 
 		leases_each_mark(&leases, MARK_BRIDGE, note_mark, &is_marked);
 		leases_each_mark(&leases, MARK_FORWARDING, note_mark, &is_marked);
+		leases_each_mark(&leases, MARK_FORWARDED, note_mark, &is_marked);
+		leases_each_mark(&leases, MARK_UNFORWARDED, note_mark, &is_marked);
 		leases_each_mark(&leases, MARK_LOCALNET, note_mark, &is_marked);
 		if (!is_marked)
 			return 0;

@@ -63,7 +63,12 @@ static void write_number(FILE *out, const struct in6_addr *address)
 		fprintf(out, "%02x", address->s6_addr[i]);
 }
 
-/* ICMPv6's type must not be hidden behind a fragment: only the first has it, and then perhaps not. */
+/*
+ * Nobody sends a part of neighbour discovery in fragments (RFC 6980), where what is looked at here can stand in another
+ * one than that which tells the protocol. So whatever ICMPv6 is in one has to be an echo, by its first fragment: without
+ * that the others are nothing. What has no protocol that can be told, since headers go on in a later fragment, is not
+ * accepted either.
+ */
 static void write_source_ipv6(FILE *out, const struct lease *lease)
 {
 	const struct in6_addr local = link_local(lease->mac);
@@ -78,7 +83,12 @@ static void write_source_ipv6(FILE *out, const struct lease *lease)
 	fputs(", ", out);
 	write_number(out, &local);
 	fputs(" } drop\n", out);
-	fprintf(out, "\t\tether type ip6 ip6 saddr { %s, %s } accept\n", text, local_text);
+	fprintf(out,
+		"\t\tether type ip6 frag frag-off 0 icmpv6 type { echo-request, echo-reply } "
+		"ip6 saddr { %s, %s } accept\n"
+		"\t\tether type ip6 frag frag-off 0 meta l4proto ipv6-icmp drop\n"
+		"\t\tether type ip6 meta l4proto 0-255 ip6 saddr { %s, %s } accept\n",
+		text, local_text, text, local_text);
 }
 
 static void write_source(FILE *out, const struct lease *lease)
@@ -187,7 +197,7 @@ static void write_strangers(FILE *out, const struct leases *leases)
 	fputs(" } drop\n\t}\n", out);
 }
 
-static void write_bounds(FILE *out, const struct leases *leases, bool no_transit)
+static void write_bounds(FILE *out, const struct leases *leases, const char *transit)
 {
 	fputs("\tset bridges {\n\t\ttype ifname\n\t\telements = { ", out);
 	for (size_t i = 0; i < leases->count; i++)
@@ -205,12 +215,14 @@ static void write_bounds(FILE *out, const struct leases *leases, bool no_transit
 				leases->items[i].bridge, leases->items[i].bridge);
 	fputs("\t\toifname @bridges reject with icmpx host-unreachable\n\t\tiifname @bridges accept\n",
 		out);
-	if (no_transit)
+	if (transit && *transit)
+		fprintf(out, "\t\tmeta nfproto ipv4 iifname != { %s } drop\n", transit);
+	else if (transit)
 		fputs("\t\tmeta nfproto ipv4 drop\n", out);
 	fputs("\t}\n", out);
 }
 
-static void write_inet_table(FILE *out, const struct leases *leases, bool no_transit)
+static void write_inet_table(FILE *out, const struct leases *leases, const char *transit)
 {
 	fputs("table inet " TABLE " {\n", out);
 	write_ports(out, leases, true, "ports", "inet_proto . inet_service");
@@ -225,11 +237,11 @@ static void write_inet_table(FILE *out, const struct leases *leases, bool no_tra
 		out);
 	write_strangers(out, leases);
 	write_hiding(out, leases);
-	write_bounds(out, leases, no_transit);
+	write_bounds(out, leases, transit);
 	fputs("}\n", out);
 }
 
-char *firewall_rules(const struct leases *leases, bool no_transit)
+char *firewall_rules(const struct leases *leases, const char *transit)
 {
 	char *text = NULL;
 	size_t size;
@@ -243,7 +255,7 @@ char *firewall_rules(const struct leases *leases, bool no_transit)
 		out);
 	if (leases->count > 0) {
 		write_bridge_table(out, leases);
-		write_inet_table(out, leases, no_transit);
+		write_inet_table(out, leases, transit);
 	}
 	if (fclose(out) != 0) {
 		free(text);
@@ -269,11 +281,11 @@ static _Noreturn void run_nft(void)
 	_exit(127);
 }
 
-int firewall_set(const struct leases *leases, bool no_transit, struct error *err)
+int firewall_set(const struct leases *leases, const char *transit, struct error *err)
 {
 	_cleanup_close_ int input = memfd_create("rules", MFD_CLOEXEC),
 			    errors = memfd_create("errors", MFD_CLOEXEC);
-	_cleanup_free_ char *rules = firewall_rules(leases, no_transit);
+	_cleanup_free_ char *rules = firewall_rules(leases, transit);
 	char words[512];
 	ssize_t n;
 	pid_t pid;

@@ -19,12 +19,13 @@
 #define FIREWALL_INTERFACE_PREFIX "appc"
 
 /*
- * What nft(8) is told; the caller frees it. NULL: out of memory. no_transit: the host forwarded nothing before there
- * were pods, and is to forward nothing but theirs.
+ * What nft(8) is told; the caller frees it. NULL: out of memory. transit: where the host forwards IPv4 for pods alone,
+ * the interfaces (each quoted, separated by ", ") from which it forwards as it did before there were any; NULL: it
+ * forwards what it would without pods.
  */
-char *firewall_rules(const struct leases *leases, bool no_transit);
+char *firewall_rules(const struct leases *leases, const char *transit);
 
 /* Makes the host's be so; no leases: removes them. 0 or -errno with nft's own words. Needs CAP_NET_ADMIN. */
-int firewall_set(const struct leases *leases, bool no_transit, struct error *err);
+int firewall_set(const struct leases *leases, const char *transit, struct error *err);
 
 #endif

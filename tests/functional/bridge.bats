@@ -37,6 +37,7 @@ setup()
 	on_host ip link set lo up
 	on_host ip address add "$HOST/24" dev out
 	on_host ip link set out up
+	SWITCHES=$(switches)
 	export REAL_APPC_VM=$APPC_VM
 	APPC_VM=$BATS_FILE_TMPDIR/on-host
 	UUID_FILE=$BATS_TEST_TMPDIR/uuid
@@ -134,11 +135,17 @@ s.sendall(b"hello\n")
 print(s.makefile().readline(), end="")' "$2" "$3"
 }
 
+# All that the host's kernel is told about IP, but for statistics.
+switches()
+{
+	on_host sh -c 'grep -s -r . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf' | sort
+}
+
 # Neither interfaces nor rules nor leases, and forwarding as it was.
 nothing_on_host()
 {
 	[ "$(on_host ip -oneline link | grep -c .)" -eq 2 ] && [ -z "$(on_host nft list ruleset)" ] &&
-		[ "$(on_host cat /proc/sys/net/ipv4/ip_forward)" = 0 ] &&
+		diff <(echo "$SWITCHES") <(switches) &&
 		[ ! -e "/run/appc-vm/network-$(stat --dereference --format=%i "/proc/$HOST_PID/ns/net")" ]
 }
 
@@ -197,6 +204,47 @@ served()
 	done
 	pods_end
 	nothing_on_host
+}
+
+@test "what forwarded before does so afterwards, for whom it did meanwhile, and nothing else is changed" {
+	on_host ip link add lan type bridge
+	on_host sh -c 'echo 1 >/proc/sys/net/ipv4/conf/lan/forwarding; echo 0 >/proc/sys/net/ipv4/conf/out/accept_redirects'
+	SWITCHES=$(switches)
+	serve_world
+	background '.apps = [app("a"; ["greet", "80", "connect", "198.51.100.2", "'"$SERVER_PORT"'"])]' a --net=tap
+	eventually "the server listens" has a listening
+	[ "$(on_host cat /proc/sys/net/ipv4/ip_forward)" = 0 ]
+	[ "$(on_host cat /proc/sys/net/ipv4/conf/out/forwarding)" = 1 ]
+	on_host nft list chain inet appc_vm bounds | grep -qF 'meta nfproto ipv4 iifname != "lan" drop'
+	# One that comes meanwhile is as it would have been.
+	on_host ip link add late type bridge
+	[ "$(hear on_host "$(address_of a)" 80)" = welcome ]
+	pods_end
+	has a "connect $WORLD: you are $HOST"
+	on_host ip link delete late
+	diff <(echo "$SWITCHES") <(switches)
+	# Who is killed leaves it to the next, and what somebody else turns on stays.
+	background '.apps = [app("a"; ["greet", "80"])]' b --net=tap
+	eventually "the server listens" has b listening
+	on_host ip link add late type bridge
+	kill -9 "${PIDS[@]}"
+	wait "${PIDS[@]}" || true
+	PIDS=()
+	eventually "nothing of the pods is left" nothing_left
+	appc_vm gc --grace-period=0s
+	[ "$(on_host cat /proc/sys/net/ipv4/conf/late/forwarding)" = 0 ]
+	on_host ip link delete late
+	diff <(echo "$SWITCHES") <(switches)
+	background '.apps = [app("a"; ["greet", "80"])]' c --net=tap
+	eventually "the server listens" has c listening
+	on_host sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+	kill -9 "${PIDS[@]}"
+	wait "${PIDS[@]}" || true
+	PIDS=()
+	eventually "nothing of the pods is left" nothing_left
+	appc_vm gc --grace-period=0s
+	[ "$(on_host cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/out/forwarding)" = $'1\n1' ]
+	on_host ip link delete lan
 }
 
 @test "pods of one bridge reach each other, by IPv6 and through ports too, and those of another bridge do not" {

@@ -234,19 +234,22 @@ static void rules_bind_each_pod_to_its_addresses_and_publish_its_ports(void **st
 	};
 	struct lease items[] = {example("appc1", FIRST), example("appc2", FIRST + 1)};
 	struct leases leases = {.items = items, .count = 2};
-	_cleanup_free_ char *rules = NULL, *none = NULL, *open = NULL;
+	_cleanup_free_ char *rules = NULL, *none = NULL, *open = NULL, *some = NULL;
 
 	(void)state;
 	items[0].ports = ports;
 	items[0].port_count = 2;
 	items[1].address6 = (struct in6_addr){.s6_addr = {0}};
-	rules = firewall_rules(&leases, true);
-	open = firewall_rules(&leases, false);
-	none = firewall_rules(&(struct leases){.count = 0}, true);
+	rules = firewall_rules(&leases, "");
+	open = firewall_rules(&leases, NULL);
+	some = firewall_rules(&leases, "\"lan0\", \"lan1\"");
+	none = firewall_rules(&(struct leases){.count = 0}, "");
 	assert_says(rules, "ether saddr != 02:00:00:00:00:01 drop");
 	assert_says(rules, "arp saddr ether 02:00:00:00:00:01 arp saddr ip 10.0.0.3 accept");
 	assert_says(rules, "\"appc1\" : goto appc1, \"appc2\" : goto appc2");
-	assert_says(rules, "ip6 saddr { fd00::2, fe80::ff:fe00:1 } accept");
+	assert_says(rules,
+		"frag frag-off 0 meta l4proto ipv6-icmp drop\n\t\tether type ip6 meta l4proto 0-255 "
+		"ip6 saddr { fd00::2, fe80::ff:fe00:1 } accept");
 	assert_says(rules,
 		"{ 0xfd000000000000000000000000000002, "
 		"0xfe80000000000000000000fffe000001 }");
@@ -255,9 +258,11 @@ static void rules_bind_each_pod_to_its_addresses_and_publish_its_ports(void **st
 	assert_says(rules, "ip saddr 10.0.0.0/24 oifname != \"br0\" masquerade");
 	assert_says(rules, "ip6 saddr fd00::/64 oifname != \"br0\" masquerade");
 	assert_says(rules, "iifname @bridges accept\n\t\tmeta nfproto ipv4 drop");
+	assert_says(some,
+		"iifname @bridges accept\n\t\tmeta nfproto ipv4 iifname != { \"lan0\", \"lan1\" } drop");
 	assert_says(rules,
 		"iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n\t\tiifname { \"appc1\", \"appc2\" } drop");
-	assert_null(strstr(open, "meta nfproto ipv4 drop"));
+	assert_null(strstr(open, "meta nfproto ipv4"));
 	assert_null(strstr(none, "chain"));
 }
 

@@ -11,7 +11,8 @@
  *   greet PORT             speaks first to the next client
  *   shout NAME TAG         broadcasts a datagram with this text, from the pod's own addresses
  *   spoof NAME OTHER       the same from another MAC address, from the address OTHER, and what takes that from its
- *                          owner: in ARP, in neighbour discovery, as a router; and what is neither IP nor ARP
+ *                          owner: in ARP, in neighbour discovery, as a router, in fragments; and what is neither
+ *                          IP nor ARP
  *   overhear NAME          says which frames of others come that are not to this MAC address, until "end" was shouted
  */
 #include <arpa/inet.h>
@@ -331,6 +332,12 @@ static void spoof_arp(const struct link *link, struct in_addr other)
 	send_frame(link, &arp, sizeof(arp));
 }
 
+static struct in6_addr link_local(const uint8_t *mac)
+{
+	return (struct in6_addr){.s6_addr = {0xfe, 0x80, [8] = mac[0] ^ 2, mac[1], mac[2], 0xff,
+					 0xfe, mac[3], mac[4], mac[5]}};
+}
+
 /* An advertisement from the pod's own link-local address, of an address or a router that it is not. */
 static void spoof_discovery(const struct link *link, uint8_t type)
 {
@@ -349,11 +356,50 @@ static void spoof_discovery(const struct link *link, uint8_t type)
 	frame.advert.nd_na_type = type;
 	inet_pton(AF_INET6, "ff02::1", &frame.ip.ip6_dst);
 	inet_pton(AF_INET6, "fd00::bad", &frame.advert.nd_na_target);
-	frame.ip.ip6_src = (struct in6_addr){
-		.s6_addr = {0xfe, 0x80, [8] = link->mac[0] ^ 2, link->mac[1], link->mac[2], 0xff,
-			0xfe, link->mac[3], link->mac[4], link->mac[5]}};
+	frame.ip.ip6_src = link_local(link->mac);
 	memcpy(frame.ethernet.h_source, link->mac, ETH_ALEN);
 	send_frame(link, &frame, sizeof(frame));
+}
+
+/* The same advertisement in two fragments, the first of which has so many of its bytes. */
+static void spoof_fragments(const struct link *link, bool behind_options, size_t first)
+{
+	struct {
+		uint8_t options[8]; /* padding, and what comes behind it */
+		struct nd_neighbor_advert advert;
+	} __attribute__((packed)) whole = {.options = {IPPROTO_ICMPV6, [2] = 1, 4}};
+	const uint8_t *bytes = behind_options ? whole.options : (const uint8_t *)&whole.advert;
+	size_t length = sizeof(whole) - (behind_options ? 0 : sizeof(whole.options));
+	struct in6_addr local = link_local(link->mac);
+
+	whole.advert.nd_na_type = ND_NEIGHBOR_ADVERT;
+	inet_pton(AF_INET6, "fd00::bad", &whole.advert.nd_na_target);
+	for (size_t start = 0; start < length; start += first) {
+		struct {
+			struct ethhdr ethernet;
+			struct ip6_hdr ip;
+			struct ip6_frag fragment;
+			uint8_t bytes[sizeof(whole)];
+		} __attribute__((packed)) frame = {
+			.ethernet = {.h_dest = {0x33, 0x33, 0, 0, 0, 1},
+				.h_proto = htons(ETH_P_IPV6)},
+			.ip = {.ip6_nxt = IPPROTO_FRAGMENT, .ip6_hlim = 255},
+			.fragment = {.ip6f_ident = htonl(7)},
+		};
+		size_t size = start ? length - start : first;
+
+		frame.ip.ip6_vfc = 6 << 4;
+		frame.ip.ip6_plen = htons((uint16_t)(sizeof(frame.fragment) + size));
+		frame.ip.ip6_src = local;
+		inet_pton(AF_INET6, "ff02::1", &frame.ip.ip6_dst);
+		frame.fragment.ip6f_nxt = behind_options ? IPPROTO_DSTOPTS : IPPROTO_ICMPV6;
+		frame.fragment.ip6f_offlg = htons((uint16_t)start) | (start ? 0 : IP6F_MORE_FRAG);
+		memcpy(frame.ethernet.h_source, link->mac, ETH_ALEN);
+		memcpy(frame.bytes, bytes + start, size);
+		send_frame(link, &frame, sizeof(frame) - sizeof(frame.bytes) + size);
+		if (start)
+			break;
+	}
 }
 
 static void spoof(char **args)
@@ -369,11 +415,17 @@ static void spoof(char **args)
 	spoof_arp(&link, other);
 	spoof_discovery(&link, ND_NEIGHBOR_ADVERT);
 	spoof_discovery(&link, ND_ROUTER_ADVERT);
+	/* The type in the second; the type in the first, but the address in the second. */
+	spoof_fragments(&link, true, 8);
+	spoof_fragments(&link, false, 8);
 	printf("spoof %s: done\n", args[0]);
 	close(link.fd);
 }
 
-/* What a bridge has to tell all: questions of ARP and of neighbour discovery, and who is in which multicast group. */
+/*
+ * What a bridge has to tell all: questions of ARP and of neighbour discovery, and who is in which multicast group. And
+ * fragments that are not the first: without that they are nothing.
+ */
 static bool is_for_everybody(const uint8_t *frame, size_t length)
 {
 	const struct ethhdr *ethernet = (const struct ethhdr *)frame;
@@ -383,9 +435,13 @@ static bool is_for_everybody(const uint8_t *frame, size_t length)
 		return frame[21] == 1;
 	if (ethernet->h_proto == htons(ETH_P_IP))
 		return ethernet->h_dest[0] & 1 && frame[23] == IPPROTO_IGMP;
-	return ethernet->h_proto == htons(ETH_P_IPV6) && ethernet->h_dest[0] & 1 && length > icmp &&
-		(frame[20] != IPPROTO_ICMPV6 ||
-			(frame[icmp] != ND_NEIGHBOR_ADVERT && frame[icmp] != ND_ROUTER_ADVERT));
+	if (ethernet->h_proto != htons(ETH_P_IPV6) || !(ethernet->h_dest[0] & 1) ||
+		length <= icmp + sizeof(struct ip6_frag))
+		return false;
+	if (frame[20] == IPPROTO_FRAGMENT)
+		return (frame[icmp + 2] << 8 | frame[icmp + 3]) & 0xfff8;
+	return frame[20] != IPPROTO_ICMPV6 ||
+		(frame[icmp] != ND_NEIGHBOR_ADVERT && frame[icmp] != ND_ROUTER_ADVERT);
 }
 
 /* True: it was "end". */
