@@ -13,10 +13,16 @@
 #include <jansson.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
-/* Of each network namespace one, which its inode names. */
-#define DIRECTORY_FORMAT "/run/appc-vm/network-%ju"
+/*
+ * Of each network namespace one. Its inode, by which people find it, is another one's when it is gone; its cookie is
+ * nobody else's before the next boot.
+ */
+#define PARENT_DIRECTORY "/run/appc-vm"
+#define NAME_PREFIX      "network-%ju-"
+#define NAME_FORMAT      NAME_PREFIX "%" PRIu64
 
 #define LEASE_SIZE_MAX (256u << 10)
 
@@ -212,14 +218,53 @@ static int open_locked(const char *path)
 	}
 }
 
+struct namespace
+{
+	uintmax_t inode;
+	uint64_t cookie; /* 0: the kernel has none (before Linux 5.14) */
+};
+
+static int own_namespace(struct namespace *ret)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t length = sizeof(ret->cookie);
+	struct stat st;
+
+	*ret = (struct namespace){.cookie = 0};
+	if (fd < 0 || stat("/proc/self/ns/net", &st) < 0)
+		return -errno;
+	ret->inode = st.st_ino;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &ret->cookie, &length) < 0)
+		ret->cookie = 0;
+	return 0;
+}
+
 static int own_path(char *path, size_t size)
 {
-	struct stat namespace;
+	struct namespace own;
+	int r = own_namespace(&own);
 
-	if (stat("/proc/self/ns/net", &namespace) < 0)
-		return -errno;
-	snprintf(path, size, DIRECTORY_FORMAT, (uintmax_t) namespace.st_ino);
-	return 0;
+	if (r == 0)
+		snprintf(path, size, PARENT_DIRECTORY "/" NAME_FORMAT, own.inode, own.cookie);
+	return r;
+}
+
+/* Of namespaces that had the inode before: nothing of what they tell is left, nor anybody who could still use it. */
+static void remove_predecessors(void)
+{
+	_cleanup_closedir_ DIR *parent = opendir(PARENT_DIRECTORY);
+	char prefix[64], name[64];
+	struct namespace own;
+	struct dirent *entry;
+
+	if (!parent || own_namespace(&own) < 0)
+		return;
+	snprintf(prefix, sizeof(prefix), NAME_PREFIX, own.inode);
+	snprintf(name, sizeof(name), NAME_FORMAT, own.inode, own.cookie);
+	while ((entry = readdir(parent)))
+		if (!strncmp(entry->d_name, prefix, strlen(prefix)) &&
+			strcmp(entry->d_name, name) != 0)
+			directory_remove(dirfd(parent), entry->d_name);
 }
 
 bool leases_exist(void)
@@ -236,10 +281,12 @@ int leases_open(const char *path, struct leases *ret, struct error *err)
 	*ret = LEASES_NONE;
 	if (path && strlen(path) >= sizeof(ret->path))
 		return error_set_errno(err, -ENAMETOOLONG, "%s", path);
-	if (path)
+	if (path) {
 		snprintf(ret->path, sizeof(ret->path), "%s", path);
-	else
+	} else {
 		r = own_path(ret->path, sizeof(ret->path));
+		remove_predecessors();
+	}
 	if (r < 0)
 		return error_set_errno(err, r, "/proc/self/ns/net");
 	ret->fd = open_locked(ret->path);

@@ -146,7 +146,13 @@ nothing_on_host()
 {
 	[ "$(on_host ip -oneline link | grep -c .)" -eq 2 ] && [ -z "$(on_host nft list ruleset)" ] &&
 		diff <(echo "$SWITCHES") <(switches) &&
-		[ ! -e "/run/appc-vm/network-$(stat --dereference --format=%i "/proc/$HOST_PID/ns/net")" ]
+		[ -z "$(lease_directories)" ]
+}
+
+# Of the host, and of those that had its number before.
+lease_directories()
+{
+	compgen -G "/run/appc-vm/network-$(stat --dereference --format=%i "/proc/$HOST_PID/ns/net")*" || true
 }
 
 RAW='{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_NET_RAW"]}}'
@@ -315,6 +321,19 @@ overheard: end' ]
 	fails nothing_on_host
 	eventually "nothing of the pods is left" nothing_left
 	appc_vm gc --grace-period=0s
+	nothing_on_host
+}
+
+@test "what a host that is gone has left is not taken for that of another which got its number" {
+	local inode
+	inode=$(stat --dereference --format=%i "/proc/$HOST_PID/ns/net")
+	# Interfaces of the other host, one of which has a name that is to be had here, too.
+	mkdir -p "/run/appc-vm/network-$inode-1"
+	touch "/run/appc-vm/network-$inode-1/bridge=out" "/run/appc-vm/network-$inode-1/forwarding=all" \
+		"/run/appc-vm/network-$inode-1/forwarded=out"
+	pod '.apps = [app("a"; ["interface", "eth0"])]'
+	run_pod --net=tap
+	expect_status 0
 	nothing_on_host
 }
 
