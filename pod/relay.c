@@ -9,16 +9,16 @@
 #include "pod/relay.h"
 
 #include "base/child.h"
+#include "base/frame_stream.h"
 #include "base/handshake.h"
 
-#include <endian.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define PREFIX_SIZE sizeof(uint32_t)
+#define PREFIX_SIZE FRAME_STREAM_PREFIX_SIZE
 
 /* In the child. */
 enum { RELAY_TAP = CHILD_FIRST_FD, RELAY_SOCKET };
@@ -60,12 +60,10 @@ static void complete_handshake(int tap_fd, const uint8_t *frame, size_t length)
 static bool tap_ready(int tap_fd, int socket_fd, struct buffer *buffer)
 {
 	ssize_t n = read(tap_fd, buffer->data + PREFIX_SIZE, RELAY_FRAME_MAX);
-	uint32_t prefix;
 
 	if (n <= 0)
 		return is_for_later(n);
-	prefix = htobe32((uint32_t)n);
-	memcpy(buffer->data, &prefix, sizeof(prefix));
+	frame_stream_put_length(buffer->data, (size_t)n);
 	buffer->start = 0;
 	buffer->length = PREFIX_SIZE + (size_t)n;
 	if (!send_rest(socket_fd, buffer))
@@ -77,20 +75,22 @@ static bool tap_ready(int tap_fd, int socket_fd, struct buffer *buffer)
 /* Frames that are whole; one that the tap does not take is lost. False: what comes is no frame. */
 static bool write_frames(int tap_fd, struct buffer *buffer)
 {
-	while (buffer->length >= PREFIX_SIZE) {
-		const uint8_t *at = buffer->data + buffer->start;
-		uint32_t length;
+	size_t skip, start, length;
+	int r;
 
-		memcpy(&length, at, sizeof(length));
-		length = be32toh(length);
-		if (length > RELAY_FRAME_MAX)
+	for (;;) {
+		const uint8_t *at = buffer->data + buffer->start;
+
+		r = frame_stream_next(at, buffer->length, RELAY_FRAME_MAX, &skip, &start, &length);
+		if (r < 0)
 			return false;
-		if (buffer->length < PREFIX_SIZE + length)
+		if (r > 0)
+			while (write(tap_fd, at + start, length) < 0 && errno == EINTR)
+				;
+		buffer->start += r > 0 ? start + length : skip;
+		buffer->length -= r > 0 ? start + length : skip;
+		if (r == 0)
 			break;
-		while (write(tap_fd, at + PREFIX_SIZE, length) < 0 && errno == EINTR)
-			;
-		buffer->start += PREFIX_SIZE + length;
-		buffer->length -= PREFIX_SIZE + length;
 	}
 	memmove(buffer->data, buffer->data + buffer->start, buffer->length);
 	buffer->start = 0;

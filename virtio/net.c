@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/frame_stream.h"
 #include "base/handshake.h"
 #include "virtio/bucket.h"
 
@@ -31,12 +32,15 @@
 #define QUEUE_TRANSMIT 1
 
 #define ETHERNET_HEADER_SIZE 14u
-#define PREFIX_SIZE          sizeof(uint32_t) /* the length before a frame of a stream */
+#define PREFIX_SIZE          FRAME_STREAM_PREFIX_SIZE
 
 /* A frame goes into at most so many chains; 64 KiB in buffers of one Ethernet frame are 43. */
 #define CHAINS_MAX 64
 /* Frames in one direction before others have their turn. */
 #define FRAMES_PER_TURN 64
+
+/* How often drivers may agree to something else than before: the host's tap takes a lock of all its networks each time. */
+#define OFFLOAD_CHANGES_MAX 16
 
 /* Bytes that wait for the other side: the next to go is at start. */
 struct frame_buffer {
@@ -50,7 +54,9 @@ struct virtio_net {
 	uint64_t due;         /* when the next frame may pass */
 	int timer_fd;
 	struct virtio_net_options options;
-	bool is_down;    /* the host's end is gone */
+	bool is_down; /* the host's end is gone */
+	/* What the tap may leave to the guest, once that was said; and how often it was. */
+	unsigned int offload, offload_changes;
 	uint32_t wanted; /* poll events that the owner is to tell of */
 	/* From the host: of a stream what was read, a tap's one frame with its header. */
 	struct frame_buffer incoming;
@@ -141,15 +147,23 @@ static size_t incoming_read(struct virtio_net *net)
 	return (size_t)n;
 }
 
+/* Bytes that are done with. */
+static void incoming_drop(struct virtio_net *net, size_t size)
+{
+	net->incoming.start += size;
+	net->incoming.length -= size;
+}
+
 /*
- * The next frame that is whole, with its header before it in *ret_header. 1, 0: there is none yet; -EBADMSG: it
- * is none, and no other can come.
+ * The next frame that is whole, with its header before it in *ret_header; *ret_size of the buffer's bytes are it. 1, 0:
+ * there is none yet; -EBADMSG: it is none, and no other can come.
  */
 static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbuf *ret_header,
-	const uint8_t **ret_frame, size_t *ret_length)
+	const uint8_t **ret_frame, size_t *ret_length, size_t *ret_size)
 {
-	const struct frame_buffer *buffer = &net->incoming;
-	uint32_t length;
+	struct frame_buffer *buffer = &net->incoming;
+	size_t skip, start = VIRTIO_NET_HEADER_SIZE;
+	int r;
 
 	*ret_header = (struct virtio_net_hdr_mrg_rxbuf){0};
 	if (net->options.kind == VIRTIO_NET_TAP) {
@@ -158,32 +172,23 @@ static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbu
 		if (buffer->length < VIRTIO_NET_HEADER_SIZE)
 			return -EBADMSG;
 		memcpy(ret_header, buffer->data, VIRTIO_NET_HEADER_SIZE);
-		*ret_frame = buffer->data + VIRTIO_NET_HEADER_SIZE;
 		*ret_length = buffer->length - VIRTIO_NET_HEADER_SIZE;
-		return 1;
+	} else {
+		r = frame_stream_next(buffer->data + buffer->start, buffer->length,
+			VIRTIO_NET_FRAME_MAX, &skip, &start, ret_length);
+		if (r < 0)
+			return r;
+		incoming_drop(net, skip);
+		net->counters.dropped_frames += skip / PREFIX_SIZE;
+		if (r == 0)
+			return 0;
+		start -= skip;
+		if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
+			ret_header->hdr.flags = VIRTIO_NET_HDR_F_DATA_VALID;
 	}
-	if (buffer->length < PREFIX_SIZE)
-		return 0;
-	memcpy(&length, buffer->data + buffer->start, sizeof(length));
-	length = be32toh(length);
-	if (length > VIRTIO_NET_FRAME_MAX)
-		return -EBADMSG;
-	if (buffer->length < PREFIX_SIZE + length)
-		return 0;
-	if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
-		ret_header->hdr.flags = VIRTIO_NET_HDR_F_DATA_VALID;
-	*ret_frame = buffer->data + buffer->start + PREFIX_SIZE;
-	*ret_length = length;
+	*ret_frame = buffer->data + buffer->start + start;
+	*ret_size = start + *ret_length;
 	return 1;
-}
-
-static void incoming_drop(struct virtio_net *net, size_t length)
-{
-	struct frame_buffer *buffer = &net->incoming;
-	size_t size = net->options.kind == VIRTIO_NET_TAP ? buffer->length : PREFIX_SIZE + length;
-
-	buffer->start += size;
-	buffer->length -= size;
 }
 
 /* The parts of a frame as one sequence of bytes: writes those from offset on into the chain. */
@@ -260,8 +265,8 @@ static void net_receive(struct virtio_net *net)
 	while (is_joined(net) && net->device.queues[QUEUE_RECEIVE].ready) {
 		struct virtio_net_hdr_mrg_rxbuf header;
 		const uint8_t *frame = NULL;
-		size_t length = 0;
-		int r = incoming_frame(net, &header, &frame, &length);
+		size_t length = 0, size = 0;
+		int r = incoming_frame(net, &header, &frame, &length, &size);
 
 		if (r < 0) {
 			go_down(net);
@@ -285,7 +290,7 @@ static void net_receive(struct virtio_net *net)
 		if (r <= 0)
 			break;
 		limit_take(net, length);
-		incoming_drop(net, length);
+		incoming_drop(net, size);
 	}
 	virtio_device_signal(&net->device, QUEUE_RECEIVE);
 }
@@ -357,7 +362,6 @@ static bool stream_send(
 {
 	struct frame_buffer *buffer = &net->outgoing;
 	uint8_t *frame = buffer->data + PREFIX_SIZE + VIRTIO_NET_HEADER_SIZE;
-	uint32_t prefix = htobe32((uint32_t)length);
 
 	if (header->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE ||
 		(header->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
@@ -366,7 +370,7 @@ static bool stream_send(
 	/* The prefix takes the place of the end of the header. */
 	buffer->start = VIRTIO_NET_HEADER_SIZE;
 	buffer->length = PREFIX_SIZE + length;
-	memcpy(buffer->data + buffer->start, &prefix, sizeof(prefix));
+	frame_stream_put_length(buffer->data + buffer->start, length);
 	stream_flush(net);
 	return true;
 }
@@ -559,10 +563,11 @@ static void net_notify(struct virtio_device *device, unsigned int queue)
 		net_receive(net_of(device));
 }
 
-/* What a tap may leave to the guest is what the driver has agreed to. */
+/* What a tap may leave to the guest is what the driver has agreed to. -EBUSY: drivers change their mind for ever. */
 static int offer_offload(struct virtio_net *net)
 {
 	unsigned int offload = 0;
+	int r;
 
 	if (has_feature(net, VIRTIO_NET_F_GUEST_CSUM))
 		offload |= VIRTIO_NET_OFFLOAD_CHECKSUM;
@@ -570,9 +575,19 @@ static int offer_offload(struct virtio_net *net)
 		offload |= VIRTIO_NET_OFFLOAD_TCP4;
 	if (has_feature(net, VIRTIO_NET_F_GUEST_TSO6))
 		offload |= VIRTIO_NET_OFFLOAD_TCP6;
-	return net->options.offload(net->options.context, offload);
+	if (net->offload_changes > 0 && offload == net->offload)
+		return 0;
+	if (net->offload_changes == OFFLOAD_CHANGES_MAX)
+		return -EBUSY;
+	r = net->options.offload(net->options.context, offload);
+	if (r < 0)
+		return r;
+	net->offload = offload;
+	net->offload_changes++;
+	return 0;
 }
 
+/* Goes on with the rest of a frame that another driver has sent: the stream's other end waits for it. */
 static void net_start(struct virtio_device *device)
 {
 	struct virtio_net *net = net_of(device);
@@ -582,17 +597,25 @@ static void net_start(struct virtio_device *device)
 	if (net->options.kind == VIRTIO_NET_TAP && offer_offload(net) < 0)
 		go_down(net);
 	else
-		net_want(net, POLLIN);
+		net_want(net, net->outgoing.length > 0 ? POLLIN | POLLOUT : POLLIN);
 }
 
-/* Frames on the way are lost, but not their boundaries in a stream. */
+/*
+ * Frames on the way are lost, but not their boundaries in a stream: of one that has partly gone or come the rest still
+ * goes or comes.
+ */
 static void net_reset(struct virtio_device *device)
 {
 	struct virtio_net *net = net_of(device);
+	struct virtio_net_hdr_mrg_rxbuf header;
+	const uint8_t *frame;
+	size_t length, size;
 
 	net->wanted = 0;
 	if (net->options.kind == VIRTIO_NET_TAP)
 		net->incoming.length = 0;
+	while (incoming_frame(net, &header, &frame, &length, &size) > 0)
+		incoming_drop(net, size);
 }
 
 static void net_read_config(struct virtio_device *device, size_t offset, void *data, size_t length)
@@ -607,13 +630,22 @@ static void net_read_config(struct virtio_device *device, size_t offset, void *d
 	memcpy(data, (const uint8_t *)&config + offset, length);
 }
 
-/* There is no state to save: frames in flight belong to no other machine. */
+/*
+ * There is no state to save: frames in flight belong to no other machine. But a driver that waits for room to send
+ * notifies of nothing more.
+ */
 static int net_restore(struct virtio_device *device, struct state_reader *reader, struct error *err)
 {
+	struct virtio_net *net = net_of(device);
+
 	(void)reader;
 	(void)err;
-	if (device->queues[QUEUE_RECEIVE].ready)
-		net_start(device);
+	if (!device->running)
+		return 0;
+	net_start(device);
+	if (is_joined(net) && device->queues[QUEUE_TRANSMIT].ready &&
+		virtqueue_pending(&device->queues[QUEUE_TRANSMIT]) != 0)
+		net_want(net, POLLOUT);
 	return 0;
 }
 

@@ -79,19 +79,35 @@ static void frames_of_the_stream_come_out_one_by_one_however_they_are_cut(void *
 	struct relay_fixture *fixture = *state;
 	uint8_t bytes[2 * (sizeof(uint32_t) + FRAME_SIZE)], got[2 * FRAME_SIZE];
 	uint32_t prefix = htobe32(FRAME_SIZE);
-	static const size_t cuts[] = {1, 3, 500, 1003, 1004, 1005, 2007};
 
 	memset(bytes, 9, sizeof(bytes));
 	memcpy(bytes, &prefix, sizeof(prefix));
 	memcpy(bytes + sizeof(bytes) / 2, &prefix, sizeof(prefix));
-	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
-		assert_int_equal(send(fixture->stream, bytes, cuts[i], 0), cuts[i]);
-		assert_int_equal(send(fixture->stream, bytes + cuts[i], sizeof(bytes) - cuts[i], 0),
-			sizeof(bytes) - cuts[i]);
+	for (size_t cut = 1; cut < sizeof(bytes); cut++) {
+		assert_int_equal(send(fixture->stream, bytes, cut, 0), cut);
+		assert_int_equal(send(fixture->stream, bytes + cut, sizeof(bytes) - cut, 0),
+			sizeof(bytes) - cut);
 		for (unsigned int j = 0; j < 2; j++) {
 			assert_int_equal(recv(fixture->tap, got, sizeof(got), 0), FRAME_SIZE);
 			assert_memory_equal(got, bytes + sizeof(prefix), FRAME_SIZE);
 		}
+	}
+}
+
+static void length_without_a_frame_is_skipped(void **state)
+{
+	struct relay_fixture *fixture = *state;
+	const uint32_t lost[] = {htobe32(60), htobe32(RELAY_FRAME_MAX)};
+	uint8_t bytes[sizeof(lost) + sizeof(uint32_t) + FRAME_SIZE], got[2 * FRAME_SIZE];
+	uint32_t prefix = htobe32(FRAME_SIZE);
+
+	memset(bytes, 9, sizeof(bytes));
+	memcpy(bytes, lost, sizeof(lost));
+	memcpy(bytes + sizeof(lost), &prefix, sizeof(prefix));
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(send(fixture->stream, bytes, sizeof(bytes), 0), sizeof(bytes));
+		assert_int_equal(recv(fixture->tap, got, sizeof(got), 0), FRAME_SIZE);
+		assert_memory_equal(got, bytes + sizeof(bytes) - FRAME_SIZE, FRAME_SIZE);
 	}
 }
 
@@ -112,6 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RELAY_TEST(frame_of_the_tap_goes_out_behind_its_length),
 		RELAY_TEST(frames_of_the_stream_come_out_one_by_one_however_they_are_cut),
+		RELAY_TEST(length_without_a_frame_is_skipped),
 		RELAY_TEST(what_is_no_frame_ends_it),
 	};
 

@@ -361,6 +361,94 @@ static void stream_without_room_holds_frames_back_and_loses_none(void **state)
 	assert_int_equal(used, sent);
 }
 
+/* Frames until one has partly gone. Returns how many, each with its number in it. */
+static size_t fill_stream(struct net_fixture *fixture, uint8_t *frame, size_t length)
+{
+	struct virtio_net_hdr_mrg_rxbuf header = {0};
+	uint32_t head, written;
+	size_t sent = 0;
+	int size = 4096;
+
+	setsockopt(fixture->host, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	fixture->armed = 0;
+	while (!(fixture->armed & POLLOUT)) {
+		make_frame(frame, length, (uint8_t)sent++);
+		send_from_guest(fixture, &header, frame, length);
+		driver_take_used(&fixture->rings[TRANSMIT], &head, &written);
+	}
+	return sent;
+}
+
+static void rest_of_a_frame_goes_out_after_a_reset_though_nothing_else_is_sent(void **state)
+{
+	struct net_fixture *fixture = *state;
+	static uint8_t frame[60000];
+	size_t sent = fill_stream(fixture, frame, sizeof(frame)), got = 0;
+
+	fixture->armed = 0;
+	start_driver(fixture, 0);
+	assert_int_equal(fixture->armed, POLLIN | POLLOUT);
+	/* The last of them may be one that the old driver still had. */
+	while (recv(fixture->host, &(uint8_t){0}, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
+		uint32_t prefix;
+
+		make_frame(frame, sizeof(frame), (uint8_t)got++);
+		receive_exactly(fixture->host, &prefix, sizeof(prefix));
+		assert_int_equal(be32toh(prefix), sizeof(frame));
+		for (size_t done = 0; done < sizeof(frame);) {
+			static uint8_t part[sizeof(frame)];
+			ssize_t n = recv(fixture->host, part, sizeof(frame) - done, MSG_DONTWAIT);
+
+			if (n < 0)
+				virtio_net_ready(fixture->net, POLLOUT);
+			else
+				assert_memory_equal(part, frame + done, (size_t)n);
+			done += n > 0 ? (size_t)n : 0;
+		}
+	}
+	assert_in_range(got, sent - 1, sent);
+	assert_false(is_broken(fixture));
+}
+
+static void frames_that_waited_go_out_after_a_restore(void **state)
+{
+	struct net_fixture *first = *state, *second;
+	struct state_writer writer = {.data = NULL};
+	struct state_reader reader;
+	static uint8_t frame[30000];
+	struct error error = {0};
+	void *other = NULL;
+	uint16_t offered, taken;
+
+	fill_stream(first, frame, sizeof(frame));
+	/* One more, of which the device is not told: it has said that it looks by itself. */
+	make_frame(frame, 60, 77);
+	memcpy(buffer(first, TRANSMIT, 7), &(struct virtio_net_hdr_mrg_rxbuf){0}, HEADER);
+	memcpy(buffer(first, TRANSMIT, 7) + HEADER, frame, 60);
+	driver_offer_buffer(
+		&first->rings[TRANSMIT], 7, buffer_address(TRANSMIT, 7), HEADER + 60, 0);
+	state_begin(&writer, 1, 1);
+	assert_int_equal(virtio_mmio_save(&first->mmio, &writer, &error), 0);
+	state_end(&writer);
+	assert_int_equal(set_up(&other), 0);
+	second = other;
+	memcpy(second->memory.regions[0].host, first->memory.regions[0].host, MEMORY_SIZE);
+	state_reader_init(&reader, writer.data, writer.length);
+	assert_int_equal(state_open(&reader, 1, 1, &error), 0);
+	second->armed = 0;
+	assert_int_equal(virtio_mmio_restore(&second->mmio, &reader, &error), 0);
+	assert_int_equal(second->armed, POLLIN | POLLOUT);
+	virtio_net_ready(second->net, POLLOUT);
+	offered = driver_word(&first->rings[TRANSMIT], first->rings[TRANSMIT].available + 2);
+	second->rings[TRANSMIT] = first->rings[TRANSMIT];
+	second->rings[TRANSMIT].memory = second->memory.regions[0].host;
+	taken = driver_word(&second->rings[TRANSMIT], second->rings[TRANSMIT].used + 2);
+	assert_int_equal(taken, offered);
+	assert_sent(second, frame, 60);
+	tear_down(&other);
+	state_writer_done(&writer);
+}
+
 /* ---- to the guest */
 
 static void frame_of_the_host_comes_with_a_header_that_trusts_its_checksum(void **state)
@@ -447,6 +535,96 @@ static void frame_in_pieces_is_gathered(void **state)
 	}
 	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
 	assert_memory_equal(buffer(fixture, RECEIVE, head) + HEADER, bytes + 4, 100);
+}
+
+/* Two frames behind their lengths; and what is the second one's. */
+#define PAIR_SIZE  (2 * (4 + 60))
+#define PAIR_FRAME (4 + 60 + 4)
+
+static void make_pair(uint8_t *bytes)
+{
+	uint32_t prefix = htobe32(60);
+
+	for (unsigned int i = 0; i < 2; i++) {
+		memcpy(bytes + i * PAIR_SIZE / 2, &prefix, sizeof(prefix));
+		make_frame(bytes + i * PAIR_SIZE / 2 + 4, 60, (uint8_t)(9 + i));
+	}
+}
+
+static void send_bytes(struct net_fixture *fixture, const uint8_t *bytes, size_t length)
+{
+	assert_int_equal(send(fixture->host, bytes, length, 0), length);
+	virtio_net_ready(fixture->net, POLLIN);
+}
+
+static void assert_received(struct net_fixture *fixture, const uint8_t *frame, size_t frame_length)
+{
+	uint32_t head, length;
+
+	assert_true(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_int_equal(length, HEADER + frame_length);
+	assert_memory_equal(buffer(fixture, RECEIVE, head) + HEADER, frame, frame_length);
+}
+
+static void frames_come_whole_wherever_the_stream_is_cut(void **state)
+{
+	struct net_fixture *fixture = *state;
+	uint8_t bytes[PAIR_SIZE];
+	uint32_t head, length;
+
+	make_pair(bytes);
+	for (size_t cut = 1; cut < sizeof(bytes); cut++) {
+		for (unsigned int i = 0; i < 2; i++)
+			add_buffer(fixture, 2048);
+		send_bytes(fixture, bytes, cut);
+		if (cut >= sizeof(bytes) / 2)
+			assert_received(fixture, bytes + 4, 60);
+		assert_false(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+		send_bytes(fixture, bytes + cut, sizeof(bytes) - cut);
+		if (cut < sizeof(bytes) / 2)
+			assert_received(fixture, bytes + 4, 60);
+		assert_received(fixture, bytes + PAIR_FRAME, 60);
+	}
+	assert_int_equal(counters(fixture).dropped_frames, 0);
+}
+
+/* As passt leaves it where its socket had room for a length and not for the frame. */
+static void length_without_a_frame_is_skipped(void **state)
+{
+	const uint32_t lost[] = {htobe32(60), htobe32(FRAME_MAX), htobe32(1514)};
+	struct net_fixture *fixture = *state;
+	uint8_t bytes[PAIR_SIZE];
+
+	make_pair(bytes);
+	for (unsigned int i = 0; i < 4; i++)
+		add_buffer(fixture, 2048);
+	send_bytes(fixture, bytes, PAIR_SIZE / 2);
+	assert_received(fixture, bytes + 4, 60);
+	send_bytes(fixture, (const uint8_t *)lost, sizeof(lost));
+	send_bytes(fixture, bytes, sizeof(bytes));
+	assert_received(fixture, bytes + 4, 60);
+	assert_received(fixture, bytes + PAIR_FRAME, 60);
+	assert_int_equal(counters(fixture).dropped_frames, ARRAY_SIZE(lost));
+	assert_int_equal(counters(fixture).received_frames, 3);
+}
+
+static void new_driver_gets_what_comes_after_it_and_the_rest_of_a_frame(void **state)
+{
+	struct net_fixture *fixture = *state;
+	uint8_t bytes[PAIR_SIZE];
+	uint32_t head, length;
+
+	/* The old one has no buffer: a whole frame waits, and a half. */
+	make_pair(bytes);
+	send_bytes(fixture, bytes, PAIR_FRAME + 7);
+	start_driver(fixture, 0);
+	for (unsigned int i = 0; i < 2; i++)
+		add_buffer(fixture, 2048);
+	driver_notify(&fixture->mmio, RECEIVE);
+	assert_false(driver_take_used(&fixture->rings[RECEIVE], &head, &length));
+	assert_int_equal(fixture->armed & POLLIN, POLLIN);
+	send_bytes(fixture, bytes + PAIR_FRAME + 7, 60 - 7);
+	assert_received(fixture, bytes + PAIR_FRAME, 60);
 }
 
 static void frame_that_fits_no_buffer_is_dropped_without_merging(void **state)
@@ -586,6 +764,20 @@ static void tap_leaves_to_the_guest_what_the_driver_agreed_to(void **state)
 	assert_int_equal(fixture->offload,
 		VIRTIO_NET_OFFLOAD_CHECKSUM | VIRTIO_NET_OFFLOAD_TCP4 | VIRTIO_NET_OFFLOAD_TCP6);
 	assert_int_equal(fixture->offers, 3);
+	/* The host is not asked again for what it does already. */
+	for (unsigned int i = 0; i < 3; i++)
+		start_driver(fixture, OFFLOADS | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO6));
+	assert_int_equal(fixture->offers, 3);
+}
+
+static void drivers_that_change_their_mind_for_ever_lose_the_link(void **state)
+{
+	struct net_fixture *fixture = *state;
+
+	for (unsigned int i = 0; i < 100; i++)
+		start_driver(fixture, i % 2 ? OFFLOADS : 0);
+	assert_in_range(fixture->offers, 2, 20);
+	assert_int_equal(link_status(fixture), 0);
 }
 
 static void frame_to_a_tap_keeps_what_its_header_asks_for_and_no_more(void **state)
@@ -805,6 +997,11 @@ int main(void)
 		NET_TEST(long_frame_is_merged_of_several_buffers),
 		NET_TEST(frame_waits_for_buffers),
 		NET_TEST(frame_in_pieces_is_gathered),
+		NET_TEST(frames_come_whole_wherever_the_stream_is_cut),
+		NET_TEST(length_without_a_frame_is_skipped),
+		NET_TEST(new_driver_gets_what_comes_after_it_and_the_rest_of_a_frame),
+		NET_TEST(rest_of_a_frame_goes_out_after_a_reset_though_nothing_else_is_sent),
+		NET_TEST(frames_that_waited_go_out_after_a_restore),
 		NET_TEST(frame_that_fits_no_buffer_is_dropped_without_merging),
 		NET_TEST(buffer_without_room_for_a_header_breaks_the_device),
 		cmocka_unit_test(link_goes_down_with_the_host_or_with_what_is_no_frame),
@@ -814,6 +1011,7 @@ int main(void)
 			frames_that_waited_pass_when_they_are_due, set_up_fast, tear_down),
 		NET_TEST(handshake_of_the_guest_is_completed_at_once),
 		TAP_TEST(tap_leaves_to_the_guest_what_the_driver_agreed_to),
+		TAP_TEST(drivers_that_change_their_mind_for_ever_lose_the_link),
 		TAP_TEST(frame_to_a_tap_keeps_what_its_header_asks_for_and_no_more),
 		TAP_TEST(header_that_asks_a_tap_for_what_cannot_be_is_dropped),
 		TAP_TEST(segments_of_the_host_come_with_its_header),
