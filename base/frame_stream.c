@@ -14,25 +14,40 @@ void frame_stream_put_length(uint8_t place[FRAME_STREAM_PREFIX_SIZE], size_t len
 	memcpy(place, &prefix, sizeof(prefix));
 }
 
-int frame_stream_next(const uint8_t *data, size_t size, size_t most, size_t *ret_skip,
-	size_t *ret_start, size_t *ret_length)
+/* 1: a length of an Ethernet frame stands here; 0: it cannot be told yet; -EBADMSG: none does. */
+static int get_length(const uint8_t *data, size_t size, size_t most, size_t *ret)
 {
 	uint32_t length;
 
+	if (size < sizeof(length))
+		return 0;
+	memcpy(&length, data, sizeof(length));
+	*ret = be32toh(length);
+	return *ret < ETHER_HDR_LEN || *ret > most ? -EBADMSG : 1;
+}
+
+int frame_stream_next(const uint8_t *data, size_t size, size_t most, size_t *ret_skip,
+	size_t *ret_start, size_t *ret_length)
+{
+	int r = get_length(data, size, most, ret_length);
+
 	*ret_skip = 0;
-	for (; size - *ret_skip >= FRAME_STREAM_PREFIX_SIZE;
-		*ret_skip += FRAME_STREAM_PREFIX_SIZE) {
-		memcpy(&length, data + *ret_skip, sizeof(length));
-		length = be32toh(length);
-		if (length < ETHER_HDR_LEN || length > most)
-			return -EBADMSG;
+	while (r > 0) {
+		size_t next;
+
 		*ret_start = *ret_skip + FRAME_STREAM_PREFIX_SIZE;
 		if (*ret_start == size)
 			return 0;
-		if (data[*ret_start] == 0)
-			continue;
-		*ret_length = length;
-		return size - *ret_start >= length;
+		/* A frame, or another length? */
+		r = data[*ret_start] == 0
+			? get_length(data + *ret_start, size - *ret_start, most, &next)
+			: -EBADMSG;
+		if (r < 0)
+			return size - *ret_start >= *ret_length;
+		if (r > 0) {
+			*ret_skip = *ret_start;
+			*ret_length = next;
+		}
 	}
-	return 0;
+	return r;
 }

@@ -5,8 +5,8 @@
  *
  * The passt of early 2023, which Debian 12 has, sends some frames by two calls that do not wait, the length by the
  * first; where there is room for that and none for the frame the length stands alone, and the next one behind it. That
- * can be told: a length begins with a zero byte, and no frame to a pod does, which is to a pod's own MAC address (its
- * first byte is 2) or to a group (an odd one).
+ * can be told from a frame: those for a pod are to its own MAC address, whose first byte is 2, to a group, where it is
+ * odd, or, as long as passt has not seen that address, to one of zeros, which is no length.
  */
 #ifndef APPC_BASE_FRAME_STREAM_H
 #define APPC_BASE_FRAME_STREAM_H

@@ -253,6 +253,35 @@ assert s.makefile().readline() == "welcome\n"' "$port"
 		socketActivated: false}}]"
 }
 
+@test "clients that knock before the pod is there do it no harm" {
+	local port
+	port=$(free_port)
+	pod ".apps = [app(\"a\"; [\"serve\", \"80\"]) |
+		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}]] |
+		.ports = [{name: \"http\", hostPort: $port, hostIP: \"127.0.0.1\"}]"
+	start_pod --net
+	[ "$(python3 - "$port" "$LIMIT" <<-'END'
+		import socket, sys, time
+		end = time.monotonic() + int(sys.argv[2])
+		while time.monotonic() < end:
+		    try:
+		        s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1)
+		        s.sendall(b"hello\n")
+		        s.settimeout(20)
+		        answer = s.makefile().readline()
+		        if answer:
+		            print(answer, end="")
+		            break
+		    except OSError:
+		        pass
+		    time.sleep(0.005)
+	END
+	)" = 'from the pod' ]
+	finish_pod
+	expect_status 0
+	expect_line 'serve 80: ok'
+}
+
 @test "a port that is taken ends the pod before it starts, with its name" {
 	serve tcp 127.0.0.1
 	pod ".apps = [app(\"a\"; [\"interface\", \"eth0\"]) |

@@ -221,6 +221,16 @@ static bool is_broken(struct net_fixture *fixture)
 	return driver_read(&fixture->mmio, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
+static uint16_t link_status(struct net_fixture *fixture)
+{
+	uint16_t status;
+
+	virtio_mmio_read(&fixture->mmio,
+		VIRTIO_MMIO_CONFIG + offsetof(struct virtio_net_config, status), &status,
+		sizeof(status));
+	return le16toh(status);
+}
+
 /* ---- from the guest */
 
 static void frame_of_the_guest_goes_out_behind_its_length(void **state)
@@ -608,6 +618,26 @@ static void length_without_a_frame_is_skipped(void **state)
 	assert_int_equal(counters(fixture).received_frames, 3);
 }
 
+/* So passt begins, before it has heard of the pod. */
+static void frame_to_an_address_of_zeros_is_a_frame(void **state)
+{
+	struct net_fixture *fixture = *state;
+	uint8_t bytes[PAIR_SIZE];
+
+	make_pair(bytes);
+	memset(bytes + 4, 0, 6);
+	memset(bytes + PAIR_FRAME, 0, 6);
+	for (size_t cut = 1; cut < sizeof(bytes); cut++) {
+		for (unsigned int i = 0; i < 2; i++)
+			add_buffer(fixture, 2048);
+		send_bytes(fixture, bytes, cut);
+		send_bytes(fixture, bytes + cut, sizeof(bytes) - cut);
+		assert_received(fixture, bytes + 4, 60);
+		assert_received(fixture, bytes + PAIR_FRAME, 60);
+	}
+	assert_int_equal(link_status(fixture), VIRTIO_NET_S_LINK_UP);
+}
+
 static void new_driver_gets_what_comes_after_it_and_the_rest_of_a_frame(void **state)
 {
 	struct net_fixture *fixture = *state;
@@ -656,16 +686,6 @@ static void buffer_without_room_for_a_header_breaks_the_device(void **state)
 	send_from_host(fixture, frame, sizeof(frame));
 	virtio_net_ready(fixture->net, POLLIN);
 	assert_true(is_broken(fixture));
-}
-
-static uint16_t link_status(struct net_fixture *fixture)
-{
-	uint16_t status;
-
-	virtio_mmio_read(&fixture->mmio,
-		VIRTIO_MMIO_CONFIG + offsetof(struct virtio_net_config, status), &status,
-		sizeof(status));
-	return le16toh(status);
 }
 
 static void link_goes_down_with_the_host_or_with_what_is_no_frame(void **state)
@@ -999,6 +1019,7 @@ int main(void)
 		NET_TEST(frame_in_pieces_is_gathered),
 		NET_TEST(frames_come_whole_wherever_the_stream_is_cut),
 		NET_TEST(length_without_a_frame_is_skipped),
+		NET_TEST(frame_to_an_address_of_zeros_is_a_frame),
 		NET_TEST(new_driver_gets_what_comes_after_it_and_the_rest_of_a_frame),
 		NET_TEST(rest_of_a_frame_goes_out_after_a_reset_though_nothing_else_is_sent),
 		NET_TEST(frames_that_waited_go_out_after_a_restore),
