@@ -493,13 +493,19 @@ static void net_transmit(struct virtio_net *net)
 		size_t length;
 		int r;
 
-		/* Either is gone on with on the owner's loop: others have their turn in between. */
-		if (!stream_flush(net) || ++turns > FRAMES_PER_TURN) {
+		if (!is_joined(net)) {
+			/* Nobody takes frames, and no event of a host's end goes on with them: the driver's next one does. */
+			if (++turns > FRAMES_PER_TURN) {
+				virtqueue_enable_notification(queue);
+				break;
+			}
+		} else if (!stream_flush(net) || ++turns > FRAMES_PER_TURN) {
+			/* Either is gone on with on the owner's loop: others have their turn in between. */
 			net_want(net, POLLOUT);
 			break;
-		}
-		if (limit_waits(net))
+		} else if (limit_waits(net)) {
 			break;
+		}
 		r = virtqueue_pop(queue, &net->chain);
 		if (r == 0) {
 			/* Ask for a notification, then look again: the driver may have added one. */
@@ -533,6 +539,8 @@ void virtio_net_ready(struct virtio_net *net, uint32_t events)
 			net_receive(net);
 		if (is_joined(net))
 			net_want(net, 0);
+		else
+			net_transmit(net); /* what waited for the host's end waits in vain */
 	}
 	pthread_mutex_unlock(&net->device.lock);
 }
@@ -546,7 +554,7 @@ void virtio_net_due(struct virtio_net *net)
 {
 	pthread_mutex_lock(&net->device.lock);
 	bucket_timer_set(net->timer_fd, 0);
-	if (net->device.running && is_joined(net)) {
+	if (net->device.running) {
 		net_transmit(net);
 		net_receive(net);
 	}

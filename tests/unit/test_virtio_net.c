@@ -459,6 +459,35 @@ static void frames_that_waited_go_out_after_a_restore(void **state)
 	state_writer_done(&writer);
 }
 
+static void buffers_come_back_when_the_end_of_the_host_goes(void **state)
+{
+	struct net_fixture *fixture = *state;
+	static uint8_t frame[60000];
+	uint32_t head, length;
+	size_t sent = fill_stream(fixture, frame, sizeof(frame));
+	uint16_t used, offered;
+
+	assert_true(sent > 0);
+	/* One more, which waits behind the one that has partly gone. */
+	driver_offer_buffer(
+		&fixture->rings[TRANSMIT], 7, buffer_address(TRANSMIT, 7), HEADER + 60, 0);
+	close(fixture->host);
+	fixture->host = -1;
+	virtio_net_ready(fixture->net, POLLIN | POLLHUP);
+	assert_int_equal(link_status(fixture), 0);
+	used = driver_word(&fixture->rings[TRANSMIT], fixture->rings[TRANSMIT].used + 2);
+	offered = driver_word(&fixture->rings[TRANSMIT], fixture->rings[TRANSMIT].available + 2);
+	assert_int_equal(used, offered);
+	while (driver_take_used(&fixture->rings[TRANSMIT], &head, &length))
+		;
+	/* And so do more than are taken at a time. */
+	for (unsigned int i = 0; i < 200; i++) {
+		send_from_guest(fixture, &(struct virtio_net_hdr_mrg_rxbuf){0}, frame, 60);
+		assert_true(driver_take_used(&fixture->rings[TRANSMIT], &head, &length));
+	}
+	assert_false(is_broken(fixture));
+}
+
 /* ---- to the guest */
 
 static void frame_of_the_host_comes_with_a_header_that_trusts_its_checksum(void **state)
@@ -1023,6 +1052,7 @@ int main(void)
 		NET_TEST(new_driver_gets_what_comes_after_it_and_the_rest_of_a_frame),
 		NET_TEST(rest_of_a_frame_goes_out_after_a_reset_though_nothing_else_is_sent),
 		NET_TEST(frames_that_waited_go_out_after_a_restore),
+		NET_TEST(buffers_come_back_when_the_end_of_the_host_goes),
 		NET_TEST(frame_that_fits_no_buffer_is_dropped_without_merging),
 		NET_TEST(buffer_without_room_for_a_header_breaks_the_device),
 		cmocka_unit_test(link_goes_down_with_the_host_or_with_what_is_no_frame),
