@@ -349,7 +349,7 @@ catch_copier()
 	local child
 	COPIER=
 	for child in $(pgrep -P "$1"); do
-		[ -d "/proc/$child" ] && [ "$child" != "$2" ] || continue
+		[ "$child" != "$2" ] || continue
 		kill -STOP "$child" && COPIER=$child
 	done
 	[ -n "$COPIER" ]
