@@ -315,7 +315,11 @@ cycle()
 	local i cycles=50 pid before
 	[ "$FLAVOUR" = container ] || cycles=10
 	pid=$(appc_vm status "$UUID" | sed -n 's/^pid=//p')
-	# What is made once: directories, buffers, the guest's caches of directories.
+	# What is made once: directories (that of logs by the first who says something), buffers, the guest's caches of directories.
+	add said -- say something
+	appc_vm app start "$UUID" --app=said
+	eventually "it has ended" has_state said exited
+	appc_vm app rm "$UUID" --app=said
 	cycle
 	cycle
 	pod_holds "$pid" >"$BATS_TEST_TMPDIR/before"
@@ -364,7 +368,7 @@ catch_copier()
 	guest=$(pgrep -P "$pid" | head -n 1)
 	add there -- until-stopped
 	for round in finished stopped; do
-		"$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/many --name=many --exec=/bin/probe -- read /data/file list /data/many \
+		"$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/many --name=many --exec=/bin/probe -- read /data/file \
 			>"$BATS_TEST_TMPDIR/many" 2>&1 </dev/null 3>&- &
 		client=$!
 		eventually "its files are being copied" catch_copier "$pid" "$guest"
