@@ -10,6 +10,7 @@
 #include "pod/request.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "wire/wire.h"
 
 #include <poll.h>
@@ -342,5 +343,8 @@ int pod_stop(struct pod *pod, bool force, struct error *err)
 	if (syscall(SYS_pidfd_send_signal, pid_fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
 		return error_set_errno(
 			err, -errno, "pod %s: cannot kill process %d", pod->uuid, pid);
+	log_warning(
+		"pod %s: the process that runs it (%d) did not end it within %d s, and was killed",
+		pod->uuid, pid, ANSWER_MS / 1000);
 	return wait_for_end(pod, err);
 }

@@ -127,9 +127,10 @@ class Soak:
                 open(os.path.join(place, "err"), "w+") as err:
             process = self.world.start("run", *self.world.flavour, "--uuid-file-save=" + uuid,
                                        manifest, stdout=out, stderr=err)
+            ended = ()
             if kind.stops:
                 time.sleep(delay)
-                self.stop(process, uuid, how if kind.name == "stopped" else "force")
+                ended = self.stop(process, uuid, how if kind.name == "stopped" else "force")
             try:
                 status = process.wait(LIMIT)
             except subprocess.TimeoutExpired:
@@ -142,29 +143,36 @@ class Soak:
         if os.path.exists(uuid):
             with open(uuid) as file:
                 self.world.uuids.append(file.read().strip())
-        self.judge(kind, status, said, wrong)
+        self.judge(kind, kind.statuses + ended, status, said, wrong)
         shutil.rmtree(place)
         return said
 
     def stop(self, process, uuid, how):
+        """Returns the statuses that are right then, too: how a process ends that a slow host has not
+        given the time to handle a signal, or to answer."""
         if how == "signal" or not os.path.exists(uuid):
             process.terminate()
-            return
+            return (-signal.SIGTERM,)
         # It may have ended meanwhile, or not have begun: then it is ended by its process.
         options = ["--force"] if how == "force" else []
-        status, _, _ = self.world.run("stop", *options, "--uuid-file=" + uuid)
+        status, _, err = self.world.run("stop", *options, "--uuid-file=" + uuid)
+        ended = (-signal.SIGKILL,) if "and was killed" in err else ()
         if status != 0:
             process.terminate()
+            ended += (-signal.SIGTERM,)
+        return ended
 
-    def judge(self, kind, status, said, wrong):
+    def judge(self, kind, statuses, status, said, wrong):
         lines = said.splitlines()
         with self.lock:
             self.count += 1
             key = "%s %s" % (kind.name, status)
             self.statuses[key] = self.statuses.get(key, 0) + 1
-        if status not in kind.statuses:
+        if status not in statuses:
             self.complain("%s: status %s, expected %s: %r %r" % (
-                kind.name, status, kind.statuses, said[-300:], wrong[-300:]))
+                kind.name, status, statuses, said[-300:], wrong[-300:]))
+        if status == -signal.SIGTERM and (said or wrong):
+            self.complain("%s: its process ended by SIGTERM after %r %r" % (kind.name, said, wrong))
         missing = [line for line in kind.lines if line not in lines]
         if missing or (kind.count is not None and len(lines) != kind.count):
             self.complain("%s: %d lines, without %s" % (kind.name, len(lines), missing))

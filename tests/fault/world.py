@@ -188,10 +188,9 @@ class World:
         return found
 
     def cgroups(self):
-        found = []
-        for uuid in self.uuids:
-            found += glob.glob("/sys/fs/cgroup/**/*" + uuid + "*", recursive=True)
-        return found
+        ours = re.compile("|".join(self.uuids) or "$^")
+        return [os.path.join(path, name) for path, names, _ in os.walk("/sys/fs/cgroup")
+                for name in names if ours.search(name)]
 
     def left(self):
         """Processes and mounts that do not go by themselves."""

@@ -205,6 +205,17 @@ STATUS=pod $UUID is running" ]
 	appc_vm rm "$UUID"
 }
 
+@test "stop --force kills a process that does not answer, and says so" {
+	begin_ready "$LASTING"
+	kill -STOP "$RUN"
+	appc_vm stop --force "$UUID" 2>"$BATS_TEST_TMPDIR/stop"
+	grep -E "warning: pod $UUID: the process that runs it \($RUN\) did not end it within 5 s, and was killed" \
+		"$BATS_TEST_TMPDIR/stop"
+	finish_pod
+	expect_status 137
+	[[ $(appc_vm status "$UUID") == state=exited* ]]
+}
+
 @test "run killed at any instant leaves a state that list knows, and that gc removes" {
 	local delay uuid
 	for delay in 0.00 0.01 0.02 0.03 0.05 0.07 0.09 0.12 0.15 0.2 0.3; do
