@@ -8,8 +8,9 @@
 #   make lint       clang-format, clang-tidy, cppcheck, shellcheck
 #   make format     clang-format, in place
 #   make bench      compared with other tools, 15 minutes; bench-quick, bench-instructions (tests/bench/)
+#   make check-sanitized  functional tests in the container flavour, of a program under the address sanitizer
 #   make tsan       unit tests of what threads share, under the thread sanitizer
-#   make valgrind   commands and unit tests under memcheck
+#   make valgrind   commands, pods and unit tests under memcheck
 #   make soak       faults, kills and load at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each
 #   make install    DESTDIR, PREFIX
@@ -122,6 +123,19 @@ $(BUILD)/unit/test_jail: $(BUILD)/sanitized/tests/attack/attempts.o
 .PHONY: unit-tests
 unit-tests: $(addprefix $(BUILD)/unit/,$(UNIT_TESTS))
 
+# ---- the program itself under the same sanitizers, for all functional tests in the container flavour
+$(BUILD)/sanitized/bin/appc-vm: $(BUILD)/sanitized/cli/main.o $(BUILD)/sanitized/libappc.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIBS)
+	$(Q)ln -sf ../../guest-init ../../vmlinux $(@D)/
+
+.PHONY: check-sanitized
+check-sanitized: deps
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/sanitized/bin/appc-vm \
+		$(addprefix $(BUILD)/,$(TEST_PROGRAMS)) kernel
+	$(Q)tests/run.sh sanitized
+
 # ---- what vCPUs, event loop and workers share: the same tests under the thread sanitizer. The cases of the hostile
 # guest are compiled without it: a guest may write while the device reads, and devices are made for that.
 THREADED_TESTS := $(filter test_hostile test_balloon test_rng test_fs_% test_virt%,$(UNIT_TESTS))
@@ -156,9 +170,9 @@ tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS) bin/appc-vm) $(BUILD)/gue
 		$(BUILD)/hostile-guest $(BUILD)/guest-probe
 	$(Q)tests/tsan.sh $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS))
 
-# ---- the same without sanitizers, for valgrind, and with it commands of the program. Left out: what starts processes by
-# a call that valgrind does not know, what it slows down to minutes, and what is about the sanitizer's own means.
-UNTRACED_TESTS := test_cgroup test_filter test_guest_launcher test_guest_park test_jail test_pod test_store_import \
+# ---- the same without sanitizers, for valgrind, and with it commands of the program and pods. Left out: what is about
+# calls that are not made there, or about processes that share memory, and what it slows down to minutes.
+UNTRACED_TESTS := test_filter test_guest_launcher test_guest_park test_jail test_pod test_store_import \
 		  test_virtio_fs test_virtio_fs_bounds test_virtio_fs_races test_virtio_vsock
 VALGRIND_TESTS := $(filter-out $(UNTRACED_TESTS),$(UNIT_TESTS))
 $(BUILD)/valgrind/native_calls.so: tests/valgrind/native_calls.c Makefile
@@ -168,7 +182,7 @@ $(BUILD)/valgrind/native_calls.so: tests/valgrind/native_calls.c Makefile
 
 .PHONY: valgrind
 valgrind: deps
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/valgrind/native_calls.so
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/valgrind/native_calls.so kernel
 	$(Q)$(MAKE) --no-print-directory $(JOBS) BUILD=$(BUILD)/valgrind SANITIZE= \
 		$(addprefix $(BUILD)/valgrind/unit/,$(VALGRIND_TESTS))
 	$(Q)tests/valgrind/run.sh $(BUILD)/appc-vm $(BUILD)/valgrind/native_calls.so \

@@ -7,15 +7,23 @@
  * replaces: memory that such a call reads is checked as valgrind would, and the call itself is made by a function that
  * runs on the CPU instead of in the simulator (VALGRIND_NON_SIMD_CALL). None of them writes memory of the
  * program, so there is nothing to tell valgrind of afterwards. All other calls are made in the simulator.
- * clone3(2) stays unknown: a process that begins inside of such a function has no simulator.
+ *
+ * Two calls cannot be made so. A process that begins inside of such a function would have no simulator: what the
+ * program asks of clone3(2) is asked of clone(2) instead, which valgrind knows, and a cgroup is joined by the child
+ * itself. close_range(2) would close what valgrind has open: fds are closed one by one, below the limit that it shows.
+ * And seccomp(2) is not made at all, as if it had been: a filter would stop the calls that valgrind makes for itself.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 #include <valgrind/memcheck.h>
 
 #define ARGUMENTS 6
@@ -40,7 +48,14 @@ static long make(const struct call *call)
 /* Not simulated: nothing of libc may be called here. */
 static long make_natively(unsigned int thread, const struct call *call)
 {
+	/* For the program that is executed no signal is blocked; here valgrind has all of them. */
+	static const uint64_t none;
+	const struct call unblock = {.number = SYS_rt_sigprocmask,
+		.arguments = {SIG_SETMASK, (long)&none, 0, sizeof(none)}};
+
 	(void)thread;
+	if (call->number == SYS_execveat)
+		make(&unblock);
 	return make(call);
 }
 
@@ -83,6 +98,7 @@ static bool is_unknown(const struct call *call)
 	case SYS_fsmount:
 	case SYS_pidfd_open:
 	case SYS_pidfd_send_signal: /* without a siginfo */
+	case SYS_execveat: /* by an fd: valgrind looks for a path, which the new root has not */
 		return true;
 	case SYS_mount_setattr:
 		check_text(arguments[1]);
@@ -99,6 +115,47 @@ static bool is_unknown(const struct call *call)
 	}
 }
 
+/*
+ * The program's processes are copies, in namespaces of their own and perhaps in a cgroup: anything else stays as
+ * unknown as it is to valgrind. A child that cannot join its cgroup ends.
+ */
+static long fork_by_clone(const struct call *call)
+{
+	/* What the program passed as a pointer. NOLINTNEXTLINE(performance-no-int-to-ptr) */
+	const struct clone_args *asked = (const struct clone_args *)call->arguments[0];
+	struct call clone = {.number = SYS_clone};
+	long pid;
+	int fd;
+
+	check_bytes(call->arguments[0], call->arguments[1]);
+	if (asked->stack || asked->set_tid || asked->flags & (CLONE_VM | CLONE_FILES))
+		return -ENOSYS;
+	clone.arguments[0] = (long)((asked->flags & ~CLONE_INTO_CGROUP) | asked->exit_signal);
+	pid = make(&clone);
+	if (pid != 0 || !(asked->flags & CLONE_INTO_CGROUP))
+		return pid;
+	fd = openat((int)asked->cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		_exit(1);
+	close(fd);
+	return 0;
+}
+
+int close_range(unsigned int first, unsigned int last, int flags)
+{
+	struct rlimit limit;
+
+	if (flags) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -1;
+	for (unsigned int fd = first; fd <= last && fd < limit.rlim_cur; fd++)
+		close((int)fd);
+	return 0;
+}
+
 long syscall(long number, ...)
 {
 	struct call call = {.number = number};
@@ -110,7 +167,11 @@ long syscall(long number, ...)
 	for (int i = 0; i < ARGUMENTS; i++)
 		call.arguments[i] = va_arg(list, long);
 	va_end(list);
-	if (is_unknown(&call))
+	if (number == SYS_seccomp)
+		result = 0;
+	else if (number == SYS_clone3)
+		result = fork_by_clone(&call);
+	else if (is_unknown(&call))
 		result = (long)VALGRIND_NON_SIMD_CALL1(make_natively, &call);
 	else
 		result = make(&call);
