@@ -10,8 +10,9 @@
 #
 #   tests/run.sh [LAYER...]    these layers when none is named
 #
-# A sixth layer is only run when it is named, as by `make soak`:
+# Two layers are only run when they are named, as by `make check-sanitized` and `make soak`:
 #
+#   sanitized   what container does, with a program under the sanitizers of the unit tests
 #   soak        the same at length: every call fails once, SOAK_KILLS kills (1000), SOAK_SECONDS of load
 #               (900) and 1,000 clones in a row; hours, not minutes
 #
@@ -146,6 +147,22 @@ container()
 		metadata prepared lifecycle pause logs attach living network bridge enter ssh app volumes posix debian
 }
 
+# A finding ends the process with its report, which goes to a file of its own: what a test does not look at, as the
+# status of a process that is killed in the end, is looked at here.
+sanitized()
+{
+	local reports=$PWD/$logs/sanitizer log=$logs/sanitizer.log
+	rm -f "$reports".[0-9]*
+	SANITIZED=1 APPC_VM=$PWD/build/sanitized/bin/appc-vm ASAN_OPTIONS=$ASAN_OPTIONS:log_path=$reports \
+		UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports container
+	cat "$reports".[0-9]* >"$log" 2>/dev/null
+	if [ -s "$log" ]; then
+		count "sanitizer's reports" 0 1 0 1 0 "$log"
+	else
+		count "sanitizer's reports" 0 0 1 0 0 "$log"
+	fi
+}
+
 vm()
 {
 	functional vm template pod world rkt metadata prepared volumes posix logs attach living enter ssh app pause checkpoint \
@@ -190,9 +207,9 @@ started=$SECONDS
 for layer in "${@:-unit fuzz container vm faults}"; do
 	for name in $layer; do
 		case $name in
-		unit | fuzz | container | vm | faults | soak) "$name" ;;
+		unit | fuzz | container | sanitized | vm | faults | soak) "$name" ;;
 		*)
-			echo "usage: tests/run.sh [unit] [fuzz] [container] [vm] [faults] [soak]" >&2
+			echo "usage: tests/run.sh [unit] [fuzz] [container] [sanitized] [vm] [faults] [soak]" >&2
 			exit 2
 			;;
 		esac

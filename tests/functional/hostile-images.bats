@@ -8,8 +8,9 @@
 load lib
 
 # The address space that an import may use, KiB. Each case needs far less; without a bound of its own
-# some would need all there is.
+# some would need all there is. A sanitizer uses all of it from the beginning.
 MEMORY=$((512 << 10))
+[ -z "${SANITIZED:-}" ] || MEMORY=unlimited
 
 setup_file()
 {

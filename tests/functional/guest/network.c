@@ -181,8 +181,11 @@ static void interface(char **args)
 
 static void greet(char **args)
 {
+	/* passt may forget a client that has gone, and never tell: its end is not waited for long. */
+	const struct timeval limit = {.tv_sec = ANSWER_SECONDS};
 	int client = next_client(args[0]);
 
+	setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	printf("greet %s: %s\n", args[0],
 		write(client, "welcome\n", 8) == 8 ? "ok" : strerrorname_np(errno));
 	shutdown(client, SHUT_WR);
