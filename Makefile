@@ -171,7 +171,8 @@ tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS) bin/appc-vm) $(BUILD)/gue
 	$(Q)tests/tsan.sh $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS))
 
 # ---- the same without sanitizers, for valgrind, and with it commands of the program and pods. Left out: what is about
-# calls that are not made there, or about processes that share memory, and what it slows down to minutes.
+# calls that are not made there, or about processes that share memory; what it slows down to minutes; and test_pod, whose
+# processes wait for each other's locks for ever there.
 UNTRACED_TESTS := test_filter test_guest_launcher test_guest_park test_jail test_pod test_store_import \
 		  test_virtio_fs test_virtio_fs_bounds test_virtio_fs_races test_virtio_vsock
 VALGRIND_TESTS := $(filter-out $(UNTRACED_TESTS),$(UNIT_TESTS))

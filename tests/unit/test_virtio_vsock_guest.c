@@ -246,13 +246,14 @@ static void thousands_of_streams_carry_their_own_bytes(void **state)
 	enum { STREAMS = 4000 };
 	struct rlimit limit = {.rlim_cur = 3 * STREAMS, .rlim_max = 3 * STREAMS};
 	struct fixture *fixture = *state;
-	int *fds = calloc(STREAMS, sizeof(*fds));
 	unsigned int data = 0, resets = 0;
 	struct packet packet;
 	char text[32];
+	int *fds;
 
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		skip();
+	fds = calloc(STREAMS, sizeof(*fds));
 	assert_non_null(fds);
 	for (uint32_t i = 0; i < STREAMS; i++) {
 		int pair[2];

@@ -23,8 +23,9 @@ said=$work
 failed=0
 FOUND=99  # valgrind's status when it found something
 LIMIT=600 # seconds of a command: for what hangs
-# A process closes all fds that it may have but a few, here one by one.
-ulimit -n 1024
+# A process closes all fds that it may have but a few, here one by one. Tests need as many as they get.
+files=$(ulimit -S -n)
+ulimit -S -n 1024
 
 # What valgrind wrote, but for ioctls that it does not know: of all processes of a command, where its status tells of
 # the first only.
@@ -33,14 +34,15 @@ findings()
 	grep -vE 'Warning: noted but unhandled ioctl|This could cause spurious value errors|See README_MISSING_SYSCALL' "$said/log"
 }
 
-# memcheck NAME STATUS COMMAND...: ends with this status, and nothing is found.
+# memcheck NAME STATUS COMMAND...: ends with this status, and nothing is found. $options: more of valgrind's.
+options=()
 memcheck()
 {
 	local name=$1 expected=$2 status=0
 	shift 2
 	LD_PRELOAD=$library timeout --kill-after=10 "$LIMIT" valgrind --quiet --error-exitcode="$FOUND" --leak-check=full \
 		--errors-for-leak-kinds=definite,indirect --suppressions=tests/valgrind/suppressions \
-		--log-file="$said/log" "$@" >"$said/out" 2>"$said/err" </dev/null || status=$?
+		--log-file="$said/log" "${options[@]}" "$@" >"$said/out" 2>"$said/err" </dev/null || status=$?
 	if [ "$status" -eq "$expected" ] && ! findings >/dev/null; then
 		printf '  ok      %s\n' "$name"
 		return
@@ -179,6 +181,9 @@ else
 fi
 appc_vm 0 gc --grace-period=0s
 
+# Children of tests end as badly as they are meant to.
+options=(--child-silent-after-fork=yes)
+ulimit -S -n "$files"
 for test; do
 	memcheck "${test##*/}" 0 "$test"
 done
