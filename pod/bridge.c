@@ -322,12 +322,10 @@ static int find_bridge(
 static int each_interface(
 	int (*call)(const struct leases *leases, const char *name), const struct leases *leases)
 {
-	_cleanup_closedir_ DIR *directory = opendir(IPV4_SWITCHES);
+	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
-	int r = 0;
+	int r = directory_open_stream(AT_FDCWD, IPV4_SWITCHES, &directory);
 
-	if (!directory)
-		return -errno;
 	while (r >= 0 && (entry = readdir(directory)))
 		if (*entry->d_name != '.' && strcmp(entry->d_name, ALL) != 0)
 			r = call(leases, entry->d_name);

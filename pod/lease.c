@@ -218,19 +218,18 @@ static int open_locked(const char *path)
 	}
 }
 
-struct namespace
-{
+struct network_namespace {
 	uintmax_t inode;
 	uint64_t cookie; /* 0: the kernel has none (before Linux 5.14) */
 };
 
-static int own_namespace(struct namespace *ret)
+static int own_namespace(struct network_namespace *ret)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t length = sizeof(ret->cookie);
 	struct stat st;
 
-	*ret = (struct namespace){.cookie = 0};
+	*ret = (struct network_namespace){.cookie = 0};
 	if (fd < 0 || stat("/proc/self/ns/net", &st) < 0)
 		return -errno;
 	ret->inode = st.st_ino;
@@ -241,7 +240,7 @@ static int own_namespace(struct namespace *ret)
 
 static int own_path(char *path, size_t size)
 {
-	struct namespace own;
+	struct network_namespace own;
 	int r = own_namespace(&own);
 
 	if (r == 0)
@@ -252,12 +251,13 @@ static int own_path(char *path, size_t size)
 /* Of namespaces that had the inode before: nothing of what they tell is left, nor anybody who could still use it. */
 static void remove_predecessors(void)
 {
-	_cleanup_closedir_ DIR *parent = opendir(PARENT_DIRECTORY);
+	_cleanup_closedir_ DIR *parent = NULL;
 	char prefix[64], name[64];
-	struct namespace own;
+	struct network_namespace own;
 	struct dirent *entry;
 
-	if (!parent || own_namespace(&own) < 0)
+	if (directory_open_stream(AT_FDCWD, PARENT_DIRECTORY, &parent) < 0 ||
+		own_namespace(&own) < 0)
 		return;
 	snprintf(prefix, sizeof(prefix), NAME_PREFIX, own.inode);
 	snprintf(name, sizeof(name), NAME_FORMAT, own.inode, own.cookie);
