@@ -58,6 +58,7 @@ packages=(
 bench_packages=(
 	crun runc
 	qemu-system-x86 # with virtiofsd
+	redis-tools # a server, asked over each kind of network
 	gnuplot-nox
 	busybox-static git procps
 )

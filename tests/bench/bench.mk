@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The benchmark (docs/benchmarks.md). Part of the Makefile.
 #
-#   make bench                all of it, about 15 minutes where the guest kernel is emulated
+#   make bench                all of it, about 20 minutes where the guest kernel is emulated
 #   make bench-quick          2 minutes
 #   make bench-instructions   guest kernel instructions of each step against tests/bench/budget.json
 

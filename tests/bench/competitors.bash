@@ -163,7 +163,7 @@ qemu_command()
 	shift
 	! emulated_ring0 || cpu=host,-cx16
 	# Variables of the environment of its init; QEMU itself appends the devices to the line.
-	append="$(qemu_kernel_arguments) BENCH_TYPE=$kind"
+	append="$(qemu_kernel_arguments) BENCH_TYPE=$kind ${qemu_network:-}"
 	for word; do
 		append+=" BENCH_$i=\"$word\""
 		i=$((i + 1))
@@ -176,6 +176,80 @@ qemu_command()
 		-append "$append"
 		-device i8042
 		-chardev stdio,id=out,signal=off -device virtio-serial-device -device virtconsole,chardev=out)
+}
+
+# ---- a server in each kind of network, for the measure of that name
+
+# Ours, over passt and over a bridge, machines and containers; and QEMU with its own two.
+networks=(passt tap container-passt container-tap qemu-user qemu-tap)
+network_port=16379 # of the host
+network_bridge=appcbench0
+network_tap=appcbench1
+network_of_bridge=10.94.0
+
+network_reason()
+{
+	needs redis-check-rdb redis-benchmark redis-cli
+	case $1 in
+	passt | tap) competitor_reason template ;;
+	qemu-*) competitor_reason qemu-virtiofs ;;
+	esac
+	case $1 in
+	*passt) needs passt ;;
+	tap | container-tap) needs nft ;;
+	qemu-tap) needs ip ;;
+	esac
+}
+
+# What QEMU's tap is on; ours make their own.
+network_bridge_up()
+{
+	ip link show "$network_bridge" >/dev/null 2>&1 && return
+	ip link add "$network_bridge" type bridge &&
+		ip address add "$network_of_bridge.1/24" dev "$network_bridge" &&
+		ip link set "$network_bridge" up &&
+		ip tuntap add "$network_tap" mode tap &&
+		ip link set "$network_tap" master "$network_bridge" up
+}
+
+network_bridge_down()
+{
+	ip link delete "$network_tap" 2>/dev/null
+	ip link delete "$network_bridge" 2>/dev/null
+	true
+}
+
+# Sets `command`, which runs redis-server, and network_address and network_at, where the host reaches it.
+network_command()
+{
+	local name=$1 file=$work/pods/redis.json server=(/usr/bin/redis-server /etc/redis.conf)
+	network_address=127.0.0.1 network_at=$network_port
+	case $name in
+	passt | tap | container-passt | container-tap)
+		jq --argjson port "$network_port" '.apps[0].app.ports = [{name: "redis", protocol: "tcp", port: 6379}] |
+			.ports = [{name: "redis", hostPort: $port, hostIP: "127.0.0.1"}]' \
+			"$(pod_file "${server[@]}")" >"$file"
+		command=("$appc_vm" "--dir=$data" run --timing=json "--memory=${memory}M" --cpus=1)
+		[[ $name != container-* ]] || command+=(--flavour=container)
+		case $name in
+		*passt) command+=(--net=default) ;;
+		*tap) command+=(--net=tap:bridge=appcbench2) ;;
+		esac
+		command+=("$file")
+		;;
+	qemu-user)
+		qemu_network="BENCH_ADDRESS=10.0.2.15 BENCH_GATEWAY=10.0.2.2" qemu_command virtiofs "${server[@]}"
+		command+=(-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$network_port-:6379"
+			-device virtio-net-device,netdev=net)
+		;;
+	qemu-tap)
+		network_address=$network_of_bridge.2 network_at=6379
+		qemu_network="BENCH_ADDRESS=$network_address BENCH_GATEWAY=$network_of_bridge.1" \
+			qemu_command virtiofs "${server[@]}"
+		command+=(-netdev "tap,id=net,ifname=$network_tap,script=no,downscript=no"
+			-device virtio-net-device,netdev=net)
+		;;
+	esac
 }
 
 # ---- all

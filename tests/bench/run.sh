@@ -11,8 +11,8 @@
 #   tests/bench/run.sh --budget      the budget as Markdown
 #
 #   --quick       two minutes: nothing that boots for seconds, fewer rounds
-#   --only        these competitors (competitors.bash)
-#   --measures    of start, bash, memory, rate, loops, files, server
+#   --only        these competitors (competitors.bash), or networks
+#   --measures    of start, bash, memory, rate, loops, files, server, network
 #
 # `make bench` builds what it needs. Everything it writes is in build/bench: samples.jsonl, results.json,
 # plots, and index.html, which opens in a browser. Root; the host should have nothing else to do.
@@ -30,7 +30,7 @@ memory=128 # MiB, of each machine
 # shellcheck source=tests/bench/instructions.bash
 . tests/bench/instructions.bash
 
-quick=0 only="" measures=start,bash,memory,rate,loops,files,server action=run update=""
+quick=0 only="" measures="" action=run update=""
 for argument; do
 	case $argument in
 	--quick) quick=1 ;;
@@ -47,6 +47,11 @@ for argument; do
 		;;
 	esac
 done
+
+if [ -z "$measures" ]; then
+	measures=start,bash,memory,rate,loops,files,server
+	[ "$quick" -eq 1 ] || measures+=,network
+fi
 
 # What a run costs here decides how often it is done. Above this many milliseconds from start to exit a
 # competitor is slow: it takes part in a few of the rounds and starts fewer pods.
@@ -113,7 +118,13 @@ make_rootfs()
 	for program in bash true git; do
 		! command -v "$program" >/dev/null || install_program "$(type -P "$program")"
 	done
+	printf '%s\n' 'bind 0.0.0.0' 'protected-mode no' 'save ""' 'dir /tmp' >"$rootfs/etc/redis.conf"
 	printf '[safe]\n\tdirectory = *\n' >"$rootfs/root/.gitconfig"
+	# Debian's redis-tools has the server by another name, which decides what it does.
+	if command -v redis-check-rdb >/dev/null; then
+		install_program "$(type -P redis-check-rdb)"
+		mv "$rootfs$(type -P redis-check-rdb)" "$rootfs/usr/bin/redis-server"
+	fi
 	[ ! -e "$rootfs/usr/bin/bash" ] || cp "$rootfs/usr/bin/bash" "$rootfs/bin/bash"
 	printf 'root:x:0:0:root:/root:/bin/sh\n' >"$rootfs/etc/passwd"
 	# A tree to search: 10,000 small files in 100 folders, also as a git repository. Times in whole seconds
@@ -130,6 +141,7 @@ make_rootfs()
 		git -C "$rootfs/srv/tree" init --quiet
 		git -C "$rootfs/srv/tree" config core.checkStat minimal
 		git -C "$rootfs/srv/tree" config core.trustctime false
+		git -C "$rootfs/srv/tree" config gc.auto 0
 		git -C "$rootfs/srv/tree" add --all
 		git -C "$rootfs/srv/tree" -c user.name=bench -c user.email=bench@example.com \
 			commit --quiet --message tree
@@ -235,7 +247,7 @@ warm_up()
 		say "skipped: $name: $reason"
 		jq -n -c --arg name "$name" --arg reason "$reason" '{$name, $reason}' >>"$work/skipped.jsonl"
 	done
-	[ "${#running[@]}" -gt 0 ] || fail "nothing of this can run here"
+	[ "${#running[@]}" -gt 0 ] || wanted network || fail "nothing of this can run here"
 }
 
 # In a quick run who is slow takes part in the first measure only.
@@ -494,6 +506,87 @@ measure_server()
 	done
 }
 
+# A program of the host speaks to it.
+network_answers()
+{
+	[ "$(timeout 2 redis-cli -h "$network_address" -p "$network_at" ping 2>/dev/null)" = PONG ]
+}
+
+# network_requests NAME ROUND METRIC COUNT ARGUMENT...: requests per second, and how long one takes.
+network_requests()
+{
+	local name=$1 round=$2 metric=$3 count=$4 test rate latency
+	shift 4
+	for test in set get; do
+		timeout "$limit" redis-benchmark -h "$network_address" -p "$network_at" --csv -t "$test" -n "$count" "$@" \
+			>"$work/redis.csv" 2>"$work/errors" </dev/null || return
+		# A heading, then "test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms",...
+		IFS=, read -r _ rate _ _ latency _ < <(tail -n 1 "$work/redis.csv" | tr -d '"')
+		sample network "${metric}_$test" requests/s "$name" "$round" "$rate"
+		[ "$metric" != one ] || sample network "latency_$test" ms "$name" "$round" "$latency"
+	done
+}
+
+# network_pod NAME ROUND: a server in it, and requests from the host. Fails where that failed.
+network_pod()
+{
+	local name=$1 round=$2 pid waited=0 status=1 one=60 many=320
+	if [[ $name == container-* ]] || ! emulated_ring0; then
+		one=3000 many=16000
+	fi
+	network_command "$name"
+	"${command[@]}" >"$work/output" 2>"$work/errors-$name" </dev/null &
+	pid=$!
+	until network_answers; do
+		waited=$((waited + 1))
+		if [ "$waited" -gt "$limit" ] || ! kill -0 "$pid" 2>/dev/null; then
+			break
+		fi
+		sleep 0.2
+	done
+	# The first requests fill what is read once.
+	if network_answers && redis-benchmark -h "$network_address" -p "$network_at" -t set,get -n 16 -c 1 \
+		>/dev/null 2>"$work/errors" </dev/null &&
+		network_requests "$name" "$round" one "$one" -c 1 &&
+		network_requests "$name" "$round" many "$many" -c 8 -P 4; then
+		status=0
+	fi
+	competitor_stop "$name" "$pid"
+	wait "$pid" 2>/dev/null
+	return "$status"
+}
+
+measure_network()
+{
+	local name round turns=3 reason taking_part=()
+	for name in "${networks[@]}"; do
+		reason=$(network_reason "$name" | head -n 1)
+		[ -z "$only" ] || [[ ",$only," == *",$name,"* ]] || reason="not asked for"
+		[ -n "$reason" ] || case $name in
+		qemu-*) competitor_prepare qemu-virtiofs 2>"$work/errors" || reason=$(tail -n 1 "$work/errors") ;;
+		*) competitor_prepare template ;;
+		esac
+		if [ -z "$reason" ]; then
+			taking_part+=("$name")
+		else
+			say "skipped: network: $name: $reason"
+		fi
+	done
+	network_bridge_up || say "skipped: network: there is no bridge"
+	for ((round = 1; round <= turns; round++)); do
+		for name in "${taking_part[@]}"; do
+			say "network: round $round of $turns: $name"
+			network_pod "$name" "$round" || {
+				say "  $name: FAILED"
+				tail -q -n 5 "$work/errors" "$work/errors-$name" "$work/output" >&2
+			}
+			competitor_clean template
+			rm -f "$work"/virtiofsd-*.socket
+		done
+	done
+	network_bridge_down
+}
+
 # ---- results
 
 describe_host()
@@ -544,9 +637,9 @@ make_rootfs
 describe_host
 started=$SECONDS
 # shellcheck disable=SC2046 # one word for each process
-trap 'kill $(jobs -p) 2>/dev/null' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; ! wanted network || network_bridge_down' EXIT
 warm_up
-for measure in start bash memory rate loops files server; do
+for measure in start bash memory rate loops files server network; do
 	! wanted "$measure" || "measure_$measure"
 	[ "$quick" -eq 0 ] || slow_leave
 done

@@ -5,17 +5,23 @@
  * the machine, which ends QEMU. A command that failed shows in the output.
  *
  * What it does comes in environment variables, which the kernel makes of NAME=VALUE on its command line:
- * BENCH_TYPE is virtiofs or 9p, BENCH_0, BENCH_1 and so on are the command's words.
+ * BENCH_TYPE is virtiofs or 9p, BENCH_0, BENCH_1 and so on are the command's words. BENCH_ADDRESS is an IPv4 address for
+ * eth0, whose network has 24 bits, and BENCH_GATEWAY the address of its router; without it there is no network.
  *
  * It does as little as one can: the comparison shall be about the machines.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <net/route.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +72,45 @@ static void share_mount(const char *type)
 		fail("devtmpfs");
 }
 
+static void put_address(struct sockaddr *place, const char *text)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+
+	if (inet_pton(AF_INET, text, &address.sin_addr) != 1)
+		fail(text);
+	memcpy(place, &address, sizeof(address));
+}
+
+static void interface_set(int fd, unsigned long what, const char *name, const char *address)
+{
+	struct ifreq request = {.ifr_flags = 0};
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (what == SIOCSIFFLAGS)
+		request.ifr_flags = IFF_UP;
+	else
+		put_address(&request.ifr_addr, address);
+	if (ioctl(fd, what, &request) < 0)
+		fail(name);
+}
+
+static void network_set_up(const char *address, const char *gateway)
+{
+	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	interface_set(fd, SIOCSIFFLAGS, "lo", NULL);
+	interface_set(fd, SIOCSIFADDR, "eth0", address);
+	interface_set(fd, SIOCSIFNETMASK, "eth0", "255.255.255.0");
+	interface_set(fd, SIOCSIFFLAGS, "eth0", NULL);
+	put_address(&route.rt_dst, "0.0.0.0");
+	put_address(&route.rt_genmask, "0.0.0.0");
+	put_address(&route.rt_gateway, gateway);
+	if (ioctl(fd, SIOCADDRT, &route) < 0)
+		fail("route");
+	close(fd);
+}
+
 static void run(const char *type, char **command)
 {
 	pid_t pid;
@@ -103,6 +148,8 @@ int main(void)
 		snprintf(name, sizeof(name), "BENCH_%d", i);
 		command[i] = getenv(name);
 	}
+	if (getenv("BENCH_ADDRESS") && getenv("BENCH_GATEWAY"))
+		network_set_up(getenv("BENCH_ADDRESS"), getenv("BENCH_GATEWAY"));
 	if (type && command[0])
 		run(type, command);
 	end();
