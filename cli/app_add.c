@@ -132,13 +132,17 @@ static json_t *app_of(json_t *manifest)
 	return json_incref(app);
 }
 
-static int make_app(struct cli *cli, struct add_flags *flags, struct store *store, json_t **ret)
+/* ret_keep_fd keeps the app's tree until the pod lists it. */
+static int make_app(struct cli *cli, struct add_flags *flags, struct store *store, int *ret_keep_fd,
+	json_t **ret)
 {
 	_cleanup_json_ json_t *manifest = NULL;
 	char tree_id[STORE_TREE_ID_SIZE];
 	int r = pod_flags_generate(cli, &flags->pod, store);
 
 	if (r == 0)
+		*ret_keep_fd = r = store_keep_trees(store, &cli->error);
+	if (r >= 0)
 		r = store_render(
 			store, flags->pod.manifest->apps[0].image_id, tree_id, &cli->error);
 	if (r == 0)
@@ -155,6 +159,7 @@ int app_add(struct cli *cli, int argc, char **argv)
 	_cleanup_app_pod_ struct app_pod pod = APP_POD_NONE;
 	_cleanup_store_ struct store *store = NULL;
 	_cleanup_json_ json_t *app = NULL;
+	_cleanup_close_ int keep = -1;
 	int r;
 
 	r = parse(cli, &flags, argc, argv);
@@ -165,7 +170,7 @@ int app_add(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = store_open(pod.data_fd, &store, &cli->error);
 	if (r == 0)
-		r = make_app(cli, &flags, store, &app);
+		r = make_app(cli, &flags, store, &keep, &app);
 	if (r == 0)
 		r = app_request_ask(&pod.pod, APP_ADD, app, &cli->error);
 	if (r == 0)

@@ -107,8 +107,8 @@ int app_sandbox(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = launch_open(cli, &flags.launch, &stores);
 	if (r == 0)
-		r = pod_resolve(stores.store, TAKE_PTR(flags.manifest), &flags.launch.resolve,
-			&resolved, &cli->error);
+		r = launch_resolve(
+			cli, &flags.launch, &stores, TAKE_PTR(flags.manifest), &resolved);
 	if (r < 0)
 		return r;
 	flags.launch.changed = resolved;

@@ -38,11 +38,16 @@ static void report(void *context, const char *uuid, enum pods_gc_event event)
 static int collect_store(struct cli *cli, int data_fd, struct pods *pods, size_t *ret_trees)
 {
 	_cleanup_store_ struct store *store = NULL;
+	_cleanup_close_ int claim = -1;
 	size_t count = 0;
 	char **ids = NULL;
 	int r;
 
 	r = store_open(data_fd, &store, &cli->error);
+	if (r < 0)
+		return r;
+	claim = store_claim_trees(store, &cli->error);
+	r = claim < 0 ? claim : 0;
 	if (r == 0)
 		r = pods_trees_in_use(pods, &ids, &count, &cli->error);
 	if (r == 0)

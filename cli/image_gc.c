@@ -58,6 +58,7 @@ int image_gc(struct cli *cli, int argc, char **argv)
 	struct appc_strings in_use = {0};
 	int64_t grace = GRACE_DEFAULT;
 	size_t tree_count = 0, trees = 0;
+	_cleanup_close_ int claim = -1;
 	char **tree_ids = NULL;
 	int r;
 
@@ -69,6 +70,10 @@ int image_gc(struct cli *cli, int argc, char **argv)
 	r = image_store_open(cli, &opened);
 	if (r == 0)
 		r = pods_open(opened.data_fd, &pods, &cli->error);
+	if (r < 0)
+		return r;
+	claim = store_claim_trees(opened.store, &cli->error);
+	r = claim < 0 ? claim : 0;
 	if (r == 0)
 		r = pods_trees_in_use(pods, &tree_ids, &tree_count, &cli->error);
 	if (r == 0)

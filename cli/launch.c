@@ -272,6 +272,7 @@ static int open_program_files(struct cli *cli, struct launch_flags *flags)
 
 void launch_stores_close(struct launch_stores *stores)
 {
+	cleanup_close(&stores->keep_fd);
 	templates_close(stores->templates);
 	cleanup_pods(&stores->pods);
 	cleanup_store(&stores->store);
@@ -299,6 +300,36 @@ int launch_open(struct cli *cli, struct launch_flags *flags, struct launch_store
 		r = launch_open_stores(cli, ret);
 	if (r == 0 && flags->flavour_kind == FLAVOUR_VM && !flags->no_template)
 		r = cli_open_templates(cli, ret->data_fd, &ret->templates);
+	return r;
+}
+
+/* ---- a new pod's trees */
+
+static int keep_trees(struct cli *cli, struct launch_stores *stores)
+{
+	stores->keep_fd = store_keep_trees(stores->store, &cli->error);
+	return stores->keep_fd < 0 ? stores->keep_fd : 0;
+}
+
+int launch_resolve(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
+	struct appc_pod_manifest *manifest, struct resolved_pod **ret)
+{
+	int r = keep_trees(cli, stores);
+
+	if (r < 0) {
+		appc_pod_manifest_free(manifest);
+		return r;
+	}
+	return pod_resolve(stores->store, manifest, &flags->resolve, ret, &cli->error);
+}
+
+int launch_pod_prepare(struct cli *cli, struct launch_stores *stores, const struct pod *pod,
+	const struct resolved_pod *resolved, const char *text, size_t length,
+	const struct pod_prepared *prepared)
+{
+	int r = pod_prepare(pod, resolved, stores->store, text, length, prepared, &cli->error);
+
+	fd_close(&stores->keep_fd);
 	return r;
 }
 
@@ -445,7 +476,7 @@ static int prepare_new(struct cli *cli, const struct launch_flags *flags,
 	if (r == 0 && flags->uuid_file)
 		r = save_uuid(cli, flags->uuid_file, pod->uuid);
 	if (r == 0)
-		r = pod_prepare(pod, resolved, stores->store, text, length, NULL, &cli->error);
+		r = launch_pod_prepare(cli, stores, pod, resolved, text, length, NULL);
 	if (r == 0 && flags->prints_uuid)
 		r = print_uuid(cli, pod->uuid);
 	return r;
@@ -458,14 +489,17 @@ int launch_new(struct cli *cli, const struct launch_flags *flags, struct launch_
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	int r;
 
-	launch_find_origin(flags, stores, resolved, &origin);
+	/* First the pod, which keeps its trees: a template may have to be made, and that takes seconds. */
 	r = prepare_new(cli, flags, stores, resolved, text, length, &pod);
-	if (r < 0 && pod.fd >= 0) {
+	if (r < 0) {
 		struct error ignored;
 
-		pod_remove(&pod, &ignored); /* gc will, if we cannot */
+		if (pod.fd >= 0)
+			pod_remove(&pod, &ignored); /* gc will, if we cannot */
+		return r;
 	}
-	return r < 0 ? r : launch_run(cli, flags, stores, &pod, resolved, &origin);
+	launch_find_origin(flags, stores, resolved, &origin);
+	return launch_run(cli, flags, stores, &pod, resolved, &origin);
 }
 
 /* A new pod with all that the saved one had, ready to be started. */
@@ -535,6 +569,9 @@ int launch_checkpoint(struct cli *cli, struct launch_flags *flags, struct launch
 	struct templates *checkpoints = NULL;
 	int r = pod_checkpoints_open(stores->data_fd, &checkpoints, &cli->error);
 
+	/* It may be removed at any time, and its list of trees with it. */
+	if (r == 0)
+		r = keep_trees(cli, stores);
 	if (r == 0)
 		r = pod_checkpoint_open(
 			stores->pods, checkpoints, prefix, &checkpoint, &cli->error);

@@ -12,6 +12,7 @@
 #include "pod/name_service.h"
 #include "pod/network.h"
 #include "pod/origin.h"
+#include "pod/prepare.h"
 #include "pod/resolve.h"
 
 struct launch_flags {
@@ -60,8 +61,9 @@ struct launch_stores {
 	struct store *store;
 	struct pods *pods;
 	struct templates *templates; /* when the machine may start from one */
+	int keep_fd; /* of store_keep_trees(), from launch_resolve() to launch_pod_prepare(); else -1 */
 };
-#define LAUNCH_STORES_NONE ((struct launch_stores){.data_fd = -1})
+#define LAUNCH_STORES_NONE ((struct launch_stores){.data_fd = -1, .keep_fd = -1})
 
 void launch_stores_close(struct launch_stores *stores);
 
@@ -71,6 +73,15 @@ void launch_stores_close(struct launch_stores *stores);
  */
 int launch_open(struct cli *cli, struct launch_flags *flags, struct launch_stores *ret);
 int launch_open_stores(struct cli *cli, struct launch_stores *ret);
+
+/* pod_resolve(), after which no `gc` removes the images' trees until the pod is written that lists them. */
+int launch_resolve(struct cli *cli, const struct launch_flags *flags, struct launch_stores *stores,
+	struct appc_pod_manifest *manifest, struct resolved_pod **ret);
+
+/* pod_prepare(), from when on the pod's list does that. prepared as there. */
+int launch_pod_prepare(struct cli *cli, struct launch_stores *stores, const struct pod *pod,
+	const struct resolved_pod *resolved, const char *text, size_t length,
+	const struct pod_prepared *prepared);
 
 /* --interactive, for a pod that was resolved: its one app gets our standard input, and a terminal where that is one. */
 int launch_set_interactive(

@@ -38,6 +38,15 @@ static int parse(struct cli *cli, struct prepare_flags *flags, int argc, char **
 	return launch_flags_check(cli, &flags->launch);
 }
 
+/* Parks the pod's apps, for runs of it to start from. */
+static void park(const struct prepare_flags *flags, struct launch_stores *stores,
+	const struct resolved_pod *resolved)
+{
+	_cleanup_(pod_origin_done) struct pod_origin origin = POD_ORIGIN_NONE;
+
+	launch_find_origin(&flags->launch, stores, resolved, &origin);
+}
+
 static int prepare(struct cli *cli, const struct prepare_flags *flags, struct launch_stores *stores,
 	const struct resolved_pod *resolved)
 {
@@ -53,8 +62,10 @@ static int prepare(struct cli *cli, const struct prepare_flags *flags, struct la
 	r = pod_create(stores->pods, &pod, &cli->error);
 	if (r < 0)
 		return r;
-	r = pod_prepare(&pod, resolved, stores->store, flags->pod.text, flags->pod.length,
-		&prepared, &cli->error);
+	r = launch_pod_prepare(
+		cli, stores, &pod, resolved, flags->pod.text, flags->pod.length, &prepared);
+	if (r == 0 && flags->launch.warm)
+		park(flags, stores, resolved);
 	if (r == 0)
 		r = pod_finish_prepare(&pod, &cli->error);
 	if (r == 0) {
@@ -65,15 +76,6 @@ static int prepare(struct cli *cli, const struct prepare_flags *flags, struct la
 		pod_remove(&pod, &ignored); /* gc will, if we cannot */
 	}
 	return r;
-}
-
-/* Parks the pod's apps, for runs of it to start from. */
-static void park(const struct prepare_flags *flags, struct launch_stores *stores,
-	const struct resolved_pod *resolved)
-{
-	_cleanup_(pod_origin_done) struct pod_origin origin = POD_ORIGIN_NONE;
-
-	launch_find_origin(&flags->launch, stores, resolved, &origin);
 }
 
 int command_prepare(struct cli *cli, int argc, char **argv)
@@ -92,11 +94,9 @@ int command_prepare(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = pod_flags_generate(cli, &flags.pod, stores.store);
 	if (r == 0)
-		r = pod_resolve(stores.store, TAKE_PTR(flags.pod.manifest), &flags.launch.resolve,
-			&resolved, &cli->error);
+		r = launch_resolve(
+			cli, &flags.launch, &stores, TAKE_PTR(flags.pod.manifest), &resolved);
 	if (r == 0 && !(cli->insecure & CLI_INSECURE_ONDISK))
 		r = pod_verify_trees(stores.store, resolved, &cli->error);
-	if (r == 0 && flags.launch.warm)
-		park(&flags, &stores, resolved);
 	return r < 0 ? r : prepare(cli, &flags, &stores, resolved);
 }

@@ -66,8 +66,8 @@ int command_run(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = pod_flags_generate(cli, &flags.pod, stores.store);
 	if (r == 0)
-		r = pod_resolve(stores.store, TAKE_PTR(flags.pod.manifest), &flags.launch.resolve,
-			&resolved, &cli->error);
+		r = launch_resolve(
+			cli, &flags.launch, &stores, TAKE_PTR(flags.pod.manifest), &resolved);
 	if (r == 0)
 		r = launch_set_interactive(cli, &flags.launch, resolved);
 	return r < 0 ? r

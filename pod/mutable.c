@@ -273,9 +273,13 @@ int pod_mutable_add(
 	struct pod_mutable *mutable, struct appc_pod_manifest *manifest, struct error *err)
 {
 	_cleanup_resolved_pod_ struct resolved_pod *added = NULL;
+	_cleanup_close_ int keep = -1;
 	int r = mutable->adding ? error_set(err, -EBUSY, "another app is being added")
 				: check_manifest(mutable, manifest, err);
 
+	/* Who asks keeps them already, as a rule, so that this does not wait. */
+	if (r == 0)
+		r = keep = store_keep_trees(mutable->store, err);
 	if (r < 0) {
 		appc_pod_manifest_free(manifest);
 		return r;

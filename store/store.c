@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define IMAGE_ID_PREFIX    "sha512-"
@@ -487,6 +488,29 @@ int store_open_tree(struct store *store, const char *tree_id, struct error *err)
 	if (fd < 0)
 		return error_set_errno(err, -errno, "cannot open rootfs of tree %s", tree_id);
 	return fd;
+}
+
+/* An open file description for each: two locks of one process are two locks as well. #syscalls: flock */
+static int trees_lock(struct store *store, int operation, struct error *err)
+{
+	_cleanup_close_ int fd = directory_open(store->trees, ".");
+	int r = fd < 0 ? fd : 0;
+
+	while (r == 0 && flock(fd, operation) < 0)
+		r = errno == EINTR ? 0 : -errno;
+	if (r < 0)
+		return error_set_errno(err, r, "cannot lock the trees of the image store");
+	return TAKE_FD(fd);
+}
+
+int store_keep_trees(struct store *store, struct error *err)
+{
+	return trees_lock(store, LOCK_SH, err);
+}
+
+int store_claim_trees(struct store *store, struct error *err)
+{
+	return trees_lock(store, LOCK_EX, err);
 }
 
 bool store_has_tree(struct store *store, const char *tree_id)

@@ -151,6 +151,16 @@ int store_render(struct store *store, const char *id, char *ret_tree_id, struct 
  */
 int store_verify_tree(struct store *store, const char *tree_id, struct error *err);
 
+/*
+ * Which trees a pod uses is known from when its list of them is written, and that is after they were rendered. Whoever
+ * renders for a pod keeps them shared from before store_render() until then; whoever looks for trees and images that
+ * nobody uses claims them from before it asks which are in use until it has removed the rest. Nothing that takes long,
+ * as a download or a run does, belongs between.
+ * They wait for each other. Both return an fd that ends it when it is closed, or -errno with a message.
+ */
+int store_keep_trees(struct store *store, struct error *err);
+int store_claim_trees(struct store *store, struct error *err);
+
 /* Opens the rootfs directory of a rendered tree. Returns an fd (O_PATH) or -errno. */
 int store_open_tree(struct store *store, const char *tree_id, struct error *err);
 
@@ -192,7 +202,7 @@ int store_remove(struct store *store, const char *id, struct error *err);
 
 /*
  * Removes the rubbish of killed processes and every tree that is neither in tree_ids_in_use nor
- * rendered for an image that is still there. ret_removed counts the trees (may be NULL).
+ * rendered for an image that is still there. The caller has claimed the trees. ret_removed counts the trees (may be NULL).
  */
 int store_gc(struct store *store, char *const *tree_ids_in_use, size_t in_use_count,
 	size_t *ret_removed, struct error *err);

@@ -248,6 +248,63 @@ quietly()
 	[ "$(find "$DATA/trees" -mindepth 1 -maxdepth 1 | wc -l)" -eq 0 ]
 }
 
+waits_for_lock()
+{
+	grep -qE -- "-> FLOCK .* $1 " /proc/locks
+}
+
+# A pod in the making has trees that no list names yet.
+@test "gc and image gc wait for pods in the making, and keep what those use then" {
+	local lock pid command uuid
+	appc_vm image import "$BATS_FILE_TMPDIR/probe.aci"
+	pod '.apps = [app("one"; ["say", "hello"])]'
+	exec {lock}<"$DATA/trees"
+	for command in gc 'image gc'; do
+		flock --shared "$lock"
+		# shellcheck disable=SC2086
+		"$APPC_VM" "--dir=$DATA" $command --grace-period=0s >"$OUT" 2>&1 {lock}<&- 3>&- &
+		pid=$!
+		eventually "$command waits" waits_for_lock "$pid"
+		[ "$(appc_vm image list --no-legend | wc -l)" -eq 5 ]
+		uuid=$(appc_vm prepare --quiet "$POD")
+		[ "$command" = 'image gc' ] || appc_vm image rm example.com/probe
+		flock --unlock "$lock"
+		wait "$pid"
+		[ "$(find "$DATA/trees" -mindepth 1 -maxdepth 1 | wc -l)" -eq 1 ]
+		[ "$(appc_vm run-prepared --flavour=container "$uuid")" = hello ]
+		appc_vm image import "$BATS_FILE_TMPDIR/probe.aci"
+	done
+}
+
+@test "prepare and run wait for gc" {
+	local lock command
+	appc_vm image import "$BATS_FILE_TMPDIR/probe.aci"
+	pod '.apps = [app("one"; ["say", "hello"])]'
+	exec {lock}<"$DATA/trees"
+	for command in run prepare; do
+		flock --exclusive "$lock"
+		"$APPC_VM" "--dir=$DATA" "$command" "$POD" \
+			$([ "$command" = prepare ] || echo --flavour=container) >"$OUT" {lock}<&- 3>&- &
+		RUN=$!
+		eventually "$command waits" waits_for_lock "$RUN"
+		[ -z "$(ls "$DATA/trees")" ] || [ "$command" = prepare ]
+		flock --unlock "$lock"
+		wait "$RUN"
+	done
+}
+
+@test "a pod that runs does not keep gc waiting" {
+	appc_vm image import "$BATS_FILE_TMPDIR/probe.aci"
+	UUID_FILE=$BATS_TEST_TMPDIR/uuid
+	pod '.apps = [app("one"; ["forever"])]'
+	start_pod "--uuid-file-save=$UUID_FILE"
+	pod_ready
+	timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" image gc --grace-period=0s
+	timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" gc --grace-period=0s
+	appc_vm stop --force "$UUID"
+	wait "$RUN" || true
+}
+
 @test "commands about images want the right number of arguments" {
 	for words in rm verify cat-manifest 'cat-manifest a b' 'export a' 'extract a' 'render a b c' 'gc x' \
 		'gc --grace-period=soon' nonsense; do
