@@ -8,6 +8,7 @@
 static int verify_one(struct cli *cli, struct store *store, const char *text)
 {
 	char id[STORE_IMAGE_ID_SIZE], tree_id[STORE_TREE_ID_SIZE];
+	_cleanup_close_ int keep = -1;
 	struct error reason = {0};
 	int r = store_find_image(store, text, id, &cli->error);
 
@@ -31,9 +32,9 @@ static int verify_one(struct cli *cli, struct store *store, const char *text)
 			&cli->error, r, "cannot verify image %s: %s", text, error_text(&reason, r));
 	printf("tree cache verification failed for image %s: %s;  rebuilding...\n", text,
 		error_text(&reason, r));
-	r = store_remove_tree(store, tree_id, &cli->error);
-	if (r == 0)
-		r = store_render(store, id, tree_id, &cli->error);
+	keep = r = store_keep_trees(store, &cli->error);
+	if (r >= 0)
+		r = store_rebuild_tree(store, id, tree_id, &cli->error);
 	return r < 0 ? error_prefix(&cli->error, r, "unable to repair cache for image %s", text)
 		     : 0;
 }

@@ -29,8 +29,7 @@ static int verify_tree(struct store *store, const struct resolved_app *app, stru
 	if (r != -EBADMSG)
 		return r < 0 ? error_set(err, r, "%s", error_text(&damage, r)) : 0;
 	log_warning("tree cache is in a bad state: %s. Rebuilding...", damage.message);
-	r = store_remove_tree(store, app->tree_id, err);
-	return r < 0 ? r : store_render(store, app->image_id, tree_id, err);
+	return store_rebuild_tree(store, app->image_id, tree_id, err);
 }
 
 int pod_verify_trees(struct store *store, const struct resolved_pod *resolved, struct error *err)

@@ -30,7 +30,7 @@ struct pod_prepared {
 
 /*
  * Compares the apps' rendered trees with what was rendered, which reads all of them, and renders those anew
- * that were changed since, with a warning.
+ * that were changed since, with a warning. The caller keeps the trees (store/store.h).
  */
 int pod_verify_trees(struct store *store, const struct resolved_pod *resolved, struct error *err);
 

@@ -115,6 +115,22 @@ static int stored_image(struct store *store, const struct appc_runtime_app *app,
 	return r < 0 ? error_prefix(err, r, "error getting the image manifest from store") : 0;
 }
 
+/* A prepared pod's tree is gone, which its image may bring back. The pod lists it: `gc` leaves it alone. */
+static int render_prepared(
+	struct store *store, const struct resolved_app *resolved, struct error *err)
+{
+	char tree_id[STORE_TREE_ID_SIZE] = "";
+	int r = store_tree_id(store, resolved->image_id, tree_id, err);
+
+	if (r < 0)
+		return error_prefix(err, r, "tree %s is gone", resolved->tree_id);
+	if (strcmp(tree_id, resolved->tree_id) != 0)
+		return error_set(err, -ENOENT,
+			"tree %s is gone, and image %s with what it depends on now makes another",
+			resolved->tree_id, resolved->image_id);
+	return store_render(store, resolved->image_id, tree_id, err);
+}
+
 static int find_tree(struct store *store, size_t index, const struct resolve_options *options,
 	struct resolved_app *resolved, struct error *err)
 {
@@ -126,7 +142,7 @@ static int find_tree(struct store *store, size_t index, const struct resolve_opt
 		strlen(prepared->tree_ids[index]) >= sizeof(resolved->tree_id))
 		return error_set(err, -EBADMSG, "no tree was recorded when the pod was prepared");
 	snprintf(resolved->tree_id, sizeof(resolved->tree_id), "%s", prepared->tree_ids[index]);
-	return 0;
+	return store_has_tree(store, resolved->tree_id) ? 0 : render_prepared(store, resolved, err);
 }
 
 static int resolve_image(struct store *store, struct appc_runtime_app *app, size_t index,

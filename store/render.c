@@ -163,7 +163,30 @@ static void mark_used(struct store *store, const struct layers *layers)
 	}
 }
 
-int store_render(struct store *store, const char *id, char *ret_tree_id, struct error *err)
+/*
+ * Both names in trees/ are of whole trees at every instant, whoever is killed when: the new tree is there under the name
+ * of the replaced one before they change places.
+ */
+static int replace_tree(struct store *store, struct temporary *directory, const char *tree_id)
+{
+	char prefix[STORE_TREE_ID_SIZE + 1], aside[STORE_TREE_ID_SIZE + 1 + 16];
+	int r;
+
+	snprintf(prefix, sizeof(prefix), "%s.", tree_id);
+	r = file_make_unique_name(aside, sizeof(aside), prefix);
+	if (r == 0)
+		r = temporary_publish(directory, store->trees, aside);
+	if (r < 0)
+		return r;
+	if (renameat2(store->trees, aside, store->trees, tree_id, RENAME_EXCHANGE) == 0)
+		return fsync(store->trees) < 0 ? -errno : 0;
+	/* There was none to replace. */
+	return errno == ENOENT ? directory_rename_new(store->trees, aside, store->trees, tree_id)
+			       : -errno;
+}
+
+static int render_to_store(
+	struct store *store, const char *id, bool anew, char *ret_tree_id, struct error *err)
 {
 	_cleanup_temporary_ struct temporary directory = TEMPORARY_NONE;
 	_cleanup_(cleanup_render) struct render render = {
@@ -181,7 +204,7 @@ int store_render(struct store *store, const char *id, char *ret_tree_id, struct 
 		return r;
 	layers_tree_id(&render.layers, tree_id);
 	mark_used(store, &render.layers);
-	if (!store_has_tree(store, tree_id)) {
+	if (anew || !store_has_tree(store, tree_id)) {
 		r = temporary_clean(store->tmp);
 		if (r == 0)
 			r = temporary_create(store->tmp, "render-", &directory);
@@ -191,13 +214,24 @@ int store_render(struct store *store, const char *id, char *ret_tree_id, struct 
 		r = render_tree(&render, directory.fd);
 		if (r < 0)
 			return r;
-		r = temporary_publish(&directory, store->trees, tree_id);
+		r = anew ? replace_tree(store, &directory, tree_id)
+			 : temporary_publish(&directory, store->trees, tree_id);
 		/* Another process may have rendered it meanwhile. */
 		if (r < 0 && r != -EEXIST)
 			return error_set_errno(err, r, "cannot write a tree to the store");
 	}
 	memcpy(ret_tree_id, tree_id, sizeof(tree_id));
 	return 0;
+}
+
+int store_render(struct store *store, const char *id, char *ret_tree_id, struct error *err)
+{
+	return render_to_store(store, id, false, ret_tree_id, err);
+}
+
+int store_rebuild_tree(struct store *store, const char *id, char *ret_tree_id, struct error *err)
+{
+	return render_to_store(store, id, true, ret_tree_id, err);
 }
 
 int store_tree_id(struct store *store, const char *id, char *ret_tree_id, struct error *err)

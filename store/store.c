@@ -40,6 +40,13 @@ bool tree_id_is_valid(const char *name)
 	return name_is(name, TREE_ID_PREFIX, TREE_ID_DIGITS);
 }
 
+/* The tree that trees/NAME was before it was replaced: TREE-ID of "TREE-ID.HEX". False: no such name. */
+static bool tree_replaced_of(const char *name, char tree_id[STORE_TREE_ID_SIZE])
+{
+	snprintf(tree_id, STORE_TREE_ID_SIZE, "%.*s", STORE_TREE_ID_SIZE - 1, name);
+	return tree_id_is_valid(tree_id) && name[STORE_TREE_ID_SIZE - 1] == '.';
+}
+
 /* ---- files */
 
 int file_create_synced(int dirfd, const char *name, const void *data, size_t length)
@@ -518,17 +525,15 @@ bool store_has_tree(struct store *store, const char *tree_id)
 	return faccessat(store->trees, tree_id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-int store_remove_tree(struct store *store, const char *tree_id, struct error *err)
+/* Any name in trees/. */
+static int tree_remove(struct store *store, const char *name, struct error *err)
 {
 	_cleanup_temporary_ struct temporary temporary = TEMPORARY_NONE;
-	int r;
+	int r = temporary_take(store->tmp, "remove-", store->trees, name, &temporary);
 
-	if (!tree_id_is_valid(tree_id))
-		return error_set(err, -EINVAL, "\"%s\" is not a tree id", tree_id);
-	r = temporary_take(store->tmp, "remove-", store->trees, tree_id, &temporary);
 	if (r == 0)
 		r = temporary_discard(&temporary);
-	return r < 0 ? error_set_errno(err, r, "cannot remove tree %s", tree_id) : 0;
+	return r < 0 ? error_set_errno(err, r, "cannot remove tree %s", name) : 0;
 }
 
 static int tree_find_info(struct store *store, const char *tree_id, json_t **ret, struct error *err)
@@ -602,6 +607,19 @@ static bool tree_is_in_use(const char *tree_id, char *const *in_use, size_t coun
 	return false;
 }
 
+/* Whether nobody needs what trees/ has under this name. */
+static bool tree_is_garbage(
+	struct store *store, const char *name, char *const *in_use, size_t in_use_count)
+{
+	char tree_id[STORE_TREE_ID_SIZE];
+
+	if (tree_id_is_valid(name))
+		return !tree_is_in_use(name, in_use, in_use_count) && !tree_has_image(store, name);
+	if (!tree_replaced_of(name, tree_id))
+		return false;
+	return !tree_is_in_use(tree_id, in_use, in_use_count);
+}
+
 int store_gc(struct store *store, char *const *tree_ids_in_use, size_t in_use_count,
 	size_t *ret_removed, struct error *err)
 {
@@ -617,11 +635,9 @@ int store_gc(struct store *store, char *const *tree_ids_in_use, size_t in_use_co
 	if (r < 0)
 		return error_set_errno(err, r, "cannot list the trees");
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
-		if (!tree_id_is_valid(entry->d_name) ||
-			tree_is_in_use(entry->d_name, tree_ids_in_use, in_use_count) ||
-			tree_has_image(store, entry->d_name))
+		if (!tree_is_garbage(store, entry->d_name, tree_ids_in_use, in_use_count))
 			continue;
-		r = store_remove_tree(store, entry->d_name, err);
+		r = tree_remove(store, entry->d_name, err);
 		if (r == -ENOENT)
 			continue;
 		if (r < 0)

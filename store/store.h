@@ -9,6 +9,7 @@
  *   images/ID/last-used    an empty file; its modification time is the last use
  *   trees/TREE-ID/rootfs   the rendered tree of an image with its dependencies, read-only by use
  *   trees/TREE-ID/info.json  the image ids it was rendered from, and the hash of the tree
+ *   trees/TREE-ID.HEX      what was TREE-ID before it was rendered anew: pods may be running on it
  *   remotes/               of each URL the image that came from it (store/fetch.h)
  *   trusted-keys/          who may sign images (store/keyring.h)
  *   tmp/                   what is being written; anything there that no process holds locked is
@@ -173,8 +174,12 @@ int store_tree_id(struct store *store, const char *id, char *ret_tree_id, struct
 /* Whether trees/TREE-ID is there. */
 bool store_has_tree(struct store *store, const char *tree_id);
 
-/* Removes a tree, whoever uses it. */
-int store_remove_tree(struct store *store, const char *tree_id, struct error *err);
+/*
+ * Renders the tree of an image anew and puts it in the place of the one that is there, which is usable until that moment,
+ * and afterwards by whoever has it open: it stays aside as trees/TREE-ID.HEX until store_gc() finds that no pod uses
+ * TREE-ID. The caller keeps the trees (store_keep_trees()). ret_tree_id as in store_render().
+ */
+int store_rebuild_tree(struct store *store, const char *id, char *ret_tree_id, struct error *err);
 
 struct store_extract_options {
 	bool with_dependencies; /* as store_render() does; else the archive's own entries, all of them */
@@ -201,8 +206,9 @@ int store_trees_images(struct store *store, char *const *tree_ids, size_t count,
 int store_remove(struct store *store, const char *id, struct error *err);
 
 /*
- * Removes the rubbish of killed processes and every tree that is neither in tree_ids_in_use nor
- * rendered for an image that is still there. The caller has claimed the trees. ret_removed counts the trees (may be NULL).
+ * Removes the rubbish of killed processes, every tree that is neither in tree_ids_in_use nor rendered
+ * for an image that is still there, and what was replaced of trees that are not in tree_ids_in_use. The
+ * caller has claimed the trees. ret_removed counts the trees (may be NULL).
  */
 int store_gc(struct store *store, char *const *tree_ids_in_use, size_t in_use_count,
 	size_t *ret_removed, struct error *err);

@@ -5,6 +5,9 @@
 #include "base/json.h"
 
 #include <dirent.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/file.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -551,6 +554,95 @@ static void a_changed_tree_fails_verification(void **state)
 	assert_int_equal(store_verify_tree(fixture->store, tree, &err), -EBADMSG);
 }
 
+static void render_one(struct fixture *fixture, char *id, char *tree, int *ret_fd)
+{
+	struct aci aci;
+
+	aci_begin(&aci, ARCHIVE_FILTER_NONE);
+	aci_manifest(&aci, "example.com/a", "");
+	aci_file(&aci, "rootfs/x", 0600, "before");
+	import_aci(fixture, &aci, id);
+	*ret_fd = render_open(fixture, id, tree);
+}
+
+static void a_rebuilt_tree_leaves_the_old_one_to_those_who_use_it(void **state)
+{
+	struct fixture *fixture = *state;
+	char id[STORE_IMAGE_ID_SIZE], tree[STORE_TREE_ID_SIZE], again[STORE_TREE_ID_SIZE];
+	char *in_use[] = {tree};
+	_cleanup_close_ int old = -1, new = -1;
+	struct error err = {0};
+	size_t removed;
+
+	render_one(fixture, id, tree, &old);
+	assert_int_equal(file_replace(old, "x", "after!", 6, 0600), 0);
+	assert_int_equal(store_rebuild_tree(fixture->store, id, again, &err), 0);
+	assert_string_equal(again, tree);
+	assert_int_equal(store_verify_tree(fixture->store, tree, &err), 0);
+	new = store_open_tree(fixture->store, tree, &err);
+	assert_content(new, "x", "before");
+	assert_int_equal(store_gc(fixture->store, in_use, 1, &removed, &err), 0);
+	assert_int_equal(removed, 0);
+	assert_content(old, "x", "after!");
+	assert_int_equal(store_gc(fixture->store, NULL, 0, &removed, &err), 0);
+	assert_int_equal(removed, 1);
+	assert_int_equal(fixture_count(fixture, "trees"), 1);
+	assert_content(new, "x", "before");
+}
+
+static void whoever_is_killed_rebuilding_leaves_a_whole_tree(void **state)
+{
+	struct fixture *fixture = *state;
+	char id[STORE_IMAGE_ID_SIZE], tree[STORE_TREE_ID_SIZE];
+	_cleanup_close_ int fd = -1;
+	struct error err = {0};
+
+	render_one(fixture, id, tree, &fd);
+	for (unsigned int i = 0; i < 24; i++) {
+		unsigned int seen = fixture_count(fixture, "trees");
+		int status;
+		pid_t child = fork();
+
+		if (child == 0)
+			for (;;)
+				if (store_rebuild_tree(fixture->store, id, tree, &err) < 0)
+					_exit(1);
+		/* At another instant each time, in and around the second exchange. */
+		while (fixture_count(fixture, "trees") == seen)
+			sched_yield();
+		for (unsigned int j = 0; j < i * i; j++)
+			sched_yield();
+		assert_int_equal(kill(child, SIGKILL), 0);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(store_verify_tree(fixture->store, tree, &err), 0);
+	}
+	assert_int_equal(store_gc(fixture->store, NULL, 0, NULL, &err), 0);
+	assert_int_equal(fixture_count(fixture, "trees"), 1);
+	assert_int_equal(fixture_count(fixture, "tmp"), 0);
+}
+
+static void who_keeps_trees_and_who_claims_them_wait_for_each_other(void **state)
+{
+	struct fixture *fixture = *state;
+	struct error err = {0};
+	int keep = store_keep_trees(fixture->store, &err), more, claim;
+	_cleanup_close_ int probe = directory_open(fixture->dirfd, "trees");
+
+	assert_true(keep >= 0);
+	more = store_keep_trees(fixture->store, &err);
+	assert_true(more >= 0);
+	assert_int_equal(flock(probe, LOCK_EX | LOCK_NB), -1);
+	close(more);
+	assert_int_equal(flock(probe, LOCK_EX | LOCK_NB), -1);
+	close(keep);
+	claim = store_claim_trees(fixture->store, &err);
+	assert_true(claim >= 0);
+	assert_int_equal(flock(probe, LOCK_SH | LOCK_NB), -1);
+	close(claim);
+	assert_int_equal(flock(probe, LOCK_SH | LOCK_NB), 0);
+}
+
 static void deep_directories_and_long_names_render(void **state)
 {
 	struct fixture *fixture = *state;
@@ -671,6 +763,9 @@ int main(void)
 		store_test(dependency_errors_name_the_dependency),
 		store_test(dependencies_match_by_labels_id_and_size),
 		store_test(a_changed_tree_fails_verification),
+		store_test(a_rebuilt_tree_leaves_the_old_one_to_those_who_use_it),
+		store_test(whoever_is_killed_rebuilding_leaves_a_whole_tree),
+		store_test(who_keeps_trees_and_who_claims_them_wait_for_each_other),
 		store_test(deep_directories_and_long_names_render),
 		store_test(many_processes_render_one_tree),
 		store_test(gc_removes_trees_of_removed_images),
