@@ -197,7 +197,7 @@ void guest_app_config_parse(
 		"working_directory", "environment", "pre_start", "post_stop", "read_only_rootfs",
 		"mounts", "capabilities", "no_new_privileges", "memory_max", "memory_low",
 		"cpu_max_millis", "cpu_weight", "pids_max", "oom_score_adj", "etc_files", "seccomp",
-		"protect_paths", "sockets", NULL};
+		"protect_paths", "sockets", "group_is_users", NULL};
 	struct field_reader reader = {.object = object, .err = parent->err};
 	char where[NAME_MAX + 16];
 	json_int_t number;
@@ -215,6 +215,8 @@ void guest_app_config_parse(
 	app->exec = reader_strings(&reader, "exec", 1);
 	app->user = reader_string(&reader, "user", 1, PATH_MAX - 1);
 	app->group = reader_string(&reader, "group", 1, PATH_MAX - 1);
+	app->group_is_users =
+		reader_take(&reader, "group_is_users", FIELD_OPTIONAL, JSON_TRUE, "true") != NULL;
 	gids_parse(&reader, app);
 	app->working_directory = reader_string(&reader, "working_directory", 1, PATH_MAX - 1);
 	if (reader.r == 0 && app->working_directory[0] != '/')

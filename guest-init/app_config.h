@@ -30,6 +30,7 @@ struct guest_app_config {
 	const char *name;
 	const char **exec, **environment, **pre_start, **post_stop;
 	const char *user, *group;
+	bool group_is_users;
 	gid_t *supplementary_gids;
 	size_t supplementary_gid_count;
 	const char *working_directory;

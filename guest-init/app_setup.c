@@ -256,7 +256,10 @@ int guest_app_prepare(struct guest_pod *pod, struct guest_app *app)
 	if (r == 0)
 		r = guest_user_resolve(app->rootfs.root_fd, config->user, &app->uid, err);
 	if (r == 0)
-		r = guest_group_resolve(app->rootfs.root_fd, config->group, &app->gid, err);
+		r = config->group_is_users
+			? guest_group_of_user(
+				  app->rootfs.root_fd, config->group, app->uid, &app->gid, err)
+			: guest_group_resolve(app->rootfs.root_fd, config->group, &app->gid, err);
 	if (r < 0)
 		return r;
 	r = app_prepare_streams(pod, app, err);

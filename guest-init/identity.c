@@ -110,6 +110,20 @@ int guest_group_resolve(int root_fd, const char *group, gid_t *ret_gid, struct e
 	return id_resolve(root_fd, &group_kind, group, ret_gid, err);
 }
 
+int guest_group_of_user(
+	int root_fd, const char *group, uid_t uid, gid_t *ret_gid, struct error *err)
+{
+	char shell[PATH_MAX];
+	struct error why = {0};
+	int r = guest_group_resolve(root_fd, group, ret_gid, &why);
+
+	if (r != -ESRCH && r != -ENOENT)
+		return r < 0 ? error_set(err, r, "%s", error_text(&why, r)) : 0;
+	if (guest_user_describe(root_fd, uid, ret_gid, shell, sizeof(shell)) < 0)
+		*ret_gid = uid;
+	return 0;
+}
+
 int guest_user_describe(int root_fd, uid_t uid, gid_t *ret_gid, char *shell, size_t size)
 {
 	enum { NAME, PASSWORD, UID, GID, COMMENT, HOME, SHELL, FIELDS };

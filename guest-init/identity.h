@@ -28,6 +28,13 @@ int guest_user_resolve(int root_fd, const char *user, uid_t *ret_uid, struct err
 int guest_group_resolve(int root_fd, const char *group, gid_t *ret_gid, struct error *err);
 
 /*
+ * The same for the name that a group has from a user: where there is no such group, what /etc/passwd gives the user, and
+ * without a line there the user's number.
+ */
+int guest_group_of_user(
+	int root_fd, const char *group, uid_t uid, gid_t *ret_gid, struct error *err);
+
+/*
  * What the root filesystem's /etc/passwd says of the first user with this number: the group and the shell; shell has
  * room for size bytes and may be empty. 0; -ESRCH: nothing; or another -errno.
  */

@@ -126,6 +126,8 @@ json_t *resolved_app_configure(const struct resolved_app *resolved, unsigned int
 	json_object_set_new(object, "exec", strings_json(&app->exec));
 	json_object_set_new(object, "user", json_string(app->user));
 	json_object_set_new(object, "group", json_string(app->group));
+	if (resolved->group_is_users)
+		json_object_set_new(object, "group_is_users", json_true());
 	json_object_set_new(object, "supplementary_gids", gids);
 	json_object_set_new(object, "working_directory",
 		json_string(app->working_directory ? app->working_directory : "/"));

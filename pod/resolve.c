@@ -149,6 +149,7 @@ static int resolve_image(struct store *store, struct appc_runtime_app *app, size
 	const struct resolve_options *options, struct resolved_app *resolved, struct error *err)
 {
 	_cleanup_image_manifest_ struct appc_image_manifest *image = NULL;
+	bool is_derived;
 	int r;
 
 	/* From the store, or what prepare had found there. */
@@ -163,6 +164,7 @@ static int resolve_image(struct store *store, struct appc_runtime_app *app, size
 		return r;
 	resolved->is_from_docker =
 		appc_pairs_get(&image->annotations, "appc.io/docker/repository") != NULL;
+	is_derived = appc_pairs_get(&image->annotations, CONTAINER_ANNOTATION_GROUP) != NULL;
 	/* The manifest's app section replaces the image's as a whole. */
 	if (!app->app) {
 		if (!image->app)
@@ -170,6 +172,8 @@ static int resolve_image(struct store *store, struct appc_runtime_app *app, size
 				"no app section in the pod manifest or the image manifest");
 		app->app = TAKE_PTR(image->app);
 	}
+	/* With another user, or a group that was asked for, the image has no say. */
+	resolved->group_is_users = is_derived && !strcmp(app->app->user, app->app->group);
 	free(app->image_id);
 	app->image_id = strdup(resolved->image_id);
 	if (!app->image_name)

@@ -36,6 +36,7 @@ struct resolved_app {
 	enum stream_mode stream_modes[STREAM_MODES]; /* of its annotations */
 	bool is_from_docker; /* its volumes begin with what the image has there */
 	bool read_only_rootfs;
+	bool group_is_users; /* where its group has no name in the root filesystem: its user's there */
 	struct resolved_mount *mounts; /* parents before children */
 	size_t mount_count;
 	struct resolved_socket *sockets;

@@ -8,10 +8,11 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "store/digest.h"
+#include "store/store.h"
 
 #include <string.h>
 
-#define ANNOTATION_PREFIX "appc.io/docker/"
+#define ANNOTATION_PREFIX CONTAINER_ANNOTATION_PREFIX
 #define PORT_MAX          65535
 
 void container_identity_clear(struct container_identity *identity)
@@ -176,8 +177,12 @@ static int read_command(const struct field *config, struct appc_app *app,
 	return r;
 }
 
-/* "USER", "USER:GROUP"; the group of a user alone has the same name or number. */
-static int read_user(const struct field *config, struct appc_app *app)
+/*
+ * "USER", "USER:GROUP"; the group of a user alone has the same name or number. Whether there is a group of that name
+ * only the root filesystem knows: that it was not asked for is said.
+ */
+static int read_user(
+	const struct field *config, struct appc_app *app, struct appc_image_manifest *manifest)
 {
 	_cleanup_free_ char *text = NULL;
 	const char *user, *group = NULL;
@@ -194,7 +199,11 @@ static int read_user(const struct field *config, struct appc_app *app)
 	user = text && *text ? text : "0";
 	app->user = strdup(user);
 	app->group = strdup(group ? group : user);
-	return app->user && app->group ? 0 : -ENOMEM;
+	if (!app->user || !app->group)
+		return -ENOMEM;
+	return group || !strcmp(user, "root") || strspn(user, "0123456789") == strlen(user)
+		? 0
+		: appc_pairs_set(&manifest->annotations, CONTAINER_ANNOTATION_GROUP, "user", true);
 }
 
 static int read_environment(const struct field *config, struct appc_app *app)
@@ -264,7 +273,7 @@ static int read_app(const struct field *root, struct appc_image_manifest *manife
 		return -ENOMEM;
 	r = read_command(&config, app, &entrypoint, &command);
 	if (r == 0)
-		r = read_user(&config, app);
+		r = read_user(&config, app, manifest);
 	if (r == 0)
 		r = read_environment(&config, app);
 	if (r == 0)

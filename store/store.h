@@ -36,6 +36,13 @@
 #define STORE_IMAGE_ID_SHORT  39
 #define STORE_TREE_ID_SIZE    (12 + 64 + 1) /* "deps-sha512-" and 64 digits */
 
+/*
+ * Annotations of images that were converted. The group of the app was not asked for, and was called as its user ("user"):
+ * where the root filesystem has no such group, it is the user's there.
+ */
+#define CONTAINER_ANNOTATION_PREFIX "appc.io/docker/"
+#define CONTAINER_ANNOTATION_GROUP  CONTAINER_ANNOTATION_PREFIX "group-of"
+
 struct store;
 
 /* Opens or creates the store below the data directory. data_dirfd is borrowed until store_close().

@@ -63,6 +63,8 @@
  *     name               string, unique; its root filesystem is WIRE_TREE/apps/NAME/rootfs
  *     exec               array of strings, at least one
  *     user, group        strings: name, number, or absolute path of a file in the rootfs
+ *     group_is_users     true, or absent: where the rootfs has no group of that name, it is the one that its
+ *                        /etc/passwd gives the user, or the user's own number
  *     supplementary_gids array of integers
  *     working_directory  absolute path
  *     environment        array of "NAME=VALUE" strings, complete but for AC_METADATA_URL: its token is

@@ -269,6 +269,26 @@ isolators()
 	expect_error 'unable to get uid from file "/no/such/file"'
 }
 
+# As what Docker calls USER alone comes into the store.
+@test "a group that was called as its user, and is not there, is the user's" {
+	local work=$BATS_TEST_TMPDIR/work
+	mkdir "$work"
+	tar --extract --file "$BATS_FILE_TMPDIR/probe.aci" --directory "$work"
+	echo 'nobody:x:65534:1234:nobody:/:/bin/sh' >>"$work/rootfs/etc/passwd"
+	image_manifest example.com/nobody '.app.exec = ["/bin/probe", "identity"] | .app.user = "nobody" |
+		.app.group = "nobody" | .annotations = [{name: "appc.io/docker/group-of", value: "user"}]' >"$work/manifest"
+	tar --create --file "$BATS_TEST_TMPDIR/nobody.aci" --directory "$work" manifest rootfs
+	appc_vm image import "$BATS_TEST_TMPDIR/nobody.aci"
+	pod '.apps = [{name: "one", image: {name: "example.com/nobody"}}]'
+	run_world
+	expect_status 0
+	grep -q '^identity: uid=65534 euid=65534 gid=1234 egid=1234 groups=$' "$OUT"
+	pod '.apps = [app("asked"; ["identity"]) | .app.user = "alice" | .app.group = "nobody"]'
+	run_world
+	expect_status 203
+	expect_error '"nobody" group not found'
+}
+
 @test "a working directory that is missing is an error" {
 	pod '.apps = [app("lost"; ["cwd"]) | .app.workingDirectory = "/no/such/place"]'
 	run_world

@@ -114,6 +114,11 @@ static void users_are_taken_apart(void **state)
 		assert_string_equal(manifest->app->user, cases[i].user);
 		assert_string_equal(manifest->app->group, cases[i].group);
 		assert_int_equal(manifest->app->exec.count, 0);
+		/* Only a name can be one that no group has. */
+		assert_int_equal(
+			appc_pairs_get(&manifest->annotations, "appc.io/docker/group-of") != NULL,
+			!strcmp(cases[i].user, cases[i].group) &&
+				strspn(cases[i].user, "0123456789") == 0);
 		appc_image_manifest_free(manifest);
 	}
 }
