@@ -2,6 +2,7 @@
 /* archive.c: reads the entries of an image archive and refuses those that no image may have. */
 #include "store/archive.h"
 
+#include "base/checked.h"
 #include "store/libarchive.h"
 
 #include <archive.h>
@@ -345,6 +346,35 @@ int aci_reader_data(struct aci_reader *reader, const void **ret_data, size_t *re
 			reader->source, reader->path);
 	*ret_offset = (uint64_t)offset;
 	return 1;
+}
+
+int aci_reader_read(struct aci_reader *reader, const struct aci_entry *entry, size_t max,
+	char **ret_data, size_t *ret_length, struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	uint64_t offset;
+	const void *data;
+	size_t length;
+	int r;
+
+	if (entry->size > max)
+		return error_set(err, -EINVAL, "%s: entry \"%s\": larger than %zu bytes",
+			reader->source, entry->path, max);
+	text = calloc(1, (size_t)entry->size + 1);
+	if (!text)
+		return error_set_errno(err, -ENOMEM, "%s", reader->source);
+	while ((r = aci_reader_data(reader, &data, &length, &offset, err)) > 0) {
+		if (!checked_range(offset, length, entry->size))
+			return error_set(err, -EINVAL, "%s: entry \"%s\": content beyond its size",
+				reader->source, entry->path);
+		if (length > 0)
+			memcpy(text + offset, data, length);
+	}
+	if (r < 0)
+		return r;
+	*ret_length = (size_t)entry->size;
+	*ret_data = TAKE_PTR(text);
+	return 0;
 }
 
 bool aci_xattr_is_allowed(const char *name)

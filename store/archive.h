@@ -91,6 +91,13 @@ int aci_reader_data(struct aci_reader *reader, const void **ret_data, size_t *re
 	uint64_t *ret_offset, struct error *err);
 
 /*
+ * The present entry's content, whole, and a NUL behind it that is not counted; the caller frees it. -EINVAL: it is larger
+ * than max bytes.
+ */
+int aci_reader_read(struct aci_reader *reader, const struct aci_entry *entry, size_t max,
+	char **ret_data, size_t *ret_length, struct error *err);
+
+/*
  * Whether an image may set the extended attribute: user and trusted ones except those of overlayfs,
  * and security.capability.
  */

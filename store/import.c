@@ -208,29 +208,6 @@ static int check_link(struct import *import, const struct aci_entry *entry)
 	return 0;
 }
 
-static int read_manifest(
-	struct import *import, struct aci_reader *reader, const struct aci_entry *entry)
-{
-	uint64_t offset;
-	const void *data;
-	size_t length;
-	int r;
-
-	if (entry->size > APPC_MANIFEST_SIZE_MAX)
-		return entry_refuse(import, entry, "larger than 4 MiB");
-	import->manifest_length = (size_t)entry->size;
-	import->manifest = calloc(1, import->manifest_length + 1);
-	if (!import->manifest)
-		return error_set_errno(import->err, -ENOMEM, "%s", import->source);
-	while ((r = aci_reader_data(reader, &data, &length, &offset, import->err)) > 0) {
-		if (!checked_range(offset, length, entry->size))
-			return entry_refuse(import, entry, "content beyond its size");
-		if (length > 0)
-			memcpy(import->manifest + offset, data, length);
-	}
-	return r;
-}
-
 /* A tar archive ends with blocks of zeros. Without one it was cut off between two entries. */
 static int check_end(struct import *import, struct aci_reader *reader)
 {
@@ -272,7 +249,8 @@ static int read_entries(struct import *import)
 		if (r == 0 && entry.type == ACI_HARDLINK)
 			r = check_link(import, &entry);
 		if (r == 0 && !strcmp(entry.path, "manifest"))
-			r = read_manifest(import, reader, &entry);
+			r = aci_reader_read(reader, &entry, APPC_MANIFEST_SIZE_MAX,
+				&import->manifest, &import->manifest_length, import->err);
 		if (r < 0)
 			return r;
 	}
@@ -375,12 +353,15 @@ static int import_run(
 	sha512_final_text(&import->sha, digest);
 	snprintf(id, sizeof(id), "sha512-%s", digest);
 
-	if (faccessat(store->images, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+	if (!image_is(store, id, import->manifest, import->manifest_length, import->output_fd,
+		    import->output_done)) {
 		r = write_image(import, directory);
 		if (r == 0)
 			r = temporary_publish(directory, store->images, id);
-		/* Another process may have imported it meanwhile. */
-		if (r < 0 && r != -EEXIST)
+		/* Damaged; or another process has imported it meanwhile, and one is as good as the other. */
+		if (r == -EEXIST)
+			r = temporary_exchange(directory, store->images, id);
+		if (r < 0)
 			return error_set_errno(
 				import->err, r, "cannot write %s to the store", import->source);
 	}

@@ -39,6 +39,13 @@ int image_open(struct store *store, const char *id, struct error *err);
 
 int image_info_read(int image_fd, const char *id, struct image_info *ret, struct error *err);
 
+/*
+ * Whether images/ID is there with all that an image has, with this manifest, and with an archive of size bytes that are
+ * those of archive_fd: reads both.
+ */
+bool image_is(struct store *store, const char *id, const char *manifest, size_t length,
+	int archive_fd, uint64_t size);
+
 /* The limits that hold: the options', or the default. options may be NULL. */
 struct store_limits store_limits_of(const struct store_import_options *options);
 

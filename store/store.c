@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/sha512.h"
 #include "store/temporary.h"
 
 #include <fcntl.h>
@@ -14,11 +13,10 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define IMAGE_ID_PREFIX    "sha512-"
-#define IMAGE_ID_DIGITS    128
-#define TREE_ID_PREFIX     "deps-sha512-"
-#define TREE_ID_DIGITS     64
-#define VERIFY_BUFFER_SIZE (256u << 10)
+#define IMAGE_ID_PREFIX "sha512-"
+#define IMAGE_ID_DIGITS 128
+#define TREE_ID_PREFIX  "deps-sha512-"
+#define TREE_ID_DIGITS  64
 
 /* ---- names */
 
@@ -201,34 +199,6 @@ int store_open_archive(struct store *store, const char *id, struct error *err)
 	fd = openat(image, IMAGE_ARCHIVE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? error_set_errno(err, -errno, "cannot open the archive of image %s", id)
 		      : fd;
-}
-
-int store_verify_image(struct store *store, const char *id, struct error *err)
-{
-	_cleanup_close_ int fd = store_open_archive(store, id, err);
-	_cleanup_free_ uint8_t *buffer = malloc(VERIFY_BUFFER_SIZE);
-	char digest[SHA512_TEXT_SIZE];
-	struct sha512 sha;
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	if (!buffer)
-		return error_set_errno(err, -ENOMEM, "cannot verify image %s", id);
-	sha512_init(&sha);
-	while ((n = read(fd, buffer, VERIFY_BUFFER_SIZE)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_set_errno(
-				err, -errno, "cannot read the archive of image %s", id);
-		sha512_update(&sha, buffer, (size_t)n);
-	}
-	sha512_final_text(&sha, digest);
-	if (strcmp(digest, id + strlen(IMAGE_ID_PREFIX)))
-		return error_set(err, -EBADMSG, "image %s was changed: its hash is %s%s", id,
-			IMAGE_ID_PREFIX, digest);
-	return 0;
 }
 
 int store_image_manifest_text(struct store *store, const char *id, char **ret, struct error *err)

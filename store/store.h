@@ -100,7 +100,8 @@ struct store_import_options {
  * The latter two are converted to an ACI: docs/images.md has the rules. Equal images give equal ACIs.
  * source names the file in messages; images without a name are called after it. The archive is
  * validated whole (layout, names, links, digests, manifest) before the image appears. options may be
- * NULL. Importing an image again is success and leaves it as it was. ret_id has room for
+ * NULL. Importing an image again is success and leaves it as it was; where it was damaged, in whatever way, it is
+ * replaced as a whole. ret_id has room for
  * STORE_IMAGE_ID_SIZE.
  */
 int store_import(struct store *store, int fd, const char *source,
@@ -143,7 +144,8 @@ int store_image_manifest_text(struct store *store, const char *id, char **ret, s
 int store_open_archive(struct store *store, const char *id, struct error *err);
 
 /*
- * Reads the archive of an image, by full id, from end to end. -EBADMSG: its hash is not the image's id.
+ * Reads the archive of an image, by full id, from end to end. -EBADMSG: its hash is not the image's id, or the manifest
+ * in the store is not the one in it.
  */
 int store_verify_image(struct store *store, const char *id, struct error *err);
 

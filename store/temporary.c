@@ -106,6 +106,21 @@ int temporary_publish(struct temporary *temporary, int dirfd, const char *name)
 	return r;
 }
 
+int temporary_exchange(struct temporary *temporary, int dirfd, const char *name)
+{
+	int old;
+
+	if (renameat2(temporary->tmp_dirfd, temporary->name, dirfd, name, RENAME_EXCHANGE) < 0)
+		return -errno;
+	close(temporary->fd);
+	/* Whoever cleans may have been quicker: then it is theirs. */
+	old = directory_open(temporary->tmp_dirfd, temporary->name);
+	if (old >= 0 && flock(old, LOCK_EX | LOCK_NB) < 0)
+		fd_close(&old);
+	temporary->fd = old < 0 ? -1 : old;
+	return fsync(dirfd) < 0 || fsync(temporary->tmp_dirfd) < 0 ? -errno : 0;
+}
+
 /* Depth of directories that an owner without privileges can get rid of. */
 #define UNLOCK_DEPTH_MAX 256
 

@@ -34,6 +34,12 @@ int temporary_take(
  */
 int temporary_publish(struct temporary *temporary, int dirfd, const char *name);
 
+/*
+ * The same where the name is taken by another directory, with which it changes places: at every instant one of the two
+ * is there. That one is the temporary afterwards. -ENOENT: the name is free.
+ */
+int temporary_exchange(struct temporary *temporary, int dirfd, const char *name);
+
 /* Removes the directory with all in it. */
 int temporary_discard(struct temporary *temporary);
 

@@ -187,6 +187,17 @@ quietly()
 	appc_vm image verify "$UPPER" | grep 'successfully verified checksum'
 }
 
+@test "image verify finds a manifest that was changed, and import mends it" {
+	local manifest=$DATA/images/$LOWER/manifest
+	jq -c '.labels += [{name: "version", value: "9"}]' "$manifest" >"$BATS_TEST_TMPDIR/changed"
+	cp "$BATS_TEST_TMPDIR/changed" "$manifest"
+	quietly appc_vm image verify example.com/lower
+	expect_status 254
+	expect_error "image $LOWER was changed: its manifest is not the archive's; import it again"
+	[ "$(appc_vm image import "$BATS_FILE_TMPDIR/lower.aci")" = "$LOWER" ]
+	appc_vm image verify example.com/lower
+}
+
 @test "image verify finds an archive that was changed" {
 	printf x | dd of="$DATA/images/$LOWER/image.tar" bs=1 seek=700 conv=notrunc status=none
 	quietly appc_vm image verify example.com/lower

@@ -667,6 +667,76 @@ static void a_damaged_image_does_not_hide_the_others(void **state)
 	store_images_free(images, count);
 }
 
+static void importing_again_mends_what_was_damaged(void **state)
+{
+	static const struct {
+		const char *file, *text; /* NULL: it is removed */
+	} cases[] = {
+		{"manifest", "{"},
+		{"manifest", NULL},
+		{"image.tar", "short"},
+		{"image.tar", NULL},
+		{"info.json", "{}"},
+		{"last-used", NULL},
+	};
+	struct fixture *fixture = *state;
+	char id[STORE_IMAGE_ID_SIZE], path[256];
+	struct store_image *images;
+	struct error err = {0};
+	struct aci aci;
+	size_t count;
+
+	build_plain(&aci, ARCHIVE_FILTER_NONE, "example.com/a", "");
+	assert_int_equal(import_bytes(fixture->store, aci.data, aci.length, NULL, id, &err), 0);
+	for (size_t i = 0; i <= ARRAY_SIZE(cases); i++) {
+		snprintf(path, sizeof(path), "images/%s/%s", id,
+			i < ARRAY_SIZE(cases) ? cases[i].file : "image.tar");
+		if (i == ARRAY_SIZE(cases)) {
+			/* One bit of an archive that has its size. */
+			_cleanup_close_ int fd = openat(fixture->dirfd, path, O_WRONLY | O_CLOEXEC);
+
+			assert_int_equal(pwrite(fd, "x", 1, 700), 1);
+		} else if (cases[i].text) {
+			assert_int_equal(file_write_atomic(fixture->dirfd, path, cases[i].text,
+						 strlen(cases[i].text), 0600),
+				0);
+		} else {
+			assert_int_equal(unlinkat(fixture->dirfd, path, 0), 0);
+		}
+		assert_int_equal(
+			import_bytes(fixture->store, aci.data, aci.length, NULL, id, &err), 0);
+		assert_int_equal(store_verify_image(fixture->store, id, &err), 0);
+		assert_int_equal(store_list(fixture->store, &images, &count, &err), 0);
+		assert_int_equal(count, 1);
+		store_images_free(images, count);
+		assert_int_equal(fixture_count(fixture, "tmp"), 0);
+	}
+	aci_free(&aci);
+}
+
+static void an_image_whose_manifest_is_not_the_archives_fails_verification(void **state)
+{
+	struct fixture *fixture = *state;
+	char id[STORE_IMAGE_ID_SIZE], path[256];
+	_cleanup_free_ char *text = NULL;
+	struct error err = {0};
+	struct aci aci;
+
+	build_plain(&aci, ARCHIVE_FILTER_NONE, "example.com/a", "");
+	assert_int_equal(import_bytes(fixture->store, aci.data, aci.length, NULL, id, &err), 0);
+	assert_int_equal(store_verify_image(fixture->store, id, &err), 0);
+	assert_int_equal(store_image_manifest_text(fixture->store, id, &text, &err), 0);
+	/* As valid as before. */
+	*strstr(text, "example.com/a") = 'a';
+	snprintf(path, sizeof(path), "images/%s/manifest", id);
+	assert_int_equal(file_write_atomic(fixture->dirfd, path, text, strlen(text), 0600), 0);
+	assert_int_equal(store_verify_image(fixture->store, id, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "its manifest is not the archive's"));
+	assert_int_equal(import_bytes(fixture->store, aci.data, aci.length, NULL, id, &err), 0);
+	assert_int_equal(store_verify_image(fixture->store, id, &err), 0);
+	aci_free(&aci);
+}
+
 /* ---- killed processes */
 
 static void what_a_killed_import_left_is_removed(void **state)
@@ -744,6 +814,8 @@ int main(void)
 		store_test(an_ambiguous_prefix_is_an_error),
 		store_test(names_are_found_newest_first),
 		store_test(a_damaged_image_does_not_hide_the_others),
+		store_test(importing_again_mends_what_was_damaged),
+		store_test(an_image_whose_manifest_is_not_the_archives_fails_verification),
 		store_test(what_a_killed_import_left_is_removed),
 		store_test(rubbish_in_tmp_is_removed_and_live_work_is_not),
 	};
