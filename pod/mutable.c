@@ -291,6 +291,8 @@ int pod_mutable_add(
 		return r;
 	mutable->adding = TAKE_PTR(added);
 	r = adding_prepare(mutable, err);
+	/* They are listed; and what fills volumes is not to inherit it. */
+	fd_close(&keep);
 	if (r == 0 && volume_fill_is_needed(mutable->adding)) {
 		r = volume_fill_begin(
 			mutable->pod, mutable->adding, mutable->store, &mutable->fill, err);

@@ -186,10 +186,14 @@ static int add_app(
 
 static int queue_app(struct supervisor *s, struct app_request *request, int *fd, struct error *err)
 {
+	struct app_addition *last = &s->additions[s->addition_count];
+
 	if (s->addition_count == ARRAY_SIZE(s->additions))
 		return error_set(err, -EBUSY, "too many apps are being added already");
-	s->additions[s->addition_count++] =
-		(struct app_addition){.manifest = TAKE_PTR(request->manifest), .fd = TAKE_FD(*fd)};
+	*last = (struct app_addition){0};
+	last->manifest = TAKE_PTR(request->manifest);
+	last->fd = TAKE_FD(*fd);
+	s->addition_count++;
 	return 0;
 }
 

@@ -182,7 +182,7 @@ child_run_plan(const struct plan *plan, const struct pod *pod, pid_t parent, int
 		r = plan_carry_out(plan, &err);
 	if (r < 0)
 		file_write_all(message_fd, err.message, strlen(err.message));
-	_exit(r < 0);
+	_exit(r < 0 ? 1 : 0);
 }
 
 int volume_fill_begin(const struct pod *pod, const struct resolved_pod *resolved,

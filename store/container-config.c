@@ -105,6 +105,7 @@ static int read_volumes(const struct field *config, struct appc_app *app)
 
 	if (r < 0 || count == 0)
 		return r;
+	app->mount_point_count = 0;
 	app->mount_points = calloc(count, sizeof(*app->mount_points));
 	if (!app->mount_points)
 		return -ENOMEM;

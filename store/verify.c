@@ -68,7 +68,7 @@ static int check_manifest(
 
 	if (r < 0)
 		return error_set_errno(err, r, "cannot read the manifest of image %s", id);
-	if (length != expected_length || memcmp(text, expected, length) != 0)
+	if (length != expected_length || (length > 0 && memcmp(text, expected, length) != 0))
 		return error_set(err, -EBADMSG,
 			"image %s was changed: its manifest is not the archive's; import it again",
 			id);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # The commands about images. They run no virtual machine; one test runs a pod in the container flavour.
-# shellcheck disable=SC2030,SC2031,SC2016,SC2034 # the variables are jq's; lib.bash reads FLAVOUR
+# shellcheck disable=SC2030,SC2031,SC2016,SC2034,SC2153 # the variables are jq's; lib.bash reads FLAVOUR, sets UUID
 
 load lib
 
@@ -288,14 +288,15 @@ waits_for_lock()
 }
 
 @test "prepare and run wait for gc" {
-	local lock command
+	local lock command flavour
 	appc_vm image import "$BATS_FILE_TMPDIR/probe.aci"
 	pod '.apps = [app("one"; ["say", "hello"])]'
 	exec {lock}<"$DATA/trees"
 	for command in run prepare; do
 		flock --exclusive "$lock"
-		"$APPC_VM" "--dir=$DATA" "$command" "$POD" \
-			$([ "$command" = prepare ] || echo --flavour=container) >"$OUT" {lock}<&- 3>&- &
+		flavour=()
+		[ "$command" = prepare ] || flavour=(--flavour=container)
+		"$APPC_VM" "--dir=$DATA" "$command" "$POD" "${flavour[@]}" >"$OUT" {lock}<&- 3>&- &
 		RUN=$!
 		eventually "$command waits" waits_for_lock "$RUN"
 		[ -z "$(ls "$DATA/trees")" ] || [ "$command" = prepare ]
