@@ -78,6 +78,7 @@ struct guest_pod {
 	uint64_t kill_at_ms; /* 0: no time is set */
 	int status;
 	bool was_phase_marked, was_tree_marked;
+	unsigned int removals; /* of apps, since the kernel's caches were last dropped */
 };
 
 /*
