@@ -138,6 +138,8 @@ static void serve(char **args)
 
 static void echo(char **args)
 {
+	/* What is on its way when the pod ends goes with the pod. */
+	const struct linger linger = {.l_onoff = 1, .l_linger = 20};
 	static char data[64 << 10];
 	int client = next_client(args[0]);
 	unsigned long total = 0;
@@ -154,6 +156,7 @@ static void echo(char **args)
 		total += (unsigned long)n;
 	}
 	printf("echo %s: %lu bytes\n", args[0], total);
+	setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	close(client);
 }
 
