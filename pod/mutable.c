@@ -277,9 +277,9 @@ int pod_mutable_add(
 	int r = mutable->adding ? error_set(err, -EBUSY, "another app is being added")
 				: check_manifest(mutable, manifest, err);
 
-	/* Who asks keeps them already, as a rule, so that this does not wait. */
+	/* Who asks keeps them already, unless it has gone: the supervisor waits for nobody. */
 	if (r == 0)
-		r = keep = store_keep_trees(mutable->store, err);
+		r = keep = store_keep_trees_now(mutable->store, err);
 	if (r < 0) {
 		appc_pod_manifest_free(manifest);
 		return r;

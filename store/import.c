@@ -358,9 +358,12 @@ static int import_run(
 		r = write_image(import, directory);
 		if (r == 0)
 			r = temporary_publish(directory, store->images, id);
-		/* Damaged; or another process has imported it meanwhile, and one is as good as the other. */
+		/* Damaged, unless another process has imported it meanwhile, whose image others may read already. */
 		if (r == -EEXIST)
-			r = temporary_exchange(directory, store->images, id);
+			r = image_is(store, id, import->manifest, import->manifest_length,
+				    import->output_fd, import->output_done)
+				? 0
+				: temporary_exchange(directory, store->images, id);
 		if (r < 0)
 			return error_set_errno(
 				import->err, r, "cannot write %s to the store", import->source);

@@ -475,6 +475,9 @@ static int trees_lock(struct store *store, int operation, struct error *err)
 
 	while (r == 0 && flock(fd, operation) < 0)
 		r = errno == EINTR ? 0 : -errno;
+	if (r == -EWOULDBLOCK)
+		return error_set(err, r,
+			"what nobody uses is being removed from the image store: try again");
 	if (r < 0)
 		return error_set_errno(err, r, "cannot lock the trees of the image store");
 	return TAKE_FD(fd);
@@ -483,6 +486,11 @@ static int trees_lock(struct store *store, int operation, struct error *err)
 int store_keep_trees(struct store *store, struct error *err)
 {
 	return trees_lock(store, LOCK_SH, err);
+}
+
+int store_keep_trees_now(struct store *store, struct error *err)
+{
+	return trees_lock(store, LOCK_SH | LOCK_NB, err);
 }
 
 int store_claim_trees(struct store *store, struct error *err)

@@ -164,11 +164,13 @@ int store_verify_tree(struct store *store, const char *tree_id, struct error *er
 /*
  * Which trees a pod uses is known from when its list of them is written, and that is after they were rendered. Whoever
  * renders for a pod keeps them shared from before store_render() until then; whoever looks for trees and images that
- * nobody uses claims them from before it asks which are in use until it has removed the rest. Nothing that takes long,
- * as a download or a run does, belongs between.
- * They wait for each other. Both return an fd that ends it when it is closed, or -errno with a message.
+ * nobody uses claims them from before it asks which are in use until it has removed the rest. Neither a download nor a
+ * run belongs between; the copies that a new pod's volumes begin with are made there.
+ * They wait for each other, store_keep_trees_now() for nobody: -EWOULDBLOCK. All return an fd that ends it when it is
+ * closed, or -errno with a message.
  */
 int store_keep_trees(struct store *store, struct error *err);
+int store_keep_trees_now(struct store *store, struct error *err);
 int store_claim_trees(struct store *store, struct error *err);
 
 /* Opens the rootfs directory of a rendered tree. Returns an fd (O_PATH) or -errno. */

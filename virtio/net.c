@@ -494,8 +494,8 @@ static void net_transmit(struct virtio_net *net)
 		int r;
 
 		if (!is_joined(net)) {
-			/* Nobody takes frames, and no event of a host's end goes on with them: the driver's next one does. */
-			if (++turns > FRAMES_PER_TURN) {
+			/* Nobody takes frames, and no event of the host's end goes on with them: all that are there go now. */
+			if (++turns > queue->size) {
 				virtqueue_enable_notification(queue);
 				break;
 			}

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -229,12 +230,13 @@ static uint8_t pattern(size_t offset)
 	return (uint8_t)(offset / PAGE * 31 + offset % 251);
 }
 
-static int driver_begin_with(void **state, uint32_t features, struct fs_throttle_limits limits)
+static int driver_begin_with(void **state, enum virtio_fs_policy policy, uint32_t features,
+	struct fs_throttle_limits limits)
 {
 	struct driver *driver = calloc(1, sizeof(*driver));
 	struct virtio_fs_options options = {
 		.tag = "pod",
-		.policy = VIRTIO_FS_EXCLUSIVE,
+		.policy = policy,
 		.inodes_max = 1024,
 		.handles_max = 128,
 		.limits = limits,
@@ -273,19 +275,28 @@ static int driver_begin_with(void **state, uint32_t features, struct fs_throttle
 
 static int driver_begin(void **state)
 {
-	return driver_begin_with(state, UINT32_MAX & ~(uint32_t)FUSE_NO_OPEN_SUPPORT,
-		(struct fs_throttle_limits){0});
+	return driver_begin_with(state, VIRTIO_FS_EXCLUSIVE,
+		UINT32_MAX & ~(uint32_t)FUSE_NO_OPEN_SUPPORT, (struct fs_throttle_limits){0});
+}
+
+/* Files that others change, too: of a volume. */
+static int driver_begin_shared(void **state)
+{
+	return driver_begin_with(state, VIRTIO_FS_SHARED,
+		UINT32_MAX & ~(uint32_t)FUSE_NO_OPEN_SUPPORT, (struct fs_throttle_limits){0});
 }
 
 /* Nothing but the first few bytes is let through in the time of a test. */
 static int driver_begin_limited(void **state)
 {
-	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){.bytes = 1});
+	return driver_begin_with(
+		state, VIRTIO_FS_EXCLUSIVE, UINT32_MAX, (struct fs_throttle_limits){.bytes = 1});
 }
 
 static int driver_begin_without_open(void **state)
 {
-	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){0});
+	return driver_begin_with(
+		state, VIRTIO_FS_EXCLUSIVE, UINT32_MAX, (struct fs_throttle_limits){0});
 }
 
 static int driver_end(void **state)
@@ -456,6 +467,32 @@ static void several_data_requests_go_through_the_ring(void **state)
 		assert_int_equal(byte, i);
 	}
 	close(fd);
+}
+
+static void write_that_ends_at_a_limit_tells_how_far_it_came(void **state)
+{
+	const rlim_t written = 10000;
+	struct driver *driver = *state;
+	struct rlimit before, limit;
+	uint16_t used = driver->used[1];
+	struct fuse_write_out out;
+	size_t length;
+	int error;
+
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = before;
+	limit.rlim_cur = LONG_WRITE + written;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	write_add(driver, 0, LONG_WRITE, 1, LONG_WRITE, 0);
+	write_add(driver, 1, LONG_WRITE + written, 2, LONG_WRITE, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(used + 2));
+	setrlimit(RLIMIT_FSIZE, &before);
+	memcpy(&out, reply_of(driver, 0, &error, &length), sizeof(out));
+	assert_int_equal(error, 0);
+	assert_int_equal(out.size, written);
+	reply_of(driver, 1, &error, &length);
+	assert_int_equal(error, -EFBIG);
 }
 
 static void what_the_ring_cannot_do_is_served_beside_it(void **state)
@@ -762,7 +799,8 @@ static void answers_over_the_limit_are_held_back_until_a_reset(void **state)
 
 static int driver_begin_one_operation(void **state)
 {
-	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){.operations = 1});
+	return driver_begin_with(state, VIRTIO_FS_EXCLUSIVE, UINT32_MAX,
+		(struct fs_throttle_limits){.operations = 1});
 }
 
 /* Whether the answer to a request is held back; then a reset lets it go. */
@@ -809,7 +847,8 @@ static void syncing_a_file_system_is_an_operation(void **state)
 
 static int driver_begin_slowed(void **state)
 {
-	return driver_begin_with(state, UINT32_MAX, (struct fs_throttle_limits){.operations = 50});
+	return driver_begin_with(state, VIRTIO_FS_EXCLUSIVE, UINT32_MAX,
+		(struct fs_throttle_limits){.operations = 50});
 }
 
 static void answers_over_the_limit_are_given_when_the_timer_says_so(void **state)
@@ -838,6 +877,11 @@ static void answers_over_the_limit_are_given_when_the_timer_says_so(void **state
 #name "_without_open", name, driver_begin_without_open, driver_end, NULL \
 	}
 
+#define TEST_OF_VOLUME(name)                                                      \
+	{                                                                         \
+#name "_of_a_volume", name, driver_begin_shared, driver_end, NULL \
+	}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -851,6 +895,11 @@ int main(void)
 		DRIVER_TEST(forgets_come_through_their_own_queue),
 		DRIVER_TEST(broken_requests_break_the_device_until_a_reset),
 		DRIVER_TEST(processors_are_served_at_once),
+		DRIVER_TEST(write_that_ends_at_a_limit_tells_how_far_it_came),
+		TEST_OF_VOLUME(several_data_requests_go_through_the_ring),
+		TEST_OF_VOLUME(write_that_ends_at_a_limit_tells_how_far_it_came),
+		TEST_OF_VOLUME(what_the_ring_cannot_do_is_served_beside_it),
+		TEST_OF_VOLUME(reset_waits_for_what_is_queued),
 		TEST_WITHOUT_OPEN(one_request_is_served_in_its_notification),
 		TEST_WITHOUT_OPEN(scattered_buffers_are_put_together),
 		TEST_WITHOUT_OPEN(several_data_requests_go_through_the_ring),

@@ -480,11 +480,8 @@ static void buffers_come_back_when_the_end_of_the_host_goes(void **state)
 	assert_int_equal(used, offered);
 	while (driver_take_used(&fixture->rings[TRANSMIT], &head, &length))
 		;
-	/* And so do more than are taken at a time. */
-	for (unsigned int i = 0; i < 200; i++) {
-		send_from_guest(fixture, &(struct virtio_net_hdr_mrg_rxbuf){0}, frame, 60);
-		assert_true(driver_take_used(&fixture->rings[TRANSMIT], &head, &length));
-	}
+	send_from_guest(fixture, &(struct virtio_net_hdr_mrg_rxbuf){0}, frame, 60);
+	assert_true(driver_take_used(&fixture->rings[TRANSMIT], &head, &length));
 	assert_false(is_broken(fixture));
 }
 

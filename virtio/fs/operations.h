@@ -136,7 +136,8 @@ int fs_open_finish(struct virtio_fs *fs, struct fs_inode *inode, int fd, uint32_
  * A data request whose arguments are checked: what the inline and the queued path have in common.
  */
 struct fs_transfer {
-	int fd;                   /* of one of the next two, which is referenced */
+	int fd; /* of one of the next two, which is referenced, or the transfer's own */
+	bool owns_fd;
 	struct fs_handle *handle; /* or NULL */
 	struct fs_data *data;
 	int64_t offset;

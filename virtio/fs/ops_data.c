@@ -234,10 +234,10 @@ static int transfer_open(struct virtio_fs *fs, struct fs_inode *inode, uint64_t 
 	/* Pages of a mapping go where they belong, whatever handle the guest's kernel found for them. */
 	if (transfer->mapped && handle->appends) {
 		fs_handle_put(&fs->handles, handle);
-		r = fs_inode_data(fs, inode, true, &transfer->data);
-		if (r == 0)
-			transfer->fd = transfer->data->fd;
-		return r;
+		r = fs_inode_open(fs, inode, O_WRONLY);
+		transfer->owns_fd = r >= 0;
+		transfer->fd = r;
+		return r < 0 ? r : 0;
 	}
 	transfer->handle = handle;
 	transfer->fd = handle->fd;
@@ -246,6 +246,8 @@ static int transfer_open(struct virtio_fs *fs, struct fs_inode *inode, uint64_t 
 
 void fs_transfer_done(struct virtio_fs *fs, struct fs_transfer *transfer)
 {
+	if (transfer->owns_fd)
+		close(transfer->fd);
 	fs_handle_put(&fs->handles, transfer->handle);
 	fs_data_put(&fs->data, transfer->data);
 }

@@ -265,11 +265,17 @@ static ssize_t queued_serve(const struct queued_request *queued, size_t done)
  * Whether the ring has a part of it to do still. The host's own files are near enough for the thread that looks after
  * the answers to do that part itself; a volume may be on a file system that does not answer.
  */
-static bool queued_goes_on(struct queued_request *queued)
+static bool queued_goes_on(struct fs_queue *queue, struct queued_request *queued)
 {
 	size_t left = queued->transfer.length - queued->done;
+	bool broken;
 
 	if (!queued->transfer.distant || queued->result <= 0 || (size_t)queued->result >= left)
+		return false;
+	pthread_mutex_lock(&queue->lock);
+	broken = queue->broken;
+	pthread_mutex_unlock(&queue->lock);
+	if (broken)
 		return false;
 	queued->done += (size_t)queued->result;
 	return true;
@@ -280,14 +286,17 @@ static ssize_t queued_result(const struct queued_request *queued)
 {
 	const struct fs_transfer *transfer = &queued->transfer;
 	struct fuse_write_out out = {0};
+	size_t done = queued->done;
 	ssize_t r = queued->result;
 
 	if (r == -EINTR || r == -EAGAIN)
-		r = queued_serve(queued, queued->done);
-	else if (r >= 0 && queued->done + (size_t)r < transfer->length && !transfer->distant)
-		r = queued_serve(queued, (size_t)r);
+		r = queued_serve(queued, done);
+	else if (r >= 0 && done + (size_t)r < transfer->length && (r > 0 || !transfer->distant))
+		r = queued_serve(queued, done + (size_t)r);
 	else if (r >= 0)
-		r += (ssize_t)queued->done;
+		r += (ssize_t)done;
+	else if (queued->opcode == FUSE_WRITE && done > 0)
+		r = (ssize_t)done; /* what was written counts, as with write(2) */
 	if (r < 0 || queued->opcode != FUSE_WRITE)
 		return r;
 	out.size = (uint32_t)r;
@@ -346,10 +355,12 @@ static struct queued_request *ring_submit(struct fs_queue *queue)
 		struct queued_request *queued = queue->added;
 
 		queue->added = queued->next;
-		submission_fill(io_uring_get_sqe(&queue->ring), queued);
+		if (!queue->broken)
+			submission_fill(io_uring_get_sqe(&queue->ring), queued);
 		sent[count++] = queued;
 	}
-	for (unsigned int tries = 0; taken < count && tries < FS_SUBMIT_TRIES; tries++) {
+	for (unsigned int tries = 0; !queue->broken && taken < count && tries < FS_SUBMIT_TRIES;
+		tries++) {
 		int r = io_uring_submit(&queue->ring);
 
 		if (r > 0)
@@ -395,7 +406,7 @@ void fs_queue_reap(struct fs_queue *queue)
 		count = ring_take(queue, done);
 		pthread_mutex_unlock(&queue->lock);
 		for (size_t i = 0; i < count; i++) {
-			if (queued_goes_on(done[i]))
+			if (queued_goes_on(queue, done[i]))
 				queued_put(queue, done[i]);
 			else
 				queued_finish(queue, done[i]);
