@@ -110,7 +110,8 @@ address_of()
 serve_world()
 {
 	rm -f "$BATS_TEST_TMPDIR/port"
-	in_world python3 - "$BATS_TEST_TMPDIR/port" "$WORLD" 3>&- <<-'END' &
+	# No function: $! is to be the server itself, which teardown ends.
+	nsenter --net="/proc/$WORLD_PID/ns/net" python3 - "$BATS_TEST_TMPDIR/port" "$WORLD" 3>&- <<-'END' &
 		import os, socket, sys
 		path, address = sys.argv[1:]
 		server = socket.create_server((address, 0))
