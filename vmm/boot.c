@@ -25,9 +25,9 @@
 #define SETUP_TYPE_RNG_SEED 9
 
 /* Words of the command line, each for a reason given in docs/boot.md. */
-#define COMMAND_LINE_ALWAYS                                                          \
-	" earlyprintk=serial,0x3f8,115200,keep console=ttynull panic=-1 oops=panic " \
-	"reboot=k rootfstype=ramfs page_reporting.page_reporting_order=4"
+#define COMMAND_LINE_ALWAYS                                                                   \
+	" earlyprintk=serial,0x3f8,115200,keep console=ttynull panic=-1 oops=panic reboot=k " \
+	"rootfstype=ramfs page_reporting.page_reporting_order=4 virtio_net.napi_tx=0"
 /*
  * Only where guest kernel code is emulated. Mitigations are of no use there: they are against
  * speculation in ring 0, and no CPU ever runs that code.

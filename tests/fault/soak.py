@@ -193,8 +193,8 @@ class Soak:
                 self.collect()
         return done
 
-    def at_once(self, count):
-        threads = [threading.Thread(target=self.pod, args=self.throw()) for _ in range(count)]
+    def at_once(self, throws):
+        threads = [threading.Thread(target=self.pod, args=throw) for throw in throws]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -277,8 +277,7 @@ def run_all(soak, arguments):
     mixed = arguments.pods > 0
     print("TAP version 13\n1..%d\n# seed %d" % (1 + 2 * mixed + machines, arguments.seed))
     # What caches and the first pods take is not lost.
-    for kind in soak.kinds if mixed else soak.kinds[:1]:
-        soak.pod(kind, 0.1, "signal")
+    soak.at_once([(kind, 0.1, "signal") for kind in (soak.kinds if mixed else soak.kinds[:1])])
     soak.collect()
     before, start = measure(), time.monotonic()
     if mixed:
@@ -287,7 +286,7 @@ def run_all(soak, arguments):
         result("%d pods one after the other" % done, start)
         begin, rounds = time.monotonic(), 0
         while rounds == 0 or time.monotonic() < start + 2 * half:
-            soak.at_once(arguments.parallel)
+            soak.at_once([soak.throw() for _ in range(arguments.parallel)])
             soak.collect()
             rounds += 1
         result("%d times %d pods at once" % (rounds, arguments.parallel), begin)

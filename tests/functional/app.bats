@@ -319,7 +319,7 @@ cycle()
 
 @test "cycles of add, start, stop and rm leave the pod as it was" {
 	local i cycles=50 pid before files
-	[ "$FLAVOUR" = container ] || cycles=24
+	[ "$FLAVOUR" = container ] || cycles=16
 	pid=$(appc_vm status "$UUID" | sed -n 's/^pid=//p')
 	# What is made once: directories (that of logs by the first who says something), buffers, the guest's caches of directories.
 	add said -- say something
