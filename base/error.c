@@ -43,6 +43,11 @@ bool error_is_of_host(int r)
 		r == -ELIBACC;
 }
 
+bool error_is_of_moment(int r)
+{
+	return r == -EAGAIN || r == -EINTR || r == -ENOBUFS || r == -ENOMEM;
+}
+
 int error_prefix(struct error *err, int r, const char *format, ...)
 {
 	struct error old;

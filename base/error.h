@@ -34,6 +34,9 @@ const char *error_text(const struct error *err, int r);
  */
 bool error_is_of_host(int r);
 
+/* Whether a write or send that failed with -errno value r may go on later: the other end has no room now, or the kernel. */
+bool error_is_of_moment(int r);
+
 /* Puts "prefix: " before the present message, as error_text() gives it, and returns r. */
 int error_prefix(struct error *err, int r, const char *format, ...) _printf_(3, 4);
 

@@ -65,7 +65,7 @@ struct rtattr *rtnetlink_begin(
 {
 	struct rtattr *attribute;
 
-	if (size > RTNETLINK_REQUEST_SIZE) {
+	if (size > RTNETLINK_REQUEST_SIZE - RTA_LENGTH(0)) {
 		request->is_too_long = true;
 		size = 0;
 	}

@@ -37,13 +37,14 @@ static int pass_output(int fd)
 	struct iovec parts[] = {{&header, sizeof(header)}, {payload, sizeof(payload)}};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
 	ssize_t n = recvmsg(fd, &message, 0);
-	size_t length = n > (ssize_t)sizeof(header) ? (size_t)n - sizeof(header) : 0;
+	size_t length;
 	uint64_t lost;
 
 	if (n < 0 && errno == EINTR)
 		return 1;
-	if (n <= 0)
+	if (n < (ssize_t)sizeof(header))
 		return 0;
+	length = (size_t)n - sizeof(header);
 	if (header.stream == 0 && length == sizeof(lost)) {
 		memcpy(&lost, payload, sizeof(lost));
 		log_warning("%" PRIu64 " bytes of output are missing here: they came too fast",

@@ -89,17 +89,23 @@ static int parse_paths(const struct field *root, struct configuration *configura
 		: read_path(root, "stage1-images", configuration, &configuration->stage1_images);
 }
 
+/* An empty text says nothing. */
+static bool says(const struct field *root, const char *key)
+{
+	const char *text = json_string_value(field_member(root, key).value);
+
+	return text && *text;
+}
+
 static int parse_stage1(const struct field *root, struct configuration *configuration)
 {
-	struct field name = field_member(root, "name"), version = field_member(root, "version");
-	int r;
+	int r = read_text(root, "name", configuration, &configuration->name);
 
-	if (!name.value != !version.value)
-		return field_error(root,
-			"\"name\" and \"version\" of a stage1 belong together: one is missing");
-	r = read_text(root, "name", configuration, &configuration->name);
 	if (r == 0)
 		r = read_text(root, "version", configuration, &configuration->version);
+	if (r == 0 && says(root, "name") != says(root, "version"))
+		return field_error(root,
+			"\"name\" and \"version\" of a stage1 belong together: one is missing");
 	return r < 0 ? r : read_text(root, "location", configuration, &configuration->location);
 }
 
@@ -287,7 +293,10 @@ static int read_directory(enum configuration_part part, const char *parent,
 	char path[PATH_MAX];
 	int count, r = 0;
 
-	snprintf(path, sizeof(path), "%s/%s", parent, directory_names[part]);
+	if (snprintf(path, sizeof(path), "%s/%s", parent, directory_names[part]) >=
+		(int)sizeof(path))
+		return error_set_errno(
+			err, -ENAMETOOLONG, "cannot read configuration directory \"%s\"", parent);
 	directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0 && errno == ENOENT)
 		return 0;

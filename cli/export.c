@@ -33,10 +33,11 @@ static int output_open(struct cli *cli, const char *path, bool overwrite, struct
 	int r;
 
 	ret->name = slash ? slash + 1 : path;
-	if (!slash)
-		snprintf(directory, sizeof(directory), ".");
-	else
-		snprintf(directory, sizeof(directory), "%.*s", (int)(slash + 1 - path), path);
+	if (slash && (size_t)(slash + 1 - path) >= sizeof(directory))
+		return error_set_errno(
+			&cli->error, -ENAMETOOLONG, "unable to open target %s", path);
+	snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash + 1 - path) : 1,
+		slash ? path : ".");
 	ret->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (ret->directory_fd < 0)
 		return error_set_errno(&cli->error, -errno, "unable to open target %s", path);

@@ -384,7 +384,7 @@ void launch_find_origin(const struct launch_flags *flags, struct launch_stores *
 		pod_origin_find(&options, stores->pods, resolved, stores->store, ret);
 }
 
-/* From *origin, as far as it is one. -ESTALE: it is not, and nothing has happened. */
+/* From *origin, as far as it is one. -ESTALE: it is not, -EHOSTDOWN: the host failed, and nothing has happened. */
 static int run_from(struct cli *cli, struct launch_stores *stores, struct pod *pod,
 	const struct resolved_pod *resolved, struct pod_run_options *options,
 	const struct pod_origin *origin, int *ret_status, struct pod_timing *timing)
@@ -435,13 +435,14 @@ int launch_run(struct cli *cli, const struct launch_flags *flags, struct launch_
 		return r;
 	log_debug("pod %s: %u vCPUs, %" PRIu64 " MiB", pod->uuid, resolved->vcpus,
 		resolved->memory >> 20);
-	while ((r = run_from(cli, stores, pod, resolved, &options, origin, &status, &timing)) ==
-			-ESTALE &&
-		*origin->key) {
-		log_warning(
-			"the machine starts in another way, since its template is of no use: %s",
+	for (;;) {
+		r = run_from(cli, stores, pod, resolved, &options, origin, &status, &timing);
+		if ((r != -ESTALE && r != -EHOSTDOWN) || !*origin->key)
+			break;
+		log_warning("the machine starts in another way, since %s: %s",
+			r == -ESTALE ? "its template is of no use" : "the host failed",
 			cli->error.message);
-		pod_origin_fall_back(&origins, resolved, origin);
+		pod_origin_fall_back(&origins, resolved, origin, r == -ESTALE);
 	}
 	if (flags->timing && timing.at[MACHINE_EVENT_NOW] > 0)
 		cli_print_timing(&timing, origin, !strcmp(flags->timing, "json"));
@@ -533,7 +534,7 @@ static int run_saved(struct cli *cli, const struct launch_flags *flags,
 	options.apps_are_parked = options.continues = true;
 	r = pod_run(pod, resolved, stores->store, &options, &status, &timing, &cli->error);
 	/* Nothing has happened, and there is no other way to start. */
-	if (r == -ESTALE)
+	if (r == -ESTALE || r == -EHOSTDOWN)
 		error_prefix(&cli->error, r, "cannot go on from checkpoint %.12s", checkpoint->key);
 	return r < 0 ? r : status;
 }

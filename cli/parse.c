@@ -359,20 +359,23 @@ int cli_data_path(struct cli *cli, char *path, size_t size)
 {
 	_cleanup_(configuration_clear) struct configuration configuration = {0};
 	const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-	int r = 0;
+	int n, r = 0;
 
 	if (!cli->data_directory)
 		r = cli_read_configuration(cli, CONFIGURATION_PATHS, &configuration);
 	if (cli->data_directory)
-		snprintf(path, size, "%s", cli->data_directory);
+		n = snprintf(path, size, "%s", cli->data_directory);
 	else if (configuration.data)
-		snprintf(path, size, "%s", configuration.data);
+		n = snprintf(path, size, "%s", configuration.data);
 	else if (geteuid() == 0)
-		snprintf(path, size, "%s", DATA_DIRECTORY_ROOT);
+		n = snprintf(path, size, "%s", DATA_DIRECTORY_ROOT);
 	else if (xdg && *xdg)
-		snprintf(path, size, "%s/appc-vm", xdg);
+		n = snprintf(path, size, "%s/appc-vm", xdg);
 	else
-		snprintf(path, size, "%s/.local/share/appc-vm", home ? home : "");
+		n = snprintf(path, size, "%s/.local/share/appc-vm", home ? home : "");
+	if (n < 0 || (size_t)n >= size)
+		return error_set_errno(
+			&cli->error, -ENAMETOOLONG, "the path of the data directory");
 	return r;
 }
 
@@ -443,13 +446,16 @@ int cli_parse_size(struct cli *cli, const char *flag, const char *text, uint64_t
 	size_t length = strlen(text);
 	bool decimal = length > 0 && strchr("kKMGT", text[length - 1]);
 	char binary[32];
-	int64_t value;
+	int64_t value = 0;
 
-	snprintf(binary, sizeof(binary), "%s%s", text, decimal ? "i" : "");
-	if (decimal && binary[length - 1] == 'k')
-		binary[length - 1] = 'K';
-	if (length >= sizeof(binary) - 1 || appc_quantity_parse(binary, &value, NULL, NULL) < 0 ||
-		value <= 0)
+	if (length < sizeof(binary) - 1) {
+		snprintf(binary, sizeof(binary), "%s%s", text, decimal ? "i" : "");
+		if (decimal && binary[length - 1] == 'k')
+			binary[length - 1] = 'K';
+		if (appc_quantity_parse(binary, &value, NULL, NULL) < 0)
+			value = 0;
+	}
+	if (value <= 0)
 		return cli_usage(cli, "--%s: \"%s\" is not a size like \"256Mi\"", flag, text);
 	if (value < SIZE_BYTES_MIN)
 		value *= SIZE_BYTES_MIN;

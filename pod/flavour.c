@@ -267,7 +267,9 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	memcpy(machine_options.net_mac, options->net_mac, sizeof(machine_options.net_mac));
 	/* What the supervisor needed for a while, to check a template say, is no memory of ours. */
 	malloc_trim(0);
-	if (vm_create_jailed(options, &machine_options, report_fd, &machine, report, &err) < 0) {
+	report->error =
+		vm_create_jailed(options, &machine_options, report_fd, &machine, report, &err);
+	if (report->error < 0) {
 		memcpy(report->message, err.message, sizeof(err.message));
 		return;
 	}

@@ -233,12 +233,13 @@ void pod_origin_find(const struct pod_origin_options *options, struct pods *pods
 }
 
 void pod_origin_fall_back(const struct pod_origin_options *options,
-	const struct resolved_pod *resolved, struct pod_origin *origin)
+	const struct resolved_pod *resolved, struct pod_origin *origin, bool useless)
 {
 	bool was_warm = origin->is_warm;
 	struct error ignored;
 
-	templates_remove(options->templates, origin->key, &ignored);
+	if (useless)
+		templates_remove(options->templates, origin->key, &ignored);
 	pod_origin_done(origin);
 	if (was_warm)
 		find_plain_or_boot(options, resolved, origin);

@@ -37,11 +37,11 @@ void pod_origin_find(const struct pod_origin_options *options, struct pods *pods
 	const struct resolved_pod *resolved, struct store *store, struct pod_origin *ret);
 
 /*
- * The machine could not start from *origin: its template is removed, and the next best takes its place: after
- * the parked apps the plain template, after that a boot. As pod_origin_find() it never fails.
+ * The machine could not start from *origin: the next best takes its place, after the parked apps the plain template,
+ * after that a boot; useless: its template is removed. As pod_origin_find() it never fails.
  */
 void pod_origin_fall_back(const struct pod_origin_options *options,
-	const struct resolved_pod *resolved, struct pod_origin *origin);
+	const struct resolved_pod *resolved, struct pod_origin *origin, bool useless);
 
 void pod_origin_done(struct pod_origin *origin);
 

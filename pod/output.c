@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
 
 #include <endian.h>
@@ -82,9 +83,14 @@ void pod_output_write(struct pod_output *output)
 	n = output->is_closed[output->header.stream]
 		? (ssize_t)left
 		: write(pod_output_fd(output), output->payload + output->payload_written, left);
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+	if (n < 0 && error_is_of_moment(-errno))
 		return;
 	if (n < 0) {
+		/* That nobody reads any more is a reader's right. */
+		if (errno != EPIPE)
+			log_warning("cannot write standard %s, and what follows is lost: %s",
+				output->header.stream == WIRE_STREAM_STDOUT ? "output" : "error",
+				strerror(errno));
 		output->is_closed[output->header.stream] = true;
 		return;
 	}

@@ -326,7 +326,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	}
 	r = supervisor_run(&s, ret_status, err);
 	supervisor_fill_timing(&s, ret_timing);
-	if (r == -ESTALE)
+	if (r == -ESTALE || r == -EHOSTDOWN)
 		pod_tree_unmount(pod);
 	return r;
 }

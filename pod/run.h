@@ -57,8 +57,8 @@ void pod_default_hostname(const struct pod *pod, char *name);
  * Runs the pod to its end. *ret_status is the status that the pod ends with: the first failed app's, or
  * 0. A negative return: the pod did not end by itself; the message says how it did. The pod must be
  * running (pod_start()) and this process in a mount namespace of its own
- * (pod_tree_enter_namespace()). -ESTALE: the machine could not start from the template, and nothing has
- * happened yet; to be called again without one.
+ * (pod_tree_enter_namespace()). Where the machine could not start from the template, nothing has happened
+ * yet, and this is to be called again without one, -ESTALE: the template is of no use; -EHOSTDOWN: the host failed.
  */
 int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *store,
 	const struct pod_run_options *options, int *ret_status, struct pod_timing *ret_timing,

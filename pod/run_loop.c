@@ -459,7 +459,8 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 	release_process(s);
 	/* Nothing has happened yet: the caller starts from elsewhere. */
 	if (s->options->template && !s->heard && s->reported && !s->report.started)
-		return error_set(err, -ESTALE, "%s", s->report.message);
+		return error_set(err, error_is_of_host(s->report.error) ? -EHOSTDOWN : -ESTALE,
+			"%s", s->report.message);
 	/* Who kills does not wait for a slow reader. */
 	if (!s->is_killed)
 		drain_output(s);

@@ -170,6 +170,9 @@ static int hash_content(struct tree_hasher *hasher, int fd, const struct stat *s
 				break;
 			if (data > offset)
 				offset = data - data % CONTENT_BLOCK;
+			/* It has grown since. */
+			if (offset >= st->st_size)
+				break;
 		}
 		if (st->st_size - offset < (off_t)wanted)
 			wanted = (size_t)(st->st_size - offset);

@@ -14,6 +14,7 @@
 #include "virtio/console.h"
 
 #include "base/cleanup.h"
+#include "base/error.h"
 
 #include <linux/virtio_console.h>
 #include <poll.h>
@@ -214,7 +215,7 @@ static void port_transmit(struct virtio_console *console, unsigned int index)
 			: sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN) {
+		if (n < 0 && error_is_of_moment(-errno)) {
 			port_want(console, index, POLLOUT);
 			break;
 		}
@@ -249,7 +250,7 @@ static size_t port_send(
 	do
 		n = sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	if (n < 0 && errno != EAGAIN) {
+	if (n < 0 && !error_is_of_moment(-errno)) {
 		port->peer_closed = true;
 		return length;
 	}

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/frame_stream.h"
 #include "base/handshake.h"
 #include "virtio/bucket.h"
@@ -344,7 +345,7 @@ static bool stream_flush(struct virtio_net *net)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && error_is_of_moment(-errno))
 			return false;
 		if (n < 0) {
 			go_down(net);

@@ -10,7 +10,7 @@
  *
  *   alloc       malloc, calloc, realloc and their kin, called by anyone but libarchive: ENOMEM
  *   libarchive  the same called by libarchive, which does not survive each of them
- *   write       write, pwrite, writev, send, sendmsg, truncation and allocation of files: ENOSPC
+ *   write       write, pwrite, writev, truncation and allocation of files: ENOSPC; send, sendmsg: ENOBUFS
  *   fsync       fsync, fdatasync, syncfs: EIO
  *   rename      rename, renameat, renameat2: ENOSPC
  *   mmap        mmap, mremap: ENOMEM
@@ -242,14 +242,23 @@ ssize_t pwritev64(int fd, const struct iovec *pieces, int count, off64_t offset)
 	return fails(WRITE) ? -1 : NEXT(pwritev64)(fd, pieces, count, offset);
 }
 
+/* A socket is no disk. */
+static bool send_fails(void)
+{
+	if (!fails(WRITE))
+		return false;
+	errno = ENOBUFS;
+	return true;
+}
+
 ssize_t send(int fd, const void *data, size_t length, int flags)
 {
-	return fails(WRITE) ? -1 : NEXT(send)(fd, data, length, flags);
+	return send_fails() ? -1 : NEXT(send)(fd, data, length, flags);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	return fails(WRITE) ? -1 : NEXT(sendmsg)(fd, message, flags);
+	return send_fails() ? -1 : NEXT(sendmsg)(fd, message, flags);
 }
 
 ssize_t copy_file_range(

@@ -143,6 +143,7 @@ refused_each()
 			expected an object | COMMAND FILES/array.json
 			"nope" | COMMAND nope
 			--memory: "x" | COMMAND --memory=x nope
+			111k" is not a size | COMMAND --max-size=1111111111111111111111111111111111111111111111111111111111111111k nope
 			--cpus is 1 to 8, not "0" | COMMAND --cpus=0 nope
 			--dax is auto, never or always, not "x" | COMMAND --dax=x nope
 			--port flag "x" | COMMAND --port=x nope

@@ -91,6 +91,15 @@ heard_knocking()
 	grep -q knock "$BATS_TEST_TMPDIR/heard"
 }
 
+@test "output that has no room is told of once, and holds nobody up" {
+	pod '.apps = [app("loud"; ["lines", "loud", "100", "exit", "3"])]'
+	status=0
+	ERR=$BATS_TEST_TMPDIR/err
+	timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" "$POD" >/dev/full 2>"$ERR" </dev/null 3>&- || status=$?
+	expect_status 3
+	[ "$(grep -c 'warning: cannot write standard output, and what follows is lost: No space left on device$' "$ERR")" -eq 1 ]
+}
+
 @test "who attaches talks with the app, and another can come after him" {
 	begin "$CONVERSE"
 	diff <(printf '%s\n' stdin stderr stdout) <(appc_vm attach --mode=list "$UUID")

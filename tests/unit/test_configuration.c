@@ -183,6 +183,7 @@ static void a_bad_file_is_named_with_its_field(void **state)
 		{"auth.d/a.json", AUTH("\"type\":\"oauth\",\"domains\":[\"a\"]," BASIC("u", "p")),
 			"credentials.token: must be set"},
 		{"stage1.d/a.json", STAGE1("\"name\":\"n\""), "belong together"},
+		{"stage1.d/a.json", STAGE1("\"name\":\"n\",\"version\":\"\""), "belong together"},
 	};
 	struct fixture *fixture = *state;
 

@@ -80,6 +80,9 @@ static void what_does_not_fit_is_not_sent(void **state)
 	rtnetlink_add(&request, IFLA_IFALIAS, data, sizeof(data));
 	assert_int_equal(rtnetlink_do(-1, &request, &error), -E2BIG);
 	request = (struct rtnetlink_request){.length = 0};
+	rtnetlink_begin(&request, IFLA_LINKINFO, data, RTNETLINK_REQUEST_SIZE - 1);
+	assert_int_equal(rtnetlink_do(-1, &request, &error), -E2BIG);
+	request = (struct rtnetlink_request){.length = 0};
 	for (unsigned int i = 0; i <= RTNETLINK_MESSAGES_MAX; i++)
 		ask_to_bring_up(&request, LOOPBACK);
 	assert_int_equal(rtnetlink_do(-1, &request, &error), -E2BIG);
