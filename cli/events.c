@@ -23,7 +23,8 @@ static bool is_wanted(const struct events_options *options, const struct journal
 	return options->uuid_count == 0;
 }
 
-static int print_events(const struct events_options *options, struct journal_reader *reader)
+static int print_events(
+	const struct events_options *options, struct journal_reader *reader, struct error *err)
 {
 	for (;;) {
 		struct journal_record record;
@@ -36,12 +37,13 @@ static int print_events(const struct events_options *options, struct journal_rea
 			putchar('\n');
 		}
 		if (fflush(stdout) != 0)
-			return -errno;
-		if (r < 0 || !options->follow)
-			return r;
-		r = journal_wait(reader);
+			return error_set_errno(err, -errno, "cannot write the events");
+		if (r == 0 && options->follow)
+			r = journal_wait(reader);
+		else if (r == 0)
+			return 0;
 		if (r < 0 && r != -EINTR)
-			return r;
+			return error_set_errno(err, r, "cannot read the journal");
 	}
 }
 
@@ -71,7 +73,7 @@ int command_events(struct cli *cli, int argc, char **argv)
 	if (data < 0)
 		return data;
 	r = journal_reader_open(data, &reader);
-	if (r == 0)
-		r = print_events(&events, reader);
-	return r < 0 ? error_set_errno(&cli->error, r, "cannot read the journal") : 0;
+	if (r < 0)
+		return error_set_errno(&cli->error, r, "cannot read the journal");
+	return print_events(&events, reader, &cli->error);
 }

@@ -87,6 +87,14 @@ static int collect_checkpoints(struct cli *cli, int data_fd, int64_t age_max, si
 	return r;
 }
 
+/* What is left of the work failed with r, told last; what came of the pods would be lost. */
+static int failed_too(int result, const struct error *of_pods, int r)
+{
+	if (result < 0)
+		log_warning("%s", of_pods->message);
+	return r;
+}
+
 int command_gc(struct cli *cli, int argc, char **argv)
 {
 	const char *grace = "30m0s", *expire = "24h0m0s", *checkpoints = "720h0m0s",
@@ -112,6 +120,7 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	size_t removed = 0, trees = 0, template_count = 0, checkpoint_count = 0;
 	int64_t keep_checkpoints = 0;
 	uint64_t keep_count, keep_bytes;
+	struct error of_pods;
 	int result, r;
 
 	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
@@ -134,9 +143,10 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	result = pods_gc(pods, &gc, &removed, &cli->error);
 	if (gc.mark_only)
 		return result;
+	of_pods = cli->error;
 	r = bridge_collect(&cli->error);
 	if (r < 0)
-		return r;
+		return failed_too(result, &of_pods, r);
 	/* Before the trees that they use. */
 	r = collect_checkpoints(cli, data, keep_checkpoints, &checkpoint_count);
 	if (r == 0)
@@ -144,14 +154,14 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = debug_trees_collect(data, list_debug_trees, pods, &trees, &cli->error);
 	if (r < 0)
-		return r;
+		return failed_too(result, &of_pods, r);
 	r = cli_open_templates(cli, data, &templates);
 	if (r == 0)
 		r = templates_collect(
 			templates, keep_count, keep_bytes, &template_count, &cli->error);
 	templates_close(templates);
 	if (r < 0)
-		return r;
+		return failed_too(result, &of_pods, r);
 	log_info("removed %zu pods, %zu checkpoints, %zu trees and %zu templates", removed,
 		checkpoint_count, trees, template_count);
 	return result;

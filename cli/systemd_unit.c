@@ -75,7 +75,7 @@ static void print_start(const struct systemd_unit *unit, FILE *file)
 		putc(' ', file);
 		systemd_print_word(unit->flags[i], file);
 	}
-	putc(' ', file);
+	fputs(unit->is_prepared ? " " : " --pod-manifest ", file);
 	systemd_print_word(unit->pod, file);
 	putc('\n', file);
 }

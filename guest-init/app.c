@@ -38,8 +38,7 @@ static void pod_app_failed(struct guest_pod *pod, const struct guest_app *app)
 		return;
 	if (pod->status == 0)
 		pod->status = app->status;
-	if (!pod->is_stopping)
-		guest_pod_stop(pod, WIRE_STOP_GRACE_MS);
+	guest_pod_stop(pod, WIRE_STOP_GRACE_MS);
 }
 
 static bool app_is_stopping(const struct guest_pod *pod, const struct guest_app *app)
@@ -448,12 +447,15 @@ static void app_terminate(struct guest_app *app)
 
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms)
 {
-	if (pod->is_stopping || grace_ms == 0) {
+	if (grace_ms == 0) {
 		pod->is_stopping = pod->is_hurried = true;
 		pod->kill_at_ms = 0;
 		pod_kill(pod);
 		return;
 	}
+	/* Because an app has failed, say. */
+	if (pod->is_stopping)
+		return;
 	pod->is_stopping = true;
 	pod->kill_at_ms = guest_now_ms() + grace_ms;
 	for (size_t i = 0; i < pod->place_count; i++)

@@ -139,7 +139,7 @@ int guest_app_add_process(struct guest_pod *pod, const struct guest_app *app,
 	const struct guest_app_process *process, uid_t uid, gid_t gid, pid_t *ret_pid,
 	struct error *err);
 
-/* SIGTERM to all, SIGKILL after grace_ms; at once when the pod is stopping already. */
+/* SIGTERM to all, SIGKILL after grace_ms, and at once when that is 0. A pod that is stopping already goes on with it. */
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms);
 
 /* The same for one app, where it runs. */

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "pod/manifest.h"
 #include "pod/session.h"
 #include "pod/sockets.h"
@@ -296,13 +297,7 @@ static int signals_block(struct client *client)
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
-		struct sigaction action;
-
-		/* What is ignored, as after nohup(1), would be pending once it is blocked. */
-		if (sigaction(passed[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-			sigaddset(&set, passed[i]);
-	}
+	signals_add_wanted(&set, passed, ARRAY_SIZE(passed));
 	signal(SIGPIPE, SIG_IGN);
 	if (sigprocmask(SIG_BLOCK, &set, &client->old_signals) < 0)
 		return -errno;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "pod/vmm_log.h"
 #include "wire/wire.h"
 
@@ -56,13 +57,7 @@ static int block_signals(sigset_t *ret_old, int *ret_fd)
 	int fd;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(stops); i++) {
-		struct sigaction action;
-
-		/* What is ignored, as after nohup(1), would be pending once it is blocked. */
-		if (sigaction(stops[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-			sigaddset(&set, stops[i]);
-	}
+	signals_add_wanted(&set, stops, ARRAY_SIZE(stops));
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;

@@ -137,11 +137,11 @@ static int gc_remove(
 	return r;
 }
 
-/* One pass over all pods; what fails for one is said and does not save the others. */
+/* One pass over all pods; what fails for one is said and does not save the others. result: of the pass before. */
 static int gc_pass(struct pods *pods, const struct pods_strings *uuids, bool marking,
-	const struct pods_gc_options *options, size_t *removed, struct error *err)
+	const struct pods_gc_options *options, size_t *removed, int result, struct error *err)
 {
-	int result = 0, r;
+	int r;
 
 	for (size_t i = 0; i < uuids->count; i++) {
 		_cleanup_pod_ struct pod pod = POD_NONE;
@@ -167,16 +167,16 @@ int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *re
 	struct error *err)
 {
 	_cleanup_(pods_strings_done) struct pods_strings uuids = {0};
-	int marked, removed = 0, r;
+	int r;
 
 	*ret_removed = 0;
 	r = pods_list(pods, &uuids.items, &uuids.count, err);
 	if (r < 0)
 		return r;
-	marked = gc_pass(pods, &uuids, true, options, ret_removed, err);
+	r = gc_pass(pods, &uuids, true, options, ret_removed, 0, err);
 	if (!options->mark_only)
-		removed = gc_pass(pods, &uuids, false, options, ret_removed, err);
-	return marked < 0 ? marked : removed;
+		r = gc_pass(pods, &uuids, false, options, ret_removed, r, err);
+	return r;
 }
 
 /* ---- what pods use */

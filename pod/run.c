@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "pod/configure.h"
 #include "pod/record.h"
 #include "pod/run_parts.h"
@@ -192,8 +193,7 @@ static int block_signals(int *ret_fd)
 	int fd;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		sigaddset(&set, signals[i]);
+	signals_add_wanted(&set, signals, ARRAY_SIZE(signals));
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);

@@ -73,10 +73,11 @@ static int stream_ready(struct supervisor *s)
 	return r < 0 ? supervisor_protocol_error(s, error.message) : 0;
 }
 
+/* Who asks a second time does not wait for what the apps make of it. */
 static void request_stop(struct supervisor *s)
 {
-	_cleanup_json_ json_t *message =
-		json_pack("{s:s, s:i}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS);
+	_cleanup_json_ json_t *message = json_pack(
+		"{s:s, s:i}", "type", "stop", "grace_ms", s->stops == 0 ? WIRE_STOP_GRACE_MS : 0);
 	int64_t now = clock_monotonic();
 
 	supervisor_tell_ending(s);

@@ -170,6 +170,28 @@ static bool mounts_contain(const struct appc_runtime_app *app, const char *path)
 	return false;
 }
 
+static bool volumes_are_equal(const struct appc_volume *a, const struct appc_volume *b)
+{
+	return a->kind == b->kind && a->read_only == b->read_only && a->recursive == b->recursive &&
+		a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+		(a->kind == APPC_VOLUME_EMPTY || !strcmp(a->source, b->source));
+}
+
+/* An app may mount a volume of its own more than once: it is the same one then. Looks at the first count mounts. */
+static int check_own_volume(const struct appc_runtime_app *app, size_t count,
+	const struct appc_volume *volume, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct appc_volume *other = app->mounts[i].app_volume;
+
+		if (other && !strcmp(other->name, volume->name) &&
+			!volumes_are_equal(other, volume))
+			return error_set(err, -EINVAL,
+				"two volumes of its own have the name \"%s\"", volume->name);
+	}
+	return 0;
+}
+
 /* Mounts that the pod manifest lists for the app. */
 static int resolve_listed_mounts(struct resolved_pod *pod, const struct appc_runtime_app *app,
 	struct resolved_app *resolved, struct error *err)
@@ -186,6 +208,9 @@ static int resolve_listed_mounts(struct resolved_pod *pod, const struct appc_run
 			 * The app's own volume: it may share its name with one of the pod's. No AC
 			 * Name has a dot, so that APP.VOLUME is no other volume's name.
 			 */
+			r = check_own_volume(app, i, volume, err);
+			if (r < 0)
+				return r;
 			if (asprintf(&own_name, "%s.%s", app->name, volume->name) < 0)
 				return -ENOMEM;
 			name = own_name;
@@ -215,7 +240,7 @@ static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runt
 		const struct appc_mount_point *point = &app->app->mount_points[i];
 		const struct appc_volume *volume = manifest_volume(pod->manifest, point->name);
 		_cleanup_free_ char *implicit = NULL;
-		int r;
+		int r = 0;
 
 		if (mounts_contain(app, point->path))
 			continue;
@@ -228,7 +253,9 @@ static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runt
 			implicit = implicit_volume_name(pod, app->name, point->name);
 			if (!implicit)
 				return -ENOMEM;
-			r = add_implicit_volume(pod, resolved, implicit, point->path, err);
+			/* Those of one name share it, too. */
+			if (!find_volume(pod, implicit))
+				r = add_implicit_volume(pod, resolved, implicit, point->path, err);
 			if (r < 0)
 				return r;
 		}

@@ -105,6 +105,39 @@ setup()
 	expect_line stopping
 }
 
+@test "a stop while an app that failed ends the others leaves them their time" {
+	pod '.apps = [["fails", "polite"][] as $name | app($name; {
+				fails: ["await", "/data/fail", "exit", "9"],
+				polite: ["until-stopped", "await", "/data/end", "say", "in peace"]}[$name]) |
+			.mounts = [{volume: "data", path: "/data"}]] |
+		.volumes = [{name: "data", kind: "host", source: $host}]'
+	start_pod
+	eventually "the app is ready" said ready
+	touch "$BATS_TEST_TMPDIR/host/fail"
+	eventually "the other one is to end" said stopping
+	kill -TERM "$RUN"
+	# What must not happen would happen now.
+	sleep 1
+	touch "$BATS_TEST_TMPDIR/host/end"
+	finish_pod
+	expect_status 9
+	expect_line "in peace"
+}
+
+@test "a signal that is ignored, as after nohup, stops nothing" {
+	pod '.apps = [app("polite"; ["until-stopped", "exit", "5"])]'
+	trap "" HUP
+	start_pod
+	trap - HUP
+	eventually "the app is ready" said ready
+	kill -HUP "$RUN"
+	sleep 1
+	fails said stopping
+	kill -TERM "$RUN"
+	finish_pod
+	expect_status 5
+}
+
 @test "status waits until a pod is ready and until its end, and stop ends it" {
 	local uuid=$BATS_TEST_TMPDIR/uuid
 	pod '.apps = [app("polite"; ["until-stopped", "exit", "5"])]'

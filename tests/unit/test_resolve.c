@@ -266,6 +266,43 @@ static void implicit_volumes_meet_no_other_volume(void **state)
 	assert_string_not_equal(names[1], names[2]);
 }
 
+/* The first has "app-v", the others share "app.v". */
+static void mount_points_of_one_name_need_no_name_of_their_own(void **state)
+{
+	struct fixture *fixture = *state;
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+
+	make_image(fixture, "work",
+		",\"mountPoints\":[{\"name\":\"v\",\"path\":\"/a\"},{\"name\":\"v\",\"path\":\"/b\"},"
+		"{\"name\":\"v\",\"path\":\"/c\"}]");
+	pod = resolve(fixture, APP("one", "work", ""), "");
+	assert_int_equal(pod->volume_count, 2);
+	assert_string_equal(
+		find_mount(&pod->apps[0], "/b")->volume, find_mount(&pod->apps[0], "/c")->volume);
+}
+
+#define OWN_TWICE(second)                                                                                    \
+	",\"mounts\":[{\"volume\":\"d\",\"path\":\"/a\",\"appVolume\":{\"name\":\"d\",\"kind\":\"empty\"}}," \
+	"{\"volume\":\"d\",\"path\":\"/b\",\"appVolume\":{\"name\":\"d\"," second "}}]"
+
+static void volumes_of_an_apps_own_have_names_of_their_own(void **state)
+{
+	struct fixture *fixture = *state;
+	_cleanup_resolved_pod_ struct resolved_pod *same = NULL;
+	struct resolved_pod *pod;
+	struct error err;
+
+	make_image(fixture, "work", "");
+	same = resolve(fixture, APP("one", "work", OWN_TWICE("\"kind\":\"empty\"")), "");
+	assert_int_equal(same->volume_count, 1);
+	assert_int_equal(same->apps[0].mount_count, 2);
+	assert_int_equal(
+		try_resolve(fixture, NULL, &pod, &err,
+			APP("one", "work", OWN_TWICE("\"kind\":\"host\",\"source\":\"/srv\"")), ""),
+		-EINVAL);
+	assert_string_equal(err.message, "app \"one\": two volumes of its own have the name \"d\"");
+}
+
 static void listed_mount_covers_the_mount_point_at_its_path(void **state)
 {
 	struct fixture *fixture = *state;
@@ -835,6 +872,8 @@ int main(void)
 		RESOLVE_TEST(one_writer_makes_a_shared_volume_writable),
 		RESOLVE_TEST(mount_points_without_a_volume_get_an_empty_one_each),
 		RESOLVE_TEST(implicit_volumes_meet_no_other_volume),
+		RESOLVE_TEST(mount_points_of_one_name_need_no_name_of_their_own),
+		RESOLVE_TEST(volumes_of_an_apps_own_have_names_of_their_own),
 		RESOLVE_TEST(listed_mount_covers_the_mount_point_at_its_path),
 		RESOLVE_TEST(first_of_two_mounts_at_a_path_is_used),
 		RESOLVE_TEST(parents_are_mounted_before_their_children),

@@ -70,7 +70,7 @@ static void a_manifest_is_a_new_pod_each_time(void **state)
 	assert_non_null(strstr(text, "\nType=notify\nNotifyAccess=main\n"));
 	assert_non_null(strstr(text,
 		"\nExecStart=\"/opt/my tools/appc-vm\" --dir /var/lib/appc-vm run "
-		"--uuid-file-save=%t/appc-vm-web/uuid --net=none --cpus=2 /srv/web.json\n"));
+		"--uuid-file-save=%t/appc-vm-web/uuid --net=none --cpus=2 --pod-manifest /srv/web.json\n"));
 	assert_non_null(strstr(text,
 		"\nExecStopPost=-\"/opt/my tools/appc-vm\" --dir /var/lib/appc-vm rm "
 		"--uuid-file=%t/appc-vm-web/uuid\n"));
