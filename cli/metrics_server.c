@@ -6,6 +6,7 @@
 #include "base/http.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/signals.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -153,12 +154,12 @@ static int socket_open(const char *path, struct error *err)
 
 static int signals_open(void)
 {
+	static const int stops[] = {SIGTERM, SIGINT};
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	signals_add_wanted(&set, stops, ARRAY_SIZE(stops));
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -10,6 +10,8 @@
  */
 #include "guest-init/output.h"
 
+#include "base/error.h"
+
 #include "guest-init/guest.h"
 #include "guest-init/port.h"
 #include "wire/wire.h"
@@ -185,6 +187,9 @@ static bool output_write(struct guest_output *output)
 		} else if (n == 0 || errno == EAGAIN) {
 			output->is_blocked = true;
 			return false;
+		} else if (errno != EINTR && error_is_of_moment(-errno)) {
+			/* Of room in the port an event tells, of memory none. */
+			poll(NULL, 0, 1);
 		} else if (errno != EINTR) {
 			/* The host has gone. Apps must not block for ever on what nobody reads. */
 			output->is_broken = true;
@@ -257,7 +262,7 @@ void guest_output_end(struct guest_output *output)
 
 		if (n > 0)
 			done += (size_t)n;
-		else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		else if (n < 0 && !error_is_of_moment(-errno))
 			output->is_broken = true;
 		else if (poll(&port, 1, -1) > 0 && !(port.revents & POLLOUT))
 			output->is_broken = true; /* the host has closed its end */

@@ -3,6 +3,7 @@
 #include "pod/flavour.h"
 
 #include "base/descriptors.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "pod/cgroup.h"
 #include "pod/seccomp.h"
@@ -168,6 +169,12 @@ static void close_sources(const struct flavour_options *options)
 		close(options->template->memory_fd);
 }
 
+/* Whether a machine that could not be made tells of what it was made from: the host may refuse a VM for reasons of its own. */
+static bool is_of_sources(int r)
+{
+	return !error_is_of_host(r) && r != -EPERM && r != -EACCES && r != -EBUSY;
+}
+
 /* A machine in its jail: the next step runs the guest. */
 static int vm_create_jailed(const struct flavour_options *options,
 	struct machine_options *machine_options, int report_fd, struct machine **ret,
@@ -192,8 +199,10 @@ static int vm_create_jailed(const struct flavour_options *options,
 	if (options->cgroup)
 		close_cgroup(options->cgroup);
 	r = machine_create(machine_options, ret, err);
-	if (r < 0)
+	if (r < 0) {
+		report->is_refused = is_of_sources(r);
 		return r;
+	}
 	close_sources(options);
 	r = jail_enter(&jail, machine_options->tree_fd, &report->walls, err);
 	if (r < 0)
@@ -267,9 +276,7 @@ static void vm_child(const struct flavour_options *options, int control_fd, int 
 	memcpy(machine_options.net_mac, options->net_mac, sizeof(machine_options.net_mac));
 	/* What the supervisor needed for a while, to check a template say, is no memory of ours. */
 	malloc_trim(0);
-	report->error =
-		vm_create_jailed(options, &machine_options, report_fd, &machine, report, &err);
-	if (report->error < 0) {
+	if (vm_create_jailed(options, &machine_options, report_fd, &machine, report, &err) < 0) {
 		memcpy(report->message, err.message, sizeof(err.message));
 		return;
 	}

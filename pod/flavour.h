@@ -32,7 +32,7 @@ struct flavour_report {
 	/* FLAVOUR_ENDED: */
 	enum machine_end end;
 	bool started;      /* the guest ran */
-	int error;         /* -errno why not */
+	bool is_refused;   /* it did not, and not since the host failed */
 	bool is_violation; /* a thread broke its filter: then violation says how */
 	struct filter_violation violation;
 	bool counts_instructions;

@@ -2,6 +2,8 @@
 /* input.c: see input.h. */
 #include "pod/input.h"
 
+#include "base/error.h"
+
 #include <endian.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -60,7 +62,7 @@ void pod_input_send(struct pod_input *input, int stream_fd)
 		MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0) {
 		/* That the other end is gone shows when we read. */
-		input->is_open = errno == EINTR || errno == EAGAIN;
+		input->is_open = error_is_of_moment(-errno);
 		return;
 	}
 	input->sent += (size_t)n;

@@ -4,7 +4,6 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/error.h"
 #include "base/log.h"
 
 #include <endian.h>
@@ -83,7 +82,7 @@ void pod_output_write(struct pod_output *output)
 	n = output->is_closed[output->header.stream]
 		? (ssize_t)left
 		: write(pod_output_fd(output), output->payload + output->payload_written, left);
-	if (n < 0 && error_is_of_moment(-errno))
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n < 0) {
 		/* That nobody reads any more is a reader's right. */

@@ -9,6 +9,7 @@
 #include "pod/relay.h"
 
 #include "base/child.h"
+#include "base/error.h"
 #include "base/frame_stream.h"
 #include "base/handshake.h"
 
@@ -40,7 +41,7 @@ static bool send_rest(int fd, struct buffer *buffer)
 		send(fd, buffer->data + buffer->start, buffer->length, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n < 0)
-		return is_for_later(n);
+		return error_is_of_moment(-errno);
 	buffer->start += (size_t)n;
 	buffer->length -= (size_t)n;
 	return true;

@@ -458,10 +458,11 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 		return 0;
 	}
 	release_process(s);
-	/* Nothing has happened yet: the caller starts from elsewhere. */
-	if (s->options->template && !s->heard && s->reported && !s->report.started)
-		return error_set(err, error_is_of_host(s->report.error) ? -EHOSTDOWN : -ESTALE,
-			"%s", s->report.message);
+	/* Nothing has happened yet, and it is still wanted: the caller starts from elsewhere. */
+	if (s->options->template && !s->heard && s->reported && !s->report.started &&
+		s->stops == 0 && !s->is_killed)
+		return error_set(
+			err, s->report.is_refused ? -ESTALE : -EHOSTDOWN, "%s", s->report.message);
 	/* Who kills does not wait for a slow reader. */
 	if (!s->is_killed)
 		drain_output(s);

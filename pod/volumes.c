@@ -75,7 +75,10 @@ int volumes_resolve_listed(struct resolved_pod *pod, struct error *err)
 	return 0;
 }
 
-/* A name for the volume of a mount point that has none. No AC Name has a dot, so that one is always free. */
+/*
+ * A name for the volume of a mount point that has none. No AC Name has a dot, so that one with two is free but for other
+ * mount points of the same name.
+ */
 static char *implicit_volume_name(
 	const struct resolved_pod *pod, const char *app, const char *mount_point)
 {
@@ -87,7 +90,14 @@ static char *implicit_volume_name(
 	if (!pod->is_mutable && !find_volume(pod, name))
 		return name;
 	free(name);
-	return asprintf(&name, "%s.%s", app, mount_point) < 0 ? NULL : name;
+	if (asprintf(&name, "%s.%s", app, mount_point) < 0)
+		return NULL;
+	for (size_t i = 2; find_volume(pod, name); i++) {
+		free(name);
+		if (asprintf(&name, "%s.%s.%zu", app, mount_point, i) < 0)
+			return NULL;
+	}
+	return name;
 }
 
 /* An empty volume for one mount point of one app; an app from a Docker image finds there what the image has. */
@@ -240,7 +250,7 @@ static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runt
 		const struct appc_mount_point *point = &app->app->mount_points[i];
 		const struct appc_volume *volume = manifest_volume(pod->manifest, point->name);
 		_cleanup_free_ char *implicit = NULL;
-		int r = 0;
+		int r;
 
 		if (mounts_contain(app, point->path))
 			continue;
@@ -253,9 +263,7 @@ static int resolve_mount_points(struct resolved_pod *pod, const struct appc_runt
 			implicit = implicit_volume_name(pod, app->name, point->name);
 			if (!implicit)
 				return -ENOMEM;
-			/* Those of one name share it, too. */
-			if (!find_volume(pod, implicit))
-				r = add_implicit_volume(pod, resolved, implicit, point->path, err);
+			r = add_implicit_volume(pod, resolved, implicit, point->path, err);
 			if (r < 0)
 				return r;
 		}

@@ -6,6 +6,8 @@
  */
 #include "virtio/vsock_buffer.h"
 
+#include "base/error.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -50,7 +52,7 @@ ssize_t vsock_buffer_send(struct vsock_buffer *buffer, int fd)
 		n = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return -errno;
+		return error_is_of_moment(-errno) ? -EAGAIN : -errno;
 	buffer->start = (buffer->start + (size_t)n) % buffer->size;
 	buffer->length -= (size_t)n;
 	if (buffer->length == 0)

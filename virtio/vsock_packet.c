@@ -7,6 +7,7 @@
 #include "virtio/vsock_parts.h"
 
 #include "base/cleanup.h"
+#include "base/error.h"
 
 #include <endian.h>
 #include <poll.h>
@@ -36,7 +37,9 @@ static ssize_t chain_send(const struct virtqueue_chain *chain, size_t length, in
 	do
 		n = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return error_is_of_moment(-errno) ? -EAGAIN : -errno;
+	return n;
 }
 
 static void connection_data(
@@ -58,8 +61,8 @@ static void connection_data(
 		n = chain_send(&vsock->chain, length, connection->fd);
 	if (n == -EAGAIN)
 		n = 0;
-	/* Memory of the guest that has gone, or of ours. */
-	if (n == -EFAULT || n == -ENOMEM ||
+	/* Memory of the guest that has gone, or none of ours. */
+	if (n == -EFAULT ||
 		(n >= 0 && (uint32_t)n < length &&
 			vsock_buffer_add(&connection->buffer, &vsock->chain,
 				VSOCK_HEADER_SIZE + (size_t)n, length - (size_t)n) < 0)) {

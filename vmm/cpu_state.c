@@ -405,7 +405,7 @@ int vcpu_state_restore(
 	if (ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic) < 0)
 		return refused(err, vcpu, "local APIC");
 	if (deadline_restore(vm, vcpu, &deadline) < 0)
-		return error_set(err, -EIO, "vCPU %u: cannot restore its timer", vcpu->id);
+		return error_set(err, -EINVAL, "vCPU %u: cannot restore its timer", vcpu->id);
 	if (ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events) < 0)
 		return refused(err, vcpu, "pending events");
 	if (ioctl(vcpu->fd, KVM_SET_MP_STATE, &run_state) < 0)

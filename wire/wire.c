@@ -3,6 +3,7 @@
 #include "wire/wire.h"
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -133,7 +134,7 @@ int wire_frames_write(int fd, const char *frames, size_t length)
 
 		if (n > 0) {
 			done += (size_t)n;
-		} else if (n < 0 && errno == EAGAIN) {
+		} else if (n < 0 && errno != EINTR && error_is_of_moment(-errno)) {
 			struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 
 			poll(&poll_fd, 1, -1);

@@ -266,19 +266,28 @@ static void implicit_volumes_meet_no_other_volume(void **state)
 	assert_string_not_equal(names[1], names[2]);
 }
 
-/* The first has "app-v", the others share "app.v". */
-static void mount_points_of_one_name_need_no_name_of_their_own(void **state)
+/* Nor do they meet the volume of that name that is the app's own: that one is read-only. */
+static void mount_points_of_one_name_have_a_volume_each(void **state)
 {
 	struct fixture *fixture = *state;
 	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	const struct resolved_app *app;
 
 	make_image(fixture, "work",
 		",\"mountPoints\":[{\"name\":\"v\",\"path\":\"/a\"},{\"name\":\"v\",\"path\":\"/b\"},"
 		"{\"name\":\"v\",\"path\":\"/c\"}]");
-	pod = resolve(fixture, APP("one", "work", ""), "");
-	assert_int_equal(pod->volume_count, 2);
-	assert_string_equal(
-		find_mount(&pod->apps[0], "/b")->volume, find_mount(&pod->apps[0], "/c")->volume);
+	pod = resolve(fixture,
+		APP("one", "work",
+			",\"mounts\":[{\"volume\":\"v\",\"path\":\"/own\",\"appVolume\":{\"name\":\"v\","
+			"\"kind\":\"host\",\"source\":\"/\",\"readOnly\":true}}]"),
+		"");
+	app = &pod->apps[0];
+	assert_int_equal(pod->volume_count, 4);
+	assert_string_equal(find_mount(app, "/own")->volume, "one.v");
+	assert_true(find_volume(pod, "one.v")->read_only);
+	assert_string_equal(find_mount(app, "/a")->volume, "one-v");
+	assert_string_equal(find_mount(app, "/b")->volume, "one.v.2");
+	assert_string_equal(find_mount(app, "/c")->volume, "one.v.3");
 }
 
 #define OWN_TWICE(second)                                                                                    \
@@ -872,7 +881,7 @@ int main(void)
 		RESOLVE_TEST(one_writer_makes_a_shared_volume_writable),
 		RESOLVE_TEST(mount_points_without_a_volume_get_an_empty_one_each),
 		RESOLVE_TEST(implicit_volumes_meet_no_other_volume),
-		RESOLVE_TEST(mount_points_of_one_name_need_no_name_of_their_own),
+		RESOLVE_TEST(mount_points_of_one_name_have_a_volume_each),
 		RESOLVE_TEST(volumes_of_an_apps_own_have_names_of_their_own),
 		RESOLVE_TEST(listed_mount_covers_the_mount_point_at_its_path),
 		RESOLVE_TEST(first_of_two_mounts_at_a_path_is_used),
