@@ -195,17 +195,23 @@ die()
 	expect_host_untouched
 }
 
+# The third signal ends the pod. Each is heard once while it waits, and a shell's background job ignores INT.
+kill_thrice()
+{
+	local i
+	for i in TERM HUP TERM; do
+		kill "-$i" "$RUN" 2>/dev/null || true
+		sleep 0.3
+	done
+}
+
 # outlast CASE LINES: the guest goes on for ever; who ends the pod ends it at once.
 outlast()
 {
-	# Each is heard once while it waits, so they are three.
-	local i
 	start_guest "hostile.case=$1"
 	eventually "the guest is there" guest_said here
 	expect_bounds
-	for i in TERM INT HUP; do
-		kill "-$i" "$RUN" 2>/dev/null || true
-	done
+	kill_thrice
 	finish_pod
 	expect_status 254
 	expect_lines "$2"
@@ -330,9 +336,7 @@ outlast()
 	read -r line <&8
 	[ "$line" = here ]
 	expect_bounds
-	for i in TERM INT HUP; do
-		kill "-$i" "$RUN" 2>/dev/null || true
-	done
+	kill_thrice
 	# What was written belongs to the person; who does not want it says so once more.
 	eventually "the VMM is gone" vmm_gone
 	kill -TERM "$RUN" 2>/dev/null || true
