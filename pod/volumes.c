@@ -92,7 +92,8 @@ static char *implicit_volume_name(
 	free(name);
 	if (asprintf(&name, "%s.%s", app, mount_point) < 0)
 		return NULL;
-	for (size_t i = 2; find_volume(pod, name); i++) {
+	/* From a number that this resolving has not had: an image may have thousands of them. */
+	for (size_t i = pod->volume_count; find_volume(pod, name); i++) {
 		free(name);
 		if (asprintf(&name, "%s.%s.%zu", app, mount_point, i) < 0)
 			return NULL;
@@ -216,7 +217,8 @@ static int resolve_listed_mounts(struct resolved_pod *pod, const struct appc_run
 		if (volume) {
 			/*
 			 * The app's own volume: it may share its name with one of the pod's. No AC
-			 * Name has a dot, so that APP.VOLUME is no other volume's name.
+			 * Name has a dot, and those of mount points are named later, so that APP.VOLUME
+			 * is no other volume's name.
 			 */
 			r = check_own_volume(app, i, volume, err);
 			if (r < 0)
