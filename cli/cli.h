@@ -98,10 +98,12 @@ const struct cli_command *cli_commands(size_t *ret_count);
 /*
  * The same for a command line that is read from left to right, as rkt's run and prepare do (its flags are
  * about the image before them): operand() is called for each word that is no flag; arguments() for the
- * words between "--" and "---", or the end. A "---" that ends nothing is passed over. Returns 0, or -errno as
- * cli_parse(), or as one of the functions.
+ * words between "--" and "---", or the end. A "---" that ends nothing is passed over. given() hears the name of each
+ * of the options that is there, before its value is looked at. Returns 0, or -errno as cli_parse(), or as one
+ * of the functions.
  */
 struct cli_sequence {
+	void (*given)(void *context, const char *name);
 	int (*operand)(struct cli *cli, void *context, const char *text);
 	int (*arguments)(struct cli *cli, void *context, char *const *words, size_t count);
 	void *context;

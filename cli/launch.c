@@ -568,8 +568,12 @@ int launch_checkpoint(struct cli *cli, struct launch_flags *flags, struct launch
 {
 	_cleanup_(pod_checkpoint_done) struct pod_checkpoint checkpoint = POD_CHECKPOINT_NONE;
 	struct templates *checkpoints = NULL;
-	int r = pod_checkpoints_open(stores->data_fd, &checkpoints, &cli->error);
+	int r = pod_tree_enter_namespace(&cli->error);
 
+	if (r == 0)
+		r = launch_open_stores(cli, stores);
+	if (r == 0)
+		r = pod_checkpoints_open(stores->data_fd, &checkpoints, &cli->error);
 	/* It may be removed at any time, and its list of trees with it. */
 	if (r == 0)
 		r = keep_trees(cli, stores);

@@ -103,8 +103,9 @@ int launch_new(struct cli *cli, const struct launch_flags *flags, struct launch_
 	const struct resolved_pod *resolved, const char *text, size_t length);
 
 /*
- * The same for one that goes on from the checkpoint whose key begins with prefix (pod/checkpoint.h). Changes what flags
- * say of the machine, which is as it was.
+ * The same for one that goes on from the checkpoint whose key begins with prefix (pod/checkpoint.h). Opens stores, without
+ * the program's files: the kernel and guest-init are in the memory that was saved. Changes what flags say of the machine,
+ * which is as it was.
  */
 int launch_checkpoint(struct cli *cli, struct launch_flags *flags, struct launch_stores *stores,
 	const char *prefix);

@@ -80,8 +80,8 @@ struct everywhere {
 struct parser {
 	struct cli *cli;
 	struct everywhere *everywhere;
-	const struct cli_option *options;
-	size_t count;
+	const struct cli_option *options; /* the command's own, then those of every command */
+	size_t own_count, count;
 	int argc;
 	char **argv;
 };
@@ -218,6 +218,16 @@ static int parse_leading(const struct parser *parser)
 	return i - kept;
 }
 
+/* Which of the command's own options is there. */
+static void tell_given(
+	const struct parser *parser, const struct cli_sequence *sequence, const char *word)
+{
+	const struct cli_option *option = find_option(parser, word);
+
+	if (option && option < parser->options + parser->own_count)
+		sequence->given(sequence->context, option->name);
+}
+
 /* From left to right; who asks for help gets it whatever comes after. */
 static int parse_sequence(const struct parser *parser, const struct cli_sequence *sequence)
 {
@@ -227,6 +237,7 @@ static int parse_sequence(const struct parser *parser, const struct cli_sequence
 
 	for (int i = 1; r == 0 && i < parser->argc && !parser->everywhere->help; i++) {
 		if (is_flag(argv[i])) {
+			tell_given(parser, sequence, argv[i]);
 			r = parse_one(parser, &i);
 		} else if (!strcmp(argv[i], "--")) {
 			int first = i + 1;
@@ -269,6 +280,7 @@ static int parse_with_everywhere(struct cli *cli, const struct cli_option *optio
 		.cli = cli,
 		.everywhere = &values,
 		.options = all,
+		.own_count = count,
 		.count = total,
 		.argc = argc,
 		.argv = argv,

@@ -309,11 +309,41 @@ static int set_arguments(struct cli *cli, void *context, char *const *words, siz
 	return 0;
 }
 
+/* What goes on has its apps and its machine: no flag but these could say anything of it. */
+static const char *const of_saved_pod[] = {
+	"from-checkpoint", "uuid-file-save", "flavour", "hostname", "log-size", "timing"};
+
+static void note_given(void *context, const char *name)
+{
+	struct pod_flags *flags = context;
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_saved_pod); i++)
+		if (!strcmp(of_saved_pod[i], name))
+			return;
+	if (!flags->of_new_pod)
+		flags->of_new_pod = name;
+}
+
+static int check_saved(struct cli *cli, const struct pod_flags *flags)
+{
+	if (flags->request.image_count > 0 || flags->manifest_path)
+		return cli_usage(cli, "with --from-checkpoint takes no images and no pod manifest");
+	if (flags->of_new_pod)
+		return cli_usage(cli,
+			"--%s has no place with --from-checkpoint: the apps and their machine are as "
+			"they were",
+			flags->of_new_pod);
+	return 0;
+}
+
 static int check(struct cli *cli, struct pod_flags *flags)
 {
 	const struct pod_blueprint *request = &flags->request;
-	int r = cli_parse_pull_policy(cli, &flags->pull, PULL_NEW, &flags->policy);
+	int r;
 
+	if (flags->checkpoint)
+		return check_saved(cli, flags);
+	r = cli_parse_pull_policy(cli, &flags->pull, PULL_NEW, &flags->policy);
 	if (r == 0)
 		r = image_limits_parse(cli, &flags->limit_flags, &flags->limits);
 	if (r < 0)
@@ -325,11 +355,6 @@ static int check(struct cli *cli, struct pod_flags *flags)
 	if (flags->no_overlay)
 		log_warning("--no-overlay has no effect: root filesystems are overlays of rendered "
 			    "images");
-	if (flags->checkpoint)
-		return request->image_count == 0 && !flags->manifest_path
-			? 0
-			: cli_usage(cli,
-				  "with --from-checkpoint takes no images and no pod manifest");
 	if (!flags->manifest_path)
 		return request->image_count > 0
 			? 0
@@ -347,7 +372,7 @@ static int check(struct cli *cli, struct pod_flags *flags)
 int pod_flags_parse(struct cli *cli, struct pod_flags *flags, const struct cli_option *options,
 	size_t count, int argc, char **argv)
 {
-	const struct cli_sequence sequence = {add_operand, set_arguments, flags};
+	const struct cli_sequence sequence = {note_given, add_operand, set_arguments, flags};
 	int r = cli_parse_sequence(cli, options, count, &sequence, argc, argv);
 
 	if (r < 0)

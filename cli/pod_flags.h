@@ -17,6 +17,7 @@ struct pod_flags {
 	struct pod_blueprint request;
 	const char *manifest_path; /* NULL: made from the images */
 	const char *checkpoint;    /* the pod goes on from this one; NULL: it is new */
+	const char *of_new_pod;    /* the first flag given that has no place with it */
 	struct pull_flags pull;
 	enum pull_policy policy;
 	struct image_limit_flags limit_flags;
@@ -38,7 +39,10 @@ void pod_flags_done(struct pod_flags *flags);
 /* Adds them to options, which has room for CLI_OPTIONS_MAX, after count others. Returns the new count. */
 size_t pod_flags_options(struct pod_flags *flags, struct cli_option *options, size_t count);
 
-/* Parses the whole command line; 0, or as cli_parse_sequence(). Conflicts between these flags are found. */
+/*
+ * Parses the whole command line; 0, or as cli_parse_sequence(). Conflicts between these flags are found, and any of
+ * options that say what a new pod or its machine is, beside flags->checkpoint.
+ */
 int pod_flags_parse(struct cli *cli, struct pod_flags *flags, const struct cli_option *options,
 	size_t count, int argc, char **argv);
 

@@ -37,16 +37,12 @@ static int parse(struct cli *cli, struct run_flags *flags, int argc, char **argv
 	if (flags->launch.interactive && flags->pod.request.image_count > 1)
 		return error_set(
 			&cli->error, -EINVAL, "interactive option only supports one image");
-	if (flags->pod.checkpoint &&
-		(flags->launch.warm || flags->launch.interactive || flags->launch.cpus ||
-			flags->launch.net || flags->launch.dax_name ||
-			flags->pod.request.machine_memory ||
-			(flags->launch.flavour && strcmp(flags->launch.flavour, "vm") != 0)))
-		return cli_usage(cli,
-			"--from-checkpoint goes on in a machine as it was: without --warm, "
-			"--interactive, --cpus, --memory, --net, --dax and another --flavour");
 	flags->launch.memory = flags->pod.request.machine_memory;
-	return launch_flags_check(cli, &flags->launch);
+	r = launch_flags_check(cli, &flags->launch);
+	if (r == 0 && flags->pod.checkpoint && flags->launch.flavour_kind != FLAVOUR_VM)
+		return cli_usage(
+			cli, "--from-checkpoint goes on in a virtual machine, not in a container");
+	return r;
 }
 
 int command_run(struct cli *cli, int argc, char **argv)
@@ -57,12 +53,12 @@ int command_run(struct cli *cli, int argc, char **argv)
 	int r;
 
 	r = parse(cli, &flags, argc, argv);
+	if (r == 0 && flags.pod.checkpoint)
+		return launch_checkpoint(cli, &flags.launch, &stores, flags.pod.checkpoint);
 	if (r == 0)
 		r = pod_flags_read(cli, &flags.pod);
 	if (r == 0)
 		r = launch_open(cli, &flags.launch, &stores);
-	if (r == 0 && flags.pod.checkpoint)
-		return launch_checkpoint(cli, &flags.launch, &stores, flags.pod.checkpoint);
 	if (r == 0)
 		r = pod_flags_generate(cli, &flags.pod, stores.store);
 	if (r == 0)

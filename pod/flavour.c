@@ -162,7 +162,8 @@ static void close_cgroup(const struct pod_cgroup *cgroup)
 /* What only the creation of the machine needs. Saving it looks again at the file that its memory came from. */
 static void close_sources(const struct flavour_options *options)
 {
-	close(options->init_fd);
+	if (options->init_fd >= 0)
+		close(options->init_fd);
 	if (options->kernel_fd >= 0)
 		close(options->kernel_fd);
 	if (options->template && !options->park && options->net_kind != VIRTIO_NET_NONE)

@@ -64,7 +64,7 @@ struct flavour_process {
 struct flavour_options {
 	int tree_fd; /* borrowed */
 	int lock_fd; /* the pod's lock, which the child keeps; borrowed; -1: none */
-	int init_fd; /* guest-init; borrowed */
+	int init_fd; /* guest-init; borrowed; -1, as kernel_fd: the machine is in the template */
 	int vsock_fd; /* where the host's clients come in (pod/sockets.h); borrowed; -1: none, in a machine */
 	/* The virtual machine's: see struct machine_options */
 	int kernel_fd;

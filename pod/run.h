@@ -21,7 +21,7 @@ struct pod_run_options {
 	enum flavour flavour;
 	const char *hostname; /* NULL: appc-UUID */
 	uint64_t log_size;    /* bytes of each app's log (pod/app_log.h); 0: none is kept */
-	int kernel_fd;        /* virtual machines only */
+	int kernel_fd; /* virtual machines only; -1: as init_fd, of what goes on from a checkpoint */
 	int init_fd;
 	/* Where the machine starts from; NULL: it boots. Borrowed. */
 	const struct template *template;

@@ -17,6 +17,7 @@ setup_file()
 	echo '{' >"$FILES/broken.json"
 	echo '[]' >"$FILES/array.json"
 	echo 'NAME' >"$FILES/environment"
+	echo 'NAME=value' >"$FILES/variables"
 }
 
 # refused NAMED WORD...: the command fails as it should.
@@ -187,6 +188,53 @@ refused_each()
 		"zz" is not the key of a template | template rm zz
 		--cpus is 1 to 8, not "x" | template build --cpus=x
 	END
+}
+
+# given FLAG: as it stands in the help text, with a value that is not wrong of itself. Sets GIVEN.
+given()
+{
+	local name=${1%%[=[]*}
+	case $name in
+	annotation | set-env | user-annotation | user-label) GIVEN=--$name=a=b ;;
+	mount) GIVEN=--mount=volume=x,target=/x ;;
+	port) GIVEN=--port=x:80 ;;
+	set-env-file) GIVEN=--set-env-file=$FILES/variables ;;
+	volume) GIVEN=--volume=x,kind=empty ;;
+	*) [[ $1 == *=* ]] && GIVEN=--$name=1 || GIVEN=--$name ;;
+	esac
+}
+
+@test "what goes on from a checkpoint takes no flag that says what a new pod or its machine is" {
+	local flag name failed=0 number=0
+	local -A other=()
+	# What goes with it, what every command takes, and what must follow an image or is refused in any case.
+	for name in from-checkpoint uuid-file-save flavour hostname log-size timing \
+		debug dir help insecure-options local-config system-config trust-keys-from-https user-config \
+		cap-remove cap-retain caps-remove caps-retain cpu cpu-shares environment exec group name \
+		oom-score-adj readonly-rootfs seccomp signature stderr stdin stdout supplementary-gids user \
+		working-dir stage1-from-dir stage1-hash stage1-name stage1-path stage1-url; do
+		other[$name]=1
+	done
+	while read -r flag; do
+		name=${flag%%[=[]*}
+		[ -z "${other[$name]:-}" ] || continue
+		number=$((number + 1))
+		given "$flag"
+		[ "$name" = pod-manifest ] ||
+			refused "--$name has no place with --from-checkpoint" run --from-checkpoint=abcd "$GIVEN" || failed=1
+	done < <(appc_vm run --help | sed -n 's/^  --\([^ ]*\).*/\1/p')
+	echo "$number flags"
+	[ "$number" -ge 30 ]
+	refused_each <<-'END' || failed=1
+		--kernel has no place with --from-checkpoint | run --kernel=FILES/absent --from-checkpoint=abcd
+		in a virtual machine, not in a container | run --from-checkpoint=abcd --flavour=container
+		takes no images and no pod manifest | run --from-checkpoint=abcd example.com/probe
+		takes no images and no pod manifest | run --from-checkpoint=abcd FILES/broken.json
+		takes no images and no pod manifest | run --from-checkpoint=abcd --pod-manifest=FILES/broken.json
+		there is no checkpoint "abcd" | run --from-checkpoint=abcd --flavour=vm --hostname=x --log-size=0 --timing
+		there is no checkpoint "abcd" | run --from-checkpoint=abcd --insecure-options=vmm-landlock
+	END
+	[ "$failed" -eq 0 ]
 }
 
 # A manifest with something in every field.
