@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A flavour is a wall around the same guest-init: a virtual machine, or Linux namespaces. It is one
- * child process of the supervisor, joined to it by three sockets; the supervisor is the same for all.
+ * child process of the supervisor, joined to it by sockets: control and stream, and a machine by two more, for reports and
+ * orders and for connections that its guest begins; the supervisor is the same for all.
  */
 #ifndef APPC_POD_FLAVOUR_H
 #define APPC_POD_FLAVOUR_H

@@ -26,8 +26,10 @@
  *   tree/             where the pod's tree is mounted, in the supervisor's mount namespace only
  *   run.json          what a run was started with
  *   apps/APP.json     what became of each app
+ *   logs/APP/         what it wrote (pod/app_log.h)
  *   end.json          what became of the pod; absent in an exited pod: it was killed
  *   requests          socket of the process that runs it (pod/request.h)
+ *   vsock, vsock_PORT sockets by which programs of the host and of the pod reach each other (pod/sockets.h)
  *   ssh/              its host key, once somebody has asked for it (pod/ssh.h)
  *   debug             the names of the debug trees that it uses, one a line (pod/debug_tree.h)
  *

@@ -18,8 +18,8 @@
 #define MIB (1ull << 20)
 
 /*
- * The machine's memory beside the apps' limits: kernel, guest-init, page tables of the cache. What
- * docs/performance.md measures, rounded up. An app without a limit counts with APP_MEMORY_DEFAULT.
+ * The machine's memory beside the apps' limits: kernel, guest-init, page tables of the cache. A round figure. An app
+ * without a limit counts with APP_MEMORY_DEFAULT.
  */
 #define MEMORY_OVERHEAD    (64 * MIB)
 #define APP_MEMORY_DEFAULT (64 * MIB)

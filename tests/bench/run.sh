@@ -10,7 +10,7 @@
 #                                    guest kernel instructions against tests/bench/budget.json; or writes it
 #   tests/bench/run.sh --budget      the budget as Markdown
 #
-#   --quick       two minutes: nothing that boots for seconds, fewer rounds
+#   --quick       two minutes: without QEMU, what else takes seconds in the first measure only, fewer rounds, no networks
 #   --only        these competitors (competitors.bash), or networks
 #   --measures    of start, bash, memory, rate, loops, files, server, network
 #
