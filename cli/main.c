@@ -69,11 +69,12 @@ static void print_help(FILE *stream)
 {
 	fprintf(stream,
 		"appc-vm runs pods of app containers, each in a virtual machine of its own.\n\n"
-		"Usage: appc-vm [--dir=DIR] [--debug] COMMAND [flags] [arguments]\n\nCommands:\n");
+		"Usage: appc-vm [--dir=DIR] [--debug] COMMAND [flags] [arguments]\n"
+		"       appc-vm --version\n\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(stream, "  %-12s %s\n", commands[i].name, commands[i].description);
 	fprintf(stream,
-		"\n\"appc-vm COMMAND --help\" or \"appc-vm help COMMAND\" describes a command.\n");
+		"\n\"appc-vm COMMAND --help\", \"-h\" or \"appc-vm help COMMAND\" describes a command.\n");
 }
 
 static const struct cli_command *find_command(const char *name)
