@@ -6,7 +6,7 @@
 
 load lib
 
-FILES=${FILES:-$TOP/build/guest-files}
+GUEST_FILES=${GUEST_FILES:-$TOP/build/guest-files}
 FORBIDDEN=${FORBIDDEN:-$TOP/build/forbidden.so}
 CALLS=$TOP/build/generated/filter_calls.txt
 LARGE=$((8 << 20))
@@ -18,7 +18,7 @@ image_files()
 	work=$(mktemp -d "$BATS_FILE_TMPDIR/files-XXXXXX")
 	mkdir -p "$work"/rootfs/{bin,srv,tmp}
 	cp "$PROBE" "$work/rootfs/bin/probe"
-	cp "$FILES" "$work/rootfs/bin/files"
+	cp "$GUEST_FILES" "$work/rootfs/bin/files"
 	head -c "$LARGE" /dev/urandom >"$work/rootfs/srv/large"
 	head -c "$LARGE" /dev/urandom >"$work/rootfs/srv/cut"
 	image_manifest example.com/files >"$work/manifest"
