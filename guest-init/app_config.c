@@ -196,7 +196,7 @@ void guest_app_config_parse(
 	static const char *const names[] = {"name", "exec", "user", "group", "supplementary_gids",
 		"working_directory", "environment", "pre_start", "post_stop", "read_only_rootfs",
 		"mounts", "capabilities", "no_new_privileges", "memory_max", "memory_low",
-		"cpu_max_millis", "cpu_weight", "pids_max", "oom_score_adj", "etc_files", "seccomp",
+		"cpu_max_millis", "cpu_weight", "oom_score_adj", "etc_files", "seccomp",
 		"protect_paths", "sockets", "group_is_users", NULL};
 	struct field_reader reader = {.object = object, .err = parent->err};
 	char where[NAME_MAX + 16];
@@ -234,7 +234,6 @@ void guest_app_config_parse(
 	app->memory_max = reader_limit(&reader, "memory_max", 1);
 	app->memory_low = reader_limit(&reader, "memory_low", 0);
 	app->cpu_max_millis = reader_limit(&reader, "cpu_max_millis", 1);
-	app->pids_max = reader_limit(&reader, "pids_max", 1);
 	if (reader_integer(&reader, "cpu_weight", FIELD_OPTIONAL, 1, 10000, &number))
 		app->cpu_weight = (unsigned int)number;
 	if (reader_integer(&reader, "oom_score_adj", FIELD_OPTIONAL, -1000, 1000, &number)) {

@@ -45,8 +45,8 @@ struct guest_app_config {
 	bool protect_paths;
 	struct guest_socket_config *sockets;
 	size_t socket_count;
-	uint64_t memory_max, memory_low, cpu_max_millis, pids_max; /* or GUEST_UNLIMITED */
-	unsigned int cpu_weight;                                   /* 0: the default */
+	uint64_t memory_max, memory_low, cpu_max_millis; /* or GUEST_UNLIMITED */
+	unsigned int cpu_weight;                         /* 0: the default */
 	bool has_oom_score_adj;
 	int oom_score_adj;
 	unsigned int etc_files; /* mask of enum wire_etc_file: to be covered */

@@ -114,11 +114,12 @@ static int controller_enable(struct guest *guest, int base_fd, const char *contr
 	return r;
 }
 
+/* The last counts an app's processes (usage.h). */
 static const char *const all_controllers[] = {"+memory", "+cpu", "+pids"};
 
 static void controllers_enable(struct guest *guest, const struct guest_config *config, int base_fd)
 {
-	bool memory = false, cpu = false, pids = false;
+	bool memory = false, cpu = false;
 	int r;
 
 	for (size_t i = 0; config->is_mutable && i < ARRAY_SIZE(all_controllers); i++)
@@ -128,7 +129,6 @@ static void controllers_enable(struct guest *guest, const struct guest_config *c
 
 		memory |= app->memory_max != GUEST_UNLIMITED || app->memory_low != GUEST_UNLIMITED;
 		cpu |= app->cpu_max_millis != GUEST_UNLIMITED || app->cpu_weight;
-		pids |= app->pids_max != GUEST_UNLIMITED;
 	}
 	r = memory ? controller_enable(guest, base_fd, "+memory") : 0;
 	if (r < 0)
@@ -139,11 +139,6 @@ static void controllers_enable(struct guest *guest, const struct guest_config *c
 	if (r < 0)
 		guest_warn(guest, GUEST_WARNING_CPU,
 			"CPU isolators are not enforced: no cgroup controller: %s", strerror(-r));
-	r = pids ? controller_enable(guest, base_fd, "+pids") : 0;
-	if (r < 0)
-		guest_warn(guest, GUEST_WARNING_PIDS,
-			"limits on processes are not enforced: no cgroup controller: %s",
-			strerror(-r));
 }
 
 static void cgroup_prepare_vm(struct guest *guest)
@@ -221,7 +216,6 @@ void guest_cgroup_limit(struct guest *guest, int cgroup_fd, const struct guest_a
 	if (app->cpu_weight)
 		limit_put_u64(
 			guest, cgroup_fd, app, GUEST_WARNING_CPU, "cpu.weight", app->cpu_weight);
-	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_PIDS, "pids.max", app->pids_max);
 }
 
 static void app_cgroup_name(uint32_t app_index, char *name, size_t size)

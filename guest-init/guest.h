@@ -71,9 +71,7 @@ enum guest_warning {
 	GUEST_WARNING_CGROUP,
 	GUEST_WARNING_MEMORY,
 	GUEST_WARNING_CPU,
-	GUEST_WARNING_PIDS,
 	GUEST_WARNING_HOSTS,
-	GUEST_WARNING_OOM_SCORE,
 };
 
 void guest_warn(struct guest *guest, enum guest_warning kind, const char *format, ...)

@@ -84,7 +84,6 @@
  *     memory_max, memory_low   bytes, absent when unlimited
  *     cpu_max_millis     thousandths of a CPU, absent when unlimited
  *     cpu_weight         1-10000, absent for the default
- *     pids_max           absent when unlimited
  *     etc_files          array of "hosts", "hostname", "machine-id", "resolv.conf": regular files of its /etc that
  *                        guest-init covers by the pod's own. /proc, /sys, /dev exist where the host
  *                        could make them

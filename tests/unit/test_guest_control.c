@@ -86,7 +86,6 @@ static void complete_message_is_understood(void **state)
 	assert_int_equal(app->memory_max, 1048576);
 	assert_int_equal(app->memory_low, GUEST_UNLIMITED);
 	assert_int_equal(app->cpu_max_millis, 1500);
-	assert_int_equal(app->pids_max, GUEST_UNLIMITED);
 	assert_int_equal(app->cpu_weight, 100);
 	assert_true(app->has_oom_score_adj);
 	assert_int_equal(app->oom_score_adj, -5);
@@ -362,8 +361,6 @@ static void each_bad_field_of_an_app_is_named(void **state)
 		{"cpu_weight", "0"},
 		{"cpu_weight", "10001"},
 		{"cpu_weight", "\"1\""},
-		{"pids_max", "0"},
-		{"pids_max", "-5"},
 		{"oom_score_adj", "-1001"},
 		{"oom_score_adj", "1001"},
 		{"oom_score_adj", "\"0\""},
