@@ -170,13 +170,10 @@ int cli_parse_dax(struct cli *cli, const char *text, enum virtio_fs_dax *ret);
 /* What the person adds to the guest kernel's command line, or NULL. */
 const char *cli_kernel_parameters(void);
 
-/* Prints a JSON value on standard output, indented, and a newline. */
-int cli_print_json(struct cli *cli, json_t *json);
-
 /* --format: NULL, "json" or "json-pretty"; anything else is a usage error. */
 int cli_check_format(struct cli *cli, const char *format);
 
-/* Prints a JSON value in that format, which is not NULL. */
+/* Prints a JSON value in that format, which is not NULL, on standard output, and a newline. */
 int cli_print_formatted(struct cli *cli, const char *format, json_t *json);
 
 /* "2026-11-22 10:00:00 +0000 UTC" from nanoseconds; "-" for 0. text has room for 40 bytes. */

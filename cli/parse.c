@@ -536,24 +536,16 @@ int cli_check_format(struct cli *cli, const char *format)
 	return cli_usage(cli, "--format is json or json-pretty, not \"%s\"", format);
 }
 
-static int print_json(struct cli *cli, json_t *json, size_t flags)
+int cli_print_formatted(struct cli *cli, const char *format, json_t *json)
 {
+	size_t flags = strcmp(format, "json") ? JSON_INDENT(2) : JSON_COMPACT;
+
 	if (json_failures() > 0)
 		return error_set_errno(&cli->error, -ENOMEM, "cannot compose the JSON output");
 	if (!json || json_dumpf(json, stdout, flags | JSON_PRESERVE_ORDER) < 0 ||
 		putchar('\n') == EOF)
 		return error_set(&cli->error, -EIO, "cannot write the JSON output");
 	return 0;
-}
-
-int cli_print_formatted(struct cli *cli, const char *format, json_t *json)
-{
-	return print_json(cli, json, strcmp(format, "json") ? JSON_INDENT(2) : JSON_COMPACT);
-}
-
-int cli_print_json(struct cli *cli, json_t *json)
-{
-	return print_json(cli, json, JSON_INDENT(2));
 }
 
 void cli_format_time(int64_t nanoseconds, char *text)

@@ -23,9 +23,6 @@
 /* At the same time. */
 #define ATTACHMENTS_MAX 8
 
-/* A packet's payload has at most this many bytes. */
-#define ATTACH_PACKET_MAX (sizeof(struct wire_stream_header) + WIRE_STREAM_MAX)
-
 /* ---- the process that runs the pod */
 
 struct attachment {

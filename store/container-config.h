@@ -19,7 +19,6 @@ struct container_identity {
 };
 
 void container_identity_clear(struct container_identity *identity);
-#define _cleanup_container_identity_ _cleanup_(container_identity_clear)
 
 /*
  * config is hostile. ret_diff_ids: the digests of the uncompressed layers, the lowest first; the caller

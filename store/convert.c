@@ -209,7 +209,7 @@ static bool head_is_foreign(struct head *head, bool *ret_is_compressed)
 /* Writes the whole file down, uncompressed. Returns the fd. */
 static int archive_spool(struct convert *convert, struct head *head)
 {
-	_cleanup_(decompressor_close) struct decompressor decompressor = {0};
+	_cleanup_decompressor_ struct decompressor decompressor = {0};
 	_cleanup_close_ int fd = spool_create(convert);
 	uint64_t done = 0;
 	const void *data;
@@ -379,7 +379,7 @@ static ssize_t layer_next(void *context, const void **ret_data)
 static int layer_uncompress(struct convert *convert, struct layer_input *input, const char *name,
 	int fd, struct digest *diff)
 {
-	_cleanup_(decompressor_close) struct decompressor decompressor = {0};
+	_cleanup_decompressor_ struct decompressor decompressor = {0};
 	const void *data;
 	ssize_t n;
 	int r = decompressor_open(

@@ -46,7 +46,6 @@ struct name_tree {
 /* -EIO, -ENOMEM. tree must be zero or freed before. */
 int name_tree_init(struct name_tree *tree, size_t node_max);
 void name_tree_free(struct name_tree *tree);
-#define _cleanup_name_tree_ _cleanup_(name_tree_free)
 
 /*
  * path is canonical: components that are neither empty, "." nor "..", separated by single slashes;

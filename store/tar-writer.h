@@ -29,7 +29,6 @@ struct tar_writer {
 /* -ENOMEM. The writer must be closed all the same. */
 int tar_writer_open(struct tar_writer *writer, int fd);
 void tar_writer_close(struct tar_writer *writer);
-#define _cleanup_tar_writer_ _cleanup_(tar_writer_close)
 
 /*
  * Begins an entry with entry's attributes; extended ones in the order given. path and target are

@@ -8,8 +8,6 @@
 
 /* Registers of the UART, by offset. */
 #define UART_DATA         0
-#define UART_INTERRUPTS   1
-#define UART_LINE_CONTROL 3
 #define UART_LINE_STATUS  5
 #define LINE_STATUS_EMPTY 0x60 /* transmitter and its holding register empty */
 

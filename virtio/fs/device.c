@@ -278,7 +278,6 @@ int virtio_fs_create(const struct guest_memory *memory, const struct virtio_fs_o
 	memcpy(fs->tag, options->tag, tag_length);
 	fs->proc_fd = TAKE_FD(proc_fd);
 	fs->readahead = options->readahead ? options->readahead : VIRTIO_FS_READAHEAD_MAX;
-	fs->asynchronous_reads = options->asynchronous_reads;
 	pthread_cond_init(&fs->idle, NULL);
 	r = fs_queue_create(fs, &fs->queue);
 	if (r < 0)

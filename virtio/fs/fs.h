@@ -82,9 +82,6 @@ struct virtio_fs_options {
 	/* Bytes the guest reads ahead at most; 0: VIRTIO_FS_READAHEAD_MAX. Less where its kernel is
 	   emulated. */
 	uint32_t readahead;
-	/* Lets the guest read ahead asynchronously: deeper queues, but an interrupt per request
-	   where the guest would otherwise find the answer when its notification returns. */
-	bool asynchronous_reads;
 	/* The window is that of the guest's memory, mapped without access; without one it is NEVER. */
 	enum virtio_fs_dax dax;
 	/* What the guest reads and writes; requests that are limited do not go through io_uring. */

@@ -108,6 +108,10 @@ void fs_session_reset(struct virtio_fs *fs)
 	fs_inode_table_clear(&fs->inodes);
 }
 
+/*
+ * FUSE_ASYNC_READ and FUSE_ASYNC_DIO are not among them: queues would be deeper, and each request would cost an interrupt
+ * where now the guest finds the answer when its notification returns.
+ */
 uint64_t fs_session_features(const struct virtio_fs *fs, uint64_t offered)
 {
 	uint64_t wanted = FUSE_BIG_WRITES | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
@@ -122,8 +126,6 @@ uint64_t fs_session_features(const struct virtio_fs *fs, uint64_t offered)
 	/* An OPEN that is not sent truncates nothing. */
 	wanted |= !fs->shared && offered & FUSE_NO_OPEN_SUPPORT ? FUSE_NO_OPEN_SUPPORT
 								: FUSE_ATOMIC_O_TRUNC;
-	if (fs->asynchronous_reads)
-		wanted |= FUSE_ASYNC_READ | FUSE_ASYNC_DIO;
 	if (fs->dax.host)
 		wanted |= FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
 	return offered & wanted;

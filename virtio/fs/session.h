@@ -22,10 +22,9 @@ struct fs_queue;
 struct virtio_fs {
 	struct virtio_device device;
 	uint8_t tag[36];
-	int proc_fd;  /* /proc/self/fd of this process, to reopen O_PATH fds */
-	bool shared;  /* some subtree is changed by others too */
-	bool is_flat; /* see struct virtio_fs_options */
-	bool asynchronous_reads;
+	int proc_fd;        /* /proc/self/fd of this process, to reopen O_PATH fds */
+	bool shared;        /* some subtree is changed by others too */
+	bool is_flat;       /* see struct virtio_fs_options */
 	uint32_t readahead; /* most bytes */
 
 	struct fs_inode_table inodes;
