@@ -32,8 +32,9 @@
  * Only where guest kernel code is emulated. Mitigations are of no use there: they are against
  * speculation in ring 0, and no CPU ever runs that code.
  */
-#define COMMAND_LINE_EMULATED                                                                    \
-	" appc.emulated_ring0=1 mitigations=off noxsave clearcpuid=rdrand,popcnt,movbe,aes,avx " \
+#define COMMAND_LINE_EMULATED                                                    \
+	" appc.emulated_ring0=1 mitigations=off "                                \
+	"clearcpuid=rdrand,popcnt,movbe,aes,avx,xsaveopt,xsavec,xgetbv1,xsaves " \
 	"clocksource=kvm-clock tsc=nowatchdog thp_anon=32K:always"
 #define COMMAND_LINE_ONE_VCPU " noreplace-smp"
 

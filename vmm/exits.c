@@ -10,6 +10,7 @@
 #include "vmm/layout.h"
 #include "vmm/machine_parts.h"
 #include "vmm/transmit_port.h"
+#include "vmm/xstate_port.h"
 #include "wire/wire.h"
 
 #include <inttypes.h>
@@ -170,6 +171,27 @@ static uint8_t port_input(struct machine *machine, uint16_t port)
 	}
 }
 
+static bool is_xstate_port(const struct machine *machine, const struct kvm_run *run)
+{
+	return machine->vm.emulated && run->io.direction == KVM_EXIT_IO_OUT &&
+		run->io.size == sizeof(uint32_t) && run->io.count == 1 &&
+		(run->io.port == XSTATE_SAVE_PORT || run->io.port == XSTATE_RESTORE_PORT);
+}
+
+static void serve_xstate_port(struct machine *machine, const struct vcpu *vcpu, const uint8_t *data)
+{
+	uint32_t value;
+	int r;
+
+	memcpy(&value, data, sizeof(value));
+	r = xstate_port_write(&machine->vm, vcpu, &machine->memory, vcpu->run->io.port, value);
+	if (r < 0)
+		machine_end(machine, MACHINE_END_FAILED,
+			"vCPU %u: the registers of floating point cannot be %s: %s", vcpu->id,
+			vcpu->run->io.port == XSTATE_SAVE_PORT ? "saved" : "restored",
+			strerror(-r));
+}
+
 static void serve_port(struct machine *machine, const struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -180,6 +202,10 @@ static void serve_port(struct machine *machine, const struct vcpu *vcpu)
 
 	if (run->io.direction == KVM_EXIT_IO_IN && serve_port_input(machine, vcpu, data))
 		return;
+	if (is_xstate_port(machine, run)) {
+		serve_xstate_port(machine, vcpu, data);
+		return;
+	}
 	/* count is above 1 for string instructions; KVM bounds it by a page of data. */
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_IN) {

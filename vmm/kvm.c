@@ -6,6 +6,8 @@
  */
 #include "vmm/kvm.h"
 
+#include "vmm/xstate_port.h"
+
 #include <asm/kvm_para.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,6 +23,7 @@
 #define CPUID_1_ECX_CX16         (1u << 13)
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
 #define CPUID_1_ECX_XSAVE        (1u << 26)
+#define XSAVE_LEGACY_SIZE        576 /* registers of x87 and SSE, and the header */
 #define CPUID_1_ECX_RDRAND       (1u << 30)
 #define CPUID_1_ECX_HYPERVISOR   (1u << 31)
 
@@ -263,6 +266,34 @@ static void cpuid_add_core_level(
 	cpuid->entries[cpuid->header.nent++] = added;
 }
 
+/* The area that XSAVE writes in its standard format: leaf 0xd tells which parts there are, and where. */
+static void learn_xstate(struct vm *vm, const struct cpuid *cpuid)
+{
+	vm->xstate_features = 0;
+	vm->xstate_size = XSAVE_LEGACY_SIZE;
+	for (uint32_t i = 0; i < cpuid->header.nent; i++) {
+		const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+
+		if (entry->function == 0xd && entry->index == 0)
+			vm->xstate_features = entry->eax & XSTATE_FEATURES;
+	}
+	for (uint32_t i = 0; i < cpuid->header.nent; i++) {
+		const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+		size_t end = (size_t)entry->ebx + entry->eax;
+
+		if (entry->function != 0xd || entry->index < 2 || entry->index > 63 ||
+			!(vm->xstate_features >> entry->index & 1))
+			continue;
+		/* No part of these is anywhere else; and nothing is written behind what KVM tells. */
+		if (end > sizeof(struct kvm_xsave))
+			vm->xstate_features &= ~(1ull << entry->index);
+		else if (end > vm->xstate_size)
+			vm->xstate_size = end;
+	}
+	if (!vm->xstate_features)
+		vm->xstate_size = 0;
+}
+
 static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 {
 	struct cpuid cpuid = {.header.nent = CPUID_ENTRIES_MAX};
@@ -304,6 +335,8 @@ static int vcpu_set_cpuid(struct vm *vm, struct vcpu *vcpu)
 	cpuid_add_core_level(&cpuid, 0x1f, vcpu->id, vm->vcpus);
 	if (vcpu->id == 0) {
 		struct sha512 digest;
+
+		learn_xstate(vm, &cpuid);
 
 		sha512_init(&digest);
 		sha512_update(&digest, cpuid.entries, cpuid.header.nent * sizeof(cpuid.entries[0]));

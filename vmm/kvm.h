@@ -29,7 +29,10 @@ struct vm {
 	unsigned int vcpus;                /* planned number, for the CPU topology */
 	unsigned int slots;                /* memory slots in use */
 	uint8_t cpuid_digest[SHA512_SIZE]; /* of what vCPU 0 was given; known once it exists */
-	uint32_t *msrs;                    /* vm_list_msrs() */
+	uint64_t
+		xstate_features; /* of XSTATE_FEATURES, those that vCPUs have; known once vCPU 0 exists */
+	size_t xstate_size; /* of an area for them, in bytes; 0: there is none */
+	uint32_t *msrs;     /* vm_list_msrs() */
 	uint32_t msr_count;
 };
 

@@ -45,6 +45,13 @@ setup()
 	run ! grep -q 'on standard error' "$OUT"
 }
 
+@test "programs keep their vector registers, whoever else uses them" {
+	pod '.apps = [app("vectors"; ["vectors"])]'
+	run_pod
+	expect_status 0
+	grep -qE '^vectors up to [A-Z0-9-]+: kept by 3 of 3$' "$OUT"
+}
+
 @test "a pod whose app is killed by SIGSEGV ends with 139, and list and status say so" {
 	pod '.apps = [app("crash"; ["say", "before", "crash"])]'
 	run_pod

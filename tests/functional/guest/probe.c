@@ -557,6 +557,7 @@ static const struct command process_commands[] = {
 	{"sees", 1, sees},
 	{"tty", 0, show_tty},
 	{"columns", 1, columns},
+	{"vectors", 0, vectors_keep},
 	{NULL, 0, NULL},
 };
 

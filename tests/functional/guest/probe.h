@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the probe share: probe.c has the idea and what a process does and sees, probe_files.c what it does
- * with files, probe_parked.c what a machine that was parked must not have kept.
+ * with files, probe_parked.c what a machine that was parked must not have kept, probe_vectors.c its registers.
  */
 #ifndef APPC_TESTS_GUEST_PROBE_H
 #define APPC_TESTS_GUEST_PROBE_H
@@ -22,6 +22,9 @@ int number(const char *text);
 
 /* Waits for the signal, which is blocked from then on. */
 void await_signal(int signal);
+
+/* Says how many of three processes keep their vector registers while they disturb each other. */
+void vectors_keep(char **args);
 
 /* Waits for a file that another app of the pod makes. */
 void await(char **args);
