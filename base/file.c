@@ -4,7 +4,9 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/mount.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -44,6 +46,24 @@ int file_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 int file_open_in_root(int dirfd, const char *path, int flags, mode_t mode)
 {
 	return file_openat2(dirfd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+int file_reopen_read_only(int fd)
+{
+	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+			MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
+	_cleanup_close_ int mount_fd = (int)syscall(
+		SYS_open_tree, fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	char path[32];
+	int copy;
+
+	if (mount_fd < 0 ||
+		syscall(SYS_mount_setattr, mount_fd, "", AT_EMPTY_PATH, &attributes,
+			sizeof(attributes)) < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", mount_fd);
+	copy = open(path, O_RDONLY | O_CLOEXEC);
+	return copy < 0 ? -errno : copy;
 }
 
 int file_open_without_links(int dirfd, const char *path, int flags)

@@ -36,6 +36,13 @@ int file_open_without_links(int dirfd, const char *path, int flags);
 /* Opens path below dirfd where no part of it is a link, or on another mount. Returns the fd or -errno. */
 int file_open_beneath_without_links(int dirfd, const char *path, int flags);
 
+/*
+ * Another fd of the regular file that fd has open, for reading, on a mount of its own that is read-only: who gets it can
+ * change nothing of the file, its times and attributes included, whatever his capabilities, nor open it for writing by
+ * way of /proc. fd must have been opened in this process's mount namespace. The fd or -errno; -EPERM: no CAP_SYS_ADMIN.
+ */
+int file_reopen_read_only(int fd);
+
 /* Whether name is one safe path component: not empty, ".", "..", no '/', at most 255 bytes. */
 bool file_name_is_safe(const char *name);
 

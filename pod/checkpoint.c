@@ -433,7 +433,7 @@ int pod_checkpoint_open(struct pods *pods, struct templates *checkpoints, const 
 
 	if (r < 0)
 		return r;
-	r = template_open(checkpoints, checkpoint.key, &checkpoint.template, err);
+	r = pod_template_open(checkpoints, checkpoint.key, &checkpoint.template, err);
 	if (r == 0) {
 		r = info_read(checkpoint.template.directory_fd, &checkpoint.info);
 		if (r < 0)

@@ -88,7 +88,7 @@ static struct template_subject subject_of(
 static int open_template(struct templates *templates, const char *key, struct template *ret)
 {
 	struct error err = {0};
-	int r = template_open(templates, key, ret, &err);
+	int r = pod_template_open(templates, key, ret, &err);
 
 	if (r < 0 && r != -ENOENT)
 		log_warning("%s", error_text(&err, r));
@@ -108,7 +108,7 @@ static int find_plain(const struct pod_origin_options *options,
 	if (r < 0)
 		return r;
 	ret->was_built = true;
-	return template_open(options->templates, ret->key, &ret->template, err);
+	return pod_template_open(options->templates, ret->key, &ret->template, err);
 }
 
 /* Builds the template with the pod's parked apps, unless somebody else does. */
@@ -161,7 +161,7 @@ static int park_apps(const struct pod_origin_options *options, struct pods *pods
 		options, pods, resolved, store, subject, key, &origin->template, &parking, err);
 	parking_end(&parking);
 	if (r == 0)
-		r = template_open(options->templates, key, &parked, err);
+		r = pod_template_open(options->templates, key, &parked, err);
 	if (r < 0)
 		return r;
 	template_close(&origin->template);

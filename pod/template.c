@@ -136,3 +136,21 @@ int pod_template_build(
 	parking_end(&parking);
 	return r;
 }
+
+int pod_template_open(
+	struct templates *templates, const char *key, struct template *ret, struct error *err)
+{
+	int r = template_open(templates, key, ret, err), fd;
+
+	if (r < 0)
+		return r;
+	fd = file_reopen_read_only(ret->memory_fd);
+	if (fd < 0) {
+		template_close(ret);
+		return error_set_errno(
+			err, fd, "template %.12s: cannot protect its memory from the VMM", key);
+	}
+	close(ret->memory_fd);
+	ret->memory_fd = fd;
+	return 0;
+}

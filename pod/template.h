@@ -20,4 +20,11 @@
 int pod_template_build(
 	struct templates *templates, const struct template_subject *subject, struct error *err);
 
+/*
+ * template_open() for a machine: its memory file is one that not even a captured VMM can change (file_reopen_read_only()),
+ * since other pods start from it, too. Checkpoints are opened so as well. The same process.
+ */
+int pod_template_open(
+	struct templates *templates, const char *key, struct template *ret, struct error *err);
+
 #endif

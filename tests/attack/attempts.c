@@ -36,6 +36,7 @@
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* More than a VMM has. */
@@ -148,6 +149,50 @@ static int open_proc(const struct attack_targets *targets)
 			if (r != -EBADF)
 				last = r;
 		}
+	}
+	return last;
+}
+
+/* The file that a machine's memory was mapped from: large, and open for reading. Others start from it, too. */
+static bool is_memory_file(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= ATTACK_MEMORY_SIZE;
+}
+
+static int reopen_for_writing(int memory)
+{
+	int last = NOTHING_TO_TRY;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
+	for (int fd = -1; fd < FDS_MAX && last != 0; fd++) {
+		int r = stopped_fd(
+			openat(fd, fd < 0 ? path : path + strlen("/proc/self/fd/"), O_RDWR));
+
+		if (r != -EBADF && r != -ENOENT && r != -ENOTDIR)
+			last = r;
+	}
+	return last;
+}
+
+static int change_memory_file(const struct attack_targets *targets)
+{
+	int last = NOTHING_TO_TRY;
+	struct stat st;
+
+	(void)targets;
+	for (int fd = 3; fd < FDS_MAX; fd++) {
+		if (!is_memory_file(fd) || fstat(fd, &st) < 0)
+			continue;
+		last = ANY_OF(stopped(utimensat(fd, "", NULL, AT_EMPTY_PATH)),
+			stopped(fchownat(fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH)),
+			stopped(fchmod(fd, st.st_mode & 07777)),
+			stopped(fsetxattr(fd, "user.x", "", 0, 0)),
+			stopped(ftruncate(fd, st.st_size)), reopen_for_writing(fd));
+		if (last == 0)
+			return 0;
 	}
 	return last;
 }
@@ -638,6 +683,8 @@ const struct attempt attempts[] = {
 	{"open-through-fds", "a file of the host from each fd that is open", "tree",
 		open_through_fds},
 	{"open-proc", "files of /proc from each fd", "tree", open_proc},
+	{"change-memory", "times, owner, mode, attributes, content of the template's memory",
+		"tree", change_memory_file},
 	{"change-root", "chroot(2) and pivot_root(2)", "user", change_root},
 	{"mount", "new mounts, other flags of mounts, no mounts", "user", mount_something},
 	{"open-by-handle", "open_by_handle_at(2) of the root of a disk", "user", open_by_handle},

@@ -14,6 +14,9 @@
 
 struct io_uring_params;
 
+/* An open file of at least so many bytes is taken for the one that a machine's memory is mapped from. */
+#define ATTACK_MEMORY_SIZE (32 << 20)
+
 /* Things of the host that attempts are after; strings and numbers that the test has made. -1, NULL: none. */
 struct attack_targets {
 	const char *secret;   /* absolute path of a file */

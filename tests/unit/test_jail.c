@@ -50,7 +50,7 @@ struct world {
 	char secret[128], host_name[65], abstract[64];
 	struct attack_targets targets;
 	struct io_uring_params ring;
-	int listener, abstract_listener;
+	int listener, abstract_listener, memory;
 	struct notes *notes;
 };
 
@@ -86,6 +86,7 @@ static int set_up(void **state)
 	struct sockaddr_in tcp = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct sockaddr_un abstract = {.sun_family = AF_UNIX};
 	socklen_t size = sizeof(tcp);
+	char memory[96];
 	int fd;
 
 	/* Mounts of a jail, and a namespace to mount them in, need root. */
@@ -97,6 +98,14 @@ static int set_up(void **state)
 	snprintf(world.secret, sizeof(world.secret), "%s/secret", world.directory);
 	fd = open(world.secret, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	assert_true(fd >= 0);
+	close(fd);
+	/* What a VMM has of the template that its machine comes from, which is another user's. */
+	snprintf(memory, sizeof(memory), "%s/memory", world.directory);
+	fd = open(memory, O_RDWR | O_CREAT | O_CLOEXEC, 0400);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, ATTACK_MEMORY_SIZE), 0);
+	world.memory = file_reopen_read_only(fd);
+	assert_true(world.memory >= 0);
 	close(fd);
 	world.listener = listen_on((struct sockaddr *)&tcp, sizeof(tcp));
 	assert_int_equal(getsockname(world.listener, (struct sockaddr *)&tcp, &size), 0);
@@ -127,6 +136,7 @@ static int tear_down(void **state)
 	if (!world)
 		return 0;
 	shmctl(world->targets.shared_memory, IPC_RMID, NULL);
+	close(world->memory);
 	close(world->listener);
 	close(world->abstract_listener);
 	munmap(world->notes, sizeof(struct notes));
@@ -305,6 +315,50 @@ static void attempts_succeed_where_no_wall_stands(void **state)
 	run_in_jail(*state, &options, some_attempts_succeed);
 }
 
+/* What it says of an attempt that no other wall stops here. */
+static bool stops(struct world *world, const char *name, int expected)
+{
+	for (size_t i = 0; i < attempt_count; i++) {
+		int r = strcmp(attempts[i].name, name) != 0 ? expected
+							    : attempts[i].run(&world->targets);
+
+		if (r == expected)
+			continue;
+		note(world, "%s: %d, expected %d\n", name, r, expected);
+		return false;
+	}
+	return true;
+}
+
+static bool landlock_stands_alone(struct world *world, struct virtio_fs *fs)
+{
+	int version = jail_landlock_version();
+	bool good = true;
+
+	(void)fs;
+	if (version >= 1 && (mount("tmpfs", "/apps", "tmpfs", 0, NULL) == 0 || errno != EPERM)) {
+		note(world, "a mount: %s\n", strerror(errno));
+		good = false;
+	}
+	if (version >= 4)
+		good &= stops(world, "connect-tcp", -EACCES);
+	if (version >= 6)
+		good &= stops(world, "connect-abstract", -EPERM) &&
+			stops(world, "see-processes", -EPERM);
+	return good;
+}
+
+static void landlock_stops_what_other_walls_stop_too(void **state)
+{
+	const struct jail_options options = {
+		.user = USER, .omitted = JAIL_ALL & ~(1u << JAIL_LANDLOCK)};
+
+	SKIP_WITHOUT_ROOT(state);
+	if (jail_landlock_version() == 0)
+		skip();
+	run_in_jail(*state, &options, landlock_stands_alone);
+}
+
 /* ---- what is there */
 
 static bool has_its_own_identity(struct world *world, struct virtio_fs *fs)
@@ -431,6 +485,7 @@ int main(void)
 		cmocka_unit_test(every_attempt_to_break_out_is_stopped),
 		cmocka_unit_test(user_0_is_stopped_too),
 		cmocka_unit_test(every_attempt_is_stopped_without_landlock),
+		cmocka_unit_test(landlock_stops_what_other_walls_stop_too),
 		cmocka_unit_test(attempts_succeed_where_no_wall_stands),
 		cmocka_unit_test(a_jailed_process_has_eight_capabilities_and_a_user_of_its_own),
 		cmocka_unit_test(users_differ_by_pod_and_lie_in_a_range_that_nobody_has),
