@@ -414,12 +414,12 @@ int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
 		if (r < 0)
 			return error_prefix(err, r, "app \"%s\"", manifest->apps[i].name);
 	}
+	volumes_resolve_access(pod);
 	r = volumes_record_sources(pod, options, err);
 	if (r == 0)
 		r = appc_pod_ports_check(manifest, err);
 	if (r < 0)
 		return r;
-	volumes_resolve_access(pod);
 	r = resolve_machine(pod, options, err);
 	if (r < 0)
 		return r;

@@ -5,8 +5,12 @@
 #include "base/file.h"
 #include "base/log.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+
+/* As many as the kernel follows (path_resolution(7)). */
+#define LINKS_MAX 40
 
 /* ---- volumes */
 
@@ -316,6 +320,113 @@ void volumes_resolve_access(struct resolved_pod *pod)
 	}
 }
 
+/* The volume that the pod can write to and that a directory of the host lies in; NULL: none. */
+static const struct resolved_volume *writable_around(
+	const struct resolved_pod *pod, const char *directory)
+{
+	for (size_t i = 0; i < pod->volume_count; i++) {
+		const char *source = pod->volumes[i].source;
+		size_t length = source ? strlen(source) : 0;
+
+		if (!source || pod->volumes[i].read_only || strncmp(directory, source, length) != 0)
+			continue;
+		if (source[length - 1] == '/' || directory[length] == '/' || !directory[length])
+			return &pod->volumes[i];
+	}
+	return NULL;
+}
+
+/* A path that is walked: where it has led to, without links, and what is still to be walked. */
+struct walk {
+	char *here, *rest;
+	unsigned int links;
+};
+
+static void walk_done(struct walk *walk)
+{
+	free(walk->here);
+	free(walk->rest);
+}
+
+/* Follows a link with the text. */
+static int walk_follow(struct walk *walk, const char *text)
+{
+	char *rest;
+
+	if (walk->links++ == LINKS_MAX)
+		return -ELOOP;
+	if (asprintf(&rest, "%s/%s", text, walk->rest) < 0)
+		return -ENOMEM;
+	free(walk->rest);
+	walk->rest = rest;
+	if (*text == '/')
+		*walk->here = '\0';
+	return 0;
+}
+
+/* One component. 1: its name is a link, which *ret_text is what it says, and has not been followed. */
+static int walk_step(struct walk *walk, char *ret_text, size_t size)
+{
+	size_t skipped = strspn(walk->rest, "/"), length = strcspn(walk->rest + skipped, "/");
+	const char *name = walk->rest + skipped;
+	char *next, *slash;
+	ssize_t n = -1;
+
+	if (asprintf(&next, "%s/%.*s", walk->here, (int)length, name) < 0)
+		return -ENOMEM;
+	if (length == 2 && !strncmp(name, "..", 2)) {
+		slash = strrchr(walk->here, '/');
+		if (slash)
+			*slash = '\0';
+		free(next);
+	} else if (length == 0 || (length == 1 && *name == '.')) {
+		free(next);
+	} else {
+		n = readlink(next, ret_text, size);
+		free(n < 0 ? walk->here : next);
+		if (n < 0)
+			walk->here = next;
+	}
+	memmove(walk->rest, name + length, strlen(name + length) + 1);
+	if (n >= (ssize_t)size)
+		return -ENAMETOOLONG;
+	if (n >= 0)
+		ret_text[n] = '\0';
+	return n >= 0;
+}
+
+/*
+ * An app that ran before may have put a link in the place of a source that lies in another volume of the pod, or of what
+ * leads there: it would get what it chose of the host.
+ */
+static int check_links(
+	const struct resolved_pod *pod, const char *name, const char *source, struct error *err)
+{
+	_cleanup_(walk_done) struct walk walk = {.here = strdup(""), .rest = strdup(source)};
+	const struct resolved_volume *volume;
+	char text[PATH_MAX];
+
+	if (!walk.here || !walk.rest)
+		return -ENOMEM;
+	while (*walk.rest) {
+		int r = walk_step(&walk, text, sizeof(text));
+
+		if (r > 0) {
+			volume = writable_around(pod, *walk.here ? walk.here : "/");
+			if (volume)
+				return error_set(err, -ELOOP,
+					"volume \"%s\": source \"%s\" leads through a link in \"%s\", "
+					"which the pod can write to as volume \"%s\"",
+					name, source, *walk.here ? walk.here : "/", volume->name);
+			r = walk_follow(&walk, text);
+		}
+		if (r < 0)
+			return error_set_errno(
+				err, r, "volume \"%s\": source \"%s\"", name, source);
+	}
+	return 0;
+}
+
 /* Gives the volume the source that its links led to. */
 static int record_source(const struct resolved_pod *pod, const char *name,
 	struct appc_volume *volume, const struct resolve_options *options, struct error *err)
@@ -326,6 +437,12 @@ static int record_source(const struct resolved_pod *pod, const char *name,
 	if (volume->kind != APPC_VOLUME_HOST || !resolved ||
 		!strcmp(volume->source, resolved->source))
 		return 0;
+	if (!options->prepared) {
+		int r = check_links(pod, name, volume->source, err);
+
+		if (r < 0)
+			return r;
+	}
 	/* What was found when the pod was prepared is what it gets. */
 	if (options->prepared)
 		return error_set(err, -ESTALE,

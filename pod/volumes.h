@@ -15,11 +15,14 @@ int volumes_resolve_listed(struct resolved_pod *pod, struct error *err);
 int volumes_resolve_mounts(struct resolved_pod *pod, const struct appc_runtime_app *app,
 	struct resolved_app *resolved, struct error *err);
 
-/* Writes into the manifest where the links of the sources led to. */
-int volumes_record_sources(
-	struct resolved_pod *pod, const struct resolve_options *options, struct error *err);
-
 /* A volume that every mount of it has read-only is read-only for the whole machine. */
 void volumes_resolve_access(struct resolved_pod *pod);
+
+/*
+ * Writes into the manifest where the links of the sources led to. -ELOOP: a link lies in a directory that the pod itself
+ * can write to, as another volume.
+ */
+int volumes_record_sources(
+	struct resolved_pod *pod, const struct resolve_options *options, struct error *err);
 
 #endif

@@ -387,6 +387,66 @@ static void host_volume_follows_its_link_once(void **state)
 	assert_non_null(strstr(err.message, "volume \"host\""));
 }
 
+/* Two volumes, of directories of the fixture. */
+static int resolve_two_volumes(struct fixture *fixture, const char *data, bool data_read_only,
+	const char *other, struct error *err)
+{
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	char more[512];
+
+	snprintf(more, sizeof(more),
+		",\"volumes\":[{\"name\":\"data\",\"kind\":\"host\",\"source\":\"%s/%s\",\"readOnly\":%s},"
+		"{\"name\":\"other\",\"kind\":\"host\",\"source\":\"%s/%s\"}]",
+		fixture->path, data, data_read_only ? "true" : "false", fixture->path, other);
+	return try_resolve(fixture, NULL, &pod, err,
+		APP("one", "work",
+			",\"mounts\":[{\"volume\":\"data\",\"path\":\"/d\"},{\"volume\":\"other\",\"path\":\"/o\"}]"),
+		more);
+}
+
+static void a_source_does_not_lead_through_a_link_that_the_pod_can_make(void **state)
+{
+	static const struct {
+		const char *data, *other;
+		bool read_only;
+		int expected;
+	} cases[] = {
+		{"data", "data/good", false, 0},
+		{"data", "data/root", false, -ELOOP},
+		{"data", "data/root/etc", false, -ELOOP},
+		{"data", "data/good/../root", false, -ELOOP},
+		/* What the pod only reads it has not made. */
+		{"data", "data/root", true, 0},
+		/* The links of who set up the host. */
+		{"alias", "alias/good", false, 0},
+		{"alias", "data/root", false, -ELOOP},
+		{"data", "alias/root", false, -ELOOP},
+		{"data", "way", false, -ELOOP},
+		{"data/good", "data/root", false, 0},
+		{"data-2", "data/root", false, 0},
+	};
+	struct fixture *fixture = *state;
+
+	make_image(fixture, "work", "");
+	assert_int_equal(mkdirat(fixture->dirfd, "data", 0755), 0);
+	assert_int_equal(mkdirat(fixture->dirfd, "data/good", 0755), 0);
+	assert_int_equal(mkdirat(fixture->dirfd, "data-2", 0755), 0);
+	assert_int_equal(symlinkat("/", fixture->dirfd, "data/root"), 0);
+	assert_int_equal(symlinkat("./data", fixture->dirfd, "alias"), 0);
+	assert_int_equal(symlinkat("data-2/../data//root/./etc", fixture->dirfd, "way"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct error err = {0};
+		int r = resolve_two_volumes(
+			fixture, cases[i].data, cases[i].read_only, cases[i].other, &err);
+
+		if (r != cases[i].expected)
+			fail_msg("%s, %s: %d %s", cases[i].data, cases[i].other, r, err.message);
+		if (r < 0)
+			assert_non_null(strstr(
+				err.message, "which the pod can write to as volume \"data\""));
+	}
+}
+
 /* ---- limits and the machine */
 
 #define ISOLATORS(list) ",\"isolators\":[" list "]"
@@ -887,6 +947,7 @@ int main(void)
 		RESOLVE_TEST(first_of_two_mounts_at_a_path_is_used),
 		RESOLVE_TEST(parents_are_mounted_before_their_children),
 		RESOLVE_TEST(host_volume_follows_its_link_once),
+		RESOLVE_TEST(a_source_does_not_lead_through_a_link_that_the_pod_can_make),
 		RESOLVE_TEST(memory_of_the_machine_is_the_sum_of_the_limits_and_more),
 		RESOLVE_TEST(memory_that_no_machine_has_is_refused),
 		RESOLVE_TEST(vcpus_are_the_sum_of_the_limits_rounded_up),
