@@ -76,7 +76,7 @@ static char *compose(const char *uuid, enum journal_event event,
 	const struct journal_details *details, const char *message)
 {
 	_cleanup_json_ json_t *object = NULL;
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *shown = message ? strndup(message, MESSAGE_MAX) : NULL;
 	char time[TIMESTAMP_SIZE];
 	char *line;
 
@@ -85,9 +85,10 @@ static char *compose(const char *uuid, enum journal_event event,
 		uuid, "app", details->app);
 	if (object && details->exit_code >= 0)
 		json_object_set_new(object, "exit_code", json_integer(details->exit_code));
-	if (object && message)
-		json_object_set_new(object, "message",
-			json_string_lossy(message, strnlen(message, MESSAGE_MAX)));
+	/* Lines are shown as they are, and a guest may have chosen the words. */
+	if (object && shown)
+		json_object_set_new(
+			object, "message", json_string_lossy(log_sanitise(shown), strlen(shown)));
 	text = object ? json_text(object, JSON_COMPACT) : NULL;
 	if (!text || strlen(text) >= JOURNAL_LINE_MAX - 2 || asprintf(&line, "\n%s\n", text) < 0)
 		return NULL;

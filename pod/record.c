@@ -67,9 +67,10 @@ static int set_value(json_t *object, const char *key, json_t *value)
 	return value ? json_object_set(object, key, value) : 0;
 }
 
+/* Guests have a say in what errors say: a record with a text that is no UTF-8 is still to be written. */
 static int set_text(json_t *object, const char *key, const char *text)
 {
-	return text ? json_object_set_new(object, key, json_string(text)) : 0;
+	return text ? json_object_set_new(object, key, json_string_lossy(text, strlen(text))) : 0;
 }
 
 static int parse_object(const char *text, size_t length, json_t **ret)

@@ -120,8 +120,8 @@ void pod_request_answer(int fd, json_t *answer)
 
 void pod_request_refuse(int fd, const char *message)
 {
-	_cleanup_json_ json_t *answer =
-		json_pack("{s:s, s:s}", "type", "refused", "message", message);
+	_cleanup_json_ json_t *answer = json_pack("{s:s, s:o}", "type", "refused", "message",
+		json_string_lossy(message, strlen(message)));
 
 	pod_request_answer(fd, answer);
 }

@@ -13,11 +13,13 @@
 #include "store/archive.h"
 #include "store/layout.h"
 #include "store/libarchive.h"
+#include "store/store.h"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,6 +30,7 @@
 
 struct archiver {
 	int root;
+	uint64_t bytes; /* of files so far, holes included */
 	const char *left_out;
 	struct archive *archive;
 	struct archive_entry *entry;
@@ -159,12 +162,30 @@ static int write_content(struct archiver *archiver, int fd, off_t size)
 	return 0;
 }
 
+/* A file of holes costs its maker nothing, and who reads it for ever. */
+static int count_bytes(struct archiver *archiver, off_t size)
+{
+	const uint64_t max = STORE_LIMITS_DEFAULT.archive_bytes;
+
+	if (size < 0 || (uint64_t)size > max - archiver->bytes)
+		return error_set(archiver->err, -EFBIG,
+			"/%s: more than %" PRIu64
+			" bytes of files, holes included, are more than an image may have",
+			path_in_tree(archiver), max);
+	archiver->bytes += (uint64_t)size;
+	return 0;
+}
+
 static int write_regular(struct archiver *archiver, off_t size)
 {
-	_cleanup_close_ int fd = file_open_beneath_without_links(
-		archiver->root, path_in_tree(archiver), O_RDONLY | O_NONBLOCK | O_NOCTTY);
-	int r = fd < 0 ? fd : add_holes(archiver, fd, size);
+	_cleanup_close_ int fd = -1;
+	int r = count_bytes(archiver, size);
 
+	if (r < 0)
+		return r;
+	fd = file_open_beneath_without_links(
+		archiver->root, path_in_tree(archiver), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	r = fd < 0 ? fd : add_holes(archiver, fd, size);
 	if (r < 0)
 		return read_failure(archiver, r);
 	r = write_header(archiver);

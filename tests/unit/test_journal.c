@@ -94,7 +94,9 @@ static void what_happens_is_told_in_order(void **state)
 	journal_add(fixture->fd, UUID, JOURNAL_STARTED, JOURNAL_NO_DETAILS);
 	add_exit(fixture, 7);
 	journal_add(fixture->fd, UUID, JOURNAL_EXITED,
-		&(struct journal_details){.exit_code = 254, .message = "a \"reason\"\nof \xff"});
+		&(struct journal_details){.exit_code = 254,
+			.message = "a \"reason\"\nof \xff\xc2\x9b"
+				   "2J"});
 	assert_int_equal(journal_read(fixture->reader, &record), 1);
 	assert_int_equal(record.event, JOURNAL_STARTED);
 	assert_string_equal(record.uuid, UUID);
@@ -103,7 +105,8 @@ static void what_happens_is_told_in_order(void **state)
 	assert_int_equal(next_status(fixture->reader), 7);
 	assert_int_equal(journal_read(fixture->reader, &record), 1);
 	assert_int_equal(record.event, JOURNAL_EXITED);
-	assert_non_null(memmem(record.line, record.length, "a \\\"reason\\\"\\nof", 16));
+	assert_non_null(memmem(record.line, record.length, "a \\\"reason\\\"?of ", 17));
+	assert_non_null(memmem(record.line, record.length, "??2J\"", 5));
 	assert_int_equal(journal_read(fixture->reader, &record), 0);
 }
 
@@ -113,7 +116,7 @@ static void a_message_of_any_length_fits_into_a_line(void **state)
 	struct journal_record record;
 	char message[20000];
 
-	memset(message, '\x01', sizeof(message) - 1);
+	memset(message, '"', sizeof(message) - 1);
 	message[sizeof(message) - 1] = '\0';
 	journal_add(fixture->fd, UUID, JOURNAL_EXITED,
 		&(struct journal_details){.exit_code = 1, .message = message});

@@ -296,6 +296,26 @@ static void full_disk_is_an_error_that_says_so(void **state)
 	assert_non_null(strstr(err.message, "cannot write the image"));
 }
 
+static void files_of_holes_are_refused_before_they_are_read(void **state)
+{
+	struct archive_fixture *fixture = *state;
+	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct error err;
+
+	for (int i = 0; i < 2; i++) {
+		_cleanup_close_ int file =
+			openat(fixture->tree, i ? "b" : "a", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+		assert_int_equal(ftruncate(file, i ? 63ll << 30 : 2ll << 30), 0);
+	}
+	assert_int_equal(
+		tree_archive_write(fixture->tree, manifest, strlen(manifest), "b", null, &err), 0);
+	assert_int_equal(
+		tree_archive_write(fixture->tree, manifest, strlen(manifest), NULL, null, &err),
+		-EFBIG);
+	assert_non_null(strstr(err.message, "/b: more than 68719476736 bytes"));
+}
+
 #define ARCHIVE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -308,6 +328,7 @@ int main(void)
 		ARCHIVE_TEST(sockets_and_what_is_left_out_are_not_in_the_image),
 		ARCHIVE_TEST(equal_trees_make_equal_images),
 		ARCHIVE_TEST(deep_trees_are_written),
+		ARCHIVE_TEST(files_of_holes_are_refused_before_they_are_read),
 		ARCHIVE_TEST(full_disk_is_an_error_that_says_so),
 	};
 
