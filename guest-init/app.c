@@ -327,7 +327,9 @@ void guest_pod_cgroup_ready(struct guest_pod *pod, uint32_t app_index)
 {
 	struct guest_app *app = &pod->apps[app_index];
 
-	if (app->is_clearing && !guest_cgroup_is_populated(app->cgroup_events_fd))
+	/* A post-stop handler would stand still before its first instruction, and we with it. */
+	if (app->is_clearing && !guest_cgroup_is_populated(app->cgroup_events_fd) &&
+		!pod->is_paused)
 		app_cleared(pod, app);
 }
 
@@ -375,10 +377,37 @@ static void app_post_stop_ended(struct guest_pod *pod, struct guest_app *app, in
 	app_clear(pod, app);
 }
 
-void guest_pod_pause(const struct guest_pod *pod, bool is_paused)
+static void app_process_ended(struct guest_pod *pod, struct guest_app *app, int wait_status)
+{
+	int status = status_of(wait_status);
+
+	if (app->state == GUEST_APP_PRE_START)
+		app_pre_start_ended(pod, app, status);
+	else if (app->state == GUEST_APP_RUNNING)
+		app_main_ended(pod, app, status);
+	else if (app->state == GUEST_APP_POST_STOP)
+		app_post_stop_ended(pod, app, status);
+}
+
+/* Goes on with what could not be gone on with while the pod was paused. */
+static void pod_catch_up(struct guest_pod *pod)
+{
+	for (uint32_t i = 0; i < pod->place_count; i++) {
+		struct guest_app *app = &pod->apps[i];
+
+		guest_pod_cgroup_ready(pod, i);
+		if (!app->has_late_end)
+			continue;
+		app->has_late_end = false;
+		app_process_ended(pod, app, app->late_end);
+	}
+}
+
+void guest_pod_pause(struct guest_pod *pod, bool is_paused)
 {
 	bool is_whole = true;
 
+	pod->is_paused = is_paused;
 	for (size_t i = 0; i < pod->place_count; i++) {
 		const struct guest_app *app = &pod->apps[i];
 		int r;
@@ -394,12 +423,12 @@ void guest_pod_pause(const struct guest_pod *pod, bool is_paused)
 	}
 	if (!is_whole)
 		kill(-1, is_paused ? SIGSTOP : SIGCONT);
+	if (!is_paused)
+		pod_catch_up(pod);
 }
 
 void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 {
-	int status = status_of(wait_status);
-
 	for (size_t i = 0; i < WIRE_APPS_MAX; i++) {
 		struct guest_app *app = &pod->apps[i];
 
@@ -410,12 +439,12 @@ void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 		if (app->pid != pid)
 			continue;
 		app->pid = 0;
-		if (app->state == GUEST_APP_PRE_START)
-			app_pre_start_ended(pod, app, status);
-		else if (app->state == GUEST_APP_RUNNING)
-			app_main_ended(pod, app, status);
-		else if (app->state == GUEST_APP_POST_STOP)
-			app_post_stop_ended(pod, app, status);
+		if (pod->is_paused) {
+			app->has_late_end = true;
+			app->late_end = wait_status;
+			return;
+		}
+		app_process_ended(pod, app, wait_status);
 		return;
 	}
 }
@@ -423,7 +452,7 @@ void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 /* SIGKILL to whatever runs. Where there is no cgroup, only the process that we know of. */
 static void app_kill(struct guest_app *app)
 {
-	if (app->pid == 0 && !app->is_clearing)
+	if (app->pid == 0 && !app->is_clearing && !app->has_late_end)
 		return;
 	if (app->cgroup_fd >= 0 && guest_cgroup_kill(app->cgroup_fd) == 0)
 		return;
@@ -442,7 +471,8 @@ static void app_terminate(struct guest_app *app)
 	if (app->state != GUEST_APP_PRE_START && app->state != GUEST_APP_RUNNING)
 		return;
 	app->was_terminated = true;
-	kill(app->pid, SIGTERM);
+	if (app->pid > 0)
+		kill(app->pid, SIGTERM);
 }
 
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms)

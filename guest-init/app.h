@@ -55,7 +55,9 @@ struct guest_app {
 	int *socket_fds;          /* until its main process has them; NULL: none */
 	int stdout_fd, stderr_fd; /* ends of the pipes that its processes write to */
 	struct guest_output_pipe pipes[2];
-	bool is_clearing;    /* what its cgroup still holds has been killed */
+	bool is_clearing; /* what its cgroup still holds has been killed */
+	bool has_late_end; /* its process ended while the pod was paused, with late_end; nobody has heard yet */
+	int late_end;        /* as wait(2) has it */
 	bool was_terminated; /* we sent it SIGTERM */
 	bool is_hurried;     /* and SIGKILL, or it is to have no post-stop handler */
 	uint64_t kill_at_ms; /* of an app that is stopped alone; 0: no time is set */
@@ -75,6 +77,7 @@ struct guest_pod {
 	/* What is in the environment of an app that is added: borrowed. */
 	const char *variable;
 	bool is_stopping, is_hurried;
+	bool is_paused;      /* nothing is started in an app's cgroup, where it would not begin */
 	uint64_t kill_at_ms; /* 0: no time is set */
 	int status;
 	bool was_phase_marked, was_tree_marked;
@@ -147,9 +150,9 @@ void guest_pod_stop_app(struct guest_pod *pod, const char *name, unsigned int gr
 
 /*
  * Has every process of a container's apps stand still, or go on: by their cgroups, or where there are none by SIGSTOP
- * and SIGCONT.
+ * and SIGCONT. What a process ends with meanwhile is heard when they go on.
  */
-void guest_pod_pause(const struct guest_pod *pod, bool is_paused);
+void guest_pod_pause(struct guest_pod *pod, bool is_paused);
 
 /* A child of PID 1 was reaped; wait_status as waitpid() gave it. */
 void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status);

@@ -316,7 +316,7 @@ static int etc_file_write(struct guest *guest, size_t index, const char *text)
 	}
 	if (pwrite(guest->etc_fds[index], text, length, 0) != (ssize_t)length)
 		return errno ? -errno : -EIO;
-	if (length < guest->etc_lengths[index] &&
+	if ((length < guest->etc_lengths[index] || !guest->etc_pages[index]) &&
 		ftruncate(guest->etc_fds[index], (off_t)length) < 0)
 		return -errno;
 	guest->etc_lengths[index] = length;
@@ -365,6 +365,15 @@ static void etc_files_map(struct guest *guest)
 			guest->etc_fds[i], 0);
 
 		guest->etc_pages[i] = page == MAP_FAILED ? NULL : page;
+	}
+}
+
+void guest_boot_release_files(struct guest *guest)
+{
+	for (size_t i = 0; i < WIRE_ETC_FILES; i++) {
+		if (guest->etc_pages[i])
+			munmap(guest->etc_pages[i], ETC_PAGE_SIZE);
+		guest->etc_pages[i] = NULL;
 	}
 }
 

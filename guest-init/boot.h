@@ -16,6 +16,12 @@
 int guest_boot_early(struct guest *guest, struct error *err);
 
 /*
+ * Before guest_boot_identify() in a copy of a pod that ran: apps may have shortened the files of /etc, so that their pages
+ * are no memory to write to.
+ */
+void guest_boot_release_files(struct guest *guest);
+
+/*
  * What a message says of this pod or copy of it: time, entropy, names. May be called again for the next
  * copy. 0 or -errno with a message.
  */

@@ -320,8 +320,10 @@ static void loop_park_running(struct loop *loop)
 		return;
 	if (r == 0)
 		r = guest_renew_parse(message, &instance, &error);
-	if (r == 0)
+	if (r == 0) {
+		guest_boot_release_files(&loop->guest);
 		r = guest_boot_identify(&loop->guest, &instance, &error);
+	}
 	if (r < 0) {
 		loop_failed(loop, error_text(&error, r));
 		return;

@@ -124,6 +124,8 @@ static int session_start(struct guest_sessions *sessions, struct guest_session *
 		return error_set(err, -ENOENT, "the pod has no app \"%s\"", config->app);
 	if (session->app->state != GUEST_APP_RUNNING || sessions->pod->is_stopping)
 		return error_set(err, -ESRCH, "app \"%s\" is not running", config->app);
+	if (sessions->pod->is_paused)
+		return error_set(err, -EAGAIN, "the pod is paused");
 	session->app_generation = session->app->generation;
 	snprintf(session->app_name, sizeof(session->app_name), "%s", config->app);
 	r = guest_app_identify(session->app, &process, &uid, &gid, err);

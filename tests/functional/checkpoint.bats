@@ -84,7 +84,7 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	needs_machine
 	begin_ready '.apps = [
 			app("one"; ["count", "/tmp/count", "hostname", "clock-against", "/tmp", "exit", "3"]),
-			(app("two"; ["count", "/tmp/count", "read", "/own/file"]) |
+			(app("two"; ["write", "/etc/hosts", "", "count", "/tmp/count", "read", "/own/file", "read", "/etc/hosts"]) |
 				.mounts = [{volume: "own", path: "/own"}]),
 			(app("three"; ["write", "/own/file", "text"]) | .mounts = [{volume: "own", path: "/own"}])] |
 		.volumes = [{name: "own", kind: "empty"}]'
@@ -118,6 +118,8 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 		finish_pod
 		expect_status 3
 		expect_line "counted: whole" "memory: 0 bytes damaged" "read /own/file: text" "hostname: appc-$UUID"
+		# What an app had made of the files that it was given is no harm to their new content.
+		grep -q '^read /etc/hosts: 127\.0\.0\.1' "$OUT"
 		no_step_took 10
 		[ "$(grep -c "^counted: whole" "$OUT")" -eq 2 ]
 		[ "$(sed -n 's/^clock-error //p' "$OUT")" -lt 1000000000 ]

@@ -88,6 +88,23 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 	appc_vm rm "$UUID"
 }
 
+@test "a paused container starts nothing: who enters is refused, and a handler waits" {
+	[ "$FLAVOUR" = container ] || skip "a machine stands still as a whole"
+	begin_ready '.apps = [app("one"; ["say", "to-be-killed", "forever"]) |
+		.app.eventHandlers = [{name: "post-stop", exec: ["/bin/probe", "say", "after"]}]]'
+	appc_vm pause "$UUID"
+	run timeout 20 "$APPC_VM" "--dir=$DATA" enter "$UUID" /bin/probe say entered
+	[ "$status" -eq 254 ]
+	[[ $output == *"the pod is paused"* ]]
+	pkill --signal KILL --full '/bin/probe say to-be-killed forever'
+	[ "$(appc_vm status "$UUID" | head -n 1)" = state=paused ]
+	fails grep -q after "$OUT"
+	timeout 20 "$APPC_VM" "--dir=$DATA" resume "$UUID"
+	finish_pod
+	expect_status 137
+	expect_line after
+}
+
 @test "what cannot be paused or resumed is said" {
 	run appc_vm pause 12345678-none
 	[ "$status" -eq 254 ]
