@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <signal.h>
 #include <string.h>
 
 static const struct cli_command commands[] = {
@@ -105,6 +106,8 @@ int main(int argc, char **argv)
 
 	cli.start = clock_monotonic();
 	cli.command = &program;
+	/* A file that may not grow (RLIMIT_FSIZE) is an error of the write, to be told of; nobody dies of it. */
+	signal(SIGXFSZ, SIG_IGN);
 	at = cli_parse_global(&cli, argc, argv, &help, &version);
 	if (at < 0) {
 		log_error("%s", cli.error.message);

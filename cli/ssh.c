@@ -4,6 +4,7 @@
 
 #include "pod/ssh.h"
 
+#include <signal.h>
 #include <string.h>
 
 /* The pod's UUID, or its beginning, in a name that may have a domain. uuid has room for POD_UUID_SIZE. */
@@ -113,6 +114,7 @@ static int execute(struct cli *cli, const char *uuid, const struct cli_ssh_optio
 
 	if (!words)
 		return error_set_errno(&cli->error, -ENOMEM, "ssh");
+	signal(SIGXFSZ, SIG_DFL); /* as it was before main() */
 	execvp(words[0], words);
 	return error_set_errno(&cli->error, -errno,
 		"cannot execute ssh (as root: apt-get install openssh-client)");

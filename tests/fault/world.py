@@ -79,9 +79,8 @@ class World:
         # Machines' memory is left on disk, where the last worlds' templates serve too.
         self.templates = os.environ.get("APPC_VM_TEMPLATES") if machines else self.path("templates")
         self.environment = dict(os.environ)
-        if self.templates:
-            self.environment["APPC_VM_TEMPLATES"] = self.templates
         self.environment.pop("LD_PRELOAD", None)
+        self.use_templates(self.templates)
         self.flavour = [] if machines else ["--flavour=container"]
         write_aci(self.path("lower.aci"), "example.com/lower", files=["lower/%d" % i for i in range(9)])
         # An app finds its pod's machine id and name where its image has a place for them.
@@ -101,6 +100,11 @@ class World:
 
     def path(self, name):
         return os.path.join(self.root, name)
+
+    def use_templates(self, path):
+        """path: None for those of the data directory."""
+        if path:
+            self.environment["APPC_VM_TEMPLATES"] = path
 
     def close(self):
         shutil.rmtree(self.root, ignore_errors=True)
@@ -273,6 +277,24 @@ class World:
         complaints += ["left after gc: " + os.path.relpath(path, self.data) for path in left]
         return complaints + ["cgroup left: " + path for path in self.cgroups()]
 
+    def check_templates(self, directory, acknowledged, flags):
+        """Every template there is is good and serves pods, which run without one as well."""
+        status, out, err = self.run("template", "list", "--format=json")
+        if status != 0 or err:
+            return ["template list: status %s %s" % (status, err)]
+        listed = [template["key"] for template in json.loads(out)]
+        complaints = ["template %s was acknowledged, and is gone" % key
+                      for key in acknowledged if key not in listed]
+        status, out, err = self.run("template", "verify")
+        if status != 0 or err or out.count("\tgood\n") != len(listed):
+            complaints.append("template verify: status %s %s %s" % (status, out, err))
+        if set(os.listdir(directory)) - {"digests"}:
+            complaints += self.pod_runs("run", *flags, "example.com/probe")
+        complaints += self.garbage_goes()
+        complaints += ["left after gc: " + name for name in os.listdir(directory)
+                       if not re.fullmatch("digests|[0-9a-f]{64}", name)]
+        return complaints + self.left()
+
     def age_embryos(self):
         """gc leaves pods that may be just about to be made alone for a minute: that is over."""
         for path in glob.glob(self.data + "/pods/embryo/*"):
@@ -305,7 +327,7 @@ class Scenario:
     """A command to harm.
 
     words: its arguments, with {} for the world's directory
-    acknowledges: "image" or "pod", when a line of its output is a promise
+    acknowledges: "image", "pod" or "template", when a line of its output is a promise
     removes: which images of the base it takes away, by their places
     before: commands that come first, unharmed
     errors_max: lines of error, one each for what it was given
@@ -316,6 +338,7 @@ class Scenario:
         self.removes, self.before, self.errors_max = removes, before, errors_max
 
     def prepare(self, world):
+        world.use_templates(world.templates)
         world.renew()
         for words in self.before:
             world.must(*[w.format(world.root) for w in words])
@@ -339,6 +362,29 @@ class Scenario:
         return complaints + world.check(images, pods, [world.images[i] for i in self.removes])
 
 
+class TemplateBuild(Scenario):
+    """A template is built, in a directory where there is none."""
+    DIRECTORY = "built"
+    FLAGS = ("--memory=144M",)
+
+    def __init__(self, name):
+        super().__init__(name, ["template", "build", *self.FLAGS], acknowledges="template")
+
+    def prepare(self, world):
+        super().prepare(world)
+        directory = world.path(self.DIRECTORY)
+        shutil.rmtree(directory, ignore_errors=True)
+        world.use_templates(directory)
+
+    def check(self, world, status, out):
+        keys = re.findall("^([0-9a-f]{64})\n", out, re.MULTILINE)
+        complaints = []
+        if status == 0 and len(keys) != 1:
+            complaints.append("success without a key")
+        return complaints + world.check_templates(
+            world.path(self.DIRECTORY), keys, self.FLAGS)
+
+
 SCENARIOS = (
     Scenario("image import", ["image", "import", "{}/fresh.aci"], acknowledges="image"),
     Scenario("image import of a layout", ["image", "import", "{}/layout.tar"],
@@ -352,9 +398,8 @@ SCENARIOS = (
              removes=(0, 2), errors_max=3),
 )
 
-# With the templates of APPC_VM_TEMPLATES: a template is built for its own size and removed again.
+# A pod starts from a template of APPC_VM_TEMPLATES.
 MACHINE_SCENARIOS = (
     Scenario("run in a machine", ["run", "example.com/unrendered"]),
-    Scenario("template build", ["template", "build", "--force", "--memory=144M"],
-             acknowledges="template"),
+    TemplateBuild("template build"),
 )

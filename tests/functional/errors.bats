@@ -133,6 +133,17 @@ refused_each()
 	END
 }
 
+@test "an image that is larger than a file may be is refused, and nothing of it is left" {
+	image_manifest example.com/large >"$FILES/manifest"
+	mkdir "$FILES/rootfs"
+	head --bytes=200000 /dev/urandom >"$FILES/rootfs/file"
+	tar --create --file "$FILES/large.aci" --directory "$FILES" manifest rootfs
+	(ulimit -f 64 && refused 'File too large' image import "$FILES/large.aci")
+	fails appc_vm image cat-manifest example.com/large
+	appc_vm image import "$FILES/large.aci"
+	appc_vm image rm example.com/large
+}
+
 @test "flags of run and prepare that are wrong are named" {
 	local command
 	for command in run prepare; do

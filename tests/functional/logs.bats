@@ -98,6 +98,11 @@ heard_knocking()
 	timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" run "--flavour=$FLAVOUR" "$POD" >/dev/full 2>"$ERR" </dev/null 3>&- || status=$?
 	expect_status 3
 	[ "$(grep -c 'warning: cannot write standard output, and what follows is lost: No space left on device$' "$ERR")" -eq 1 ]
+	# A file that has grown as far as it may does not end the pod either.
+	pod '.apps = [app("loud"; ["flood", "100", "exit", "4"])]'
+	(ulimit -f 64 && run_pod && expect_status 4)
+	[ "$(stat --format=%s "$BATS_TEST_TMPDIR/out")" -eq $((64 << 10)) ]
+	[ "$(grep -c 'warning: cannot write standard output, and what follows is lost: File too large$' "$ERR")" -eq 1 ]
 }
 
 @test "who attaches talks with the app, and another can come after him" {
