@@ -3,8 +3,9 @@
  * An image and its dependencies as a flat list, and what their path whitelists let through.
  *
  * The list is in the order of precedence: the image itself first, then for each image its
- * dependencies from the last listed to the first, each followed by its own. Rendering from the end
- * to the beginning is the depth-first order of the specification ("Dependency matching").
+ * dependencies from the last listed to the first, each followed by its own. From the end to the
+ * beginning it is the depth-first order in which the specification has images overwrite each other
+ * ("Dependency matching").
  */
 #ifndef APPC_STORE_FLATTEN_H
 #define APPC_STORE_FLATTEN_H

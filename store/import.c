@@ -10,7 +10,8 @@
  *
  * Refused are names that leave the archive, a name twice, an entry below something that is not a
  * directory (extracting through a symbolic link), hard links to anything but an earlier file, and
- * whatever is larger than the limits. Hard links to a file of a dependency are left to rendering.
+ * whatever is larger than the limits. Hard links of an image with dependencies to what is not in its
+ * archive are left to rendering.
  */
 #include "store/layout.h"
 

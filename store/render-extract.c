@@ -218,28 +218,22 @@ static int extract_directory(struct render *render, struct aci_reader *reader,
 	return r < 0 ? node_failure(render, node, r, "set an attribute of") : 0;
 }
 
-static bool node_is_skipped_device(struct render *render, uint32_t node)
+static int extract_link(
+	struct render *render, const struct aci_entry *entry, uint32_t node, int parent)
 {
-	uint32_t type = node_at(render, node)->flags & NODE_TYPE_MASK;
-
-	return !render->privileged && (type == ACI_CHARACTER_DEVICE || type == ACI_BLOCK_DEVICE) &&
-		node_at(render, node)->owner != 0;
-}
-
-static int extract_link(struct render *render, const struct aci_entry *entry, uint32_t node,
-	uint32_t source, int parent)
-{
+	uint32_t source = name_tree_find(&render->names, entry->target, strlen(entry->target));
+	uint32_t flags = source == NAME_TREE_NONE ? 0 : node_at(render, source)->flags;
 	_cleanup_close_ int source_parent = -1;
 
-	if (source == node)
+	if (flags & NODE_SKIPPED) {
+		node_at(render, node)->flags |= NODE_SKIPPED;
 		return 0;
-	if (!(node_at(render, source)->flags & NODE_EXTRACTED)) {
-		if (node_is_skipped_device(render, source))
-			return 0;
-		return error_set(render->err, -ENOENT,
-			"image entry \"%s\": hard link to \"%s\", which is not in the rendered tree",
-			entry->path, entry->target);
 	}
+	if (!(flags & NODE_EXTRACTED))
+		return error_set(render->err, -ENOENT,
+			"image entry \"%s\": hard link to \"%s\", which neither its image nor one "
+			"above it has put into the tree before it",
+			entry->path, entry->target);
 	source_parent = node_open_directory(render, node_at(render, source)->parent, O_PATH);
 	if (source_parent < 0)
 		return node_failure(render, node, source_parent, "link");
@@ -250,51 +244,31 @@ static int extract_link(struct render *render, const struct aci_entry *entry, ui
 	return 0;
 }
 
-struct extract_context {
-	size_t next_redirect, next_link;
-};
-
-static int redirect_compare(const void *left, const void *right)
-{
-	uint32_t a = ((const struct redirect *)left)->ordinal;
-	uint32_t b = ((const struct redirect *)right)->ordinal;
-
-	return a < b ? -1 : a > b;
-}
-
 static int extract_entry(struct render *render, uint32_t layer, struct aci_reader *reader,
-	const struct aci_entry *entry, uint32_t ordinal, void *pointer)
+	const struct aci_entry *entry, void *context)
 {
-	const struct layer_plan *plan = &render->plans[layer];
-	struct extract_context *context = pointer;
 	uint32_t node = name_tree_find(&render->names, entry->path, strlen(entry->path));
 	int parent = -1, r;
 
+	(void)context;
 	if (node == NAME_TREE_NONE)
 		return error_set(render->err, -EBADMSG, "image %s changed while it was read",
 			render->layers.items[layer].id);
-	if (context->next_redirect < plan->redirect_count &&
-		plan->redirects[context->next_redirect].ordinal == ordinal)
-		node = plan->redirects[context->next_redirect++].node;
-	else if (node_at(render, node)->owner != layer + 1)
+	if (node_at(render, node)->owner != layer + 1)
 		return 0;
 	if (entry->type == ACI_DIRECTORY)
 		return extract_directory(render, reader, entry, node);
 	if (!render->privileged &&
 		(entry->type == ACI_CHARACTER_DEVICE || entry->type == ACI_BLOCK_DEVICE)) {
+		node_at(render, node)->flags |= NODE_SKIPPED;
 		render->skipped_devices++;
 		return 0;
 	}
 	r = node_parent_fd(render, node, &parent);
 	if (r < 0)
 		return r;
-	if (entry->type == ACI_HARDLINK) {
-		if (context->next_link >= plan->link_count)
-			return error_set(render->err, -EBADMSG,
-				"image %s changed while it was read",
-				render->layers.items[layer].id);
-		return extract_link(render, entry, node, plan->links[context->next_link++], parent);
-	}
+	if (entry->type == ACI_HARDLINK)
+		return extract_link(render, entry, node, parent);
 	r = entry->type == ACI_FILE ? extract_file(render, reader, entry, node, parent)
 				    : extract_special(render, reader, entry, node, parent);
 	if (r == 0)
@@ -304,15 +278,9 @@ static int extract_entry(struct render *render, uint32_t layer, struct aci_reade
 
 int render_extract_layer(struct render *render, uint32_t layer)
 {
-	struct layer_plan *plan = &render->plans[layer];
-	struct extract_context context = {0};
-
-	if (plan->accepted == 0)
-		return 0;
-	if (plan->redirect_count > 0)
-		qsort(plan->redirects, plan->redirect_count, sizeof(*plan->redirects),
-			redirect_compare);
-	return render_layer_read(render, layer, extract_entry, &context);
+	return render->plans[layer].accepted > 0
+		? render_layer_read(render, layer, extract_entry, NULL)
+		: 0;
 }
 
 /* Children have greater numbers than their parents. */

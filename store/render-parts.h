@@ -20,27 +20,12 @@
 #define NODE_TYPE_MASK    0xffu
 #define NODE_HAS_CHILDREN 0x100u /* accepted entries lie below it: it must be a directory */
 #define NODE_EXTRACTED    0x200u
-/* about the layer that "mark" names: */
-#define NODE_WAS_DROPPED   0x400u  /* by a whitelist */
-#define NODE_IS_LINK       0x800u  /* an overruled hard link; alias is what it links to */
-#define NODE_IS_REDIRECTED 0x1000u /* overruled; alias is the node extracted in its place */
-/* otherwise alias is the ordinal of the entry in its archive. */
-#define NODE_LAYER_FLAGS (NODE_WAS_DROPPED | NODE_IS_LINK | NODE_IS_REDIRECTED)
-
-struct redirect {
-	uint32_t ordinal; /* of the entry */
-	uint32_t node;    /* where it goes */
-};
+#define NODE_SKIPPED      0x400u /* a device that we may not make, or a link to it */
 
 /* What the plan says of one layer, beside the owners of nodes. */
 struct layer_plan {
 	uint64_t accepted;
-	struct redirect *redirects;
-	size_t redirect_count, redirect_room;
-	/* For each accepted hard link, in order, the node to link to; itself: it is a redirect's.
-	 */
-	uint32_t *links;
-	size_t link_count, link_room;
+	bool has_root; /* an entry for the root directory */
 };
 
 struct render {
@@ -69,7 +54,7 @@ static inline struct name_node *node_at(struct render *render, uint32_t node)
 int render_out_of_memory(struct render *render);
 
 typedef int render_entry_fn(struct render *render, uint32_t layer, struct aci_reader *reader,
-	const struct aci_entry *entry, uint32_t ordinal, void *context);
+	const struct aci_entry *entry, void *context);
 
 /* Calls back for each entry of a layer but the manifest. */
 int render_layer_read(
@@ -85,7 +70,7 @@ int render_plan_layer(struct render *render, uint32_t layer);
 
 /* ---- render-extract.c */
 
-/* Writes what the layer owns below render->rootfs; the layers below it were extracted before. */
+/* Writes what the layer owns below render->rootfs; the layers above it were extracted before. */
 int render_extract_layer(struct render *render, uint32_t layer);
 
 /* Gives all directories the modes and times that they end with. */

@@ -5,15 +5,17 @@
  * Theory of operation. The result is planned before anything is written. Planning reads the headers
  * of all layers in the order of precedence and gives each path one owner: the first layer that has
  * it, that its whitelists let through, and that no earlier layer overrules by something else than a
- * directory above it. Then the layers are extracted from the last to the first, each only what it
- * owns. No path is written twice, so there is nothing to overwrite, and nothing of an upper layer
- * that a lower one could reach through. Should a stored archive have been tampered with, the kernel
- * still refuses: every directory is opened by a walk that takes no symbolic link, every file is
- * made with O_EXCL.
+ * directory above it. Then the layers are extracted in the same order, each only what it owns. No path
+ * is written twice, so there is nothing to overwrite, and nothing of an upper layer that a lower one
+ * could reach through. Should a stored archive have been tampered with, the kernel still refuses:
+ * every directory is opened by a walk that takes no symbolic link, every file is made with O_EXCL.
  *
- * A hard link may name a file of its own archive that another layer has replaced. The link keeps
- * the content it had: the file is extracted under the name of the link ("redirect"), and further
- * links to it go there. A link to a file of a lower layer finds it extracted already.
+ * A hard link is made to what has the name of its target at that moment, as rkt makes it: an earlier
+ * entry of its own archive, or what an upper layer has in its place. A link to what only a lower layer
+ * has, or to what whitelists left out everywhere, is an error.
+ *
+ * The root directory is the one path that rkt takes from every layer: its owner, mode and time are those
+ * of the last layer that has an entry for it.
  *
  * Directories get their modes and times last, from the leaves to the root: writing below a
  * directory changes its time, and without privileges a mode can keep us out.
@@ -33,10 +35,6 @@
 
 static void cleanup_render(struct render *render)
 {
-	for (size_t i = 0; render->plans && i < render->layers.count; i++) {
-		free(render->plans[i].redirects);
-		free(render->plans[i].links);
-	}
 	free(render->plans);
 	layers_free(&render->layers);
 	name_tree_free(&render->names);
@@ -57,7 +55,6 @@ int render_layer_read(
 	_cleanup_aci_reader_ struct aci_reader *reader = NULL;
 	_cleanup_close_ int archive = -1;
 	struct aci_entry entry;
-	uint32_t ordinal = 0;
 	int r;
 
 	archive = store_open_archive(render->store, id, render->err);
@@ -68,12 +65,10 @@ int render_layer_read(
 		return r;
 	while ((r = aci_reader_next(reader, &entry, render->err)) > 0) {
 		if (strcmp(entry.path, "manifest")) {
-			r = callback(render, layer, reader, &entry, ordinal, context);
+			r = callback(render, layer, reader, &entry, context);
 			if (r < 0)
 				return r;
 		}
-		if (ordinal++ == UINT32_MAX - 1)
-			return error_set(render->err, -EFBIG, "image %s has too many entries", id);
 	}
 	return r;
 }
@@ -110,7 +105,7 @@ static int render_layers(struct render *render)
 		r = render_plan_layer(render, layer);
 	node_at(render, root)->flags |= NODE_EXTRACTED;
 	node_at(render, root)->mode = S_IFDIR | RENDER_IMPLICIT_DIRECTORY_MODE;
-	for (uint32_t layer = (uint32_t)render->layers.count; r == 0 && layer-- > 0;)
+	for (uint32_t layer = 0; r == 0 && layer < render->layers.count; layer++)
 		r = render_extract_layer(render, layer);
 	if (r == 0)
 		r = render_finish_directories(render);

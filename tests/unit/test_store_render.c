@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-/* ---- the cases of vectors/render-cases.json */
+/* ---- the cases of vectors/render-cases.json and more-render-cases.json */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -40,7 +40,8 @@ static void case_add_entry(struct aci *aci, const json_t *entry)
 		fail_msg("unknown type %s", type);
 }
 
-static void case_import(struct fixture *fixture, const json_t *image, char *ret_id)
+static int case_import(
+	struct fixture *fixture, const json_t *image, char *ret_id, struct error *err)
 {
 	_cleanup_json_ json_t *manifest = json_pack("{s:s, s:s, s:s, s:[]}", "acKind",
 		"ImageManifest", "acVersion", "0.8.11", "name", text_of(image, "label"),
@@ -50,6 +51,7 @@ static void case_import(struct fixture *fixture, const json_t *image, char *ret_
 	struct aci aci;
 	json_t *item;
 	size_t i;
+	int r;
 
 	json_array_foreach (json_object_get(image, "deps"), i, item)
 		json_array_append_new(json_object_get(manifest, "dependencies"),
@@ -62,7 +64,10 @@ static void case_import(struct fixture *fixture, const json_t *image, char *ret_
 	aci_file(&aci, "manifest", 0644, text);
 	json_array_foreach (json_object_get(image, "entries"), i, item)
 		case_add_entry(&aci, item);
-	import_aci(fixture, &aci, ret_id);
+	aci_end(&aci);
+	r = import_bytes(fixture->store, aci.data, aci.length, NULL, ret_id, err);
+	aci_free(&aci);
+	return r;
 }
 
 static void check_file(const char *name, int dirfd, const char *path, const json_t *expected)
@@ -137,18 +142,27 @@ static void case_run(const json_t *test)
 {
 	char id[STORE_IMAGE_ID_SIZE], top[STORE_IMAGE_ID_SIZE] = "", tree[STORE_TREE_ID_SIZE];
 	json_t *image, *failure = json_object_get(test, "reference_render_error");
+	const char *refusal = text_of(test, "import_error");
 	struct fixture *fixture;
 	struct error err = {0};
 	void *state;
+	int r = 0;
 	size_t i;
-	int r;
 
 	fixture_set_up(&state);
 	fixture = state;
 	json_array_foreach (json_object_get(test, "images"), i, image) {
-		case_import(fixture, image, id);
+		r = case_import(fixture, image, id, &err);
+		if (r < 0)
+			break;
 		if (!strcmp(text_of(image, "label"), text_of(test, "top")))
 			memcpy(top, id, sizeof(top));
+	}
+	if ((r < 0) != (refusal != NULL) || (refusal && !strstr(err.message, refusal)))
+		fail_msg("%s: import: result %d: %s", text_of(test, "name"), r, err.message);
+	if (refusal) {
+		fixture_tear_down(&state);
+		return;
 	}
 	r = store_render(fixture->store, top, tree, &err);
 	if ((r < 0) != (failure != NULL))
@@ -164,7 +178,7 @@ static void case_run(const json_t *test)
 	fixture_tear_down(&state);
 }
 
-static void renders_as_rkt_does(void **state)
+static size_t run_cases(const char *name)
 {
 	const char *directory = getenv("APPC_TEST_DATA");
 	_cleanup_free_ char *text = NULL, *path = NULL;
@@ -173,15 +187,20 @@ static void renders_as_rkt_does(void **state)
 	size_t i, length;
 	json_t *test;
 
-	(void)state;
-	assert_true(asprintf(&path, "%s/vectors/render-cases.json",
-			    directory ? directory : "tests") > 0);
+	assert_true(asprintf(&path, "%s/vectors/%s", directory ? directory : "tests", name) > 0);
 	assert_int_equal(file_read(AT_FDCWD, path, 16 << 20, &text, &length), 0);
 	if (json_parse(text, length, path, &file, &err) < 0)
 		fail_msg("%s", err.message);
-	assert_true(json_array_size(json_object_get(file, "cases")) >= 26);
 	json_array_foreach (json_object_get(file, "cases"), i, test)
 		case_run(test);
+	return i;
+}
+
+static void renders_as_rkt_does(void **state)
+{
+	(void)state;
+	assert_true(run_cases("render-cases.json") >= 26);
+	assert_true(run_cases("more-render-cases.json") >= 7);
 }
 
 /* ---- beyond the cases */
@@ -325,13 +344,13 @@ static void sparse_files_stay_sparse(void **state)
 	}
 }
 
-static void a_hard_link_keeps_its_content_when_its_target_is_replaced(void **state)
+static void a_hard_link_is_to_what_has_its_targets_name(void **state)
 {
 	struct fixture *fixture = *state;
-	char id[STORE_IMAGE_ID_SIZE], tree[STORE_TREE_ID_SIZE];
+	char id[STORE_IMAGE_ID_SIZE], tree[STORE_TREE_ID_SIZE], target[16] = "";
 	_cleanup_close_ int fd = -1;
 	struct aci aci;
-	struct stat two, three;
+	struct stat one, three;
 
 	aci_begin(&aci, ARCHIVE_FILTER_NONE);
 	aci_manifest(&aci, "example.com/b", "");
@@ -347,19 +366,20 @@ static void a_hard_link_keeps_its_content_when_its_target_is_replaced(void **sta
 	import_aci(fixture, &aci, id);
 	fd = render_open(fixture, id, tree);
 	assert_content(fd, "one", "upper");
-	assert_content(fd, "two", "lower");
-	assert_int_equal(fstatat(fd, "two", &two, 0), 0);
+	assert_int_equal(fstatat(fd, "one", &one, 0), 0);
 	assert_int_equal(fstatat(fd, "three", &three, 0), 0);
-	assert_int_equal(two.st_ino, three.st_ino);
-	assert_int_equal(two.st_nlink, 2);
-	assert_int_equal(two.st_mode & 07777, 0640);
+	assert_int_equal(one.st_ino, three.st_ino);
+	assert_int_equal(one.st_nlink, 2);
+	assert_int_equal(one.st_mode & 07777, 0644);
+	assert_true(readlinkat(fd, "two", target, sizeof(target) - 1) > 0);
+	assert_string_equal(target, "nowhere");
 }
 
-static void a_hard_link_may_name_a_file_of_a_dependency(void **state)
+static void a_hard_link_names_no_file_of_a_dependency(void **state)
 {
+	static const char *const targets[] = {"rootfs/one", "rootfs/nowhere"};
 	struct fixture *fixture = *state;
 	char id[STORE_IMAGE_ID_SIZE], tree[STORE_TREE_ID_SIZE];
-	_cleanup_close_ int fd = -1;
 	struct error err = {0};
 	struct aci aci;
 
@@ -367,20 +387,40 @@ static void a_hard_link_may_name_a_file_of_a_dependency(void **state)
 	aci_manifest(&aci, "example.com/b", "");
 	aci_file(&aci, "rootfs/one", 0640, "lower");
 	import_aci(fixture, &aci, id);
-	aci_begin(&aci, ARCHIVE_FILTER_NONE);
-	aci_manifest(&aci, "example.com/a", DEPENDS_ON("example.com/b"));
-	aci_hardlink(&aci, "rootfs/two", "rootfs/one");
-	import_aci(fixture, &aci, id);
-	fd = render_open(fixture, id, tree);
-	assert_content(fd, "two", "lower");
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+		aci_begin(&aci, ARCHIVE_FILTER_NONE);
+		aci_manifest(&aci, "example.com/a", DEPENDS_ON("example.com/b"));
+		aci_hardlink(&aci, "rootfs/two", targets[i]);
+		import_aci(fixture, &aci, id);
+		assert_int_equal(store_render(fixture->store, id, tree, &err), -ENOENT);
+		assert_non_null(strstr(err.message, targets[i]));
+		assert_int_equal(fixture_count(fixture, "trees"), 0);
+		assert_int_equal(fixture_count(fixture, "tmp"), 0);
+	}
+}
+
+/* Whoever may not make devices has neither them nor links to them. */
+static void links_to_devices_are_left_out_with_them(void **state)
+{
+	struct fixture *fixture = *state;
+	char id[STORE_IMAGE_ID_SIZE], tree[STORE_TREE_ID_SIZE];
+	bool root = geteuid() == 0;
+	struct archive_entry *entry;
+	_cleanup_close_ int fd = -1;
+	struct aci aci;
 
 	aci_begin(&aci, ARCHIVE_FILTER_NONE);
-	aci_manifest(&aci, "example.com/c", DEPENDS_ON("example.com/b"));
-	aci_hardlink(&aci, "rootfs/two", "rootfs/nowhere");
+	aci_manifest(&aci, "example.com/a", "");
+	entry = aci_entry_make("rootfs/null", AE_IFCHR, 0666);
+	archive_entry_set_rdevmajor(entry, 1);
+	archive_entry_set_rdevminor(entry, 3);
+	aci_put(&aci, entry, NULL, 0);
+	aci_hardlink(&aci, "rootfs/zero", "rootfs/null");
+	aci_hardlink(&aci, "rootfs/void", "rootfs/zero");
 	import_aci(fixture, &aci, id);
-	assert_int_equal(store_render(fixture->store, id, tree, &err), -ENOENT);
-	assert_non_null(strstr(err.message, "rootfs/nowhere"));
-	assert_int_equal(fixture_count(fixture, "tmp"), 0);
+	fd = render_open(fixture, id, tree);
+	assert_int_equal(faccessat(fd, "null", F_OK, 0), root ? 0 : -1);
+	assert_int_equal(faccessat(fd, "void", F_OK, 0), root ? 0 : -1);
 }
 
 static void a_lower_symlink_gives_way_to_an_implicit_directory(void **state)
@@ -756,8 +796,9 @@ int main(void)
 		cmocka_unit_test(renders_as_rkt_does),
 		store_test(metadata_is_preserved),
 		store_test(sparse_files_stay_sparse),
-		store_test(a_hard_link_keeps_its_content_when_its_target_is_replaced),
-		store_test(a_hard_link_may_name_a_file_of_a_dependency),
+		store_test(a_hard_link_is_to_what_has_its_targets_name),
+		store_test(a_hard_link_names_no_file_of_a_dependency),
+		store_test(links_to_devices_are_left_out_with_them),
 		store_test(a_lower_symlink_gives_way_to_an_implicit_directory),
 		store_test(a_whitelist_of_a_sibling_does_not_count),
 		store_test(dependency_errors_name_the_dependency),
