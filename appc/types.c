@@ -139,6 +139,9 @@ int appc_semver_parse(const char *text, char **ret, struct error *err)
 	}
 	/* An empty part disappears together with the character that introduces it. */
 	release_length = release ? (int)(metadata - release) : 0;
+	if (!numbers[0] && !numbers[1] && !numbers[2] && release_length <= 1 &&
+		!(metadata[0] && metadata[1]))
+		return error_set(err, -EINVAL, "SemVer cannot be zero");
 	if (asprintf(ret, "%lld.%lld.%lld%.*s%s", numbers[0], numbers[1], numbers[2],
 		    release_length > 1 ? release_length : 0, release ? release : "",
 		    metadata[0] && metadata[1] ? metadata : "") < 0)
