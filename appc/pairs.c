@@ -165,10 +165,12 @@ static int pair_from_json(const struct field *element, enum pair_list list, stru
 		r = field_read_string(element, "name", &ret->name);
 		if (r < 0)
 			return r;
-		if (!ret->name || !appc_environment_name_is_valid(ret->name))
+		if (!ret->name || !*ret->name)
+			return field_error(&name, "environment variable name must not be empty");
+		if (!appc_environment_name_is_valid(ret->name))
 			return field_error(&name,
 				"environment variable does not have valid identifier \"%s\"",
-				ret->name ? ret->name : "");
+				ret->name);
 	} else {
 		r = appc_identifier_from_json(element, "name", &ret->name);
 		if (r < 0)
@@ -198,7 +200,7 @@ int appc_pairs_from_json(
 	static const char *const titles[] = {
 		[PAIR_LIST_LABELS] = "labels",
 		[PAIR_LIST_ANNOTATIONS] = "annotations",
-		[PAIR_LIST_ENVIRONMENT] = "environment variables",
+		[PAIR_LIST_ENVIRONMENT] = "environment variable",
 	};
 	struct field field = field_member(object, key);
 	_cleanup_json_ json_t *seen = json_object();

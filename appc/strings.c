@@ -60,25 +60,61 @@ static int parameter_value(const char *key, const char *text, enum parameter_typ
 	return -EINVAL;
 }
 
-/* KEY=VALUE,KEY=VALUE... of the known keys into a JSON object; text is cut up. */
-static int parameters_parse(char *text, const char *what, const struct parameter *known,
+/* Whether each item of KEY=VALUE,KEY=VALUE... is one; the reference names the first that is not. */
+static int items_check(const char *text, struct error *err)
+{
+	for (const char *item = text;; item++) {
+		size_t length = strcspn(item, ",");
+
+		if (!memchr(item, '=', length))
+			return error_set(err, -EINVAL,
+				"malformed string \"%s\" - has a label without a value: %.*s", text,
+				(int)length, item);
+		item += length;
+		if (!*item)
+			return 0;
+	}
+}
+
+/* The error of a key that KEY=VALUE,KEY=VALUE... has more than once, with its values. */
+static int multiple_values(const char *text, const char *key, struct error *err)
+{
+	char values[768] = "";
+	size_t used = 0;
+
+	for (const char *item = text; used < sizeof(values); item++) {
+		size_t length = strcspn(item, ","), name = strcspn(item, "=");
+
+		if (name == strlen(key) && strncmp(item, key, name) == 0)
+			used += (size_t)snprintf(values + used, sizeof(values) - used, "%s\"%.*s\"",
+				used > 0 ? " " : "", (int)(length - name - 1), item + name + 1);
+		item += length;
+		if (!*item)
+			break;
+	}
+	return error_set(err, -EINVAL, "label %s with multiple values [%s]", key, values);
+}
+
+/* KEY=VALUE,KEY=VALUE... of the known keys into a JSON object. */
+static int parameters_parse(const char *text, const char *what, const struct parameter *known,
 	size_t known_count, json_t **ret, struct error *err)
 {
 	_cleanup_json_ json_t *object = json_object();
-	char *item;
+	_cleanup_free_ char *copy = strdup(text);
+	char *rest = copy, *item;
+	int r;
 
-	if (!object)
+	if (!object || !copy)
 		return error_set(err, -ENOMEM, "out of memory");
-	while ((item = strsep(&text, ","))) {
+	r = items_check(text, err);
+	if (r < 0)
+		return r;
+	while ((item = strsep(&rest, ","))) {
 		char *equals = strchr(item, '=');
 		const struct parameter *parameter = NULL;
 		const char *member;
 		json_t *value;
-		int r;
 
-		if (!equals)
-			return error_set(err, -EINVAL,
-				"malformed %s - has a label without a value: %s", what, item);
 		*equals = '\0';
 		for (size_t i = 0; i < known_count; i++) {
 			if (strcmp(known[i].key, item) == 0)
@@ -88,7 +124,7 @@ static int parameters_parse(char *text, const char *what, const struct parameter
 			return error_set(err, -EINVAL, "unknown %s parameter \"%s\"", what, item);
 		member = parameter->member ? parameter->member : parameter->key;
 		if (json_object_get(object, member))
-			return error_set(err, -EINVAL, "label %s with multiple values", item);
+			return multiple_values(text, item, err);
 		r = parameter_value(item, equals + 1, parameter->type, &value, err);
 		if (r < 0)
 			return r;
@@ -200,13 +236,10 @@ int appc_mount_from_string(const char *text, struct appc_mount *ret, struct erro
 		{"target", PARAMETER_TEXT, "path"},
 	};
 	_cleanup_json_ json_t *object = NULL;
-	_cleanup_free_ char *copy = strdup(text);
 	struct field root;
 	int r;
 
-	if (!copy)
-		return error_set(err, -ENOMEM, "out of memory");
-	r = parameters_parse(copy, "mount", known, ARRAY_SIZE(known), &object, err);
+	r = parameters_parse(text, "mount", known, ARRAY_SIZE(known), &object, err);
 	if (r < 0)
 		return r;
 	root = field_root(object, APPC_COMPLETE, err);
@@ -323,61 +356,58 @@ void appc_image_reference_clear(struct appc_image_reference *reference)
 	*reference = (struct appc_image_reference){0};
 }
 
-static int image_reference_add_label(struct appc_image_reference *reference, const char *name,
-	const char *value, struct error *err)
+/* NAME[:VERSION][,LABEL=VALUE...] as "name=NAME,version=VERSION,LABEL=VALUE...". */
+static int image_reference_items(const char *text, char **ret, struct error *err)
 {
-	int r;
+	size_t name_end = strcspn(text, ":,");
+	const char *rest = text + name_end;
+	bool has_version = *rest == ':';
 
-	r = appc_identifier_check(name, err);
-	if (r < 0)
-		return r;
-	if (strcmp(name, "name") == 0 || appc_pairs_get(&reference->labels, name))
-		return error_set(err, -EINVAL, "label %s with multiple values", name);
-	r = appc_pairs_set(&reference->labels, name, value, false);
-	return r < 0 ? error_set(err, r, "out of memory") : 0;
+	if (strchr(rest + has_version, ':'))
+		return error_set(err, -EINVAL,
+			has_version
+				? "malformed app string - colon may appear at most once"
+				: "malformed app string - colon may appear only right after the app "
+				  "name");
+	if (asprintf(ret, "name=%.*s%s%s", (int)name_end, text, has_version ? ",version=" : "",
+		    rest + has_version) < 0) {
+		*ret = NULL;
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	return items_check(*ret, err);
 }
 
 static int image_reference_read(
-	char *text, struct appc_image_reference *reference, struct error *err)
+	const char *text, struct appc_image_reference *reference, struct error *err)
 {
-	char *rest = text;
-	char *name, *version, *label;
+	_cleanup_free_ char *items = NULL, *copy = NULL;
+	char *rest, *item;
 	int r;
 
-	name = strsep(&rest, ",");
-	version = strchr(name, ':');
-	if (rest && strchr(rest, ':'))
-		return error_set(err, -EINVAL,
-			version ? "malformed app string - colon may appear at most once"
-				: "malformed app string - colon may appear only right after the app "
-				  "name");
-	if (version) {
-		*version++ = '\0';
-		if (strchr(version, ':'))
-			return error_set(err, -EINVAL,
-				"malformed app string - colon may appear at most once");
-	}
-	r = appc_identifier_check(name, err);
+	r = image_reference_items(text, &items, err);
 	if (r < 0)
 		return r;
-	reference->name = strdup(name);
-	if (!reference->name)
+	copy = strdup(items);
+	if (!copy)
 		return error_set(err, -ENOMEM, "out of memory");
-	if (version) {
-		r = image_reference_add_label(reference, "version", version, err);
-		if (r < 0)
-			return r;
-	}
-	while ((label = strsep(&rest, ","))) {
-		char *value = strchr(label, '=');
+	rest = copy;
+	while ((item = strsep(&rest, ","))) {
+		char *value = strchr(item, '=');
 
-		if (!value)
-			return error_set(err, -EINVAL,
-				"malformed image name - has a label without a value: %s", label);
 		*value++ = '\0';
-		r = image_reference_add_label(reference, label, value, err);
+		r = appc_identifier_check(reference->name ? item : value, err);
 		if (r < 0)
 			return r;
+		if (!reference->name) {
+			reference->name = strdup(value);
+			r = reference->name ? 0 : -ENOMEM;
+		} else if (!strcmp(item, "name") || appc_pairs_get(&reference->labels, item)) {
+			return multiple_values(items, item, err);
+		} else {
+			r = appc_pairs_set(&reference->labels, item, value, false);
+		}
+		if (r < 0)
+			return error_set(err, r, "out of memory");
 	}
 	return 0;
 }
@@ -385,13 +415,10 @@ static int image_reference_read(
 int appc_image_reference_from_string(
 	const char *text, struct appc_image_reference *ret, struct error *err)
 {
-	_cleanup_free_ char *copy = strdup(text);
 	int r;
 
 	*ret = (struct appc_image_reference){0};
-	if (!copy)
-		return error_set(err, -ENOMEM, "out of memory");
-	r = image_reference_read(copy, ret, err);
+	r = image_reference_read(text, ret, err);
 	if (r < 0)
 		appc_image_reference_clear(ret);
 	return r;

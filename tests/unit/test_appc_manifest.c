@@ -55,7 +55,7 @@ static void messages_name_the_path_of_the_field(void **state)
 		{APP("\"eventHandlers\":[{\"name\":\"x\"}]"),
 			"apps[0].app.eventHandlers[0].name: bad eventHandler \"name\": \"x\""},
 		{APP("\"environment\":[{\"name\":\"A\"},{\"name\":\"A\"}]"),
-			"apps[0].app.environment[1]: duplicate environment variables of name \"A\""},
+			"apps[0].app.environment[1]: duplicate environment variable of name \"A\""},
 		{APP("\"isolators\":[{\"name\":\"resource/memory\",\"value\":{\"limit\":\"1MB\"}}]"),
 			"apps[0].app.isolators[0].value.limit: quantities must match the regular "
 			"expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"},
@@ -722,7 +722,7 @@ static void a_volume_string_is_held_to_the_rules_of_a_run(void **state)
 	assert_int_equal(
 		appc_volume_from_string("v,kind=empty,kind=host", APPC_COMPLETE, &volume, &err),
 		-EINVAL);
-	assert_string_equal(err.message, "label kind with multiple values");
+	assert_string_equal(err.message, "label kind with multiple values [\"empty\" \"host\"]");
 	assert_int_equal(appc_volume_from_string("v,kind=host,source=/a=b,readOnly=t",
 				 APPC_COMPLETE, &volume, &err),
 		0);
