@@ -59,23 +59,25 @@ static const uint64_t default_mask = BIT(CAP_AUDIT_WRITE) | BIT(CAP_CHOWN) | BIT
 	BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) |
 	BIT(CAP_SETFCAP) | BIT(CAP_SYS_CHROOT);
 
-static int capability_set_mask(
-	const struct appc_isolator *isolator, uint64_t *ret, struct error *err)
+int appc_capability_number(const char *name)
 {
-	*ret = 0;
-	for (size_t i = 0; i < isolator->set.count; i++) {
-		const char *name = isolator->set.items[i];
-		size_t number = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++)
+		if (!strcmp(capability_names[i], name))
+			return (int)i;
+	return -1;
+}
 
-		while (number < ARRAY_SIZE(capability_names) &&
-			strcmp(capability_names[number], name) != 0)
-			number++;
-		if (number == ARRAY_SIZE(capability_names))
-			return error_set(err, -EINVAL, "%s: unknown capability \"%s\"",
-				isolator->name, name);
-		*ret |= BIT(number);
+static uint64_t capability_set_mask(const struct appc_isolator *isolator)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < isolator->set.count; i++) {
+		int number = appc_capability_number(isolator->set.items[i]);
+
+		if (number >= 0)
+			mask |= BIT(number);
 	}
-	return 0;
+	return mask;
 }
 
 int appc_capabilities_resolve(
@@ -85,19 +87,12 @@ int appc_capabilities_resolve(
 		appc_isolators_find(isolators, APPC_ISOLATOR_CAPABILITIES_RETAIN);
 	const struct appc_isolator *remove =
 		appc_isolators_find(isolators, APPC_ISOLATOR_CAPABILITIES_REMOVE);
-	uint64_t mask;
-	int r;
 
 	if (retain && remove)
 		return error_set(
 			err, -EINVAL, "cannot have both %s and %s", retain->name, remove->name);
-	if (!retain && !remove) {
-		*ret_mask = default_mask;
-		return 0;
-	}
-	r = capability_set_mask(retain ? retain : remove, &mask, err);
-	if (r < 0)
-		return r;
-	*ret_mask = retain ? mask : default_mask & ~mask;
+	*ret_mask = retain ? capability_set_mask(retain)
+		: remove   ? default_mask & ~capability_set_mask(remove)
+			   : default_mask;
 	return 0;
 }

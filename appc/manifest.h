@@ -282,10 +282,13 @@ int appc_pod_ports_check(const struct appc_pod_manifest *manifest, struct error 
 int appc_exposed_port_find(const struct appc_pod_manifest *manifest,
 	const struct appc_exposed_port *exposed, const struct appc_port **ret, struct error *err);
 
+/* The number of a capability by its name, "CAP_KILL"; -1: there is none of that name. */
+int appc_capability_number(const char *name);
+
 /*
  * The capability bounding set that the isolators ask for, as a bit mask over CAP_* numbers: the
  * default set of rkt without any, else the retain set, or the default set less the remove set.
- * Unknown capability names are an error.
+ * Names that no capability has are left out. -EINVAL: there are both sets.
  */
 int appc_capabilities_resolve(
 	const struct appc_isolators *isolators, uint64_t *ret_mask, struct error *err);

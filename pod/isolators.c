@@ -225,6 +225,21 @@ static enum fate resolve_no_new_privileges(
 										  : FATE_ENFORCED;
 }
 
+/* What a set of capabilities comes to: a name that none has is no reason not to run, as a system call's is not. */
+static enum fate check_capabilities(struct scope *scope, const struct appc_isolator *isolator)
+{
+	enum fate fate = FATE_ENFORCED;
+
+	for (size_t i = 0; i < isolator->set.count; i++) {
+		if (appc_capability_number(isolator->set.items[i]) >= 0)
+			continue;
+		log_warning("%s: isolator \"%s\": there is no capability \"%s\"", scope->who,
+			isolator->name, isolator->set.items[i]);
+		fate = FATE_MODIFIED;
+	}
+	return fate;
+}
+
 /*
  * One isolator of an app. Capabilities and the filter, which an app has without any isolator too, are resolved
  * already.
@@ -257,6 +272,7 @@ static int resolve_one(struct scope *scope, struct resolved_pod *pod, struct res
 	case APPC_ISOLATOR_CAPABILITIES_REMOVE:
 		if (scope->options->insecure_capabilities)
 			return report_insecure(scope, isolator);
+		fate = check_capabilities(scope, isolator);
 		break;
 	case APPC_ISOLATOR_SECCOMP_RETAIN:
 	case APPC_ISOLATOR_SECCOMP_REMOVE:

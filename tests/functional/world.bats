@@ -123,6 +123,8 @@ isolators()
 				[{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_NET_ADMIN", "CAP_KILL"]}}]),
 			(app("remove"; ["status", "CapBnd"]) | .app.isolators =
 				[{name: "os/linux/capabilities-remove-set", value: {set: ["CAP_MKNOD", "CAP_SYS_CHROOT"]}}]),
+			(app("ponies"; ["status", "CapBnd"]) | .app.isolators =
+				[{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_PONIES", "CAP_SYS_TIME"]}}]),
 			(app("user"; ["status", "CapBnd", "status", "CapEff", "status", "CapPrm", "status", "NoNewPrivs"]) |
 				.app.user = "alice" | .app.group = "alice")]'
 	run_world
@@ -135,6 +137,10 @@ isolators()
 	# A filter for who is not root takes new privileges from him.
 	grep -q '^status NoNewPrivs: 1$' "$OUT"
 	[ "$(isolators retain)" = '{"enforced":["os/linux/capabilities-retain-set"],"ignored":[],"modified":[]}' ]
+	# A name that no capability has is left out.
+	grep -q '^status CapBnd: 0000000002000000$' "$OUT"
+	expect_error 'ponies: isolator "os/linux/capabilities-retain-set": there is no capability "CAP_PONIES"'
+	[ "$(isolators ponies)" = '{"enforced":[],"ignored":[],"modified":["os/linux/capabilities-retain-set"]}' ]
 }
 
 @test "system call sets: default, all, removed with an errno, retained without" {

@@ -450,11 +450,21 @@ static void capability_sets_become_a_bounding_set(void **state)
 				 "{\"set\":[\"CAP_KILL\",\"CAP_SYS_ADMIN\"]}", &mask, &err),
 		0);
 	assert_true(mask == (all_default & ~(1ull << CAP_KILL)));
+	/* A name that no capability has takes nothing and gives nothing. */
+	assert_int_equal(resolve_capabilities("os/linux/capabilities-retain-set",
+				 "{\"set\":[\"CAP_PONIES\",\"CAP_KILL\"]}", &mask, &err),
+		0);
+	assert_true(mask == 1ull << CAP_KILL);
 	assert_int_equal(resolve_capabilities("os/linux/capabilities-retain-set",
 				 "{\"set\":[\"CAP_PONIES\"]}", &mask, &err),
-		-EINVAL);
-	assert_string_equal(
-		err.message, "os/linux/capabilities-retain-set: unknown capability \"CAP_PONIES\"");
+		0);
+	assert_true(mask == 0);
+	assert_int_equal(resolve_capabilities("os/linux/capabilities-remove-set",
+				 "{\"set\":[\"CAP_PONIES\"]}", &mask, &err),
+		0);
+	assert_true(mask == all_default);
+	assert_int_equal(appc_capability_number("CAP_KILL"), CAP_KILL);
+	assert_int_equal(appc_capability_number("cap_kill"), -1);
 }
 
 static void capability_names_are_the_kernels(void **state)
