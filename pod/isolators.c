@@ -174,6 +174,12 @@ static int64_t limit_bounded(const struct resolved_pod *pod, enum appc_isolator_
 	return bound->limit;
 }
 
+/* A request that is omitted is the limit, as the pod's bounds it (specification, "Resource Isolators"). */
+static int64_t request_or_limit(const struct appc_isolator *isolator, int64_t limit)
+{
+	return isolator->request < 0 ? limit : isolator->request;
+}
+
 static int resolve_memory(const struct resolved_pod *pod, struct resolved_app *app,
 	const struct appc_isolator *isolator, enum fate *ret_fate, struct error *err)
 {
@@ -181,7 +187,7 @@ static int resolve_memory(const struct resolved_pod *pod, struct resolved_app *a
 		return error_set(
 			err, -EINVAL, "memory limit of %" PRId64 " bytes too low", isolator->limit);
 	app->memory_max = limit_bounded(pod, APPC_ISOLATOR_MEMORY, isolator->limit, ret_fate);
-	app->memory_low = isolator->request;
+	app->memory_low = request_or_limit(isolator, app->memory_max);
 	return 0;
 }
 
@@ -193,12 +199,14 @@ static int64_t weight_clamped(int64_t weight)
 static int resolve_cpu(const struct resolved_pod *pod, struct resolved_app *app,
 	const struct appc_isolator *isolator, enum fate *ret_fate)
 {
+	int64_t request;
+
 	app->cpu_millis = limit_bounded(pod, APPC_ISOLATOR_CPU, isolator->limit, ret_fate);
+	request = request_or_limit(isolator, app->cpu_millis);
 	/* Weight 100 is one CPU's worth of request; cpu-shares say it more exactly. */
-	if (isolator->request > 0 &&
-		!appc_isolators_find(&app->app->isolators, APPC_ISOLATOR_CPU_SHARES)) {
+	if (request > 0 && !appc_isolators_find(&app->app->isolators, APPC_ISOLATOR_CPU_SHARES)) {
 		app->has_cpu_weight = true;
-		app->cpu_weight = weight_clamped(isolator->request / 10);
+		app->cpu_weight = weight_clamped(request / 10);
 	}
 	return 0;
 }

@@ -568,6 +568,61 @@ static void vcpus_are_the_sum_of_the_limits_rounded_up(void **state)
 	assert_int_equal(machine_vcpus(fixture, &fixed, APP("a", "work", ""), ""), 5);
 }
 
+static void an_omitted_request_is_the_limit(void **state)
+{
+	struct fixture *fixture = *state;
+	const char both[] =
+		MEMORY("64Mi") ",{\"name\":\"resource/cpu\",\"value\":{\"limit\":\"1500m\"}}";
+	char app[1024];
+	struct resolved_pod *pod;
+	uint64_t memory;
+
+	make_image(fixture, "work", "");
+	snprintf(app, sizeof(app), APP("a", "work", APP_SECTION(ISOLATORS("%s"))), both);
+	pod = resolve(fixture, app, "");
+	assert_int_equal(pod->apps[0].memory_max, 64 * MIB);
+	assert_int_equal(pod->apps[0].memory_low, 64 * MIB);
+	assert_true(pod->apps[0].has_cpu_weight);
+	assert_int_equal(pod->apps[0].cpu_weight, 150);
+	memory = pod->memory;
+	resolved_pod_free(pod);
+
+	/* As the pod bounds it, and shares are the weight all the same. */
+	snprintf(app, sizeof(app),
+		APP("a", "work",
+			APP_SECTION(
+				ISOLATORS("%s,{\"name\":\"os/linux/cpu-shares\",\"value\":2}"))),
+		both);
+	pod = resolve(fixture, app, ISOLATORS(MEMORY("32Mi")));
+	assert_int_equal(pod->apps[0].memory_max, 32 * MIB);
+	assert_int_equal(pod->apps[0].memory_low, 32 * MIB);
+	assert_int_equal(pod->apps[0].cpu_weight, 1);
+	resolved_pod_free(pod);
+
+	/* One that is there is what counts, 0 too, and changes nothing of the machine. */
+	pod = resolve(fixture,
+		APP("a", "work",
+			APP_SECTION(ISOLATORS(
+				"{\"name\":\"resource/memory\",\"value\":"
+				"{\"request\":\"0\",\"limit\":\"64Mi\"}}," CPU("0", "1500m")))),
+		"");
+	assert_int_equal(pod->apps[0].memory_low, 0);
+	assert_false(pod->apps[0].has_cpu_weight);
+	assert_int_equal(pod->memory, memory);
+	resolved_pod_free(pod);
+
+	/* Nothing of both is nothing. */
+	pod = resolve(fixture,
+		APP("a", "work",
+			APP_SECTION(ISOLATORS("{\"name\":\"resource/memory\",\"value\":{}},"
+					      "{\"name\":\"resource/cpu\",\"value\":{}}"))),
+		"");
+	assert_int_equal(pod->apps[0].memory_max, -1);
+	assert_int_equal(pod->apps[0].memory_low, -1);
+	assert_false(pod->apps[0].has_cpu_weight);
+	resolved_pod_free(pod);
+}
+
 static void isolators_that_cannot_be_enforced_are_errors_when_strict(void **state)
 {
 	struct fixture *fixture = *state;
@@ -951,6 +1006,7 @@ int main(void)
 		RESOLVE_TEST(memory_of_the_machine_is_the_sum_of_the_limits_and_more),
 		RESOLVE_TEST(memory_that_no_machine_has_is_refused),
 		RESOLVE_TEST(vcpus_are_the_sum_of_the_limits_rounded_up),
+		RESOLVE_TEST(an_omitted_request_is_the_limit),
 		RESOLVE_TEST(isolators_that_cannot_be_enforced_are_errors_when_strict),
 		RESOLVE_TEST(each_isolator_is_reported_with_its_fate),
 		RESOLVE_TEST(a_kernel_parameter_that_is_no_name_is_an_error_that_quotes_it),
