@@ -76,7 +76,7 @@ static int parse(struct cli *cli, struct sandbox_flags *flags, int argc, char **
 	if (flags->launch.interactive || flags->launch.warm)
 		return cli_usage(cli, "--%s needs an app, and there is none yet",
 			flags->launch.warm ? "warm" : "interactive");
-	r = launch_check_ports(cli, &flags->launch, flags->blueprint.port_count);
+	r = launch_add_ports(cli, &flags->launch, flags->blueprint.port_count);
 	if (r < 0)
 		return r;
 	if (flags->no_overlay)

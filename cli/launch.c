@@ -85,8 +85,8 @@ size_t launch_run_options(struct launch_flags *flags, struct cli_option *options
 		{"hostname", CLI_STRING, &flags->hostname, "NAME",
 			"hostname of the pod (default appc-UUID)"},
 		{"net", CLI_OPTIONAL, &flags->net, "none|default|tap[:bridge=NAME]",
-			"network of the pod: none, with --net alone through passt, or on a bridge of the "
-			"host"},
+			"network of the pod: none, with --net alone or --port through passt, or on a "
+			"bridge of the host"},
 		{"dns-domain", CLI_STRING, &flags->names.domain, "DOMAIN",
 			"domain for the apps' resolv.conf"},
 		{"interactive", CLI_FLAG, &flags->interactive, NULL,
@@ -149,11 +149,6 @@ static int parse_log_size(struct cli *cli, struct launch_flags *flags)
 	return r;
 }
 
-static int check_net(struct cli *cli, struct launch_flags *flags)
-{
-	return network_choice_parse(flags->net ? flags->net : "none", &flags->network, &cli->error);
-}
-
 /* A network brings its own name server, where no flag says otherwise. */
 static int default_name_server(struct launch_flags *flags)
 {
@@ -206,12 +201,38 @@ int launch_parse_dax(struct cli *cli, struct launch_flags *flags)
 	return r;
 }
 
-int launch_check_ports(struct cli *cli, const struct launch_flags *flags, size_t count)
+int launch_add_ports(struct cli *cli, struct launch_flags *flags, size_t count)
 {
 	if (count > 0 && flags->net && (!strcmp(flags->net, "none") || !strcmp(flags->net, "host")))
 		return error_set(&cli->error, -EINVAL,
 			"--port flag does not work with '%s' networking", flags->net);
+	flags->exposes_ports = count > 0;
 	return 0;
+}
+
+/* Name servers follow from the network. */
+static int resolve_network(struct cli *cli, struct launch_flags *flags)
+{
+	int r = network_choice_parse(flags->net ? flags->net
+			: flags->exposes_ports  ? "default"
+						: "none",
+		&flags->network, &cli->error);
+
+	if (r == 0)
+		r = default_name_server(flags);
+	name_service_clear(&flags->name_service);
+	if (r == 0)
+		r = name_service_resolve(&flags->names, HOST_RESOLV_CONF, HOST_HOSTS,
+			&flags->name_service, &cli->error);
+	flags->resolve.resolv_conf = flags->name_service.resolv_conf;
+	flags->resolve.hosts_entries = flags->name_service.hosts_entries;
+	return r;
+}
+
+int launch_expose_ports(struct cli *cli, struct launch_flags *flags)
+{
+	flags->exposes_ports = true;
+	return flags->net ? 0 : resolve_network(cli, flags);
 }
 
 int launch_flags_check(struct cli *cli, struct launch_flags *flags)
@@ -231,16 +252,11 @@ int launch_flags_check(struct cli *cli, struct launch_flags *flags)
 	if (r == 0)
 		r = parse_log_size(cli, flags);
 	if (r == 0)
-		r = check_net(cli, flags);
-	if (r == 0)
 		r = check_ipc(cli, flags->ipc);
 	if (r == 0)
 		r = launch_parse_machine(cli, flags->cpus, flags->memory, resolve);
 	if (r == 0)
-		r = default_name_server(flags);
-	if (r == 0)
-		r = name_service_resolve(&flags->names, HOST_RESOLV_CONF, HOST_HOSTS,
-			&flags->name_service, &cli->error);
+		r = resolve_network(cli, flags);
 	if (r < 0)
 		return r;
 	resolve->strict_isolators = flags->strict_isolators;
@@ -248,8 +264,6 @@ int launch_flags_check(struct cli *cli, struct launch_flags *flags)
 	resolve->insecure_seccomp = cli->insecure & CLI_INSECURE_SECCOMP;
 	resolve->insecure_capabilities = cli->insecure & CLI_INSECURE_CAPABILITIES;
 	resolve->insecure_paths = cli->insecure & CLI_INSECURE_PATHS;
-	resolve->resolv_conf = flags->name_service.resolv_conf;
-	resolve->hosts_entries = flags->name_service.hosts_entries;
 	return 0;
 }
 

@@ -26,6 +26,7 @@ struct launch_flags {
 	/* Of a new pod: where its UUID is written, NULL: nowhere; whether it is printed. */
 	const char *uuid_file;
 	bool prints_uuid;
+	bool exposes_ports;           /* by --port, which means --net where that is not given */
 	struct resolved_pod *changed; /* a mutable pod's, for its apps to come and go; borrowed */
 
 	/* After launch_flags_check(). */
@@ -52,8 +53,11 @@ size_t launch_run_options(struct launch_flags *flags, struct cli_option *options
 /* After parsing. -errno with the message set. */
 int launch_flags_check(struct cli *cli, struct launch_flags *flags);
 
-/* Ports that --port asks for, count of them, need a network. -EINVAL with the message set. */
-int launch_check_ports(struct cli *cli, const struct launch_flags *flags, size_t count);
+/* Before launch_flags_check(): --port was given count times, and needs a network. -EINVAL with the message set. */
+int launch_add_ports(struct cli *cli, struct launch_flags *flags, size_t count);
+
+/* After it: --port was given when the pod was prepared. -errno with the message set. */
+int launch_expose_ports(struct cli *cli, struct launch_flags *flags);
 
 /* What a run has open of the data directory. */
 struct launch_stores {

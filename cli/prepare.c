@@ -35,7 +35,8 @@ static int parse(struct cli *cli, struct prepare_flags *flags, int argc, char **
 	if (flags->quiet && !cli->debug)
 		log_set_level(LOG_LEVEL_WARNING);
 	flags->launch.memory = flags->pod.request.machine_memory;
-	return launch_flags_check(cli, &flags->launch);
+	r = launch_add_ports(cli, &flags->launch, flags->pod.request.port_count);
+	return r < 0 ? r : launch_flags_check(cli, &flags->launch);
 }
 
 /* Parks the pod's apps, for runs of it to start from. */
@@ -55,6 +56,7 @@ static int prepare(struct cli *cli, const struct prepare_flags *flags, struct la
 		.vcpus = flags->launch.resolve.vcpus,
 		.memory = flags->launch.resolve.memory,
 		.strict_isolators = flags->launch.strict_isolators,
+		.exposes_ports = flags->launch.exposes_ports,
 	};
 	_cleanup_pod_ struct pod pod = POD_NONE;
 	int r;

@@ -31,7 +31,7 @@ static int parse(struct cli *cli, struct run_flags *flags, int argc, char **argv
 	r = pod_flags_parse(cli, &flags->pod, options, count, argc, argv);
 	if (r < 0)
 		return r;
-	r = launch_check_ports(cli, &flags->launch, flags->pod.request.port_count);
+	r = launch_add_ports(cli, &flags->launch, flags->pod.request.port_count);
 	if (r < 0)
 		return r;
 	if (flags->launch.interactive && flags->pod.request.image_count > 1)

@@ -10,6 +10,8 @@ static int apply_preparation(struct cli *cli, struct launch_flags *flags, const 
 	struct pod_prepared prepared;
 	int r = pod_prepared_read(pod, &prepared, &cli->error);
 
+	if (r == 0 && prepared.exposes_ports)
+		r = launch_expose_ports(cli, flags);
 	if (r < 0)
 		return r;
 	if (!flags->memory)

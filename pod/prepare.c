@@ -88,9 +88,9 @@ static int write_image_manifest(
 
 static json_t *prepared_json(const struct pod_prepared *prepared)
 {
-	return json_pack("{s:b, s:i, s:I, s:b}", "warm", (int)prepared->warm, "vcpus",
+	return json_pack("{s:b, s:i, s:I, s:b, s:b}", "warm", (int)prepared->warm, "vcpus",
 		(int)prepared->vcpus, "memory", (json_int_t)prepared->memory, "strict_isolators",
-		(int)prepared->strict_isolators);
+		(int)prepared->strict_isolators, "exposes_ports", (int)prepared->exposes_ports);
 }
 
 int pod_prepare_image_manifests(
@@ -141,6 +141,7 @@ int pod_prepared_read(const struct pod *pod, struct pod_prepared *ret, struct er
 		.vcpus = (unsigned int)vcpus,
 		.memory = (uint64_t)memory,
 		.strict_isolators = json_is_true(json_object_get(json, "strict_isolators")),
+		.exposes_ports = json_is_true(json_object_get(json, "exposes_ports")),
 	};
 	return 0;
 }

@@ -26,6 +26,7 @@ struct pod_prepared {
 	unsigned int vcpus; /* as in struct resolve_options */
 	uint64_t memory;
 	bool strict_isolators;
+	bool exposes_ports; /* for a person: its run has a network unless another is asked for */
 };
 
 /*

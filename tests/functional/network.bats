@@ -232,7 +232,7 @@ assert s.makefile().readline() == "welcome\n"' "$port"
 	local port name uuid
 	port=$(free_port)
 	OUT=$BATS_TEST_TMPDIR/out
-	"$APPC_VM" "--dir=$DATA" app sandbox "--flavour=$FLAVOUR" --net "--port=http:tcp:80:127.0.0.1:$port" \
+	"$APPC_VM" "--dir=$DATA" app sandbox "--flavour=$FLAVOUR" "--port=http:tcp:80:127.0.0.1:$port" \
 		"--uuid-file-save=$UUID_FILE" >"$OUT" 2>&1 </dev/null 3>&- &
 	RUN=$!
 	eventually "the pod has a UUID" test -s "$UUID_FILE"
@@ -251,6 +251,45 @@ assert s.makefile().readline() == "welcome\n"' "$port"
 	appc_vm cat-manifest "$uuid" | jq --exit-status ".ports == [{name: \"http\", hostPort: $port,
 		hostIP: \"127.0.0.1\", podPort: {name: \"http\", protocol: \"tcp\", port: 80, count: 1,
 		socketActivated: false}}]"
+}
+
+# reached_on PORT FLAG...: a run with these flags is heard on this port of the host.
+reached_on()
+{
+	local port=$1
+	shift
+	OUT=$BATS_TEST_TMPDIR/out
+	"$APPC_VM" "--dir=$DATA" "$@" >"$OUT" 2>"$ERR" </dev/null 3>&- &
+	RUN=$!
+	eventually "the app listens" said listening
+	[ "$(hear "$port")" = 'from the pod' ]
+	wait "$RUN"
+	RUN=
+}
+
+@test "--port brings the default network, which --net=none does not have" {
+	local port uuid
+	ERR=$BATS_TEST_TMPDIR/err
+	mkdir -p "$BATS_TEST_TMPDIR/image/rootfs/bin"
+	cp "$PROBE" "$BATS_TEST_TMPDIR/image/rootfs/bin/probe"
+	image_manifest example.com/server '.app.exec = ["/bin/probe", "serve", "80"] |
+		.app.ports = [{name: "http", protocol: "tcp", port: 80}]' >"$BATS_TEST_TMPDIR/image/manifest"
+	tar --create --file "$BATS_TEST_TMPDIR/server.aci" --directory "$BATS_TEST_TMPDIR/image" manifest rootfs
+	appc_vm image import "$BATS_TEST_TMPDIR/server.aci"
+	port=$(free_port)
+	reached_on "$port" run "--flavour=$FLAVOUR" "--port=http:127.0.0.1:$port" example.com/server
+	uuid=$(appc_vm prepare "--port=http:127.0.0.1:$port" example.com/server)
+	reached_on "$port" run-prepared "--flavour=$FLAVOUR" "$uuid"
+	# Ports of a manifest are no wish for a network, and one that is asked for is what the pod has.
+	uuid=$(appc_vm prepare "--port=http:127.0.0.1:$port" example.com/server)
+	appc_vm run-prepared "--flavour=$FLAVOUR" --net=none "$uuid" >"$OUT" 2>"$ERR" </dev/null 3>&- &
+	RUN=$!
+	eventually "the app listens" said listening
+	grep -q "the pod's exposed ports are nobody's" "$ERR"
+	fails hear "$port"
+	appc_vm stop "$uuid"
+	wait "$RUN" || true
+	RUN=
 }
 
 @test "clients that knock before the pod is there do it no harm" {

@@ -54,8 +54,11 @@ static struct resolved_pod *resolve_manifest(struct prepared_pod *p)
 	return resolved;
 }
 
-static const struct pod_prepared preparation = {
-	.warm = true, .vcpus = 2, .memory = 256u << 20, .strict_isolators = true};
+static const struct pod_prepared preparation = {.warm = true,
+	.vcpus = 2,
+	.memory = 256u << 20,
+	.strict_isolators = true,
+	.exposes_ports = true};
 
 /* Prepares the pod of manifest_text, whose volume is a link to "first". */
 static struct resolved_pod *prepare(struct prepared_pod *p, struct fixture *fixture, char *id)
@@ -121,6 +124,7 @@ static void a_prepared_pod_needs_no_image_any_more(void **state)
 	assert_int_equal(pod_prepared_read(&p.pod, &again, &err), 0);
 	assert_true(again.warm);
 	assert_true(again.strict_isolators);
+	assert_true(again.exposes_ports);
 	assert_int_equal(again.vcpus, 2);
 	assert_int_equal(again.memory, 256u << 20);
 }
