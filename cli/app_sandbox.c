@@ -2,6 +2,7 @@
 /* app_sandbox.c: appc-vm app sandbox */
 #include "cli/app.h"
 #include "cli/launch.h"
+#include "cli/pod_flags.h"
 
 #include "base/log.h"
 #include "pod/generate.h"
@@ -12,7 +13,7 @@ struct sandbox_flags {
 	struct launch_flags launch;
 	struct pod_blueprint blueprint;
 	bool no_overlay;
-	struct cli_call call, port_call;
+	struct cli_call call, port_call, stage1_call;
 
 	/* The manifest: without apps. */
 	struct appc_pod_manifest *manifest;
@@ -48,6 +49,13 @@ static int add_port(struct cli *cli, const char *name, const char *text, void *c
 		     : 0;
 }
 
+static int refuse_stage1(struct cli *cli, const char *name, const char *text, void *context)
+{
+	(void)context;
+	return error_prefix(&cli->error, pod_flags_refuse_stage1(NULL, text, &cli->error),
+		"invalid value in --%s flag \"%s\"", name, text);
+}
+
 static int parse(struct cli *cli, struct sandbox_flags *flags, int argc, char **argv)
 {
 	struct cli_option options[CLI_OPTIONS_MAX] = {
@@ -58,17 +66,28 @@ static int parse(struct cli *cli, struct sandbox_flags *flags, int argc, char **
 			"without effect: root filesystems are overlays here"},
 		{"port", CLI_CALL, &flags->port_call, "NAME:PROTOCOL:PODPORT:[HOSTIP:]HOSTPORT",
 			"forward a port of the host to one of the pod, whichever app will have it"},
+		{"stage1-from-dir", CLI_CALL, &flags->stage1_call, "NAME",
+			"refused: there is no stage1"},
+		{"stage1-hash", CLI_CALL, &flags->stage1_call, "HASH", "refused"},
+		{"stage1-name", CLI_CALL, &flags->stage1_call, "NAME", "refused"},
+		{"stage1-path", CLI_CALL, &flags->stage1_call, "PATH", "refused"},
+		{"stage1-url", CLI_CALL, &flags->stage1_call, "URL", "refused"},
 		{"user-annotation", CLI_CALL, &flags->call, "NAME=VALUE",
 			"user annotation of the pod"},
 		{"user-label", CLI_CALL, &flags->call, "NAME=VALUE", "user label of the pod"},
 		{"uuid-file-save", CLI_STRING, &flags->launch.uuid_file, "FILE",
 			"write the pod's UUID to FILE"},
 	};
+	size_t count = 0;
 	int at, r;
 
 	flags->call = (struct cli_call){set_pair, flags};
 	flags->port_call = (struct cli_call){add_port, flags};
-	at = cli_parse(cli, options, launch_run_options(&flags->launch, options, 7), argc, argv);
+	flags->stage1_call = (struct cli_call){refuse_stage1, flags};
+	while (options[count].name)
+		count++;
+	count = launch_run_options(&flags->launch, options, count);
+	at = cli_parse(cli, options, count, argc, argv);
 	if (at < 0)
 		return at;
 	if (at < argc)

@@ -51,7 +51,7 @@ static int set_env_file(struct pod_blueprint *request, const char *text, struct 
 		&request->file_environment, content, length, text, err);
 }
 
-static int refuse_stage1(struct pod_blueprint *request, const char *text, struct error *err)
+int pod_flags_refuse_stage1(struct pod_blueprint *request, const char *text, struct error *err)
 {
 	(void)request;
 	(void)text;
@@ -187,11 +187,11 @@ static const struct pod_flag pod_flags[] = {
 	{"signature", CLI_CALL, "FILE", "signature of the image before this flag",
 		.set_image = set_signature},
 	{"stage1-from-dir", CLI_CALL, "NAME", "refused: there is no stage1",
-		.set_pod = refuse_stage1},
-	{"stage1-hash", CLI_CALL, "HASH", "refused", .set_pod = refuse_stage1},
-	{"stage1-name", CLI_CALL, "NAME", "refused", .set_pod = refuse_stage1},
-	{"stage1-path", CLI_CALL, "PATH", "refused", .set_pod = refuse_stage1},
-	{"stage1-url", CLI_CALL, "URL", "refused", .set_pod = refuse_stage1},
+		.set_pod = pod_flags_refuse_stage1},
+	{"stage1-hash", CLI_CALL, "HASH", "refused", .set_pod = pod_flags_refuse_stage1},
+	{"stage1-name", CLI_CALL, "NAME", "refused", .set_pod = pod_flags_refuse_stage1},
+	{"stage1-path", CLI_CALL, "PATH", "refused", .set_pod = pod_flags_refuse_stage1},
+	{"stage1-url", CLI_CALL, "URL", "refused", .set_pod = pod_flags_refuse_stage1},
 };
 
 /* Into the member that has an offset, if there is one. */

@@ -34,6 +34,9 @@ struct pod_flags {
 	struct cli_call call; /* pod_flags.c's own */
 };
 
+/* What any --stage1 flag comes to: -ENOTSUP with the message set. request and text do not matter. */
+int pod_flags_refuse_stage1(struct pod_blueprint *request, const char *text, struct error *err);
+
 void pod_flags_done(struct pod_flags *flags);
 
 /* Adds them to options, which has room for CLI_OPTIONS_MAX, after count others. Returns the new count. */

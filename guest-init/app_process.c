@@ -6,9 +6,13 @@
 #include "guest-init/listen.h"
 #include "guest-init/port.h"
 
+#include "base/file.h"
+
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Of launchers that are made for one program and execute it at once. */
 static char transient_stack[GUEST_LAUNCHER_STACK_SIZE] __attribute__((aligned(16)));
@@ -134,12 +138,24 @@ int guest_app_identify(const struct guest_app *app, const struct guest_app_proce
 	return r;
 }
 
-/* The user's, unless it is one that lets nobody in. */
+static bool root_has_program(int root_fd, const char *path)
+{
+	_cleanup_close_ int fd = file_open_in_root(root_fd, path, O_PATH, 0);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & 0111;
+}
+
+/* rkt's; in an image without it the user's, unless that is one that lets nobody in. */
 static void app_choose_shell(const struct guest_app *app, uid_t uid, char *shell, size_t size)
 {
 	const char *name;
 	gid_t gid;
 
+	if (root_has_program(app->rootfs.root_fd, "/bin/bash")) {
+		snprintf(shell, size, "/bin/bash");
+		return;
+	}
 	if (guest_user_describe(app->rootfs.root_fd, uid, &gid, shell, size) < 0)
 		shell[0] = '\0';
 	name = strrchr(shell, '/');

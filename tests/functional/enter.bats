@@ -231,6 +231,17 @@ in_terminal()
 	expect_error 'needs the UUID of a pod'
 }
 
+@test "without a command it is bash, or what the image has instead" {
+	begin ".volumes = [{name: \"program\", kind: \"host\", source: \"$PROBE\"}] | .apps = [app(\"without\"; [\"forever\"]),
+		(app(\"with\"; [\"forever\"]) | .mounts = [{volume: \"program\", path: \"/bin/bash\"}])]"
+	enter --app=with "$UUID" </dev/null
+	expect_status 0
+	# The image has no /bin/sh, either; that is what its /etc/passwd says.
+	enter --app=without "$UUID" </dev/null
+	expect_status 254
+	expect_error 'Unable to open "/bin/sh"'
+}
+
 @test "a client that is killed takes its process along" {
 	"$APPC_VM" "--dir=$DATA" enter --app=root "$UUID" /bin/probe say to-be-killed forever \
 		>"$BATS_TEST_TMPDIR/out" 2>/dev/null </dev/null 3>&- &

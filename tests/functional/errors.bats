@@ -194,6 +194,11 @@ refused_each()
 		--hosts-entry x | run --hosts-entry=x nope
 		--kernel=FILES/absent | run --kernel=FILES/absent example.com/probe
 		--init=FILES/absent | run --init=FILES/absent example.com/probe
+		there is no stage1 | app sandbox --stage1-from-dir=x
+		there is no stage1 | app sandbox --stage1-hash=x
+		there is no stage1 | app sandbox --stage1-name=x
+		there is no stage1 | app sandbox --stage1-path=x
+		there is no stage1 | app sandbox --stage1-url=x
 		--warm needs a virtual machine | run --warm --flavour=container nope
 		template rm: needs | template rm
 		"zz" is not the key of a template | template rm zz
