@@ -110,7 +110,10 @@ $(BUILD)/sanitized/libappc.a: $(TEST_OBJECTS)
 $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
+	$(Q)$(CC) $(SANITIZE) $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
+
+# Functions for which a test has its own.
+$(BUILD)/unit/test_parking: TEST_LDFLAGS := -Wl,--wrap=flavour_start
 
 # The cases of tests/hostile are in a unit test, in a fuzz harness and in a guest of their own.
 HOSTILE_SOURCES := $(wildcard tests/hostile/*.c)

@@ -20,12 +20,15 @@
 #define TELL_SECONDS 60
 /* Warnings of guest-init that are shown. */
 #define WARNINGS_MAX 20
+/* Messages taken in one turn of the loop: a guest that never stops talking must keep neither a signal nor the limit. */
+#define MESSAGES_PER_TURN 64
 
 struct machine_wait {
 	struct flavour_process process;
 	struct wire_reader control;
 	struct flavour_report report;
 	struct vmm_log log;
+	bool more; /* messages may have been left for the next turn */
 	bool reported;
 	struct parking *parking;
 	unsigned int warnings;
@@ -126,7 +129,8 @@ static void machine_wait_done(struct machine_wait *wait)
 /* Before it has a pod, guest-init speaks only of what went wrong. */
 static int read_control(struct machine_wait *wait)
 {
-	for (;;) {
+	wait->more = false;
+	for (unsigned int taken = 0; taken < MESSAGES_PER_TURN; taken++) {
 		_cleanup_json_ json_t *message = NULL;
 		_cleanup_free_ char *text = NULL;
 		struct error error = {0};
@@ -151,9 +155,13 @@ static int read_control(struct machine_wait *wait)
 		log_sanitise(text);
 		if (strcmp(wire_type(message), "warning") != 0)
 			return error_set(&wait->failure, -EIO, "guest-init failed: %s", text);
-		if (wait->warnings++ < WARNINGS_MAX)
+		if (wait->warnings < WARNINGS_MAX) {
 			log_warning("%s", text);
+			wait->warnings++;
+		}
 	}
+	wait->more = true;
+	return 0;
 }
 
 static int read_report(struct machine_wait *wait, struct error *err)
@@ -193,22 +201,26 @@ static int machine_wait(struct machine_wait *wait, struct error *err)
 				"it was not ready to be parked within %d s",
 				wait->parking->limit_ms / 1000);
 		progress_tell(wait->parking, (unsigned int)(passed / 1000), wait->parking->doing);
-		if (poll(fds, ARRAY_SIZE(fds), (int)(1000 - passed % 1000)) < 0 && errno != EINTR)
+		if (poll(fds, ARRAY_SIZE(fds), wait->more ? 0 : (int)(1000 - passed % 1000)) < 0 &&
+			errno != EINTR)
 			return error_set_errno(err, -errno, "poll");
 		if (fds[0].revents)
 			return error_set(err, -EINTR, "it was stopped by a signal");
 		if (fds[4].revents)
 			vmm_log_pass(&wait->log);
-		if (fds[1].revents) {
+		if (fds[1].revents & POLLHUP)
+			hears = false;
+		if (fds[1].revents || wait->more)
 			r = read_control(wait);
-			hears = !(fds[1].revents & POLLHUP);
-		}
 		if (r == -ENOMEM)
 			return error_set_errno(err, r, "cannot read what guest-init says");
 		if (r < 0)
 			return error_set(err, r, "%s", wait->failure.message);
-		/* The report is the child's last act: it is there when the child is gone. */
-		if (fds[2].revents || fds[3].revents)
+		/*
+		 * The report is the child's last act: it is there when the child is gone. What its guest had said
+		 * before comes first.
+		 */
+		if (!wait->more && (fds[2].revents || fds[3].revents))
 			r = read_report(wait, err);
 		if (r < 0)
 			return r;
