@@ -418,7 +418,10 @@ static int explain_end(struct supervisor *s, int r, struct error *err)
 	return error_set(err, r, "%s", s->end_error.message);
 }
 
-/* What a guest that died left in the sockets still belongs to the person; a signal ends the wait. */
+/*
+ * What a guest that died left in the sockets still belongs to the person; a signal ends the wait for a slow reader. The
+ * process has gone, so all there is has come: the stream's end need not, where a copy of its socket is left somewhere.
+ */
 static void drain_output(struct supervisor *s)
 {
 	while (!s->output.is_at_end || pod_output_waits(&s->output)) {
@@ -429,7 +432,9 @@ static void drain_output(struct supervisor *s)
 			{.fd = s->signal_fd, .events = POLLIN},
 		};
 
-		if ((poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR) || fds[1].revents)
+		int n = poll(fds, ARRAY_SIZE(fds), pod_output_waits(&s->output) ? -1 : 0);
+
+		if (n == 0 || (n < 0 && errno != EINTR) || fds[1].revents)
 			return;
 		if (pod_output_waits(&s->output))
 			pod_output_write(&s->output);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/* test_run_loop.c: how a supervisor comes to the end of a pod whose machine is in the hands of its guest. */
+#include "base/descriptors.h"
+#include "pod/record.h"
+#include "tests/unit/supervised.h"
+
+#include <endian.h>
+#include <sys/syscall.h>
+
+/* A wait that has no end is one. */
+#define LIMIT_SECONDS 120
+/* More than is read of a socket at once. */
+#define MUCH (20u << 10)
+
+static void not_attached(
+	void *context, const struct wire_stream_header *header, const char *payload)
+{
+	(void)context;
+	(void)header;
+	(void)payload;
+}
+
+/* The process of the machine, which has done all that it does; and its stream. Returns the stream's other end. */
+static int add_process(struct fixture *fixture)
+{
+	struct supervisor *s = &fixture->s;
+	int stream[2];
+
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, stream), 0);
+	s->process.stream_fd = stream[0];
+	s->process.pid = fork();
+	assert_true(s->process.pid >= 0);
+	if (s->process.pid == 0)
+		_exit(0);
+	s->process.pid_fd = (int)syscall(SYS_pidfd_open, s->process.pid, 0);
+	assert_true(s->process.pid_fd >= 0);
+	s->output.attached = not_attached;
+	assert_int_equal(pod_output_init(&s->output), 0);
+	return stream[1];
+}
+
+static void remove_process(struct fixture *fixture)
+{
+	pod_output_done(&fixture->s.output);
+	cleanup_close(&fixture->s.process.stream_fd);
+	cleanup_close(&fixture->s.process.pid_fd);
+}
+
+/* To the end of the pod; what its apps wrote is in *ret_output. */
+static int run(struct fixture *fixture, char *ret_output, size_t size, struct error *err)
+{
+	int output[2], old = dup(STDOUT_FILENO), status = -1, r;
+	ssize_t n;
+
+	assert_true(old >= 0);
+	assert_int_equal(pipe2(output, O_CLOEXEC | O_NONBLOCK), 0);
+	fflush(stdout);
+	dup2(output[1], STDOUT_FILENO);
+	alarm(LIMIT_SECONDS);
+	r = supervisor_run(&fixture->s, &status, err);
+	alarm(0);
+	dup2(old, STDOUT_FILENO);
+	n = read(output[0], ret_output, size - 1);
+	ret_output[n > 0 ? n : 0] = '\0';
+	close(output[0]);
+	close(output[1]);
+	close(old);
+	return r;
+}
+
+static void say(int stream_fd, const char *text)
+{
+	const struct wire_stream_header header = {
+		.length = htole32((uint32_t)strlen(text)), .stream = WIRE_STREAM_STDOUT};
+
+	assert_int_equal(send(stream_fd, &header, sizeof(header), 0), (int)sizeof(header));
+	assert_int_equal(send(stream_fd, text, strlen(text), 0), (int)strlen(text));
+}
+
+static void expect_end(struct fixture *fixture, const char *reason)
+{
+	struct pod_end_record record = POD_END_RECORD_NONE;
+
+	assert_int_equal(pod_end_record_read(&fixture->pod, &record), 0);
+	assert_string_equal(record.reason, reason);
+	pod_end_record_done(&record);
+}
+
+static void a_copy_of_the_stream_that_nobody_took_keeps_no_pod_alive(void **state)
+{
+	static const char rubbish[MUCH] = {'\xff', '\xff', '\xff', '\xff'};
+	struct fixture *fixture = *state;
+	int stream_fd = add_process(fixture);
+	struct error err = {0};
+	char output[256];
+
+	say(stream_fd, "last words\n");
+	/* It is not read on behind what breaks the rules. */
+	assert_int_equal(send(fixture->guest, rubbish, sizeof(rubbish), 0), (int)sizeof(rubbish));
+	assert_int_equal(descriptors_send(fixture->guest, "x", 1, &stream_fd, 1, 0), 0);
+	close(stream_fd);
+	assert_int_equal(run(fixture, output, sizeof(output), &err), -EBADMSG);
+	assert_string_equal(output, "last words\n");
+	expect_end(fixture, err.message);
+	remove_process(fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN_TEST(a_copy_of_the_stream_that_nobody_took_keeps_no_pod_alive),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
