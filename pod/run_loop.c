@@ -463,8 +463,11 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 		return 0;
 	}
 	release_process(s);
-	/* Nothing has happened yet, and it is still wanted: the caller starts from elsewhere. */
-	if (s->options->template && !s->heard && s->reported && !s->report.started &&
+	/*
+	 * Nothing has happened yet, and it is still wanted: the caller starts from elsewhere. Once it has told its
+	 * walls the machine runs its guest, and what it says then is not believed.
+	 */
+	if (s->options->template && !s->jailed && !s->heard && s->reported && !s->report.started &&
 		s->stops == 0 && !s->is_killed)
 		return error_set(
 			err, s->report.is_refused ? -ESTALE : -EHOSTDOWN, "%s", s->report.message);

@@ -106,10 +106,58 @@ static void a_copy_of_the_stream_that_nobody_took_keeps_no_pod_alive(void **stat
 	remove_process(fixture);
 }
 
+/* The machine reports that it could not be made, from a template that is of no use, and is gone. */
+static int run_to_refusal(struct fixture *fixture, struct error *err)
+{
+	static const struct template template = TEMPLATE_NONE;
+	const struct flavour_report report = {.event = FLAVOUR_ENDED,
+		.end = MACHINE_END_FAILED,
+		.is_refused = true,
+		.message = "it is of no use"};
+	char output[256];
+	int r;
+
+	close(add_process(fixture));
+	fixture->options.template = &template;
+	fixture->s.heard = false;
+	assert_int_equal(
+		send(fixture->machine, &report, sizeof(report), MSG_NOSIGNAL), (int)sizeof(report));
+	cleanup_close(&fixture->guest);
+	fixture->guest = -1;
+	r = run(fixture, output, sizeof(output), err);
+	remove_process(fixture);
+	return r;
+}
+
+static void a_machine_that_could_not_be_made_is_made_in_another_way(void **state)
+{
+	struct fixture *fixture = *state;
+	struct pod_end_record record = POD_END_RECORD_NONE;
+	struct error err = {0};
+
+	fixture->s.jailed = false;
+	assert_int_equal(run_to_refusal(fixture, &err), -ESTALE);
+	assert_string_equal(err.message, "it is of no use");
+	assert_int_equal(pod_end_record_read(&fixture->pod, &record), -ENOENT);
+}
+
+static void a_machine_whose_guest_ran_cannot_say_that_it_was_never_made(void **state)
+{
+	struct fixture *fixture = *state;
+	struct error err = {0};
+
+	fixture->s.jailed = false;
+	machine_reports(fixture, FLAVOUR_JAILED, 0);
+	assert_int_equal(run_to_refusal(fixture, &err), -EIO);
+	expect_end(fixture, "it is of no use");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RUN_TEST(a_copy_of_the_stream_that_nobody_took_keeps_no_pod_alive),
+		RUN_TEST(a_machine_that_could_not_be_made_is_made_in_another_way),
+		RUN_TEST(a_machine_whose_guest_ran_cannot_say_that_it_was_never_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
