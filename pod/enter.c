@@ -6,9 +6,14 @@
  * signalfd. What is to be sent is collected in one buffer; standard input is read when it is empty and the guest has
  * given credit, so there is always room for a signal or a change of the window. One frame of output is
  * copied at a time, in pieces that do not block.
+ *
+ * The guest may be silent for ever, and signals are its program's: so the pod has a limited time to let us in, and the
+ * program one to end in, from the moment on when it is told to go (SIGHUP, SIGTERM) or nobody reads what it writes. Until
+ * then it may still tell its status.
  */
 #include "pod/enter.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/signals.h"
@@ -28,6 +33,10 @@
 
 /* Bytes written at once: with POLLOUT a pipe takes that many without blocking (pipe(7)). */
 #define OUTPUT_CHUNK PIPE_BUF
+
+/* How long the pod may take to let us in, and how long the program to end. */
+#define ANSWER_SECONDS 30
+#define END_SECONDS    15
 
 /* Where nobody says what kind of terminal it is. */
 #define TERMINAL_DEFAULT "xterm"
@@ -50,7 +59,9 @@ struct client {
 	uint32_t credit; /* bytes of input that the guest has room for */
 	bool input_ended;
 
-	bool is_over, output_closed;
+	int64_t answer_by, end_by; /* CLOCK_MONOTONIC; 0: whenever it likes */
+	int end_status;            /* ours, where the program has not ended by then */
+	bool is_over, reader_gone;
 	int status;
 	char *message; /* why there is no status */
 };
@@ -64,6 +75,55 @@ static void client_done(struct client *client)
 	cleanup_close(&client->signal_fd);
 	free(client->outgoing.data);
 	free(client->message);
+}
+
+/* ---- time */
+
+static int64_t seconds_from_now(int seconds)
+{
+	return clock_monotonic() + seconds * INT64_C(1000000000);
+}
+
+/* From now on the program has to come to its end. */
+static void client_hurry(struct client *client, int status)
+{
+	if (client->end_by)
+		return;
+	client->end_by = seconds_from_now(END_SECONDS);
+	client->end_status = status;
+}
+
+static bool is_let_in(const struct client *client)
+{
+	return client->session.answered == SIZE_MAX;
+}
+
+/* When the guest has had its time; 0: never. */
+static int64_t deadline(const struct client *client)
+{
+	if (is_let_in(client) || (client->end_by && client->end_by < client->answer_by))
+		return client->end_by;
+	return client->answer_by;
+}
+
+static int timeout_ms(const struct client *client)
+{
+	int64_t until = deadline(client), left = until - clock_monotonic();
+
+	if (until == 0)
+		return -1;
+	return left <= 0 ? 0 : (int)(left / 1000000) + 1;
+}
+
+/* What it runs is killed when we hang up. */
+static int give_up(struct client *client, struct error *err)
+{
+	if (!is_let_in(client))
+		return error_set(err, -ETIMEDOUT, "pod \"%s\" lets nobody in: it does not answer",
+			client->session.uuid);
+	client->status = client->end_status;
+	client->is_over = true;
+	return 0;
 }
 
 /* ---- to the guest */
@@ -148,6 +208,8 @@ static int signals_ready(struct client *client)
 		struct wire_session_size size;
 		uint16_t rows, columns;
 
+		if (info.ssi_signo == SIGHUP || info.ssi_signo == SIGTERM)
+			client_hurry(client, WIRE_STATUS_SIGNAL(number));
 		if (info.ssi_signo != SIGWINCH) {
 			r = client_queue_frame(
 				client, WIRE_SESSION_SIGNAL, &number, sizeof(number));
@@ -178,7 +240,7 @@ static void output_ready(struct client *client)
 		return;
 	if (n < 0) {
 		/* As a local process that writes to a pipe nobody reads. */
-		client->output_closed = client->is_over = true;
+		client->is_over = true;
 		client->status = WIRE_STATUS_SIGNAL(SIGPIPE);
 		return;
 	}
@@ -257,7 +319,7 @@ static int frames_take(struct client *client, struct error *err)
 
 static int client_turn(struct client *client, struct error *err)
 {
-	enum { CONNECTION, INPUT, OUTPUT, SIGNALS, SOURCES };
+	enum { CONNECTION, INPUT, OUTPUT, READER, SIGNALS, SOURCES };
 	bool copies = client->frame.length > 0, sends = client->outgoing.length > 0;
 	struct pollfd fds[SOURCES] = {
 		[CONNECTION] = {.fd = client->session.fd,
@@ -266,15 +328,25 @@ static int client_turn(struct client *client, struct error *err)
 										     : STDIN_FILENO,
 			.events = POLLIN},
 		[OUTPUT] = {.fd = copies ? output_fd(client) : -1, .events = POLLOUT},
+		[READER] = {.fd = client->reader_gone ? -1 : STDOUT_FILENO},
 		[SIGNALS] = {.fd = client->signal_fd, .events = POLLIN},
 	};
+	int64_t until;
 	int r = 0;
 
 	/* A connection that has ended would be told again and again while its last words are copied. */
 	if (copies && !sends)
 		fds[CONNECTION].fd = -1;
-	if (poll(fds, SOURCES, -1) < 0)
+	if (poll(fds, SOURCES, timeout_ms(client)) < 0)
 		return errno == EINTR ? 0 : error_set_errno(err, -errno, "poll");
+	until = deadline(client);
+	if (until && clock_monotonic() >= until)
+		return give_up(client, err);
+	if (fds[READER].revents) {
+		client->reader_gone = true;
+		if (fds[READER].revents & (POLLERR | POLLHUP))
+			client_hurry(client, WIRE_STATUS_SIGNAL(SIGPIPE));
+	}
 	if (fds[SIGNALS].revents)
 		r = signals_ready(client);
 	if (r == 0 && fds[INPUT].revents)
@@ -331,6 +403,7 @@ int pod_enter_request(
 		.signal_fd = -1,
 		.terminal = TERMINAL_NONE,
 		.credit = WIRE_SESSION_INPUT_MAX,
+		.answer_by = seconds_from_now(ANSWER_SECONDS),
 	};
 	int r;
 

@@ -17,8 +17,10 @@ struct pod_enter_options {
 
 /*
  * Runs it to its end. *ret_status is its exit status, 128 + n for signal n. Signals that we get are passed on to its
- * process group; when we are killed, or nobody reads its output any more, it is killed. -errno with a message where
- * it has no status: it could not be made, or its app has ended.
+ * process group; when we are killed, or it writes what nobody reads any more, it is killed. So is one that has not ended
+ * 15 s after SIGHUP, SIGTERM or the end of our standard output's reader: then *ret_status is 128 + that signal, or
+ * 128 + SIGPIPE. -errno with a message where it has no status: it could not be made, or its app has ended; -ETIMEDOUT:
+ * the pod did not let us in within 30 s.
  */
 int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret_status,
 	struct error *err);
