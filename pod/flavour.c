@@ -345,6 +345,8 @@ static _Noreturn void vm_main(const struct flavour_options *options, const fd_pa
 
 	/* The other fds that are not to be kept are closed next. */
 	change_standard_fds(log_fd);
+	/* The supervisor reads it, and the filters allow no poll(2) for it. */
+	log_set_patience(-1);
 	child_set_up(options, control, stream, connect_fd, report_fd);
 	signal(SIGPIPE, SIG_IGN);
 	child_report_fd = report_fd;

@@ -257,6 +257,9 @@ int parking_begin(struct parking *parking, struct error *err)
 {
 	int r = block_signals(&parking->old_signals, &parking->signal_fd);
 
+	/* Guests have us say things, and whoever reads them may stand still. */
+	if (r == 0)
+		parking->old_patience = log_set_patience(0);
 	return r < 0 ? error_set_errno(err, r, "cannot take over signals") : 0;
 }
 
@@ -264,4 +267,5 @@ void parking_end(struct parking *parking)
 {
 	cleanup_close(&parking->signal_fd);
 	sigprocmask(SIG_SETMASK, &parking->old_signals, NULL);
+	log_set_patience(parking->old_patience);
 }

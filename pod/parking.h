@@ -21,6 +21,7 @@ struct parking {
 	/* parking.c's own */
 	int signal_fd;
 	sigset_t old_signals;
+	int old_patience;  /* of messages: log_set_patience() */
 	unsigned int told; /* the last second that was told of */
 	bool drawn;        /* the last line on the terminal has no end yet */
 };

@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
+/* How long each message may take when the pod has ended. */
+#define LAST_WORDS_MS 2000
+
 /* What the kernel keeps for a file that a process has open: inodes and names of an overlay and below it. */
 #define KERNEL_BYTES_PER_FILE 3072ull
 
@@ -42,6 +45,8 @@ static void supervisor_done(struct supervisor *s)
 	pod_requests_close(&s->requests);
 	supervisor_apps_done(s);
 	pod_cgroup_done(&s->vmm_cgroup);
+	/* Nobody waits for us any more but who started us; signals stay blocked. */
+	log_set_patience(LAST_WORDS_MS);
 }
 
 void pod_default_hostname(const struct pod *pod, char *name)
@@ -289,6 +294,8 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	r = block_signals(&s.signal_fd);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot take over signals");
+	/* Guests have us say things, and whoever reads them may stand still. */
+	log_set_patience(0);
 	r = pod_requests_open(pod, &s.requests);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot listen to requests");

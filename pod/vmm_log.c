@@ -3,23 +3,38 @@
 #include "pod/vmm_log.h"
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/log.h"
 
 #include <string.h>
 
 #define PIPE_READS 16
 
+/* Whether one more line may be passed on. */
+static bool line_count(struct vmm_log *log)
+{
+	if (log->passed > VMM_LOG_MAX)
+		return false;
+	log->passed += log->length + 1;
+	if (log->passed > VMM_LOG_MAX)
+		log_warning("the VMM has said more than %u MiB; no more of it is shown",
+			VMM_LOG_MAX >> 20);
+	return log->passed <= VMM_LOG_MAX;
+}
+
 static void line_pass(struct vmm_log *log)
 {
 	if (log->length == 0)
 		return;
+	if (!line_count(log)) {
+		log->length = 0;
+		return;
+	}
 	log->line[log->length] = '\0';
 	/* The text ends at a NUL, which nobody honest writes. */
 	log_sanitise(log->line);
 	log->length = strlen(log->line);
 	log->line[log->length++] = '\n';
-	file_write_all(STDERR_FILENO, log->line, log->length);
+	log_line(log->line, log->length);
 	log->length = 0;
 }
 

@@ -133,6 +133,22 @@ STATUS=pod $UUID is running" ]
 	[ "$(wc -l <"$heard")" -eq 4 ]
 }
 
+# The read end of its standard error is ours, who read nothing; what is in it already is as much as a pipe holds.
+@test "a pod that is stopped ends, whatever it has to say and whoever does not read it" {
+	local errors
+	mkfifo "$BATS_TEST_TMPDIR/err"
+	exec {errors}<>"$BATS_TEST_TMPDIR/err"
+	begin_ready '.apps = [app("one"; ["until-stopped"]) |
+		.app.eventHandlers = [{name: "post-stop", exec: ["/bin/probe", "exit", "3"]}]]'
+	ERR=/dev/null
+	dd if=/dev/zero of="$BATS_TEST_TMPDIR/err" bs=4096 oflag=nonblock 2>"$BATS_TEST_TMPDIR/dd" || true
+	grep -q "Resource temporarily unavailable" "$BATS_TEST_TMPDIR/dd"
+	appc_vm stop "$UUID"
+	finish_pod
+	expect_status 0
+	exec {errors}>&-
+}
+
 @test "stop --force returns when the pod has ended, and run says why" {
 	begin_ready '.apps = [app("deaf"; ["forever"])]'
 	appc_vm stop --force "--uuid-file=$UUID_FILE"

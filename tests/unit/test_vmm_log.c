@@ -8,11 +8,16 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "pod/vmm_log.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+
+/* A write that has no end is one. */
+#define LIMIT_SECONDS 120
 
 struct pipes {
 	struct vmm_log log;
@@ -45,16 +50,26 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static void begin_stderr(struct pipes *pipes, int fd)
+{
+	fflush(stderr);
+	pipes->old_stderr = dup(STDERR_FILENO);
+	dup2(fd, STDERR_FILENO);
+}
+
+static void end_stderr(struct pipes *pipes)
+{
+	dup2(pipes->old_stderr, STDERR_FILENO);
+	close(pipes->old_stderr);
+}
+
 static const char *pass(struct pipes *pipes)
 {
 	ssize_t n;
 
-	fflush(stderr);
-	pipes->old_stderr = dup(STDERR_FILENO);
-	dup2(pipes->output_fd, STDERR_FILENO);
+	begin_stderr(pipes, pipes->output_fd);
 	vmm_log_pass(&pipes->log);
-	dup2(pipes->old_stderr, STDERR_FILENO);
-	close(pipes->old_stderr);
+	end_stderr(pipes);
 	n = pread(pipes->output_fd, pipes->output, sizeof(pipes->output) - 1, 0);
 	assert_true(n >= 0);
 	pipes->output[n] = '\0';
@@ -107,6 +122,78 @@ static void a_line_without_end_is_cut(void **state)
 	assert_int_equal(strlen(pipes->output), sizeof(text) + 3);
 }
 
+static void one_that_never_stops_is_cut_off(void **state)
+{
+	struct pipes *pipes = *state;
+	static char text[32 << 10];
+	off_t end;
+
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 999; i < sizeof(text); i += 1000)
+		text[i] = '\n';
+	begin_stderr(pipes, pipes->output_fd);
+	for (size_t i = 0; i < 2 * VMM_LOG_MAX / sizeof(text); i++) {
+		say(pipes, text, sizeof(text));
+		vmm_log_pass(&pipes->log);
+	}
+	end_stderr(pipes);
+	/* It is heard all the same, and does not wait. */
+	say(pipes, "more\n", 5);
+	pass(pipes);
+	end = lseek(pipes->output_fd, 0, SEEK_END);
+	assert_in_range(end, VMM_LOG_MAX - 2000, VMM_LOG_MAX + 200);
+	assert_true(pread(pipes->output_fd, pipes->output, 200, end - 200) == 200);
+	pipes->output[200] = '\0';
+	assert_string_equal(strchr(pipes->output, '\n'),
+		"\nappc-vm: warning: the VMM has said more than 32 MiB; no more of it is shown\n");
+}
+
+/* A pipe that takes nothing more: what is written to it waits. *ret_size is what is in it. */
+static void make_full_pipe(int fds[2], size_t *ret_size)
+{
+	char page[4096] = {0};
+	ssize_t n;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	for (*ret_size = 0; (n = write(fds[1], page, sizeof(page))) > 0; *ret_size += (size_t)n)
+		;
+	assert_int_equal(fcntl(fds[1], F_SETFL, 0), 0);
+}
+
+static void lines_that_nobody_reads_are_lost_and_counted(void **state)
+{
+	struct pipes *pipes = *state;
+	char byte;
+	size_t size;
+	int fds[2];
+	ssize_t n;
+
+	make_full_pipe(fds, &size);
+	alarm(LIMIT_SECONDS);
+	begin_stderr(pipes, fds[1]);
+	assert_int_equal(log_set_patience(0), -1);
+	say(pipes, "one\ntwo\nthree\n", 14);
+	vmm_log_pass(&pipes->log);
+	log_warning("four");
+	while (size-- > 0)
+		assert_int_equal(read(fds[0], &byte, 1), 1);
+	say(pipes, "five\n", 5);
+	vmm_log_pass(&pipes->log);
+	log_warning("six");
+	assert_int_equal(log_set_patience(-1), 0);
+	end_stderr(pipes);
+	alarm(0);
+	n = read(fds[0], pipes->output, sizeof(pipes->output) - 1);
+	assert_true(n > 0);
+	pipes->output[n] = '\0';
+	assert_string_equal(pipes->output,
+		"appc-vm: 4 lines were lost here, since nobody read standard error\n"
+		"five\n"
+		"appc-vm: warning: six\n");
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +202,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			control_characters_do_not_reach_a_terminal, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_line_without_end_is_cut, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_that_never_stops_is_cut_off, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			lines_that_nobody_reads_are_lost_and_counted, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
