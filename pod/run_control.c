@@ -180,10 +180,10 @@ static int handle_message(struct supervisor *s, json_t *message)
 
 	if (s->ended)
 		return supervisor_protocol_error(s, "a message out of its turn");
-	/* It runs: from now on it is asked before it is killed. */
-	s->heard = true;
-	if (s->stops == 0)
+	/* It runs: from now on it is asked before it is killed. Any other deadline is none of its business. */
+	if (!s->heard && s->stops == 0 && !s->is_killed)
 		s->kill_at = 0;
+	s->heard = true;
 	if (!strcmp(type, "started"))
 		return handle_started(s, message);
 	if (!strcmp(type, "exited"))

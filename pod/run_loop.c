@@ -307,12 +307,12 @@ int supervisor_turn(struct supervisor *s)
 		return errno == EINTR ? 0 : error_set_errno(&s->end_error, -errno, "poll");
 	if (n == 0 && s->ended && !s->more && !pod_output_waits(&s->output))
 		s->output.is_at_end = true;
-	/* It stands still: what it had said before comes first. */
+	/* It stands still, or should: what it had said before comes first. */
 	if (s->is_parked && !s->more && !fds[STREAM].revents && !fds[CONTROL].revents &&
 		!pod_output_waits(&s->output))
 		return 1;
 	if (s->kill_at && clock_monotonic() >= s->kill_at)
-		return kill_reason(s);
+		return s->is_parked ? 1 : kill_reason(s);
 	if (fds[SIGNAL].revents)
 		signal_ready(s);
 	for (unsigned int i = REQUESTS; i < ATTACHED && !is_asked; i++)
@@ -457,7 +457,7 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 			s, s->status, s->is_parked ? "it was saved, to go on later" : NULL);
 		release_process(s);
 		/* What was in the socket of a machine that had gone already. */
-		if (s->is_parked)
+		if (s->is_parked && !s->is_killed)
 			drain_output(s);
 		*ret_status = s->status;
 		return 0;

@@ -14,6 +14,7 @@
  */
 #include "pod/run_parts.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "pod/journal.h"
@@ -22,6 +23,9 @@
 
 #include <string.h>
 #include <sys/socket.h>
+
+/* How long a machine that was saved to end there may still have its last words heard; it stands still, if it is honest. */
+#define PARKED_MS 5000
 
 static bool is_of_checkpoint(const struct supervisor *s)
 {
@@ -279,6 +283,7 @@ void supervisor_pause_source_ready(struct supervisor *s)
 		order_save(s, fds);
 	} else if (r == 0 && step == POD_CHECKPOINT_END && s->pause == PAUSE_SAVED) {
 		s->is_parked = true;
+		s->kill_at = clock_monotonic() + PARKED_MS * 1000000ll;
 		supervisor_tell_ending(s);
 	} else if (r == 0 && step == POD_CHECKPOINT_GO_ON && s->pause == PAUSE_SAVED) {
 		/* The answer comes when it does. */

@@ -152,12 +152,31 @@ static void a_machine_whose_guest_ran_cannot_say_that_it_was_never_made(void **s
 	expect_end(fixture, "it is of no use");
 }
 
+static void a_guest_that_speaks_puts_off_no_end_but_that_of_its_start(void **state)
+{
+	struct fixture *fixture = *state;
+	struct supervisor *s = &fixture->s;
+
+	s->heard = false;
+	s->kill_at = 1;
+	guest_says(fixture, json_pack("{s:s, s:s}", "type", "warning", "message", "it runs"));
+	assert_int_equal(supervisor_control_ready(s), 0);
+	assert_true(s->heard);
+	assert_int_equal(s->kill_at, 0);
+	/* It is to be killed now. */
+	s->kill_at = 1;
+	guest_says(fixture, json_pack("{s:s, s:s}", "type", "warning", "message", "not yet"));
+	assert_int_equal(supervisor_control_ready(s), 0);
+	assert_int_equal(s->kill_at, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RUN_TEST(a_copy_of_the_stream_that_nobody_took_keeps_no_pod_alive),
 		RUN_TEST(a_machine_that_could_not_be_made_is_made_in_another_way),
 		RUN_TEST(a_machine_whose_guest_ran_cannot_say_that_it_was_never_made),
+		RUN_TEST(a_guest_that_speaks_puts_off_no_end_but_that_of_its_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 /* test_run_pause.c: in which order a supervisor takes what a machine that is saved, its guest and its client say. */
 #include "pod/pause.h"
 #include "pod/record.h"
+#include "tests/unit/moved_clock.h"
 #include "tests/unit/supervised.h"
 
 /* As many as are taken in one turn, and more. */
@@ -154,6 +155,26 @@ static void a_machine_that_goes_before_it_is_let_go_has_been_saved_all_the_same(
 	assert_true(fixture->s.is_parked);
 }
 
+static void a_machine_that_talks_on_after_it_was_saved_ends_there_all_the_same(void **state)
+{
+	struct fixture *fixture = *state;
+	int r = 0;
+
+	fixture->s.pause = PAUSE_ASKED;
+	machine_reports(fixture, FLAVOUR_ANSWERED, MACHINE_SAVED);
+	assert_int_equal(supervisor_turn(&fixture->s), 0);
+	assert_int_equal(pod_checkpoint_send(fixture->client, POD_CHECKPOINT_END, NULL), 0);
+	/* A second passes in each turn. */
+	for (unsigned int turns = 0; r == 0; turns++) {
+		guest_says(fixture, json_pack("{s:s, s:s}", "type", "warning", "message", "on"));
+		assert_in_range(turns, 0, 10);
+		r = supervisor_turn(&fixture->s);
+		now += SECOND;
+	}
+	assert_int_equal(r, 1);
+	assert_true(fixture->s.is_parked);
+}
+
 static void a_machine_that_goes_before_the_client_is_through_ends_the_pod(void **state)
 {
 	struct fixture *fixture = *state;
@@ -177,6 +198,7 @@ int main(void)
 		RUN_TEST(a_client_that_hangs_up_first_has_the_pod_go_on),
 		RUN_TEST(nobody_ends_a_pod_in_a_checkpoint_before_he_heard_that_it_is_saved),
 		RUN_TEST(a_machine_that_goes_before_it_is_let_go_has_been_saved_all_the_same),
+		RUN_TEST(a_machine_that_talks_on_after_it_was_saved_ends_there_all_the_same),
 		RUN_TEST(a_machine_that_goes_before_the_client_is_through_ends_the_pod),
 	};
 
