@@ -15,12 +15,12 @@ static const char *const names[APP_ACTIONS] = {
 	[APP_RM] = "rm",
 };
 /*
- * How long an answer may take, in milliseconds; a guest that never says that an app has gone keeps nobody for ever. Who
- * adds waits for the host alone, and starting is no more than being told.
+ * How long an answer may take, in milliseconds; a guest that never says what became of an app keeps nobody for ever. Who
+ * adds waits for the host alone. Before an app is executed its pre-start handler runs, which may have much to do.
  */
 static const int patience[APP_ACTIONS] = {
 	[APP_ADD] = -1,
-	[APP_START] = -1,
+	[APP_START] = 600000,
 	[APP_STOP] = 2 * WIRE_STOP_GRACE_MS + 30000,
 	[APP_RM] = 30000,
 };

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* test_app_request.c: requests about the apps of a mutable pod, and apps that change pods. */
+#include "base/file.h"
 #include "base/json.h"
 #include "pod/app_request.h"
+#include "pod/request.h"
 #include "pod/resolve.h"
+#include "tests/unit/moved_clock.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include <fcntl.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static int parse(const char *text, struct app_request *ret, struct error *err)
 {
@@ -84,6 +84,35 @@ static void what_is_no_request_is_refused_with_a_reason(void **state)
 		assert_true(err.message[0] != '\0');
 		app_request_clear(&request);
 	}
+}
+
+/* The process that runs the pod takes the request, and waits for its guest. */
+static void nobody_waits_for_ever_for_what_a_guest_does_not_say(void **state)
+{
+	static const enum app_action actions[] = {APP_START, APP_STOP, APP_RM};
+	_cleanup_json_ json_t *app = json_string("web");
+	char path[] = "/tmp/appc-app-XXXXXX";
+	struct pod_requests requests;
+	struct pod pod = POD_NONE;
+	struct pods *pods;
+	struct error err;
+	int dirfd;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	dirfd = directory_open(AT_FDCWD, path);
+	assert_int_equal(pods_open(dirfd, &pods, &err), 0);
+	assert_int_equal(pod_create(pods, &pod, &err), 0);
+	pod_requests_init(&requests);
+	assert_int_equal(pod_requests_open(&pod, &requests), 0);
+	pod.state = POD_RUNNING;
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+		assert_int_equal(app_request_ask(&pod, actions[i], app, &err), -ETIMEDOUT);
+	pod_requests_close(&requests);
+	pod_close(&pod);
+	pods_close(pods);
+	close(dirfd);
+	assert_int_equal(directory_remove(AT_FDCWD, path), 0);
 }
 
 /* ---- apps that change pods */
@@ -177,6 +206,7 @@ int main(void)
 		cmocka_unit_test(app_to_be_added_is_checked_as_in_a_manifest),
 		cmocka_unit_test(others_name_an_app),
 		cmocka_unit_test(what_is_no_request_is_refused_with_a_reason),
+		cmocka_unit_test(nobody_waits_for_ever_for_what_a_guest_does_not_say),
 		cmocka_unit_test(app_is_adopted_with_its_volumes_and_its_report),
 		cmocka_unit_test(
 			app_that_is_disowned_takes_its_own_along_and_those_behind_it_move_up),
