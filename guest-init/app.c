@@ -358,7 +358,9 @@ static void app_pre_start_ended(struct guest_pod *pod, struct guest_app *app, in
 static void app_main_ended(struct guest_pod *pod, struct guest_app *app, int status)
 {
 	app->status = status;
-	if (app->cgroup_fd >= 0 && app->config->memory_max != GUEST_UNLIMITED)
+	if (app->cgroup_fd >= 0 &&
+		(app->config->memory_max != GUEST_UNLIMITED ||
+			pod->config.memory_max != GUEST_UNLIMITED))
 		app->had_oom_kill = guest_cgroup_had_oom_kill(app->cgroup_fd);
 	app->state = GUEST_APP_ENDING;
 	app_clear(pod, app);

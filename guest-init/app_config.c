@@ -14,15 +14,6 @@
 #define GIDS_MAX 65536u           /* NGROUPS_MAX of the kernel */
 #define ID_MAX   (UINT32_MAX - 1) /* (uid_t)-1 means "no change" to the kernel */
 
-static uint64_t reader_limit(struct field_reader *reader, const char *field, json_int_t min)
-{
-	json_int_t value;
-
-	if (!reader_integer(reader, field, FIELD_OPTIONAL, min, INT64_MAX, &value))
-		return GUEST_UNLIMITED;
-	return (uint64_t)value;
-}
-
 static bool hex_u64_parse(const char *text, uint64_t *ret)
 {
 	size_t length = strlen(text);

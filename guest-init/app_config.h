@@ -9,9 +9,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A limit that the message leaves out. */
-#define GUEST_UNLIMITED UINT64_MAX
-
 struct guest_mount_config {
 	const char *volume; /* one safe path component */
 	const char *target;

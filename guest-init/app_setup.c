@@ -115,6 +115,29 @@ static int app_order(
 	return result;
 }
 
+static void app_make_cgroup(struct guest_pod *pod, struct guest_app *app)
+{
+	app->cgroup_fd = guest_cgroup_create(pod->guest, app->index);
+	if (app->cgroup_fd >= 0)
+		app->cgroup_events_fd =
+			openat(app->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+}
+
+/* An app that was made ready before anybody knew of limits of the pod comes under them. */
+static int app_bound(struct guest_pod *pod, struct guest_app *app, struct error *err)
+{
+	int old_fd = app->cgroup_fd, r = 0;
+
+	fd_close(&app->cgroup_events_fd);
+	app_make_cgroup(pod, app);
+	if (app->cgroup_fd >= 0 && app->launcher.pid > 0)
+		r = guest_cgroup_move(app->cgroup_fd, app->launcher.pid);
+	if (r == 0 && app->cgroup_fd >= 0 && app->filtered.pid > 0)
+		r = guest_cgroup_move(app->cgroup_fd, app->filtered.pid);
+	guest_cgroup_destroy(pod->guest, app->index, old_fd);
+	return r < 0 ? error_set_errno(err, r, "move it to its cgroup") : 0;
+}
+
 int guest_app_make_ready(
 	struct guest_pod *pod, struct guest_app *app, uint64_t bounding, struct error *err)
 {
@@ -122,10 +145,7 @@ int guest_app_make_ready(
 
 	app->is_ready = true;
 	app->bounding = bounding;
-	app->cgroup_fd = guest_cgroup_create(pod->guest, app->index);
-	if (app->cgroup_fd >= 0)
-		app->cgroup_events_fd =
-			openat(app->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	app_make_cgroup(pod, app);
 	r = app_pipe_make(pod, app, WIRE_STREAM_STDOUT, &app->stdout_fd, err);
 	if (r == 0)
 		r = app_pipe_make(pod, app, WIRE_STREAM_STDERR, &app->stderr_fd, err);
@@ -245,6 +265,10 @@ int guest_app_prepare(struct guest_pod *pod, struct guest_app *app)
 	struct error *err = &app->error;
 	int r = 0;
 
+	if (app->is_ready && pod->guest->cgroup_is_bound)
+		r = app_bound(pod, app, err);
+	if (r < 0)
+		return r;
 	if (!app->is_ready)
 		r = guest_app_make_ready(pod, app, config->capabilities, err);
 	else if (app->launcher.pid == 0 || config->capabilities & ~app->bounding)

@@ -8,6 +8,10 @@
  * container they are children of "appc-UUID" below the cgroup that the host put us in. Version 2
  * gives controllers only to children of a cgroup without processes: where that is in the way, we
  * move ourselves down, which helps when nobody else is in our cgroup.
+ *
+ * Limits of the pod as a whole are those of one more cgroup, "apps", between these and the apps'. Each level costs
+ * whatever is accounted for, so it is only made for a pod that has such limits; a VM's apps that were made ready
+ * before that was known move into it.
  */
 #include "guest-init/cgroup.h"
 
@@ -22,6 +26,9 @@
 
 /* How long the processes of a cgroup may take to come to where they can be frozen. */
 #define FREEZE_MS 1000
+
+/* That with the limits of all apps together. */
+#define BOUND_NAME "apps"
 
 #define CPU_PERIOD_US    100000
 #define CPU_QUOTA_MIN_US 1000 /* the kernel refuses less */
@@ -119,7 +126,8 @@ static const char *const all_controllers[] = {"+memory", "+cpu", "+pids"};
 
 static void controllers_enable(struct guest *guest, const struct guest_config *config, int base_fd)
 {
-	bool memory = false, cpu = false;
+	bool memory = config->memory_max != GUEST_UNLIMITED,
+	     cpu = config->cpu_max_millis != GUEST_UNLIMITED;
 	int r;
 
 	for (size_t i = 0; config->is_mutable && i < ARRAY_SIZE(all_controllers); i++)
@@ -173,19 +181,21 @@ void guest_cgroup_prepare(struct guest *guest, const struct guest_config *config
 		return;
 	}
 	controllers_enable(guest, config, own_fd);
+	guest_cgroup_bound(guest, config);
 }
 
-static void limit_put(struct guest *guest, int cgroup_fd, const struct guest_app_config *app,
-	enum guest_warning kind, const char *file, const char *value)
+/* app: its name; NULL: all of them together. */
+static void limit_put(struct guest *guest, int cgroup_fd, const char *app, enum guest_warning kind,
+	const char *file, const char *value)
 {
 	int r = file_put(cgroup_fd, file, value);
 
 	if (r < 0)
-		guest_warn(guest, kind, "app %s: %s is not enforced: %s", app->name, file,
-			strerror(-r));
+		guest_warn(guest, kind, "%s%s: %s is not enforced: %s", app ? "app " : "the pod",
+			app ? app : "", file, strerror(-r));
 }
 
-static void limit_put_u64(struct guest *guest, int cgroup_fd, const struct guest_app_config *app,
+static void limit_put_u64(struct guest *guest, int cgroup_fd, const char *app,
 	enum guest_warning kind, const char *file, uint64_t value)
 {
 	char text[32];
@@ -196,26 +206,59 @@ static void limit_put_u64(struct guest *guest, int cgroup_fd, const struct guest
 	limit_put(guest, cgroup_fd, app, kind, file, text);
 }
 
-void guest_cgroup_limit(struct guest *guest, int cgroup_fd, const struct guest_app_config *app)
+static void memory_max_put(struct guest *guest, int cgroup_fd, const char *app, uint64_t bytes)
 {
+	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.max", bytes);
+}
+
+static void cpu_max_put(struct guest *guest, int cgroup_fd, const char *app, uint64_t millis)
+{
+	uint64_t quota;
 	char text[64];
 
-	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.max", app->memory_max);
-	limit_put_u64(guest, cgroup_fd, app, GUEST_WARNING_MEMORY, "memory.low", app->memory_low);
-	if (app->cpu_max_millis != GUEST_UNLIMITED) {
-		uint64_t quota;
+	if (millis == GUEST_UNLIMITED)
+		return;
+	if (__builtin_mul_overflow(millis, (uint64_t)(CPU_PERIOD_US / 1000), &quota))
+		quota = INT64_MAX;
+	if (quota < CPU_QUOTA_MIN_US)
+		quota = CPU_QUOTA_MIN_US;
+	snprintf(text, sizeof(text), "%" PRIu64 " %d", quota, CPU_PERIOD_US);
+	limit_put(guest, cgroup_fd, app, GUEST_WARNING_CPU, "cpu.max", text);
+}
 
-		if (__builtin_mul_overflow(
-			    app->cpu_max_millis, (uint64_t)(CPU_PERIOD_US / 1000), &quota))
-			quota = INT64_MAX;
-		if (quota < CPU_QUOTA_MIN_US)
-			quota = CPU_QUOTA_MIN_US;
-		snprintf(text, sizeof(text), "%" PRIu64 " %d", quota, CPU_PERIOD_US);
-		limit_put(guest, cgroup_fd, app, GUEST_WARNING_CPU, "cpu.max", text);
-	}
+void guest_cgroup_limit(struct guest *guest, int cgroup_fd, const struct guest_app_config *app)
+{
+	memory_max_put(guest, cgroup_fd, app->name, app->memory_max);
+	limit_put_u64(
+		guest, cgroup_fd, app->name, GUEST_WARNING_MEMORY, "memory.low", app->memory_low);
+	cpu_max_put(guest, cgroup_fd, app->name, app->cpu_max_millis);
 	if (app->cpu_weight)
-		limit_put_u64(
-			guest, cgroup_fd, app, GUEST_WARNING_CPU, "cpu.weight", app->cpu_weight);
+		limit_put_u64(guest, cgroup_fd, app->name, GUEST_WARNING_CPU, "cpu.weight",
+			app->cpu_weight);
+}
+
+void guest_cgroup_bound(struct guest *guest, const struct guest_config *config)
+{
+	int fd;
+
+	if (guest->cgroup_fd < 0 ||
+		(config->memory_max == GUEST_UNLIMITED &&
+			config->cpu_max_millis == GUEST_UNLIMITED))
+		return;
+	fd = directory_make(guest->cgroup_fd, BOUND_NAME);
+	if (fd < 0) {
+		guest_warn(guest, GUEST_WARNING_CGROUP, "the pod's limits are not enforced: %s",
+			strerror(-fd));
+		return;
+	}
+	/* Those that the one above has; what is missing there is told of already. */
+	for (size_t i = 0; i < ARRAY_SIZE(all_controllers); i++)
+		file_put(fd, "cgroup.subtree_control", all_controllers[i]);
+	memory_max_put(guest, fd, NULL, config->memory_max);
+	cpu_max_put(guest, fd, NULL, config->cpu_max_millis);
+	close(guest->cgroup_fd);
+	guest->cgroup_fd = fd;
+	guest->cgroup_is_bound = true;
 }
 
 static void app_cgroup_name(uint32_t app_index, char *name, size_t size)
@@ -251,11 +294,20 @@ void guest_cgroup_destroy(struct guest *guest, uint32_t app_index, int cgroup_fd
 
 	if (cgroup_fd < 0)
 		return;
-	close(cgroup_fd);
-	app_cgroup_name(app_index, name, sizeof(name));
-	if (unlinkat(guest->cgroup_fd, name, AT_REMOVEDIR) < 0)
+	snprintf(name, sizeof(name), "../");
+	app_cgroup_name(app_index, name + strlen("../"), sizeof(name) - strlen("../"));
+	if (unlinkat(cgroup_fd, name, AT_REMOVEDIR) < 0)
 		guest_warn(guest, GUEST_WARNING_ANY, "cannot remove the cgroup of an app: %s",
 			strerror(errno));
+	close(cgroup_fd);
+}
+
+int guest_cgroup_move(int cgroup_fd, pid_t pid)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	return file_put(cgroup_fd, "cgroup.procs", text);
 }
 
 bool guest_cgroup_is_populated(int events_fd)
@@ -311,7 +363,7 @@ bool guest_cgroup_had_oom_kill(int cgroup_fd)
 
 void guest_cgroup_remove(struct guest *guest, const struct guest_config *config)
 {
-	_cleanup_close_ int parent_fd = -1;
+	_cleanup_close_ int pod_fd = -1, parent_fd = -1;
 	char name[128];
 
 	if (guest->is_vm || guest->cgroup_fd < 0)
@@ -320,8 +372,14 @@ void guest_cgroup_remove(struct guest *guest, const struct guest_config *config)
 		app_cgroup_name(i, name, sizeof(name));
 		unlinkat(guest->cgroup_fd, name, AT_REMOVEDIR);
 	}
+	pod_fd = openat(guest->cgroup_fd, guest->cgroup_is_bound ? ".." : ".",
+		O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (pod_fd < 0)
+		return;
+	if (guest->cgroup_is_bound)
+		unlinkat(pod_fd, BOUND_NAME, AT_REMOVEDIR);
 	pod_cgroup_name(config, name, sizeof(name));
-	parent_fd = openat(guest->cgroup_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	parent_fd = openat(pod_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (parent_fd >= 0)
 		unlinkat(parent_fd, name, AT_REMOVEDIR);
 }

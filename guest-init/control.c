@@ -171,7 +171,7 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 {
 	static const char *const names[] = {"type", "version", "uuid", "hostname", "machine_id",
 		"entropy", "park", "mutable", "apps", "sysctls", "input", "terminal",
-		"hosts_entries", "resolv_conf", "network", NULL};
+		"hosts_entries", "resolv_conf", "network", "memory_max", "cpu_max_millis", NULL};
 	struct field_reader reader = {.object = message, .where = "configure", .err = err};
 	json_int_t version, number;
 
@@ -184,6 +184,8 @@ int guest_config_parse(json_t *message, struct guest_config *config, struct erro
 	if (config->park && config->is_mutable)
 		reader_fail(&reader, "park", "false, in a mutable pod,");
 	apps_parse(&reader, config);
+	config->memory_max = reader_limit(&reader, "memory_max", 1);
+	config->cpu_max_millis = reader_limit(&reader, "cpu_max_millis", 1);
 	sysctls_parse(&reader, config);
 	config->input_app = -1;
 	if (reader_integer(&reader, "input", FIELD_OPTIONAL, 0, WIRE_APPS_MAX - 1, &number))

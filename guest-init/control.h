@@ -40,6 +40,7 @@ struct guest_config {
 	char *terminal_variable;        /* TERM */
 	struct guest_app_config *apps;
 	size_t app_count;
+	uint64_t memory_max, cpu_max_millis; /* of all apps together, or GUEST_UNLIMITED */
 	struct guest_sysctl *sysctls;
 	size_t sysctl_count;
 	const char *hosts_entries, *resolv_conf; /* NULL: none */

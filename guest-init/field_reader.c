@@ -103,6 +103,15 @@ bool reader_integer(struct field_reader *reader, const char *field, enum field_p
 	return true;
 }
 
+uint64_t reader_limit(struct field_reader *reader, const char *field, json_int_t min)
+{
+	json_int_t value;
+
+	if (!reader_integer(reader, field, FIELD_OPTIONAL, min, INT64_MAX, &value))
+		return GUEST_UNLIMITED;
+	return (uint64_t)value;
+}
+
 json_t *reader_array(struct field_reader *reader, const char *field, size_t min, size_t max)
 {
 	json_t *value = reader_take(reader, field, FIELD_REQUIRED, JSON_ARRAY, "an array");

@@ -44,6 +44,12 @@ bool reader_boolean(struct field_reader *reader, const char *field);
 bool reader_integer(struct field_reader *reader, const char *field, enum field_presence presence,
 	json_int_t min, json_int_t max, json_int_t *ret);
 
+/* A limit that the message leaves out. */
+#define GUEST_UNLIMITED UINT64_MAX
+
+/* An integer of at least min that may be absent: GUEST_UNLIMITED. */
+uint64_t reader_limit(struct field_reader *reader, const char *field, json_int_t min);
+
 /* NULL after an error. */
 json_t *reader_array(struct field_reader *reader, const char *field, size_t min, size_t max);
 

@@ -32,6 +32,7 @@ struct guest {
 	const char *hosts_entries; /* of the configure message; NULL: none */
 	rlim_t files_max;          /* RLIMIT_NOFILE */
 	int cgroup_fd;             /* directory that holds the apps' cgroups; -1: no cgroups here */
+	bool cgroup_is_bound;      /* it is one more, which has the limits of the pod */
 	unsigned int warned;
 };
 

@@ -218,7 +218,9 @@ static int loop_configure(struct loop *loop, json_t *message, struct error *err)
 	r = guest_boot_configure(&loop->guest, config, err);
 	if (r < 0)
 		return r;
-	if (!loop->guest.is_vm)
+	if (loop->guest.is_vm)
+		guest_cgroup_bound(&loop->guest, config);
+	else
 		guest_cgroup_prepare(&loop->guest, config);
 	guest_port_mark(&loop->guest, WIRE_PHASE_CONFIGURED);
 	loop->phase = PHASE_RUNNING;

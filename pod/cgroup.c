@@ -25,6 +25,9 @@
 #define EVENTS_MAX     4096
 #define NAME_PREFIX    "appc-"
 
+/* A container's: of the pod, with the pod's limits where it has any, and of an app. */
+#define CONTAINER_LEVELS 3
+
 #define CPU_PERIOD_US 100000
 
 /* Of version 1; version 2 calls the last one io. */
@@ -72,17 +75,16 @@ static int open_hierarchy(const char *controllers)
 	return fd < 0 ? -errno : fd;
 }
 
-void pod_cgroup_remove(const char *path)
+/* With what is below it, on so many levels with it. */
+static void remove_levels(int parent, const char *path, unsigned int levels)
 {
-	_cleanup_close_ int root = open_hierarchy(""), fd = -1;
+	_cleanup_close_ int fd = -1;
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
 
-	while (*path == '/')
-		path++;
-	if (root < 0)
+	if (levels == 0)
 		return;
-	fd = file_open_beneath(root, path, O_RDONLY | O_DIRECTORY, 0);
+	fd = file_open_beneath(parent, path, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return;
 	directory = fdopendir(fd);
@@ -91,8 +93,19 @@ void pod_cgroup_remove(const char *path)
 	TAKE_FD(fd); /* the stream closes it */
 	while ((entry = readdir(directory)))
 		if (entry->d_type == DT_DIR && file_name_is_safe(entry->d_name))
-			unlinkat(dirfd(directory), entry->d_name, AT_REMOVEDIR);
-	unlinkat(root, path, AT_REMOVEDIR);
+			remove_levels(dirfd(directory), entry->d_name, levels - 1);
+	unlinkat(parent, path, AT_REMOVEDIR);
+}
+
+void pod_cgroup_remove(const char *path)
+{
+	_cleanup_close_ int root = open_hierarchy("");
+
+	while (*path == '/')
+		path++;
+	if (root < 0)
+		return;
+	remove_levels(root, path, CONTAINER_LEVELS);
 }
 
 /* ---- what is used */

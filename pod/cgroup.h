@@ -3,7 +3,8 @@
  * Cgroups of the host.
  *
  * A container's: guest-init makes "appc-UUID" with one child per app below the cgroup that it finds
- * itself in, and removes it at its end. When it is killed, this module does.
+ * itself in (one level further down where the pod has limits), and removes it at its end. When it is killed, this module
+ * does.
  *
  * A VMM's: this module makes it, with the limits of the pod as a whole, and removes it. In version 1 it is a directory
  * "appc-UUID" below this process's own in each hierarchy with a controller that is wanted. In version 2, where a
@@ -30,7 +31,7 @@ int pod_cgroup_path(const char *uuid, char *path, size_t size);
 /* What it has used, as far as it is known: into usage. */
 void pod_cgroup_read_container(const char *path, struct wire_usage *usage);
 
-/* Removes that cgroup and its children. They must be empty; one that is not, or is gone, stays so. */
+/* Removes that cgroup and what is below it. They must be empty; one that is not, or is gone, stays so. */
 void pod_cgroup_remove(const char *path);
 
 /* ---- of a VMM */

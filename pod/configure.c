@@ -194,6 +194,8 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 			apps, resolved_app_configure(&pod->apps[i], etc_files ? etc_files[i] : 0));
 	if (pod->is_mutable)
 		json_object_set_new(message, "mutable", json_true());
+	set_number(message, "memory_max", pod->memory_max >= 0, pod->memory_max);
+	set_number(message, "cpu_max_millis", pod->cpu_millis > 0, pod->cpu_millis);
 	for (size_t i = 0; sysctl && i < sysctl->sysctls.count; i++)
 		json_object_set_new(sysctls, sysctl->sysctls.items[i].name,
 			json_string(sysctl->sysctls.items[i].value));

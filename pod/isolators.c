@@ -69,6 +69,8 @@ static int report_ignored(struct scope *scope, const struct appc_isolator *isola
 	return report(scope, isolator, FATE_IGNORED);
 }
 
+static const char no_limit[] = "there is no limit in it";
+
 /*
  * Limits on files and on the network, which a device of the machine knows for all of its apps together: the pod's, and
  * those of an app that is alone. Returns NULL, or why they cannot be enforced.
@@ -84,7 +86,7 @@ static const char *limit_device(struct resolved_pod *pod, const struct appc_isol
 	if (options->is_container)
 		return "a container has no device of its own to slow down";
 	if (isolator->limit <= 0)
-		return "there is no limit in it";
+		return no_limit;
 	if (*limit == 0 || (uint64_t)isolator->limit < *limit)
 		*limit = (uint64_t)isolator->limit;
 	return NULL;
@@ -125,6 +127,7 @@ int pod_isolators_resolve(
 		.report = report_new(),
 	};
 
+	pod->memory_max = pod->cpu_millis = -1;
 	pod->isolators = json_pack("{s:o, s:{}}", "pod", scope.report, "apps");
 	if (!pod->isolators)
 		return -ENOMEM;
@@ -137,8 +140,18 @@ int pod_isolators_resolve(
 			continue;
 		switch (isolator->kind) {
 		case APPC_ISOLATOR_MEMORY:
+			pod->memory_max = isolator->limit;
+			if (pod->memory_max >= 0 && pod->memory_max < MEMORY_LIMIT_MIN)
+				return error_set(err, -EINVAL,
+					"the pod's memory limit of %" PRId64 " bytes is too low",
+					pod->memory_max);
+			r = pod->memory_max < 0 ? report_ignored(&scope, isolator, no_limit, err)
+						: report(&scope, isolator, FATE_ENFORCED);
+			break;
 		case APPC_ISOLATOR_CPU:
-			r = report(&scope, isolator, FATE_ENFORCED);
+			pod->cpu_millis = isolator->limit > 0 ? isolator->limit : -1;
+			r = pod->cpu_millis < 0 ? report_ignored(&scope, isolator, no_limit, err)
+						: report(&scope, isolator, FATE_ENFORCED);
 			break;
 		case APPC_ISOLATOR_SYSCTL:
 			r = check_sysctls(isolator, err);
@@ -162,16 +175,13 @@ int pod_isolators_resolve(
 }
 
 /* An app may not use more than its pod. *ret_fate tells when that changes what it asked for. */
-static int64_t limit_bounded(const struct resolved_pod *pod, enum appc_isolator_kind kind,
-	int64_t limit, enum fate *ret_fate)
+static int64_t limit_bounded(int64_t bound, int64_t limit, enum fate *ret_fate)
 {
-	const struct appc_isolator *bound = appc_isolators_find(&pod->manifest->isolators, kind);
-
 	*ret_fate = FATE_ENFORCED;
-	if (!bound || bound->limit < 0 || limit < 0 || limit <= bound->limit)
+	if (bound < 0 || limit < 0 || limit <= bound)
 		return limit;
 	*ret_fate = FATE_MODIFIED;
-	return bound->limit;
+	return bound;
 }
 
 /* A request that is omitted is the limit, as the pod's bounds it (specification, "Resource Isolators"). */
@@ -186,7 +196,7 @@ static int resolve_memory(const struct resolved_pod *pod, struct resolved_app *a
 	if (isolator->limit >= 0 && isolator->limit < MEMORY_LIMIT_MIN)
 		return error_set(
 			err, -EINVAL, "memory limit of %" PRId64 " bytes too low", isolator->limit);
-	app->memory_max = limit_bounded(pod, APPC_ISOLATOR_MEMORY, isolator->limit, ret_fate);
+	app->memory_max = limit_bounded(pod->memory_max, isolator->limit, ret_fate);
 	app->memory_low = request_or_limit(isolator, app->memory_max);
 	return 0;
 }
@@ -201,7 +211,7 @@ static int resolve_cpu(const struct resolved_pod *pod, struct resolved_app *app,
 {
 	int64_t request;
 
-	app->cpu_millis = limit_bounded(pod, APPC_ISOLATOR_CPU, isolator->limit, ret_fate);
+	app->cpu_millis = limit_bounded(pod->cpu_millis, isolator->limit, ret_fate);
 	request = request_or_limit(isolator, app->cpu_millis);
 	/* Weight 100 is one CPU's worth of request; cpu-shares say it more exactly. */
 	if (request > 0 && !appc_isolators_find(&app->app->isolators, APPC_ISOLATOR_CPU_SHARES)) {

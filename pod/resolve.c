@@ -219,10 +219,6 @@ static int size_machine(uint64_t memory, uint64_t cpu_millis, const struct resol
 static int resolve_machine(
 	struct resolved_pod *pod, const struct resolve_options *options, struct error *err)
 {
-	const struct appc_isolator *pod_memory =
-		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_MEMORY);
-	const struct appc_isolator *pod_cpu =
-		appc_isolators_find(&pod->manifest->isolators, APPC_ISOLATOR_CPU);
 	uint64_t memory = 0, cpu_millis = 0;
 
 	for (size_t i = 0; i < pod->app_count; i++) {
@@ -236,10 +232,10 @@ static int resolve_machine(
 			return error_set(err, -ERANGE, "the apps' limits add up to too much");
 	}
 	/* Limits of the pod as a whole bound those of its apps. */
-	if (pod_memory && pod_memory->limit >= 0)
-		memory = (uint64_t)pod_memory->limit;
-	if (pod_cpu && pod_cpu->limit > 0)
-		cpu_millis = (uint64_t)pod_cpu->limit;
+	if (pod->memory_max >= 0)
+		memory = (uint64_t)pod->memory_max;
+	if (pod->cpu_millis > 0)
+		cpu_millis = (uint64_t)pod->cpu_millis;
 
 	return size_machine(memory, cpu_millis, options, &pod->vcpus, &pod->memory, err);
 }

@@ -75,7 +75,8 @@ struct resolved_pod {
 	struct resolved_volume *volumes;
 	size_t volume_count;
 	unsigned int vcpus;
-	uint64_t memory;      /* bytes of the machine */
+	uint64_t memory;                /* bytes of the machine */
+	int64_t memory_max, cpu_millis; /* of all apps together, as of one */
 	int input_app;        /* index of the app that has input, or a terminal; -1: none */
 	bool interactive;     /* it is our standard input */
 	const char *terminal; /* that app has one, of this type; borrowed; NULL: none */

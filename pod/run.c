@@ -74,8 +74,8 @@ static void plan_cgroup(struct supervisor *s)
 /*
  * What the machine of this pod can need of the host at most. Memory: its RAM; page tables and KVM's own, a sixteenth
  * of it; the window, the VMM and its caches of files, 192 MiB; and what the kernel keeps for each file that the
- * file server may hold for the guest. CPUs: the apps' limits, where all have one and no others come, else the vCPUs; and one for the
- * event loop and for workers of the kernel.
+ * file server may hold for the guest. CPUs: the apps' limits, where all have one and no others come, else the vCPUs, and
+ * no more than the pod's limit; and one for the event loop and for workers of the kernel.
  */
 static struct pod_cgroup_limits vmm_limits(const struct supervisor *s)
 {
@@ -85,6 +85,8 @@ static struct pod_cgroup_limits vmm_limits(const struct supervisor *s)
 	for (size_t i = 0; i < resolved->app_count && millis < INT64_MAX; i++)
 		millis = resolved->apps[i].cpu_millis < 0 ? INT64_MAX
 							  : millis + resolved->apps[i].cpu_millis;
+	if (resolved->cpu_millis > 0 && millis > resolved->cpu_millis)
+		millis = resolved->cpu_millis;
 	if (millis > resolved->vcpus * 1000ll)
 		millis = resolved->vcpus * 1000ll;
 	return (struct pod_cgroup_limits){

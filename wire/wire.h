@@ -34,7 +34,7 @@
  * Guest to host
  *   started     "app" (name), "pid". Its main process has been executed.
  *   exited      "app", "status" (0-255; 128 + n for signal n; 203 where it could not be executed),
- *               "oom" (true where its memory limit killed a process), "message" (optional string:
+ *               "oom" (true where its memory limit or the pod's killed a process), "message" (optional string:
  *               why it could not be executed).
  *   metadata    a request to the metadata service that guest-init cannot answer itself; the next one only
  *               when this one has been answered. Either "get": path below $AC_METADATA_URL/acMetadata/v1/;
@@ -88,6 +88,7 @@
  *                        guest-init covers by the pod's own. /proc, /sys, /dev exist where the host
  *                        could make them
  *     oom_score_adj      -1000 to 1000, absent for the default
+ *   memory_max, cpu_max_millis   as of an app, for all apps together; absent when unlimited
  *   sysctls      object of strings, may be empty
  *   input        number of the app (its index) that reads what the stream carries; absent, and for all
  *                others: input is empty

@@ -220,6 +220,44 @@ isolators()
 	expect_error 'isolator "os/linux/selinux-context" cannot be enforced'
 }
 
+# What the isolator of a pod's limits says of a container's host: whether its cgroups hold any.
+needs_cgroups()
+{
+	[ "$FLAVOUR" = container ] || return 0
+	pod '.apps = [app("look"; ["say", "x"])] |
+		.isolators = [{name: "resource/memory", value: {limit: "16Mi"}}, {name: "resource/cpu", value: {limit: "500m"}}]'
+	run_world
+	expect_status 0
+	if grep -qE 'not enforced' "$ERR"; then
+		skip "this host's cgroups have no limits for a container: $(grep -m 1 'not enforced' "$ERR")"
+	fi
+}
+
+# took VERB ARGUMENT: the milliseconds that the probe said.
+took()
+{
+	sed -n "s/^$1: \([0-9]*\) ms$/\1/p" "$OUT"
+}
+
+@test "limits of the pod hold all of its apps together, and those without a limit of their own" {
+	needs_cgroups
+	pod '.apps = [app("greedy"; ["say", "before", "hog"])] |
+		.isolators = [{name: "resource/memory", value: {limit: "16Mi"}}]'
+	run_world
+	expect_status 137
+	expect_line before
+	expect_error 'greedy.*memory'
+
+	# Lower bounds only: what else the host does makes it longer. Two seconds each, and 1.1 and 0.5 without the limits.
+	pod '.apps = [app("free"; ["burn", "1000"]),
+			(app("slow"; ["burn", "200"]) | .app.isolators = [{name: "resource/cpu", value: {limit: "100m"}}])] |
+		.isolators = [{name: "resource/cpu", value: {limit: "500m"}}]'
+	run_world
+	expect_status 0
+	[ "$(took 'burn 1000')" -ge 1600 ]
+	[ "$(took 'burn 200')" -ge 1500 ]
+}
+
 # Limits that no test comes near: what they do is told by the unit tests of the devices.
 @test "limits on files and on the network are enforced by devices of a machine, for an app that is alone" {
 	local fate=enforced

@@ -55,6 +55,8 @@ static void complete_message_is_understood(void **state)
 	assert_int_equal(config.instance.entropy[0], 0);
 	assert_int_equal(config.instance.entropy[31], 0x1f);
 	assert_true(config.park);
+	assert_int_equal(config.memory_max, GUEST_UNLIMITED);
+	assert_int_equal(config.cpu_max_millis, GUEST_UNLIMITED);
 	assert_int_equal(config.sysctl_count, 2);
 	assert_string_equal(config.sysctls[0].path, "net/ipv4/ip_forward");
 	assert_string_equal(config.sysctls[0].value, "1");
@@ -134,6 +136,22 @@ static void optional_fields_may_be_absent(void **state)
 	guest_config_done(&config);
 }
 
+static void limits_of_the_pod_are_not_its_apps(void **state)
+{
+	_cleanup_json_ json_t *message = good_configure();
+	struct guest_config config;
+
+	(void)state;
+	json_object_set_new(message, "memory_max", json_integer(4096));
+	json_object_set_new(message, "cpu_max_millis", json_integer(500));
+	assert_int_equal(guest_config_parse(message, &config, NULL), 0);
+	assert_int_equal(config.memory_max, 4096);
+	assert_int_equal(config.cpu_max_millis, 500);
+	assert_int_equal(config.apps[0].memory_max, 1048576);
+	assert_int_equal(config.apps[0].cpu_max_millis, 1500);
+	guest_config_done(&config);
+}
+
 /* A value of a field that is refused; value NULL: the field is absent. */
 struct bad_field {
 	const char *field, *value;
@@ -201,6 +219,10 @@ static void each_bad_field_of_the_pod_is_named(void **state)
 		{"sysctls", "{\"a/../b\":\"1\"}"},
 		{"sysctls", "{\"/a\":\"1\"}"},
 		{"sysctls", "{\".a\":\"1\"}"},
+		{"memory_max", "0"},
+		{"memory_max", "\"1\""},
+		{"cpu_max_millis", "0"},
+		{"cpu_max_millis", "-1"},
 		{"hosts_entries", "[]"},
 		{"resolv_conf", "null"},
 		{"input", "1"},
@@ -827,6 +849,7 @@ int main(void)
 		cmocka_unit_test(complete_message_is_understood),
 		cmocka_unit_test(strings_outlive_the_callers_reference),
 		cmocka_unit_test(optional_fields_may_be_absent),
+		cmocka_unit_test(limits_of_the_pod_are_not_its_apps),
 		cmocka_unit_test(each_bad_field_of_the_pod_is_named),
 		cmocka_unit_test(a_terminal_names_its_type_to_an_app_that_says_nothing_of_it),
 		cmocka_unit_test(a_bad_terminal_is_refused),

@@ -682,6 +682,61 @@ static void each_isolator_is_reported_with_its_fate(void **state)
 	assert_true(pod->apps[1].seccomp.is_default);
 }
 
+static const char *member(json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	if (!text)
+		fail_msg("no string \"%s\"", key);
+	return text;
+}
+
+static json_int_t number(json_t *object, const char *key)
+{
+	assert_true(json_is_integer(json_object_get(object, key)));
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void limits_of_a_pod_are_told_to_the_guest_and_requests_hold_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL, *free_pod = NULL;
+	_cleanup_json_ json_t *message = NULL, *other = NULL;
+	struct resolved_pod *refused = NULL;
+	struct error err;
+	json_t *app, *report;
+
+	make_image(fixture, "work", "");
+	pod = resolve(fixture,
+		APP("a", "work", "") "," APP("b", "work", APP_SECTION(ISOLATORS(CPU("1", "2")))),
+		ISOLATORS(MEMORY("16Mi") "," CPU("100m", "500m")));
+	message = resolved_pod_configure(pod, NULL, uuid, "host", false);
+	assert_int_equal(number(message, "memory_max"), 16 * MIB);
+	assert_int_equal(number(message, "cpu_max_millis"), 500);
+	app = json_array_get(json_object_get(message, "apps"), 0);
+	assert_null(json_object_get(app, "memory_max"));
+	assert_null(json_object_get(app, "cpu_max_millis"));
+	app = json_array_get(json_object_get(message, "apps"), 1);
+	assert_int_equal(number(app, "cpu_max_millis"), 500);
+	report = json_object_get(pod->isolators, "pod");
+	assert_int_equal(json_array_size(json_object_get(report, "enforced")), 2);
+
+	free_pod = resolve(fixture, APP("a", "work", ""),
+		ISOLATORS("{\"name\":\"resource/memory\",\"value\":{\"request\":\"1Gi\"}},"
+			  "{\"name\":\"resource/cpu\",\"value\":{\"request\":\"1\"}}"));
+	other = resolved_pod_configure(free_pod, NULL, uuid, "host", false);
+	assert_null(json_object_get(other, "memory_max"));
+	assert_null(json_object_get(other, "cpu_max_millis"));
+	report = json_object_get(free_pod->isolators, "pod");
+	assert_int_equal(json_array_size(json_object_get(report, "enforced")), 0);
+	assert_int_equal(json_array_size(json_object_get(report, "ignored")), 2);
+
+	assert_int_equal(try_resolve(fixture, NULL, &refused, &err, APP("a", "work", ""),
+				 ISOLATORS(MEMORY("100"))),
+		-EINVAL);
+	assert_non_null(strstr(err.message, "the pod's memory limit of 100 bytes is too low"));
+}
+
 static void a_kernel_parameter_that_is_no_name_is_an_error_that_quotes_it(void **state)
 {
 	static const char *const names[] = {"../../etc/x", "a..b", "/a", ".a", "a/../b", ""};
@@ -758,21 +813,6 @@ static void apparmor_profile_that_is_not_there_is_an_error(void **state)
 }
 
 /* ---- sockets */
-
-static const char *member(json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	if (!text)
-		fail_msg("no string \"%s\"", key);
-	return text;
-}
-
-static json_int_t number(json_t *object, const char *key)
-{
-	assert_true(json_is_integer(json_object_get(object, key)));
-	return json_integer_value(json_object_get(object, key));
-}
 
 static void socket_activated_ports_listen_where_the_pod_exposes_them(void **state)
 {
@@ -1009,6 +1049,7 @@ int main(void)
 		RESOLVE_TEST(an_omitted_request_is_the_limit),
 		RESOLVE_TEST(isolators_that_cannot_be_enforced_are_errors_when_strict),
 		RESOLVE_TEST(each_isolator_is_reported_with_its_fate),
+		RESOLVE_TEST(limits_of_a_pod_are_told_to_the_guest_and_requests_hold_nothing),
 		RESOLVE_TEST(a_kernel_parameter_that_is_no_name_is_an_error_that_quotes_it),
 		RESOLVE_TEST(walls_that_are_switched_off_are_not_there),
 		RESOLVE_TEST(apparmor_profile_that_is_not_there_is_an_error),

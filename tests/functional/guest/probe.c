@@ -35,6 +35,7 @@
 
 #define AWAIT_STEP_MS 50
 #define AWAIT_LIMIT_S 600
+#define BURN_STEPS    1000000
 
 int number(const char *text)
 {
@@ -215,6 +216,27 @@ static void hog(char **args)
 			block[i] = 1;
 	}
 	puts("hog: memory was refused");
+}
+
+static int64_t clock_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
+/* Computes for so many milliseconds of CPU time, and says how long that took. */
+static void burn(char **args)
+{
+	int64_t start = clock_ms(CLOCK_MONOTONIC),
+		end = clock_ms(CLOCK_PROCESS_CPUTIME_ID) + number(args[0]);
+
+	/* To look at the clock takes a kernel that may be slow. */
+	while (clock_ms(CLOCK_PROCESS_CPUTIME_ID) < end)
+		for (volatile unsigned int i = 0; i < BURN_STEPS; i++)
+			;
+	printf("burn %s: %lld ms\n", args[0], (long long)(clock_ms(CLOCK_MONOTONIC) - start));
 }
 
 /* A TCP connection to ourselves over the loopback. */
@@ -539,6 +561,7 @@ static const struct command process_commands[] = {
 	{"nameless", 1, nameless},
 	{"await", 1, await},
 	{"hog", 0, hog},
+	{"burn", 1, burn},
 	{"loopback", 0, loopback},
 	{"cpus", 0, cpus},
 	{"crash-init", 0, crash_init},
