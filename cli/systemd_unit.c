@@ -2,7 +2,7 @@
 /*
  * systemd_unit.c: see systemd_unit.h.
  *
- * Theory of operation: the process of the unit is the one that runs the pod, which says when the apps have been executed
+ * Theory of operation: the process of the unit is the one that runs the pod, which says when the apps have started
  * (Type=notify). SIGTERM is its gentle stop, and only the first: an ExecStop= before it would make that the second, which
  * kills the apps at once. So there is none, and KillMode=mixed sends SIGTERM to that process alone; SIGKILL, when it does
  * not come to an end, to all.

@@ -46,6 +46,14 @@ static bool app_is_stopping(const struct guest_pod *pod, const struct guest_app 
 	return pod->is_stopping || app->was_terminated || app->is_hurried;
 }
 
+static void app_close_notify(struct guest_pod *pod, struct guest_app *app)
+{
+	if (app->notify_fd < 0)
+		return;
+	guest_unwatch(pod->guest, app->notify_fd);
+	fd_close(&app->notify_fd);
+}
+
 /* No process of the app is left, or none was ever made: its output is next. */
 static void app_drain(struct guest_pod *pod, struct guest_app *app)
 {
@@ -54,6 +62,7 @@ static void app_drain(struct guest_pod *pod, struct guest_app *app)
 	if (pod->guest->is_vm && pod->live_count == 1 && !pod->config.is_mutable)
 		pod->output.is_leaving = true;
 	if (!pod->output.is_leaving) {
+		app_close_notify(pod, app);
 		fd_close(&app->stdin_fd);
 		fd_close(&app->stdout_fd);
 		fd_close(&app->stderr_fd);
@@ -70,6 +79,25 @@ static void app_fail(struct guest_pod *pod, struct guest_app *app, int status)
 	pod_app_failed(pod, app);
 }
 
+static void app_tell_started(struct guest_pod *pod, struct guest_app *app)
+{
+	guest_send_started(&pod->guest->outbox, app->config->name, app->pid);
+	app->was_started = true;
+}
+
+/* Takes what it says, or has said before its end; the host hears of it once. */
+static void app_hear(struct guest_pod *pod, struct guest_app *app)
+{
+	if (app->notify_fd >= 0 && guest_notify_read(app->notify_fd) &&
+		app->state == GUEST_APP_RUNNING && !app->was_started)
+		app_tell_started(pod, app);
+}
+
+void guest_pod_notify_ready(struct guest_pod *pod, uint32_t app_index)
+{
+	app_hear(pod, &pod->apps[app_index]);
+}
+
 static void app_run(struct guest_pod *pod, struct guest_app *app)
 {
 	if (guest_app_launch(pod, app) < 0) {
@@ -79,8 +107,8 @@ static void app_run(struct guest_pod *pod, struct guest_app *app)
 	/* With the last reader the pipe breaks. */
 	fd_close(&app->stdin_fd);
 	app->state = GUEST_APP_RUNNING;
-	if (!pod->config.park)
-		guest_send_started(&pod->guest->outbox, app->config->name, app->pid);
+	if (!pod->config.park && !app->config->notifies)
+		app_tell_started(pod, app);
 }
 
 static void app_start(struct guest_pod *pod, struct guest_app *app)
@@ -279,7 +307,8 @@ int guest_pod_unpark(struct guest_pod *pod, const uint8_t entropy[WIRE_ENTROPY_S
 			r = guest_parked_release(&app->parked);
 		if (r < 0)
 			return error_set_errno(err, r, "app %s: continue it", app->config->name);
-		guest_send_started(&pod->guest->outbox, app->config->name, app->pid);
+		if (!app->config->notifies)
+			app_tell_started(pod, app);
 	}
 	return 0;
 }
@@ -440,6 +469,7 @@ void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status)
 			app->filtered.pid = 0;
 		if (app->pid != pid)
 			continue;
+		app_hear(pod, app);
 		app->pid = 0;
 		if (pod->is_paused) {
 			app->has_late_end = true;

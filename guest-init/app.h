@@ -12,6 +12,7 @@
 #include "guest-init/guest.h"
 #include "guest-init/input.h"
 #include "guest-init/launcher.h"
+#include "guest-init/notify.h"
 #include "guest-init/output.h"
 #include "guest-init/park.h"
 #include "guest-init/rootfs.h"
@@ -55,6 +56,9 @@ struct guest_app {
 	int *socket_fds;          /* until its main process has them; NULL: none */
 	int stdout_fd, stderr_fd; /* ends of the pipes that its processes write to */
 	struct guest_output_pipe pipes[2];
+	int notify_fd; /* where it says that it is ready; -1: it does not */
+	char notify_variable[GUEST_NOTIFY_VARIABLE_SIZE];
+	bool was_started; /* the host was told */
 	bool is_clearing; /* what its cgroup still holds has been killed */
 	bool has_late_end; /* its process ended while the pod was paused, with late_end; nobody has heard yet */
 	int late_end;        /* as wait(2) has it */
@@ -157,8 +161,9 @@ void guest_pod_pause(struct guest_pod *pod, bool is_paused);
 /* A child of PID 1 was reaped; wait_status as waitpid() gave it. */
 void guest_pod_child_ended(struct guest_pod *pod, pid_t pid, int wait_status);
 
-/* The event GUEST_EVENT_CGROUP or GUEST_EVENT_PIPE. */
+/* The event GUEST_EVENT_CGROUP, GUEST_EVENT_NOTIFY or GUEST_EVENT_PIPE. */
 void guest_pod_cgroup_ready(struct guest_pod *pod, uint32_t app_index);
+void guest_pod_notify_ready(struct guest_pod *pod, uint32_t app_index);
 void guest_pod_pipe_ready(struct guest_pod *pod, uint32_t pipe_index, uint32_t events);
 
 /* After each round of events: moves output, looks at the clock, reports what has come to its end.

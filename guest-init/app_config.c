@@ -188,7 +188,7 @@ void guest_app_config_parse(
 		"working_directory", "environment", "pre_start", "post_stop", "read_only_rootfs",
 		"mounts", "capabilities", "no_new_privileges", "memory_max", "memory_low",
 		"cpu_max_millis", "cpu_weight", "oom_score_adj", "etc_files", "seccomp",
-		"protect_paths", "sockets", "group_is_users", NULL};
+		"protect_paths", "sockets", "group_is_users", "notifies", NULL};
 	struct field_reader reader = {.object = object, .err = parent->err};
 	char where[NAME_MAX + 16];
 	json_int_t number;
@@ -231,6 +231,7 @@ void guest_app_config_parse(
 		app->has_oom_score_adj = true;
 		app->oom_score_adj = (int)number;
 	}
+	app->notifies = reader_take(&reader, "notifies", FIELD_OPTIONAL, JSON_TRUE, "true") != NULL;
 	app->etc_files = etc_files_parse(&reader);
 	seccomp_parse(&reader, app);
 	app->protect_paths = reader_boolean(&reader, "protect_paths");

@@ -32,6 +32,7 @@ struct guest_app_config {
 	size_t supplementary_gid_count;
 	const char *working_directory;
 	bool read_only_rootfs, no_new_privileges;
+	bool notifies; /* it says itself when it is ready */
 	struct guest_mount_config *mounts;
 	size_t mount_count;
 	uint64_t capabilities;

@@ -98,6 +98,7 @@ int guest_app_launch(struct guest_pod *pod, struct guest_app *app)
 	launch.socket_fds = app->socket_fds;
 	launch.sockets = config->sockets;
 	launch.socket_count = config->socket_count;
+	launch.notify_variable = app->notify_fd >= 0 ? app->notify_variable : NULL;
 	launch.trace = pod->config.park;
 	if (app->filtered.pid > 0 && config->seccomp_is_default && !pod->config.park) {
 		guest_launcher_stop(&app->launcher);

@@ -35,6 +35,7 @@ void guest_app_init(struct guest_app *app, uint32_t index, uint32_t generation)
 		.stdin_fd = -1,
 		.stdout_fd = -1,
 		.stderr_fd = -1,
+		.notify_fd = -1,
 		.pipes = {{.fd = -1}, {.fd = -1}},
 	};
 }
@@ -259,6 +260,16 @@ static int app_prepare_streams(struct guest_pod *pod, struct guest_app *app, str
 	return 0;
 }
 
+static int app_open_notify(struct guest_pod *pod, struct guest_app *app, struct error *err)
+{
+	int r = app->notify_fd = guest_notify_open(app->notify_variable);
+
+	if (r >= 0)
+		r = guest_watch(
+			pod->guest, app->notify_fd, EPOLLIN, GUEST_EVENT_NOTIFY, app->index);
+	return r < 0 ? error_set_errno(err, r, "listen for its readiness") : 0;
+}
+
 int guest_app_prepare(struct guest_pod *pod, struct guest_app *app)
 {
 	const struct guest_app_config *config = app->config;
@@ -289,6 +300,8 @@ int guest_app_prepare(struct guest_pod *pod, struct guest_app *app)
 	r = app_prepare_streams(pod, app, err);
 	if (r == 0 && config->socket_count > 0)
 		r = guest_listen(config, &app->socket_fds, err);
+	if (r == 0 && config->notifies)
+		r = app_open_notify(pod, app, err);
 	if (r < 0)
 		return r;
 	if (app->cgroup_fd >= 0)

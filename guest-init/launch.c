@@ -48,7 +48,7 @@ struct child {
 	const struct guest *guest;
 	const struct guest_launch *launch;
 	char *const *candidates;        /* paths to execute, NULL-terminated */
-	const char *const *environment; /* the launch's, and what it says of sockets */
+	const char *const *environment; /* see environment_make() */
 	enum child_step step;
 	int error; /* 0 until the child has failed */
 };
@@ -256,7 +256,7 @@ static int candidates_make(const struct guest_launch *launch, char ***ret)
 }
 
 /*
- * The environment with what sd_listen_fds(3) looks for. *ret ends with NULL; only the array and its last
+ * The environment with what sd_listen_fds(3) and sd_notify(3) look for. *ret ends with NULL; only the array and its last
  * elements, from *ret_own on, are the caller's to free.
  */
 static int environment_make(
@@ -269,13 +269,18 @@ static int environment_make(
 	while (launch->environment[count])
 		count++;
 	*ret_own = count;
-	environment = calloc(count + 4, sizeof(*environment));
+	environment = calloc(count + 5, sizeof(*environment));
 	for (size_t i = 0; i < launch->socket_count; i++)
 		length += strlen(launch->sockets[i].name) + 1;
 	names = malloc(length);
 	if (!environment || !names)
 		return -ENOMEM;
 	memcpy(environment, launch->environment, count * sizeof(*environment));
+	if (launch->notify_variable) {
+		environment[count] = strdup(launch->notify_variable);
+		if (!environment[count++])
+			return -ENOMEM;
+	}
 	if (launch->socket_count > 0) {
 		end = names;
 		for (size_t i = 0; i < launch->socket_count; i++)
@@ -451,7 +456,7 @@ int guest_launch(const struct guest *guest, const struct guest_launch *launch,
 	size_t own = 0;
 	bool is_gone;
 
-	if (r == 0 && launch->socket_count > 0)
+	if (r == 0 && (launch->socket_count > 0 || launch->notify_variable))
 		r = environment_make(launch, pid, &environment, &own);
 	if (r < 0) {
 		guest_launcher_stop(launcher);

@@ -22,6 +22,8 @@ struct guest_launch {
 	const int *socket_fds;
 	const struct guest_socket_config *sockets;
 	size_t socket_count;
+	const char *
+		notify_variable; /* one more of the environment, "NAME=VALUE"; borrowed; NULL: none */
 	bool has_oom_score_adj;
 	int oom_score_adj;
 	int namespace_fd; /* the mount namespace to enter; -1: the launcher is in it, at its root */

@@ -11,7 +11,8 @@
  * stream.
  *
  * One thread, one epoll: control messages, the end of processes (signalfd), the apps' pipes, the
- * stream port, cgroups that become empty, clients of the metadata service, sessions. Nothing else is waited for.
+ * stream port, cgroups that become empty, apps that say that they are ready, clients of the metadata service, sessions.
+ * Nothing else is waited for.
  */
 #include "guest-init/app.h"
 #include "guest-init/boot.h"
@@ -451,6 +452,10 @@ static void loop_event(struct loop *loop, const struct epoll_event *event)
 		break;
 	case GUEST_EVENT_CGROUP:
 		guest_pod_cgroup_ready(&loop->pod, index);
+		break;
+	case GUEST_EVENT_NOTIFY:
+		if (loop->phase == PHASE_RUNNING)
+			guest_pod_notify_ready(&loop->pod, index);
 		break;
 	case GUEST_EVENT_METADATA:
 		if (loop->phase == PHASE_RUNNING)

@@ -29,9 +29,9 @@ static void add_default(
 		json_array_append_new(array, json_sprintf("%s=%s", name, value));
 }
 
-static json_t *environment_json(const struct appc_app *app, const char *name)
+static json_t *environment_json(const struct resolved_app *resolved)
 {
-	const struct appc_pairs *environment = &app->environment;
+	const struct appc_pairs *environment = &resolved->app->environment;
 	json_t *array = json_array();
 
 	add_default(array, environment, "PATH", default_path);
@@ -42,13 +42,14 @@ static json_t *environment_json(const struct appc_app *app, const char *name)
 	for (size_t i = 0; i < environment->count; i++) {
 		const struct appc_pair *pair = &environment->items[i];
 
-		/* These are the executor's to say; AC_METADATA_URL is guest-init's. */
+		/* These are the executor's to say; AC_METADATA_URL and this NOTIFY_SOCKET are guest-init's. */
 		if (strcmp(pair->name, "AC_APP_NAME") && strcmp(pair->name, "container") &&
-			strcmp(pair->name, "AC_METADATA_URL"))
+			strcmp(pair->name, "AC_METADATA_URL") &&
+			(!resolved->notifies || strcmp(pair->name, "NOTIFY_SOCKET") != 0))
 			json_array_append_new(
 				array, json_sprintf("%s=%s", pair->name, pair->value));
 	}
-	json_array_append_new(array, json_sprintf("AC_APP_NAME=%s", name));
+	json_array_append_new(array, json_sprintf("AC_APP_NAME=%s", resolved->name));
 	json_array_append_new(array, json_string("container=appc-vm"));
 	return array;
 }
@@ -128,10 +129,12 @@ json_t *resolved_app_configure(const struct resolved_app *resolved, unsigned int
 	json_object_set_new(object, "group", json_string(app->group));
 	if (resolved->group_is_users)
 		json_object_set_new(object, "group_is_users", json_true());
+	if (resolved->notifies)
+		json_object_set_new(object, "notifies", json_true());
 	json_object_set_new(object, "supplementary_gids", gids);
 	json_object_set_new(object, "working_directory",
 		json_string(app->working_directory ? app->working_directory : "/"));
-	json_object_set_new(object, "environment", environment_json(app, resolved->name));
+	json_object_set_new(object, "environment", environment_json(resolved));
 	json_object_set_new(object, "etc_files", etc_files_json(etc_files));
 	json_object_set_new(object, "pre_start", handler_json(app, "pre-start"));
 	json_object_set_new(object, "post_stop", handler_json(app, "post-stop"));

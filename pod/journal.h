@@ -29,7 +29,7 @@ enum journal_event {
 	JOURNAL_PREPARED,
 	JOURNAL_STARTED, /* the pod is about to run */
 	JOURNAL_APP_STARTED,
-	JOURNAL_READY, /* all its apps have been executed */
+	JOURNAL_READY, /* all its apps have started */
 	JOURNAL_PAUSED,
 	JOURNAL_RESUMED,
 	JOURNAL_APP_EXITED,

@@ -28,6 +28,8 @@
 
 /* Names of apps become names of files, with an ending. */
 #define NAME_LENGTH_MAX 200
+/* "true": the app says itself when it is ready (specification, "Image Manifest Schema"). */
+#define NOTIFIES_ANNOTATION "appc.io/executor/supports-systemd-notify"
 /* TERM of an app whose terminal nobody looks at yet. */
 #define TERMINAL_TYPE "xterm"
 
@@ -145,6 +147,16 @@ static int find_tree(struct store *store, size_t index, const struct resolve_opt
 	return store_has_tree(store, resolved->tree_id) ? 0 : render_prepared(store, resolved, err);
 }
 
+/* The pod manifest's annotations are over the image's, as the metadata service tells them. */
+static bool notifies(const struct appc_runtime_app *app, const struct appc_image_manifest *image)
+{
+	const char *value = appc_pairs_get(&app->annotations, NOTIFIES_ANNOTATION);
+
+	if (!value)
+		value = appc_pairs_get(&image->annotations, NOTIFIES_ANNOTATION);
+	return value && !strcmp(value, "true");
+}
+
 static int resolve_image(struct store *store, struct appc_runtime_app *app, size_t index,
 	const struct resolve_options *options, struct resolved_app *resolved, struct error *err)
 {
@@ -164,6 +176,7 @@ static int resolve_image(struct store *store, struct appc_runtime_app *app, size
 		return r;
 	resolved->is_from_docker =
 		appc_pairs_get(&image->annotations, "appc.io/docker/repository") != NULL;
+	resolved->notifies = notifies(app, image);
 	is_derived = appc_pairs_get(&image->annotations, CONTAINER_ANNOTATION_GROUP) != NULL;
 	/* The manifest's app section replaces the image's as a whole. */
 	if (!app->app) {

@@ -35,6 +35,7 @@ struct resolved_app {
 	const struct appc_app *app;                  /* the manifest's */
 	enum stream_mode stream_modes[STREAM_MODES]; /* of its annotations */
 	bool is_from_docker; /* its volumes begin with what the image has there */
+	bool notifies;       /* it says itself when it is ready (sd_notify(3)) */
 	bool read_only_rootfs;
 	bool group_is_users; /* where its group has no name in the root filesystem: its user's there */
 	struct resolved_mount *mounts; /* parents before children */

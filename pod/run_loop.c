@@ -55,8 +55,8 @@ void supervisor_take_terminal(struct supervisor *s)
 {
 	int r;
 
-	/* One that is attached to is not ours. */
-	if (!s->resolved->interactive || !s->resolved->terminal)
+	/* One that is attached to is not ours; one that was taken stays so. */
+	if (!s->resolved->interactive || !s->resolved->terminal || s->terminal.fd >= 0)
 		return;
 	r = terminal_make_raw(&s->terminal, STDIN_FILENO);
 	if (r < 0)
@@ -70,6 +70,9 @@ static int stream_ready(struct supervisor *s)
 	int r = pod_output_read(&s->output, s->process.stream_fd, &error);
 
 	s->marks[MACHINE_EVENT_OUTPUT] = s->output.first_at;
+	/* Who speaks to a person listens, too, ready or not. */
+	if (s->output.first_at)
+		supervisor_take_terminal(s);
 	return r < 0 ? supervisor_protocol_error(s, error.message) : 0;
 }
 

@@ -37,7 +37,7 @@ enum pause_state {
 };
 
 enum app_state {
-	APP_WAITING, /* the guest is to start it */
+	APP_WAITING, /* the guest is to start it; or it has, and the app has not said yet that it is ready */
 	APP_STARTED,
 	APP_EXITED,
 	APP_CREATED, /* in a mutable pod: nobody has asked for its start yet */
@@ -131,7 +131,7 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err);
 /* One turn of the loop. 0: go on; 1: the pod has ended; -errno: it broke, see s->end_error. */
 int supervisor_turn(struct supervisor *s);
 
-/* From now on keys are the app's. Until then they were ours, to stop a pod that does not start. */
+/* From now on keys are the app's, if they were not. Until then they are ours, to stop a pod that does not start. */
 void supervisor_take_terminal(struct supervisor *s);
 
 /* ---- run_control.c */
@@ -197,7 +197,7 @@ void supervisor_record_end(struct supervisor *s, int status, const char *reason)
 /* Waits until the records are on disk. */
 void supervisor_sync_records(struct supervisor *s);
 
-/* Tells once that the pod is ready, which it is when each of its apps has been executed. */
+/* Tells once that the pod is ready, which it is when each of its apps has started. */
 void supervisor_check_ready(struct supervisor *s);
 /* Tells the service manager, once, that the pod is about to end. */
 void supervisor_tell_ending(struct supervisor *s);

@@ -32,7 +32,8 @@
  *               there; a copy of it, which goes on some time later, finds a "renew" message. VM only.
  *
  * Guest to host
- *   started     "app" (name), "pid". Its main process has been executed.
+ *   started     "app" (name), "pid". Its main process has been executed; and has said that it is ready, where the
+ *               app does ("notifies").
  *   exited      "app", "status" (0-255; 128 + n for signal n; 203 where it could not be executed),
  *               "oom" (true where its memory limit or the pod's killed a process), "message" (optional string:
  *               why it could not be executed).
@@ -84,6 +85,8 @@
  *     memory_max, memory_low   bytes, absent when unlimited
  *     cpu_max_millis     thousandths of a CPU, absent when unlimited
  *     cpu_weight         1-10000, absent for the default
+ *     notifies           true, or absent: it says READY=1 to the datagram socket that guest-init names in NOTIFY_SOCKET
+ *                        (sd_notify(3)); its environment has no other
  *     etc_files          array of "hosts", "hostname", "machine-id", "resolv.conf": regular files of its /etc that
  *                        guest-init covers by the pod's own. /proc, /sys, /dev exist where the host
  *                        could make them

@@ -174,7 +174,15 @@ unit_key()
 }
 
 @test "a unit of systemd runs a manifest, and says when the apps are ready" {
-	pod_write "$BATS_TEST_TMPDIR/my pod.json" '.apps = [app("one"; ["say", "50%", "until-stopped", "say", "over"])]'
+	# One app says itself when it is ready; who says it before the program can, or says something else, is not heard.
+	pod_write "$BATS_TEST_TMPDIR/my pod.json" '.apps = [
+		(app("one"; ["notify", "STATUS=READY=1", "say", "50%", "await", "/host/go", "notify", "STATUS=up\nREADY=1",
+				"notify", "READY=1", "until-stopped", "say", "over"]) |
+			.annotations = [{name: "appc.io/executor/supports-systemd-notify", value: "true"}] |
+			.app.environment = [{name: "NOTIFY_SOCKET", value: "/nowhere"}] |
+			.app.eventHandlers = [{name: "pre-start", exec: ["/bin/probe", "notify", "READY=1"]}] |
+			.mounts = [{volume: "host", path: "/host"}]),
+		app("two"; ["notify", "READY=1", "exit", "0"])] | .volumes = [{name: "host", kind: "host", source: $host}]'
 	appc_vm generate systemd "$BATS_TEST_TMPDIR/my pod.json" -- "--flavour=$FLAVOUR" >"$BATS_TEST_TMPDIR/my-pod.service"
 	[ "$(unit_key Type)" = notify ]
 	[ "$(unit_key KillMode)" = mixed ]
@@ -201,12 +209,21 @@ unit_key()
 	ERR=$BATS_TEST_TMPDIR/err
 	NOTIFY_SOCKET=$BATS_TEST_TMPDIR/notify bash -c "exec $start" >"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
+	eventually "the app runs" said "50%"
+	UUID_FILE=$BATS_TEST_TMPDIR/appc-vm-my-pod/uuid
+	fails appc_vm status --wait-ready=1s "--uuid-file=$UUID_FILE" 2>"$BATS_TEST_TMPDIR/err2"
+	grep -q 'not ready after 1s' "$BATS_TEST_TMPDIR/err2"
+	[ ! -s "$BATS_TEST_TMPDIR/notified" ]
+	appc_vm status "--uuid-file=$UUID_FILE" | grep -qx app-one=created
+	: >"$BATS_TEST_TMPDIR/host/go"
+	appc_vm status --wait-ready "--uuid-file=$UUID_FILE" >/dev/null
 	eventually "it says that it is ready" grep -q '^READY=1' "$BATS_TEST_TMPDIR/notified"
 	eventually "the app waits" said ready
 	kill -TERM "$RUN"
 	finish_pod
 	expect_status 0
-	expect_line 50% over
+	expect_line 50% over 'notify STATUS=READY=1: ok' 'notify READY=1: ok'
+	[ "$(grep -c '^notify READY=1: no socket$' "$OUT")" -eq 2 ]
 	wait "$manager"
 	bash -c "$(unit_key ExecStopPost | sed "s|^-||; s|%t|$BATS_TEST_TMPDIR|g")"
 	fails appc_vm status "--uuid-file=$BATS_TEST_TMPDIR/appc-vm-my-pod/uuid" 2>"$ERR"

@@ -42,17 +42,22 @@ timing()
 	diff <(grep -v '^hostname: ' "$BATS_TEST_TMPDIR/cold") <(grep -v '^hostname: ' "$OUT")
 }
 
-@test "a warm pod of several apps, with a volume of the host" {
+@test "a warm pod of several apps, with a volume of the host, which say themselves whether they are ready" {
+	local uuid=$BATS_TEST_TMPDIR/uuid
 	pod '.volumes = [{name: "host", kind: "host", source: $host}] | .apps = [
-		app("one"; ["write", "/host/one", "from one", "await", "/host/two", "read", "/host/two"]),
-		app("two"; ["write", "/host/two", "from two", "await", "/host/one", "read", "/host/one"])] |
-		.apps[].mounts = [{volume: "host", path: "/host"}]'
+		app("one"; ["write", "/host/one", "from one", "write", "/host/one-is-whole", "", "await", "/host/two-is-whole",
+			"read", "/host/two", "notify", "READY=1"]),
+		app("two"; ["write", "/host/two", "from two", "write", "/host/two-is-whole", "", "await", "/host/one-is-whole",
+			"read", "/host/one", "notify", "READY=0"])] |
+		.apps[].mounts = [{volume: "host", path: "/host"}] |
+		.apps[].annotations = [{name: "appc.io/executor/supports-systemd-notify", value: "true"}]'
 	for _ in 1 2; do
-		rm -f "$BATS_TEST_TMPDIR"/host/*
-		run_pod --warm --timing=json
+		rm -f "$BATS_TEST_TMPDIR"/host/* "$uuid"
+		run_pod --warm --timing=json "--uuid-file-save=$uuid"
 		expect_status 0
 		timing .warm
-		expect_line "read /host/two: from two" "read /host/one: from one"
+		expect_line "read /host/two: from two" "read /host/one: from one" "notify READY=1: ok" "notify READY=0: ok"
+		[ "$(appc_vm events "$(<"$uuid")" | jq --raw-output 'select(.event == "app-started").app')" = one ]
 	done
 }
 

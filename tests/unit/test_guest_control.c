@@ -97,6 +97,7 @@ static void complete_message_is_understood(void **state)
 	assert_int_equal(app->seccomp[0].k, 4);
 	assert_int_equal(app->seccomp[1].k, 0x80000000);
 	assert_true(app->protect_paths);
+	assert_false(app->notifies);
 	assert_int_equal(app->socket_count, 1);
 	assert_string_equal(app->sockets[0].name, "dns");
 	assert_true(app->sockets[0].is_udp);
@@ -393,6 +394,8 @@ static void each_bad_field_of_an_app_is_named(void **state)
 		{"seccomp", "[6]"},
 		{"protect_paths", NULL},
 		{"protect_paths", "\"no\""},
+		{"notifies", "1"},
+		{"notifies", "false"},
 		{"sockets", NULL},
 		{"sockets", "{}"},
 		{"sockets", "[1]"},

@@ -814,6 +814,46 @@ static void apparmor_profile_that_is_not_there_is_an_error(void **state)
 
 /* ---- sockets */
 
+static size_t count_in_environment(json_t *app, const char *text)
+{
+	json_t *item;
+	size_t index, count = 0;
+
+	json_array_foreach (json_object_get(app, "environment"), index, item)
+		count += !strncmp(json_string_value(item), text, strlen(text));
+	return count;
+}
+
+#define NOTIFIES(value)                                                                              \
+	"\"annotations\":[{\"name\":\"appc.io/executor/supports-systemd-notify\",\"value\":\"" value \
+	"\"}]"
+
+static void readiness_is_the_apps_to_tell_where_an_annotation_says_so(void **state)
+{
+	static const bool expected[] = {true, false, false, true};
+	struct fixture *fixture = *state;
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	_cleanup_json_ json_t *message = NULL;
+
+	make_image(fixture, "plain", "");
+	make_image(fixture, "tells", "}," NOTIFIES("true") ",\"more\":{\"x\":1");
+	/* What the pod says of the app counts before what its image says. */
+	pod = resolve(fixture,
+		APP("a", "tells", "") "," APP("b", "plain", "") "," APP(
+			"c", "tells", "," NOTIFIES("false")) "," APP("d", "plain",
+			"," NOTIFIES("true") APP_SECTION(
+				",\"environment\":[{\"name\":\"NOTIFY_SOCKET\",\"value\":\"/x\"}]")),
+		"");
+	message = resolved_pod_configure(pod, NULL, uuid, "host", false);
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		json_t *app = json_array_get(json_object_get(message, "apps"), i);
+
+		assert_int_equal(pod->apps[i].notifies, expected[i]);
+		assert_int_equal(json_is_true(json_object_get(app, "notifies")), expected[i]);
+		assert_int_equal(count_in_environment(app, "NOTIFY_SOCKET="), 0);
+	}
+}
+
 static void socket_activated_ports_listen_where_the_pod_exposes_them(void **state)
 {
 	struct fixture *fixture = *state;
@@ -912,16 +952,6 @@ static void volume_from_a_device_is_refused(void **state)
 }
 
 /* ---- the configure message */
-
-static size_t count_in_environment(json_t *app, const char *text)
-{
-	json_t *item;
-	size_t index, count = 0;
-
-	json_array_foreach (json_object_get(app, "environment"), index, item)
-		count += !strncmp(json_string_value(item), text, strlen(text));
-	return count;
-}
 
 static void configure_message_holds_everything_resolved(void **state)
 {
@@ -1053,6 +1083,7 @@ int main(void)
 		RESOLVE_TEST(a_kernel_parameter_that_is_no_name_is_an_error_that_quotes_it),
 		RESOLVE_TEST(walls_that_are_switched_off_are_not_there),
 		RESOLVE_TEST(apparmor_profile_that_is_not_there_is_an_error),
+		RESOLVE_TEST(readiness_is_the_apps_to_tell_where_an_annotation_says_so),
 		RESOLVE_TEST(socket_activated_ports_listen_where_the_pod_exposes_them),
 		RESOLVE_TEST(each_port_of_a_socket_activated_range_has_a_socket),
 		RESOLVE_TEST(texts_of_the_pods_own_etc_files_travel_with_it),

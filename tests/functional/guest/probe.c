@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -216,6 +218,30 @@ static void hog(char **args)
 			block[i] = 1;
 	}
 	puts("hog: memory was refused");
+}
+
+/* Sends text to the socket of NOTIFY_SOCKET, as sd_notify(3) does. */
+static void notify(char **args)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t length = path ? strlen(path) : 0;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (length == 0 || length > sizeof(name.sun_path)) {
+		printf("notify %s: no socket\n", args[0]);
+		return;
+	}
+	memcpy(name.sun_path, path, length);
+	if (path[0] == '@')
+		name.sun_path[0] = '\0';
+	length += offsetof(struct sockaddr_un, sun_path);
+	printf("notify %s: %s\n", args[0],
+		sendto(fd, args[0], strlen(args[0]), 0, (struct sockaddr *)&name,
+			(socklen_t)length) < 0
+			? strerrorname_np(errno)
+			: "ok");
+	close(fd);
 }
 
 static int64_t clock_ms(clockid_t clock)
@@ -561,6 +587,7 @@ static const struct command process_commands[] = {
 	{"nameless", 1, nameless},
 	{"await", 1, await},
 	{"hog", 0, hog},
+	{"notify", 1, notify},
 	{"burn", 1, burn},
 	{"loopback", 0, loopback},
 	{"cpus", 0, cpus},
