@@ -16,9 +16,10 @@ setup()
 	needs_kvm
 }
 
-@test "an app over its memory isolator is killed: 137, and the message says memory" {
-	pod '.apps = [app("greedy"; ["say", "before", "hog"]) |
-		.app.isolators = [{name: "resource/memory", value: {limit: "16Mi"}}]]'
+# One over its own isolator: app.bats. In a container: world.bats.
+@test "an app without an isolator, over that of its pod, is killed: 137, and the message says memory" {
+	pod '.apps = [app("greedy"; ["say", "before", "hog"])] |
+		.isolators = [{name: "resource/memory", value: {limit: "16Mi"}}]'
 	run_pod
 	expect_status 137
 	expect_line before

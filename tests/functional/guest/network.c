@@ -3,6 +3,7 @@
  * network.c: a guest program that uses the pod's network.
  *
  *   connect ADDRESS PORT   says what the server says first, or why there is none
+ *   fetch ADDRESS PORT     the same, and reads to the end: how many bytes, in how many milliseconds
  *   serve PORT             answers what the next client says by "from the pod", and says that it came
  *   echo PORT              sends the next client all that it sends, to its end
  *   ask ADDRESS PORT       sends a datagram and says what comes back
@@ -32,6 +33,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_SECONDS 20
@@ -92,6 +94,35 @@ static void connect_to(char **args)
 		printf("connect %s: %s\n", args[0], strerrorname_np(errno));
 	else
 		say_answer("connect", args, fd);
+	close(fd);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
+static void fetch(char **args)
+{
+	const struct name name = address_of(args[0], args[1]);
+	int fd = open_socket(name.any.sa_family, SOCK_STREAM);
+	int64_t start = now_ms();
+	char data[16384];
+	size_t total = 0;
+	ssize_t n;
+
+	if (connect(fd, &name.any, name.length)) {
+		printf("fetch %s: %s\n", args[0], strerrorname_np(errno));
+	} else {
+		say_answer("fetch", args, fd);
+		while ((n = read(fd, data, sizeof(data))) > 0)
+			total += (size_t)n;
+		printf("fetch %s: then %zu bytes\nfetched: %lld ms\n", args[0], total,
+			(long long)(now_ms() - start));
+	}
 	close(fd);
 }
 
@@ -489,6 +520,7 @@ static const struct {
 	void (*run)(char **args);
 } verbs[] = {
 	{"connect", 2, connect_to},
+	{"fetch", 2, fetch},
 	{"ask", 2, ask},
 	{"serve", 1, serve},
 	{"echo", 1, echo},

@@ -244,7 +244,7 @@ static void notify(char **args)
 	close(fd);
 }
 
-static int64_t clock_ms(clockid_t clock)
+int64_t clock_ms(clockid_t clock)
 {
 	struct timespec now;
 

@@ -7,6 +7,8 @@
 #define APPC_TESTS_GUEST_PROBE_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <time.h>
 
 struct command {
 	const char *name;
@@ -19,6 +21,9 @@ extern const struct command file_commands[], parked_commands[];
 
 /* An argument. */
 int number(const char *text);
+
+/* Milliseconds. */
+int64_t clock_ms(clockid_t clock);
 
 /* Waits for the signal, which is blocked from then on. */
 void await_signal(int signal);

@@ -30,6 +30,27 @@ static void write_file(char **args)
 		close(fd);
 }
 
+/* COUNT writes of SIZE bytes each, and how long they took. */
+static void store(char **args)
+{
+	int fd = open(args[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_ACCESS_MODE);
+	int64_t start = clock_ms(CLOCK_MONOTONIC);
+	size_t size = (size_t)number(args[2]);
+	char *data = calloc(1, size);
+	bool works = fd >= 0 && data;
+
+	for (int i = 0; works && i < number(args[1]); i++)
+		works = write(fd, data, size) == (ssize_t)size;
+	if (works)
+		printf("store %s: %lld ms\n", args[0],
+			(long long)(clock_ms(CLOCK_MONOTONIC) - start));
+	else
+		printf("store %s: %s\n", args[0], strerrorname_np(errno));
+	free(data);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Through a shared mapping, which stays for the kernel to take down. */
 static void map_file(char **args)
 {
@@ -473,6 +494,7 @@ static void copy(char **args)
 
 const struct command file_commands[] = {
 	{"write", 2, write_file},
+	{"store", 3, store},
 	{"map", 2, map_file},
 	{"map-behind", 2, map_behind},
 	{"remove", 1, remove_tree},
