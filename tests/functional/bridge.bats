@@ -5,6 +5,7 @@
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154 # the variables are jq's and bats'
 
 load lib
+load network
 
 HOST=198.51.100.1
 WORLD=198.51.100.2
@@ -51,6 +52,7 @@ teardown()
 		kill -9 "$pid" || true
 	done
 	[ -z "${SERVER:-}" ] || kill "$SERVER" || true
+	name_server_ends
 	kill "$HOST_PID" "$WORLD_PID" || true
 }
 
@@ -176,11 +178,16 @@ RAW='{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_NET_RAW"]}}'
 
 @test "to the world a pod is its host, and the world reaches a pod through its ports alone" {
 	serve_world
-	background '.apps = [app("a"; ["connect", "198.51.100.2", "'"$SERVER_PORT"'", "serve", "80", "serve", "80", "serve", "80"]) |
-		.app.ports = [{name: "http", protocol: "tcp", port: 80}]] |
-		.ports = [{name: "http", hostPort: 8080}]' a --net=tap
+	name_server "$WORLD" nsenter --net="/proc/$WORLD_PID/ns/net"
+	# The host's own is out of a pod's reach.
+	resolv_conf 'nameserver 127.0.0.53' "nameserver $WORLD"
+	background '.apps = [app("a"; ["connect", "198.51.100.2", "'"$SERVER_PORT"'", "resolve", "'"$KNOWN_NAME"'",
+			"serve", "80", "serve", "80", "serve", "80", "udp-serve", "53", "udp-serve", "53", "echo", "80"]) |
+		.app.ports = [{name: "http", protocol: "tcp", port: 80}, {name: "dns", protocol: "udp", port: 53}]] |
+		.ports = [{name: "http", hostPort: 8080}, {name: "dns", hostPort: 8080}]' a --net=tap
 	eventually "the app listens" has a listening
 	has a "connect $WORLD: you are $HOST"
+	has a "resolve $KNOWN_NAME: $KNOWN_ADDRESS by $WORLD"
 	[ "$(hear in_world "$HOST" 8080)" = 'from the pod' ]
 	# The next server of the app listens when that client was served.
 	eventually "the app listens again" served a 2
@@ -189,7 +196,15 @@ RAW='{name: "os/linux/capabilities-retain-set", value: {set: ["CAP_NET_RAW"]}}'
 	in_world ip route add 10.93.0.0/16 via "$HOST"
 	fails in_world timeout 3 bash -c "echo >/dev/tcp/$(address_of a)/80"
 	[ "$(hear on_host "$HOST" 8080)" = 'from the pod' ]
+	eventually "the app listens to datagrams" served a 4
+	[ "$(ask "$HOST" 8080 in_world)" = 'from the pod' ]
+	eventually "the app listens to datagrams again" served a 5
+	[ "$(ask 127.0.0.1 8080 on_host)" = 'from the pod' ]
+	eventually "the app listens for what it sends back" served a 6
+	echoes "$HOST" 8080 in_world
 	pods_end
+	has a 'udp-serve 53: ok'
+	has a 'echo 80: 1048576 bytes'
 	fails hear on_host "$HOST" 8080 2>/dev/null
 	nothing_on_host
 }
@@ -255,7 +270,7 @@ served()
 }
 
 @test "pods of one bridge reach each other, by IPv6 and through ports too, and those of another bridge do not" {
-	background '.apps = [app("a"; ["greet", "80", "greet", "80", "greet", "80"]) |
+	background '.apps = [app("a"; ["greet", "80", "greet", "80", "greet", "80", "echo", "80", "echo", "80"]) |
 		.app.ports = [{name: "http", protocol: "tcp", port: 80}]] |
 		.ports = [{name: "http", hostPort: 8080}]' a --net=tap
 	eventually "the server listens" has a listening
@@ -273,9 +288,10 @@ served()
 	run_pod --net=tap
 	expect_line "connect $ip6: welcome"
 	eventually "the server listens again" served a 3
-	pod '.apps = [app("b"; ["connect", "'"$HOST"'", "8080"])]'
+	# Frames are longer than the MTU where both kernels know how: neither cuts what the other one will put together.
+	pod '.apps = [app("b"; ["connect", "'"$HOST"'", "8080", "exchange", "'"$ip"'", "80", "exchange", "'"$ip6"'", "80"])]'
 	run_pod --net=tap
-	expect_line "connect $HOST: welcome"
+	expect_line "connect $HOST: welcome" "exchange $ip: 1048576 bytes" "exchange $ip6: 1048576 bytes"
 	pods_end
 	nothing_on_host
 }

@@ -5,6 +5,7 @@
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154 # the variables are jq's and bats'
 
 load lib
+load network
 
 setup_file()
 {
@@ -21,6 +22,7 @@ setup()
 teardown()
 {
 	[ -z "${SERVER:-}" ] || kill "$SERVER" || true
+	name_server_ends
 	[ -z "${RUN:-}" ] || kill -9 "$RUN" || true
 }
 
@@ -58,12 +60,12 @@ serve()
 	SERVER_PORT=$(<"$BATS_TEST_TMPDIR/port")
 }
 
-# free_port [COUNT]: a port of the host that nobody uses, nor those behind it.
+# free_port [COUNT]: a port of the host that nobody uses, for streams or datagrams, nor those behind it.
 free_port()
 {
 	python3 -c 'import socket, sys
-def bind(port):
-    s = socket.socket()
+def bind(port, kind=socket.SOCK_STREAM):
+    s = socket.socket(socket.AF_INET, kind)
     s.bind(("127.0.0.1", port))
     return s
 while True:
@@ -71,6 +73,7 @@ while True:
     port = first.getsockname()[1]
     try:
         rest = [bind(port + i) for i in range(1, int(sys.argv[1]))]
+        rest += [bind(port + i, socket.SOCK_DGRAM) for i in range(int(sys.argv[1]))]
         break
     except (OSError, OverflowError):
         pass
@@ -151,35 +154,50 @@ passt_is_gone()
 	fails grep -q '^connect 10.0.2.2: from the host' "$OUT"
 }
 
-@test "an exposed port of the pod is one of the host, and is free again afterwards" {
-	local port
+@test "names are the host's name server's to tell, at the address that the pod was given" {
+	local address
+	[ "$(id -u)" -eq 0 ] || skip "port 53 is for root"
+	pod ".apps = [app(\"a\"; [\"resolve\", \"$KNOWN_NAME\", \"resolve\", \"not.$KNOWN_NAME\"])]"
+	# One that is reached as any other host, and one as systemd-resolved is.
+	for address in "$(host_address)" 127.77.0.53; do
+		name_server "$address"
+		resolv_conf "nameserver $address"
+		run_pod --net
+		name_server_ends
+		expect_status 0
+		expect_line "resolve $KNOWN_NAME: $KNOWN_ADDRESS by 10.0.2.3" "resolve not.$KNOWN_NAME: Unknown host"
+	done
+}
+
+@test "exposed ports of the pod are the host's, what passes is counted, and they are free again afterwards" {
+	local port metrics direction
 	port=$(free_port)
-	pod ".apps = [app(\"a\"; [\"serve\", \"80\", \"echo\", \"80\"]) |
-		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}]] |
-		.ports = [{name: \"http\", hostPort: $port, hostIP: \"127.0.0.1\"}]"
-	start_pod --net
+	pod ".apps = [app(\"a\"; [\"serve\", \"80\", \"udp-serve\", \"53\", \"echo\", \"80\", \"serve\", \"80\"]) |
+		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}, {name: \"dns\", protocol: \"udp\", port: 53}]] |
+		.ports = [{name: \"http\", hostPort: $port, hostIP: \"127.0.0.1\"},
+			{name: \"dns\", hostPort: $port}]"
+	start_pod --net "--uuid-file-save=$UUID_FILE"
 	eventually "the app listens" said listening
 	[ "$(hear "$port")" = 'from the pod' ]
-	eventually "the app listens again" listens_again
-	python3 - "$port" <<-'END'
-		import hashlib, os, socket, sys, threading
-		data = os.urandom(1 << 20)
-		s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60)
-		def send():
-		    s.sendall(data)
-		    s.shutdown(socket.SHUT_WR)
-		threading.Thread(target=send).start()
-		got = b""
-		while len(got) < len(data):
-		    piece = s.recv(1 << 16)
-		    assert piece, len(got)
-		    got += piece
-		assert got == data
-	END
+	eventually "the app listens to datagrams" listens_again
+	[ "$(ask "$(host_address)" "$port")" = 'from the pod' ]
+	eventually "the app listens for what it sends back" listens_again 3
+	echoes 127.0.0.1 "$port"
+	eventually "the app listens again" listens_again 4
+	# The interface is the pod's: its apps have no numbers of their own.
+	appc_vm top --once --format=json "$(<"$UUID_FILE")" | jq --exit-status '.[0].guest |
+		(.pod | .received_bytes >= 1048576 and .sent_bytes >= 1048576 and .received_packets > 0) and
+		(.apps | length == 1 and all(has("received_bytes") or has("sent_bytes") | not))'
+	metrics=$(appc_vm metrics)
+	for direction in received sent; do
+		[ "$(sed -n "s/^appc_vm_guest_network_${direction}_bytes_total{.*} //p" <<<"$metrics")" -ge 1048576 ]
+	done
+	[ "$(hear "$port")" = 'from the pod' ]
 	finish_pod
 	expect_status 0
-	expect_line 'serve 80: ok' 'echo 80: 1048576 bytes'
+	expect_line 'serve 80: ok' 'udp-serve 53: ok' 'echo 80: 1048576 bytes'
 	fails hear "$port" 2>/dev/null
+	fails ask "$(host_address)" "$port" 2>/dev/null
 }
 
 @test "each port of a range is one of the host, and one that is taken ends the pod before it starts" {

@@ -6,7 +6,10 @@
  *   fetch ADDRESS PORT     the same, and reads to the end: how many bytes, in how many milliseconds
  *   serve PORT             answers what the next client says by "from the pod", and says that it came
  *   echo PORT              sends the next client all that it sends, to its end
+ *   exchange ADDRESS PORT  sends 1 MiB to such a server, as soon as there is one, and says how much came back as it was
  *   ask ADDRESS PORT       sends a datagram and says what comes back
+ *   udp-serve PORT         answers the next datagram by "from the pod", and says that it came
+ *   resolve NAME           asks the first name server of /etc/resolv.conf for an IPv4 address, and says both
  *   interface NAME         says its address, its MAC address and its MTU
  *   interface6 NAME        says its IPv6 addresses, but for the link alone
  *   greet PORT             speaks first to the next client
@@ -17,15 +20,19 @@
  *   overhear NAME          says which frames of others come that are not to this MAC address, until "end" was shouted
  */
 #include <arpa/inet.h>
+#include <arpa/nameser.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/udp.h>
+#include <poll.h>
+#include <resolv.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,6 +196,128 @@ static void echo(char **args)
 	printf("echo %s: %lu bytes\n", args[0], total);
 	setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	close(client);
+}
+
+#define EXCHANGE_SIZE (1u << 20)
+
+static uint8_t byte_at(size_t position)
+{
+	return (uint8_t)(position ^ position >> 8 ^ position >> 16);
+}
+
+/* What came of the answer, *received bytes so far, is as it was sent. */
+static bool take_echo(int fd, size_t *received)
+{
+	static uint8_t piece[64 << 10];
+	ssize_t n = recv(fd, piece, sizeof(piece), MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN;
+	/* Too early an end. */
+	errno = EPIPE;
+	for (ssize_t i = 0; i < n; i++, ++*received)
+		if (*received == EXCHANGE_SIZE || piece[i] != byte_at(*received)) {
+			errno = EBADMSG;
+			return false;
+		}
+	return n > 0;
+}
+
+/* How many bytes came back as they were sent; errno says why not all. */
+static size_t exchange_over(int fd)
+{
+	static uint8_t data[EXCHANGE_SIZE];
+	struct pollfd wait = {.fd = fd, .events = POLLIN | POLLOUT};
+	size_t sent = 0, received = 0;
+	ssize_t n;
+	int r;
+
+	for (size_t i = 0; i < EXCHANGE_SIZE; i++)
+		data[i] = byte_at(i);
+	while (received < EXCHANGE_SIZE) {
+		r = poll(&wait, 1, ANSWER_SECONDS * 1000);
+		if (r == 0)
+			errno = ETIMEDOUT;
+		if (r <= 0)
+			break;
+		if (wait.revents & ~POLLOUT && !take_echo(fd, &received))
+			break;
+		if (!(wait.revents & POLLOUT))
+			continue;
+		n = send(fd, data + sent, EXCHANGE_SIZE - sent, MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN)
+			break;
+		sent += n > 0 ? (size_t)n : 0;
+		if (sent == EXCHANGE_SIZE) {
+			shutdown(fd, SHUT_WR);
+			wait.events = POLLIN;
+		}
+	}
+	return received;
+}
+
+static void exchange(char **args)
+{
+	const struct name name = address_of(args[0], args[1]);
+	const time_t end = time(NULL) + ANSWER_SECONDS;
+	int fd = open_socket(name.any.sa_family, SOCK_STREAM), r;
+	size_t received;
+
+	while ((r = connect(fd, &name.any, name.length)) && errno == ECONNREFUSED &&
+		time(NULL) < end) {
+		close(fd);
+		usleep(50000);
+		fd = open_socket(name.any.sa_family, SOCK_STREAM);
+	}
+	if (r) {
+		printf("exchange %s: %s\n", args[0], strerrorname_np(errno));
+	} else {
+		received = exchange_over(fd);
+		printf("exchange %s: %zu bytes%s%s\n", args[0], received,
+			received == EXCHANGE_SIZE ? "" : ", ",
+			received == EXCHANGE_SIZE ? "" : strerrorname_np(errno));
+	}
+	close(fd);
+}
+
+static void udp_serve(char **args)
+{
+	struct name name = address_of("::", args[0]);
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char word[64];
+
+	if (fd < 0 || bind(fd, &name.any, name.length)) {
+		perror("bind");
+		exit(98);
+	}
+	puts("listening");
+	printf("udp-serve %s: %s\n", args[0],
+		recvfrom(fd, word, sizeof(word), 0, &name.any, &name.length) > 0 &&
+				sendto(fd, "from the pod\n", 13, 0, &name.any, name.length) == 13
+			? "ok"
+			: strerrorname_np(errno));
+	close(fd);
+}
+
+/* An answer has one record, at its end: a compressed name, type, class, time to live and the address (RFC 1035, 4.1.3). */
+#define RECORD_SIZE 16
+
+static void resolve(char **args)
+{
+	static const unsigned char head[] = {0, ns_t_a, 0, ns_c_in};
+	unsigned char answer[NS_PACKETSZ];
+	int length = res_query(args[0], ns_c_in, ns_t_a, answer, sizeof(answer));
+	const unsigned char *record = answer + length - RECORD_SIZE;
+	char text[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN];
+
+	if (length < 0)
+		printf("resolve %s: %s\n", args[0], hstrerror(h_errno));
+	else if (length < NS_HFIXEDSZ + RECORD_SIZE || memcmp(record + 2, head, sizeof(head)))
+		printf("resolve %s: no address at the end of the answer\n", args[0]);
+	else
+		printf("resolve %s: %s by %s\n", args[0],
+			inet_ntop(AF_INET, record + RECORD_SIZE - 4, text, sizeof(text)),
+			inet_ntop(AF_INET, &_res.nsaddr_list[0].sin_addr, server, sizeof(server)));
 }
 
 static void interface(char **args)
@@ -522,8 +651,11 @@ static const struct {
 	{"connect", 2, connect_to},
 	{"fetch", 2, fetch},
 	{"ask", 2, ask},
+	{"resolve", 1, resolve},
 	{"serve", 1, serve},
+	{"udp-serve", 1, udp_serve},
 	{"echo", 1, echo},
+	{"exchange", 2, exchange},
 	{"interface", 1, interface},
 	{"interface6", 1, interface6},
 	{"greet", 1, greet},
