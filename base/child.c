@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -77,14 +78,38 @@ pid_t child_fork_unprivileged(const int *fds, size_t count)
 
 pid_t child_fork_with_capability(const int *fds, size_t count, int capability)
 {
+	return child_fork_in_cgroup(fds, count, capability, &CHILD_CGROUP_NONE);
+}
+
+/* As fork(). */
+static pid_t fork_in(const struct child_cgroup *cgroup)
+{
+	struct clone_args arguments = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD};
+
+	if (cgroup->unified_fd < 0)
+		return fork();
+	arguments.cgroup = (uint64_t)cgroup->unified_fd;
+	return (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
+}
+
+/* As who may do that. */
+static bool join(const struct child_cgroup *cgroup)
+{
+	return cgroup->join_fd < 0 || write(cgroup->join_fd, "0", 1) == 1;
+}
+
+pid_t child_fork_in_cgroup(
+	const int *fds, size_t count, int capability, const struct child_cgroup *cgroup)
+{
 	pid_t parent = getpid(), pid;
 
 	if (count > CHILD_FDS_MAX)
 		return -EINVAL;
-	pid = fork();
+	pid = fork_in(cgroup);
 	if (pid < 0)
 		return -errno;
-	if (pid == 0 && (!place_fds(fds, count) || !drop_privileges(parent, capability)))
+	if (pid == 0 &&
+		(!join(cgroup) || !place_fds(fds, count) || !drop_privileges(parent, capability)))
 		_exit(127);
 	return pid;
 }

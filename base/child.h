@@ -26,6 +26,17 @@ pid_t child_fork_unprivileged(const int *fds, size_t count);
 /* The same with one capability (a CAP_* number), which the program that it executes has too. */
 pid_t child_fork_with_capability(const int *fds, size_t count, int capability);
 
+/* Of cgroups (cgroups(7)). Borrowed. */
+struct child_cgroup {
+	int unified_fd; /* of version 2, its directory: a child is born there; -1: none */
+	int join_fd; /* of version 1, its file "tasks", in which a child writes itself; -1: none */
+};
+#define CHILD_CGROUP_NONE ((struct child_cgroup){.unified_fd = -1, .join_fd = -1})
+
+/* The same (capability -1: none) in a cgroup from the first: nobody has to be moved. */
+pid_t child_fork_in_cgroup(
+	const int *fds, size_t count, int capability, const struct child_cgroup *cgroup);
+
 /*
  * Runs a program of the host's own to its end, as who we are: path, with argv, in the directory dirfd (AT_FDCWD:
  * ours) and with nothing of our environment; standard input is /dev/null. What it says, on standard output and error alike, is

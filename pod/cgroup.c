@@ -28,6 +28,10 @@
 /* A container's: of the pod, with the pod's limits where it has any, and of an app. */
 #define CONTAINER_LEVELS 3
 
+/* Children in version 2. */
+#define VMM_NAME     "vmm"
+#define NETWORK_NAME "network"
+
 #define CPU_PERIOD_US 100000
 
 /* Of version 1; version 2 calls the last one io. */
@@ -133,12 +137,16 @@ static void read_number(int fd, const char *name, uint64_t *ret)
 }
 
 /* Of version 2. */
-static void read_unified(int fd, struct wire_usage *usage)
+static void read_unified_cpu(int fd, struct wire_usage *usage)
 {
 	_cleanup_free_ char *text = NULL;
 
 	if (file_read(fd, "cpu.stat", EVENTS_MAX, &text, NULL) == 0)
 		wire_usage_parse_cpu(text, usage);
+}
+
+static void read_unified_memory(int fd, struct wire_usage *usage)
+{
 	read_number(fd, "memory.current", &usage->values[WIRE_USAGE_MEMORY]);
 	read_number(fd, "memory.peak", &usage->values[WIRE_USAGE_MEMORY_PEAK]);
 	read_number(fd, "memory.max", &usage->values[WIRE_USAGE_MEMORY_LIMIT]);
@@ -153,8 +161,10 @@ void pod_cgroup_read_container(const char *path, struct wire_usage *usage)
 		path++;
 	if (root >= 0)
 		fd = file_open_beneath(root, path, O_RDONLY | O_DIRECTORY, 0);
-	if (fd >= 0)
-		read_unified(fd, usage);
+	if (fd < 0)
+		return;
+	read_unified_cpu(fd, usage);
+	read_unified_memory(fd, usage);
 }
 
 void pod_cgroup_read(const struct pod_cgroup *cgroup, struct wire_usage *usage)
@@ -164,8 +174,11 @@ void pod_cgroup_read(const struct pod_cgroup *cgroup, struct wire_usage *usage)
 
 		if (hierarchy->fd < 0)
 			continue;
-		if (!*hierarchy->controllers)
-			read_unified(hierarchy->fd, usage);
+		if (!*hierarchy->controllers) {
+			read_unified_cpu(hierarchy->fd, usage);
+			/* All but CPU time is told of the VMM alone, as in version 1. */
+			read_unified_memory(cgroup->unified_fd, usage);
+		}
 		if (!has_controller(hierarchy->controllers, "memory"))
 			continue;
 		read_number(
@@ -179,6 +192,13 @@ void pod_cgroup_read(const struct pod_cgroup *cgroup, struct wire_usage *usage)
 
 /* ---- a VMM's: where */
 
+static void close_children(struct pod_cgroup *cgroup)
+{
+	cleanup_close(&cgroup->unified_fd);
+	cleanup_close(&cgroup->network_fd);
+	cgroup->unified_fd = cgroup->network_fd = -1;
+}
+
 void pod_cgroup_done(struct pod_cgroup *cgroup)
 {
 	for (size_t i = 0; i < cgroup->count; i++) {
@@ -189,6 +209,7 @@ void pod_cgroup_done(struct pod_cgroup *cgroup)
 		cleanup_close(&hierarchy->fd);
 		cleanup_close(&hierarchy->join_fd);
 	}
+	close_children(cgroup);
 	*cgroup = POD_CGROUP_NONE;
 }
 
@@ -378,23 +399,22 @@ static unsigned int cpu_quota(const struct pod_cgroup_limits *limits)
 	return limits->cpu_millis * (CPU_PERIOD_US / 1000);
 }
 
-static int limit_unified(int fd, const struct pod_cgroup_limits *limits)
+static int limit_unified(int fd, int vmm_fd, const struct pod_cgroup_limits *limits)
 {
 	write_optional(
 		write_limit(fd, "cpu.max", "%u %u", cpu_quota(limits), CPU_PERIOD_US), "CPU time");
-	write_optional(write_limit(fd, "pids.max", "%u", limits->threads), "threads");
+	write_optional(write_limit(vmm_fd, "pids.max", "%u", limits->threads), "threads");
 	write_optional(limit_disk(fd, true, limits), "disk");
-	return write_limit(fd, "memory.max", "%" PRIu64, limits->memory);
+	return write_limit(vmm_fd, "memory.max", "%" PRIu64, limits->memory);
 }
 
+/* Of version 1. */
 static int limit_hierarchy(
 	const struct pod_cgroup_hierarchy *hierarchy, const struct pod_cgroup_limits *limits)
 {
 	const char *controllers = hierarchy->controllers;
 	int fd = hierarchy->fd, r = 0;
 
-	if (!*controllers)
-		return limit_unified(fd, limits);
 	if (has_controller(controllers, "memory"))
 		r = write_limit(fd, "memory.limit_in_bytes", "%" PRIu64, limits->memory);
 	if (has_controller(controllers, "cpu"))
@@ -407,17 +427,31 @@ static int limit_hierarchy(
 	return r;
 }
 
-/* Lets children of the parent have controllers; most hosts have that so already. */
-static void enable_controllers(int parent)
+/* Lets children have controllers, as far as the cgroup itself has them. */
+static void enable_controllers(int fd, const char *const *names, size_t count)
 {
-	static const char *const names[] = {"+memory", "+cpu", "+pids", "+io"};
+	for (size_t i = 0; i < count; i++)
+		write_limit(fd, "cgroup.subtree_control", "%s", names[i]);
+}
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		write_limit(parent, "cgroup.subtree_control", "%s", names[i]);
+/* CPU time and the disk's are shared, which takes no controllers below. */
+static int create_children(struct pod_cgroup *cgroup, int fd)
+{
+	static const char *const names[] = {"+memory", "+pids"};
+
+	enable_controllers(fd, names, ARRAY_SIZE(names));
+	if (mkdirat(fd, VMM_NAME, 0755) < 0 || mkdirat(fd, NETWORK_NAME, 0755) < 0)
+		return -errno;
+	cgroup->unified_fd = directory_open(fd, VMM_NAME);
+	if (cgroup->unified_fd < 0)
+		return cgroup->unified_fd;
+	cgroup->network_fd = directory_open(fd, NETWORK_NAME);
+	return cgroup->network_fd < 0 ? cgroup->network_fd : 0;
 }
 
 static int create_directory(struct pod_cgroup_hierarchy *hierarchy)
 {
+	static const char *const names[] = {"+memory", "+cpu", "+pids", "+io"};
 	_cleanup_close_ int root = open_hierarchy(hierarchy->controllers), parent = -1;
 	char *name = strrchr(hierarchy->path, '/');
 	int r = 0;
@@ -432,8 +466,9 @@ static int create_directory(struct pod_cgroup_hierarchy *hierarchy)
 	*name++ = '/';
 	if (parent < 0)
 		return parent;
+	/* Most hosts have that so already. */
 	if (!*hierarchy->controllers)
-		enable_controllers(parent);
+		enable_controllers(parent, names, ARRAY_SIZE(names));
 	if (mkdirat(parent, name, 0755) < 0)
 		return -errno;
 	hierarchy->fd = directory_open(parent, name);
@@ -455,18 +490,31 @@ int pod_cgroup_create(
 		struct pod_cgroup_hierarchy *hierarchy = &cgroup->hierarchies[i];
 		int r = create_directory(hierarchy);
 
+		if (r == 0 && !*hierarchy->controllers)
+			r = create_children(cgroup, hierarchy->fd);
 		if (r == 0)
-			r = limit_hierarchy(hierarchy, limits);
+			r = *hierarchy->controllers
+				? limit_hierarchy(hierarchy, limits)
+				: limit_unified(hierarchy->fd, cgroup->unified_fd, limits);
 		if (r < 0) {
 			error_set_errno(
 				err, r, "cgroup %s:%s", hierarchy->controllers, hierarchy->path);
 			pod_cgroup_destroy(cgroup);
 			return r;
 		}
-		if (!*hierarchy->controllers)
-			cgroup->unified_fd = hierarchy->fd;
 	}
 	return 0;
+}
+
+struct child_cgroup pod_cgroup_of_network(const struct pod_cgroup *cgroup)
+{
+	struct child_cgroup ret = CHILD_CGROUP_NONE;
+
+	ret.unified_fd = cgroup ? cgroup->network_fd : -1;
+	for (size_t i = 0; cgroup && i < cgroup->count; i++)
+		if (has_controller(cgroup->hierarchies[i].controllers, "cpu"))
+			ret.join_fd = cgroup->hierarchies[i].join_fd;
+	return ret;
 }
 
 /* ---- a VMM's: its end */
@@ -475,12 +523,13 @@ bool pod_cgroup_was_out_of_memory(const struct pod_cgroup *cgroup)
 {
 	for (size_t i = 0; i < cgroup->count; i++) {
 		const struct pod_cgroup_hierarchy *hierarchy = &cgroup->hierarchies[i];
+		bool is_unified = !*hierarchy->controllers;
+		int fd = is_unified ? cgroup->unified_fd : hierarchy->fd;
 		_cleanup_free_ char *text = NULL;
 		const char *line;
 
-		if (hierarchy->fd < 0 ||
-			file_read(hierarchy->fd,
-				*hierarchy->controllers ? "memory.oom_control" : "memory.events",
+		if (fd < 0 ||
+			file_read(fd, is_unified ? "memory.events" : "memory.oom_control",
 				EVENTS_MAX, &text, NULL) < 0)
 			continue;
 		line = strstr(text, "oom_kill ");
@@ -488,6 +537,16 @@ bool pod_cgroup_was_out_of_memory(const struct pod_cgroup *cgroup)
 			return true;
 	}
 	return false;
+}
+
+static void remove_children(int parent, const char *name)
+{
+	_cleanup_close_ int fd = directory_open(parent, name);
+
+	if (fd < 0)
+		return;
+	unlinkat(fd, VMM_NAME, AT_REMOVEDIR);
+	unlinkat(fd, NETWORK_NAME, AT_REMOVEDIR);
 }
 
 static void remove_path(const char *controllers, const char *path)
@@ -504,8 +563,11 @@ static void remove_path(const char *controllers, const char *path)
 		return;
 	parent = *parent_path ? file_open_beneath(root, parent_path + 1, O_RDONLY | O_DIRECTORY, 0)
 			      : fcntl(root, F_DUPFD_CLOEXEC, 0);
-	if (parent >= 0)
-		unlinkat(parent, name + 1, AT_REMOVEDIR);
+	if (parent < 0)
+		return;
+	if (!*controllers)
+		remove_children(parent, name + 1);
+	unlinkat(parent, name + 1, AT_REMOVEDIR);
 }
 
 void pod_cgroup_destroy(struct pod_cgroup *cgroup)
@@ -520,7 +582,7 @@ void pod_cgroup_destroy(struct pod_cgroup *cgroup)
 		hierarchy->fd = hierarchy->join_fd = -1;
 		remove_path(hierarchy->controllers, hierarchy->path);
 	}
-	cgroup->unified_fd = -1;
+	close_children(cgroup);
 }
 
 void pod_cgroup_remove_recorded(const json_t *recorded)

@@ -9,10 +9,15 @@
  * A VMM's: this module makes it, with the limits of the pod as a whole, and removes it. In version 1 it is a directory
  * "appc-UUID" below this process's own in each hierarchy with a controller that is wanted. In version 2, where a
  * cgroup with processes cannot have limited children, it stands beside this process's own.
+ *
+ * The process that carries a machine's network does so on the pod's CPU time. Its memory is none of the guest's, for
+ * the lack of which the VMM would be killed: in version 1 it joins the hierarchy of the controller "cpu" alone, and in
+ * version 2 the cgroup has two children, "vmm" with the limits on memory and threads, and "network" without.
  */
 #ifndef APPC_POD_CGROUP_H
 #define APPC_POD_CGROUP_H
 
+#include "base/child.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "wire/usage.h"
@@ -58,9 +63,10 @@ struct pod_cgroup_hierarchy {
 struct pod_cgroup {
 	struct pod_cgroup_hierarchy hierarchies[POD_CGROUP_HIERARCHIES];
 	size_t count;
-	int unified_fd; /* of version 2, for CLONE_INTO_CGROUP; -1: there is none */
+	/* Of version 2, for CLONE_INTO_CGROUP: the VMM's, and that of who carries the network; -1: there is none. */
+	int unified_fd, network_fd;
 };
-#define POD_CGROUP_NONE ((struct pod_cgroup){.unified_fd = -1})
+#define POD_CGROUP_NONE ((struct pod_cgroup){.unified_fd = -1, .network_fd = -1})
 
 /*
  * Where the cgroup would be: nothing is made yet, so that it can be written down before. An empty plan (count is
@@ -77,6 +83,9 @@ json_t *pod_cgroup_json(const struct pod_cgroup *cgroup);
  */
 int pod_cgroup_create(
 	struct pod_cgroup *cgroup, const struct pod_cgroup_limits *limits, struct error *err);
+
+/* What of it is for the process that carries the network; it lives as long as the cgroup. NULL: nothing. */
+struct child_cgroup pod_cgroup_of_network(const struct pod_cgroup *cgroup);
 
 /* What it has been charged for, as far as it is known: into usage. */
 void pod_cgroup_read(const struct pod_cgroup *cgroup, struct wire_usage *usage);

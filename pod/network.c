@@ -108,13 +108,14 @@ static int open_tap(int netns_fd, int *ret_fd, struct error *err)
 
 /* ---- through passt */
 
-static int start_user(
-	const struct resolved_pod *resolved, struct pod_network *network, struct error *err)
+static int start_user(const struct resolved_pod *resolved, const struct pod_cgroup *cgroup,
+	struct pod_network *network, struct error *err)
 {
+	const struct child_cgroup own = pod_cgroup_of_network(cgroup);
 	_cleanup_close_ int tap = -1;
 	int r;
 
-	r = passt_start(resolved->manifest, &network->passt, err);
+	r = passt_start(resolved->manifest, &own, &network->passt, err);
 	if (r == 0 && network->netns_fd >= 0) {
 		r = open_tap(network->netns_fd, &tap, err);
 		if (r == 0)
@@ -222,8 +223,8 @@ static int start_bridge(const struct network_choice *choice, const struct resolv
 /* ---- any */
 
 int pod_network_start(const struct network_choice *choice, bool is_container,
-	const struct resolved_pod *resolved, const char *uuid, struct pod_network *ret,
-	struct error *err)
+	const struct resolved_pod *resolved, const char *uuid, const struct pod_cgroup *cgroup,
+	struct pod_network *ret, struct error *err)
 {
 	int r = 0;
 
@@ -235,7 +236,7 @@ int pod_network_start(const struct network_choice *choice, bool is_container,
 	if (is_container)
 		r = make_namespace(&ret->netns_fd, err);
 	if (r == 0)
-		r = choice->mode == NETWORK_USER ? start_user(resolved, ret, err)
+		r = choice->mode == NETWORK_USER ? start_user(resolved, cgroup, ret, err)
 						 : start_bridge(choice, resolved, uuid, ret, err);
 	if (r < 0)
 		pod_network_stop(ret);

@@ -13,6 +13,7 @@
 #define APPC_POD_NETWORK_H
 
 #include "pod/bridge.h"
+#include "pod/cgroup.h"
 #include "pod/passt.h"
 #include "pod/resolve.h"
 #include "virtio/net.h"
@@ -48,10 +49,13 @@ struct pod_network {
 	((struct pod_network){ \
 		.fd = -1, .netns_fd = -1, .passt = PASST_NONE, .port = BRIDGE_PORT_NONE})
 
-/* Begins to make the network of a pod. Messages name the program that is missing. */
+/*
+ * Begins to make the network of a pod. Processes that carry it are in their part of the pod's cgroup; NULL: there is
+ * none. Messages name the program that is missing.
+ */
 int pod_network_start(const struct network_choice *choice, bool is_container,
-	const struct resolved_pod *resolved, const char *uuid, struct pod_network *ret,
-	struct error *err);
+	const struct resolved_pod *resolved, const char *uuid, const struct pod_cgroup *cgroup,
+	struct pod_network *ret, struct error *err);
 
 /* Waits until all is there: ports that cannot be had are named. */
 int pod_network_wait(struct pod_network *network, struct error *err);

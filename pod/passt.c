@@ -165,7 +165,8 @@ static _Noreturn void run_passt(const struct arguments *arguments)
 	_exit(127);
 }
 
-int passt_start(const struct appc_pod_manifest *manifest, struct passt *ret, struct error *err)
+int passt_start(const struct appc_pod_manifest *manifest, const struct child_cgroup *cgroup,
+	struct passt *ret, struct error *err)
 {
 	_cleanup_(arguments_free) struct arguments arguments = {0};
 	_cleanup_close_ int theirs = -1, ready = -1;
@@ -191,8 +192,8 @@ int passt_start(const struct appc_pod_manifest *manifest, struct passt *ret, str
 	/* It opens the pipe by a name, as who it is by then. */
 	if (ret->errors_fd < 0 || fchmod(ready, 0666) < 0)
 		return error_set_errno(err, -errno, "cannot prepare the network");
-	pid = child_fork_with_capability((const int[]){theirs, ready, ret->errors_fd}, 3,
-		is_privileged ? CAP_NET_BIND_SERVICE : -1);
+	pid = child_fork_in_cgroup((const int[]){theirs, ready, ret->errors_fd}, 3,
+		is_privileged ? CAP_NET_BIND_SERVICE : -1, cgroup);
 	if (pid == 0)
 		run_passt(&arguments);
 	if (pid < 0)

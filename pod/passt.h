@@ -9,6 +9,7 @@
 #define APPC_POD_PASST_H
 
 #include "appc/manifest.h"
+#include "base/child.h"
 
 #include <sys/types.h>
 
@@ -34,8 +35,9 @@ struct passt {
 };
 #define PASST_NONE ((struct passt){.fd = -1, .ready_fd = -1, .errors_fd = -1})
 
-/* It listens to the manifest's exposed ports. Messages name the program that is missing. */
-int passt_start(const struct appc_pod_manifest *manifest, struct passt *ret, struct error *err);
+/* It listens to the manifest's exposed ports, and is in the cgroup. Messages name the program that is missing. */
+int passt_start(const struct appc_pod_manifest *manifest, const struct child_cgroup *cgroup,
+	struct passt *ret, struct error *err);
 
 /* Waits until all is there: ports that cannot be had are named. */
 int passt_wait(struct passt *passt, struct error *err);

@@ -44,6 +44,8 @@ static void supervisor_done(struct supervisor *s)
 	cleanup_close(&s->pause_fd);
 	pod_requests_close(&s->requests);
 	supervisor_apps_done(s);
+	/* Nobody is in it any more, neither VMM nor network. */
+	pod_cgroup_destroy(&s->vmm_cgroup);
 	pod_cgroup_done(&s->vmm_cgroup);
 	/* Nobody waits for us any more but who started us; signals stay blocked. */
 	log_set_patience(LAST_WORDS_MS);
@@ -74,21 +76,22 @@ static void plan_cgroup(struct supervisor *s)
 /*
  * What the machine of this pod can need of the host at most. Memory: its RAM; page tables and KVM's own, a sixteenth
  * of it; the window, the VMM and its caches of files, 192 MiB; and what the kernel keeps for each file that the
- * file server may hold for the guest. CPUs: the apps' limits, where all have one and no others come, else the vCPUs, and
- * no more than the pod's limit; and one for the event loop and for workers of the kernel.
+ * file server may hold for the guest. CPUs: the apps' limits, where all have one and no others come, else the vCPUs and one for
+ * passt, which is a single thread, and no more than the pod's limit; and one for the event loop and for workers of the kernel.
  */
 static struct pod_cgroup_limits vmm_limits(const struct supervisor *s)
 {
 	const struct resolved_pod *resolved = s->resolved;
+	const int64_t most = resolved->vcpus * 1000ll;
 	int64_t millis = resolved->is_mutable ? INT64_MAX : 0;
 
 	for (size_t i = 0; i < resolved->app_count && millis < INT64_MAX; i++)
 		millis = resolved->apps[i].cpu_millis < 0 ? INT64_MAX
 							  : millis + resolved->apps[i].cpu_millis;
+	if (millis > most)
+		millis = most + (s->options->network.mode == NETWORK_USER ? 1000 : 0);
 	if (resolved->cpu_millis > 0 && millis > resolved->cpu_millis)
 		millis = resolved->cpu_millis;
-	if (millis > resolved->vcpus * 1000ll)
-		millis = resolved->vcpus * 1000ll;
 	return (struct pod_cgroup_limits){
 		.memory = resolved->memory + resolved->memory / 16 + (192ull << 20) +
 			(MACHINE_INODES_MAX + MACHINE_HANDLES_MAX) * KERNEL_BYTES_PER_FILE,
@@ -138,7 +141,8 @@ static int compose_message(struct supervisor *s, const unsigned int *etc_files, 
 	return r < 0 ? error_set_errno(err, r, "cannot compose the guest's instructions") : 0;
 }
 
-static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
+static int start_flavour(
+	struct supervisor *s, int tree_fd, const struct pod_cgroup *cgroup, struct error *err)
 {
 	const struct pod_run_options *options = s->options;
 	struct machine_message message = {
@@ -167,7 +171,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 		.extra_command_line = options->extra_command_line,
 		.omitted_walls = options->omitted_walls,
 		.user = jail_user(s->pod->uuid),
-		.cgroup = create_vmm_cgroup(s),
+		.cgroup = cgroup,
 	};
 	struct virtio_fs_export *exports = NULL;
 	int r;
@@ -178,9 +182,7 @@ static int start_flavour(struct supervisor *s, int tree_fd, struct error *err)
 	flavour.exports = exports;
 	memcpy(flavour.net_mac, s->network.mac, sizeof(flavour.net_mac));
 	r = flavour_start(options->flavour, &flavour, &s->process, err);
-	if (r < 0)
-		pod_cgroup_destroy(&s->vmm_cgroup);
-	else
+	if (r == 0)
 		s->vmm_log.fd = s->process.log_fd;
 	/* Who comes when the guest has gone is refused. */
 	cleanup_close(&s->vsock_fd);
@@ -275,6 +277,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	unsigned int etc_files[WIRE_APPS_MAX] = {0};
 	_cleanup_(pod_tree_places_close) struct pod_tree_places places = POD_TREE_PLACES_NONE;
 	_cleanup_close_ int tree = -1;
+	const struct pod_cgroup *cgroup;
 	int r;
 
 	s.input.is_open = resolved->input_app >= 0;
@@ -305,9 +308,13 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	if (s.vsock_fd < 0)
 		return error_set_errno(err, s.vsock_fd, "cannot listen to clients of the pod");
 	plan_cgroup(&s);
-	r = pod_network_start(&options->network, options->flavour == FLAVOUR_CONTAINER, resolved,
-		pod->uuid, &s.network, err);
+	/* Before there is a cgroup, in which who carries the network is born; and again with its addresses. */
 	supervisor_record_run(&s);
+	cgroup = create_vmm_cgroup(&s);
+	r = pod_network_start(&options->network, options->flavour == FLAVOUR_CONTAINER, resolved,
+		pod->uuid, cgroup, &s.network, err);
+	if (r == 0 && options->network.mode != NETWORK_NONE)
+		supervisor_record_run(&s);
 	if (r == 0)
 		r = pod_tree_mount(pod, resolved, store, options->flavour == FLAVOUR_VM, &tree,
 			etc_files, err);
@@ -321,7 +328,7 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	if (r == 0)
 		r = pod_network_wait(&s.network, err);
 	if (r == 0)
-		r = start_flavour(&s, tree, err);
+		r = start_flavour(&s, tree, cgroup, err);
 	pod_network_handed_over(&s.network);
 	if (r < 0) {
 		supervisor_record_end(&s, POD_STATUS_ERROR, err->message);

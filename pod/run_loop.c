@@ -399,7 +399,6 @@ static void release_process(struct supervisor *s)
 	if (*s->cgroup)
 		pod_cgroup_remove(s->cgroup);
 	s->out_of_memory = pod_cgroup_was_out_of_memory(&s->vmm_cgroup);
-	pod_cgroup_destroy(&s->vmm_cgroup);
 	reports_take(s);
 	if (was_gone && info.si_code != CLD_EXITED)
 		s->killed_by = info.si_status;

@@ -74,10 +74,10 @@ stop()
 	finish_pod
 }
 
-# The directories of the pod's cgroup, in every hierarchy that is mounted.
+# The directories of the pod's cgroup, in every hierarchy that is mounted; in version 2 there are more below.
 cgroups()
 {
-	find /sys/fs/cgroup -type d -name "appc-$UUID" 2>/dev/null
+	find /sys/fs/cgroup -type d -path "*/appc-$UUID*" 2>/dev/null
 }
 
 no_cgroups()
@@ -144,10 +144,12 @@ of_status()
 	for directory in $(cgroups); do
 		if [ -e "$directory/memory.limit_in_bytes" ]; then
 			limit=$(<"$directory/memory.limit_in_bytes")
-		elif [ -e "$directory/memory.max" ]; then
+		elif [ "${directory##*/}" = vmm ]; then
 			limit=$(<"$directory/memory.max")
 		fi
-		[ ! -e "$directory/pids.max" ] || [ "$(<"$directory/pids.max")" = 128 ]
+		# Of version 2 the VMM's own is in a directory below.
+		[ -d "$directory/vmm" ] || [ "${directory##*/}" = network ] || [ ! -e "$directory/pids.max" ] ||
+			[ "$(<"$directory/pids.max")" = 128 ]
 		[ ! -e "$directory/cpu.cfs_quota_us" ] || [ "$(<"$directory/cpu.cfs_quota_us")" = 200000 ]
 		[ ! -e "$directory/cpu.max" ] || [ "$(<"$directory/cpu.max")" = "200000 100000" ]
 	done
@@ -165,8 +167,8 @@ of_status()
 	pod_ready
 	eventually "the app is ready" said ready
 	file=$(cgroups | while read -r directory; do
-		find "$directory" -name memory.limit_in_bytes -o -name memory.max
-	done)
+		find "$directory" -maxdepth 1 -name memory.limit_in_bytes -o -path '*/vmm/memory.max'
+	done | sort -u)
 	[ -n "$file" ] || skip "this host has no cgroup for memory, or none is mounted"
 	# A bit more than it has; the app wants it all.
 	usage=$(cat "${file%/*}"/memory.{usage_in_bytes,current} 2>/dev/null || true)

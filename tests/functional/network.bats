@@ -366,6 +366,66 @@ reached_on()
 	expect_line 'interface eth0: ENODEV'
 }
 
+# of_status PID FIELD
+of_status()
+{
+	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
+}
+
+# expect_open PID PATTERN: whatever the process has open is of these.
+expect_open()
+{
+	local fd target
+	for fd in "/proc/$1/fd"/*; do
+		target=$(readlink "$fd")
+		[[ $target =~ ^($2)$ ]] || { echo "fd ${fd##*/} of $1 is $target"; return 1; }
+	done
+}
+
+@test "who carries a pod's network is nobody, with no file, and in the pod's cgroup on the host" {
+	local port user=$'65534\t65534\t65534\t65534' carriers passt pid set namespace procs
+	port=$(free_port)
+	pod ".apps = [app(\"a\"; [\"serve\", \"80\"]) |
+		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}]] |
+		.ports = [{name: \"http\", hostPort: $port, hostIP: \"127.0.0.1\"}]"
+	start_pod --net "--uuid-file-save=$UUID_FILE"
+	eventually "the app listens" said listening
+	passt=$(pgrep --parent "$RUN" --uid 65534 --exact 'passt(.avx2)?')
+	carriers=$(pgrep --parent "$RUN" --uid 65534)
+	# A container has a relay, too.
+	[ "$(wc -w <<<"$carriers")" -eq "$([ "$FLAVOUR" = vm ] && echo 1 || echo 2)" ]
+	for pid in $carriers; do
+		[ "$(of_status "$pid" Uid)" = "$user" ]
+		[ "$(of_status "$pid" Gid)" = "$user" ]
+		[ -z "$(of_status "$pid" Groups)" ]
+		for set in CapInh CapPrm CapEff CapAmb; do
+			[ "$(of_status "$pid" $set)" = 0000000000000000 ]
+		done
+		[ "$(of_status "$pid" NoNewPrivs)" = 1 ]
+		[ "$pid" = "$passt" ] || expect_open "$pid" '/dev/null|/dev/net/tun|socket:.*'
+	done
+	expect_open "$passt" '/dev/null|/memfd:passt \(deleted\)|socket:.*|pipe:.*|anon_inode:\[(eventpoll|timerfd)\]'
+	[ "$(of_status "$passt" Seccomp)" = 2 ]
+	for namespace in user mnt ipc uts; do
+		[ "$(readlink "/proc/$passt/ns/$namespace")" != "$(readlink "/proc/$RUN/ns/$namespace")" ]
+	done
+	[ -z "$(ls -A "/proc/$passt/root/")" ]
+	if [ "$FLAVOUR" = vm ]; then
+		UUID=$(<"$UUID_FILE")
+		procs=$(find /sys/fs/cgroup -path "*/appc-$UUID*/cgroup.procs" -exec grep -lx "$passt" {} + || true)
+		if [ -n "$(find /sys/fs/cgroup -type d -name "appc-$UUID" -print -quit)" ]; then
+			# On its CPU time, and not on its memory.
+			[ "$(wc -l <<<"$procs")" -eq 1 ]
+			[ -e "${procs%/*}/cpu.cfs_quota_us" ] || [[ $procs == */network/cgroup.procs ]]
+			[ ! -e "${procs%/*}/memory.limit_in_bytes" ]
+		fi
+	fi
+	[ "$(hear "$port")" = 'from the pod' ]
+	finish_pod
+	expect_status 0
+	[ "$FLAVOUR" != vm ] || [ -z "$(find /sys/fs/cgroup -type d -name "appc-$UUID")" ]
+}
+
 @test "kill -9 of run leaves no process that carries its network" {
 	pod ".apps = [app(\"a\"; [\"serve\", \"80\"])]"
 	start_pod --net

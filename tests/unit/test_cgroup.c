@@ -53,6 +53,10 @@ static long number_in(const struct pod_cgroup *cgroup, const char *name)
 
 		if (file_read(cgroup->hierarchies[i].fd, name, 4096, &text, NULL) == 0)
 			return strtol(text, NULL, 10);
+		/* Of version 2: the VMM's own. */
+		if (cgroup->unified_fd >= 0 &&
+			file_read(cgroup->unified_fd, name, 4096, &text, NULL) == 0)
+			return strtol(text, NULL, 10);
 	}
 	return -1;
 }
@@ -125,12 +129,56 @@ static void a_process_is_born_in_it_or_moves_itself(void **state)
 				_exit(100);
 		if (file_read(AT_FDCWD, "/proc/self/cgroup", 65536, &text, NULL) < 0)
 			_exit(101);
-		for (const char *at = text; (at = strstr(at, "/appc-" UUID "\n")); at++)
-			found++;
+		for (const char *at = text; (at = strstr(at, "/appc-" UUID)); at++)
+			found += at[strlen("/appc-" UUID)] == '\n' ||
+				strncmp(at + strlen("/appc-" UUID), "/vmm\n", 5) == 0;
 		_exit(found == cgroup.count ? 0 : 102);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
+	pod_cgroup_destroy(&cgroup);
+}
+
+/* The lines of a process's cgroups that name this one, in "of", and how many they are. */
+static size_t own_lines(const char *text, const char **of)
+{
+	size_t found = 0;
+
+	for (const char *at = text; (at = strstr(at, "/appc-" UUID)); at++, found++)
+		for (*of = at; *of > text && (*of)[-1] != '\n';)
+			--*of;
+	return found;
+}
+
+static void who_carries_the_network_shares_cpu_time_and_no_memory(void **state)
+{
+	_cleanup_(pod_cgroup_done) struct pod_cgroup cgroup = POD_CGROUP_NONE;
+	struct child_cgroup network = pod_cgroup_of_network(NULL);
+	pid_t pid;
+
+	(void)state;
+	assert_true(network.unified_fd < 0 && network.join_fd < 0);
+	create(&cgroup);
+	network = pod_cgroup_of_network(&cgroup);
+	if (number_in(&cgroup, "cpu.cfs_quota_us") < 0 && number_in(&cgroup, "cpu.max") < 0)
+		assert_int_equal(network.join_fd, -1);
+	pid = child_fork_in_cgroup(NULL, 0, -1, &network);
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		_cleanup_free_ char *text = NULL;
+		const char *line = "";
+
+		if (file_read(AT_FDCWD, "/proc/self/cgroup", 65536, &text, NULL) < 0 ||
+			own_lines(text, &line) !=
+				(network.join_fd >= 0 || network.unified_fd >= 0 ? 1 : 0))
+			_exit(100);
+		if (network.unified_fd >= 0)
+			_exit(strstr(line, "/appc-" UUID "/network\n") ? 0 : 101);
+		/* "NUMBER:cpu,cpuacct:/PATH" */
+		line = strstr(line, ":cpu");
+		_exit(network.join_fd < 0 || (line && strchr(":,", line[4])) ? 0 : 102);
+	}
+	assert_int_equal(child_wait(pid), 0);
 	pod_cgroup_destroy(&cgroup);
 }
 
@@ -185,6 +233,7 @@ int main(void)
 		cmocka_unit_test(limits_are_those_that_were_given),
 		cmocka_unit_test(a_disk_is_limited_as_a_whole),
 		cmocka_unit_test(a_process_is_born_in_it_or_moves_itself),
+		cmocka_unit_test(who_carries_the_network_shares_cpu_time_and_no_memory),
 		cmocka_unit_test(what_a_record_names_is_removed),
 		cmocka_unit_test(a_damaged_record_removes_nothing_else),
 	};
