@@ -21,6 +21,7 @@
 #include "pod/prepare.h"
 #include "pod/record.h"
 #include "pod/request.h"
+#include "pod/template.h"
 #include "vmm/machine.h"
 #include "vmm/template_state.h"
 #include "wire/wire.h"

@@ -105,7 +105,7 @@ static void what_happens_is_told_in_order(void **state)
 	assert_int_equal(next_status(fixture->reader), 7);
 	assert_int_equal(journal_read(fixture->reader, &record), 1);
 	assert_int_equal(record.event, JOURNAL_EXITED);
-	assert_non_null(memmem(record.line, record.length, "a \\\"reason\\\"?of ", 17));
+	assert_non_null(memmem(record.line, record.length, "a \\\"reason\\\"?of ", 15));
 	assert_non_null(memmem(record.line, record.length, "??2J\"", 5));
 	assert_int_equal(journal_read(fixture->reader, &record), 0);
 }
