@@ -2,6 +2,8 @@
 /* handshake.c: see handshake.h. */
 #include "base/handshake.h"
 
+#include "base/inet_checksum.h"
+
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <netinet/ip.h>
@@ -18,22 +20,6 @@
 #define IPV6_SIZE sizeof(struct ip6_hdr)
 #define TCP_SIZE  sizeof(struct tcphdr)
 
-/* The sum of RFC 1071 over an even number of bytes, not folded and not inverted. */
-static uint32_t sum_add(uint32_t sum, const uint8_t *bytes, size_t length)
-{
-	for (size_t i = 0; i < length; i += 2)
-		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
-	return sum;
-}
-
-static void put_checksum(uint8_t *place, uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	place[0] = (uint8_t)(~sum >> 8);
-	place[1] = (uint8_t)~sum;
-}
-
 /* addresses: both, as they stand in the IP header. */
 static void write_segment(
 	uint8_t *place, const struct tcphdr *from, const uint8_t *addresses, size_t addresses_size)
@@ -46,8 +32,10 @@ static void write_segment(
 	memcpy(tcp + 2, &from->source, sizeof(from->source));
 	memcpy(tcp + 4, &from->ack_seq, sizeof(from->ack_seq));
 	memcpy(tcp + 8, &acknowledged, sizeof(acknowledged));
-	put_checksum(tcp + 16,
-		sum_add(sum_add(IPPROTO_TCP + TCP_SIZE, addresses, addresses_size), tcp, TCP_SIZE));
+	inet_checksum_put(tcp + 16,
+		inet_checksum_add(
+			inet_checksum_add(IPPROTO_TCP + TCP_SIZE, addresses, addresses_size), tcp,
+			TCP_SIZE));
 	memcpy(place, tcp, TCP_SIZE);
 }
 
@@ -71,7 +59,7 @@ static size_t answer_ipv4(const uint8_t *packet, size_t length, uint8_t *answer)
 		return 0;
 	memcpy(ip + 12, &from.daddr, sizeof(from.daddr));
 	memcpy(ip + 16, &from.saddr, sizeof(from.saddr));
-	put_checksum(ip + 10, sum_add(0, ip, sizeof(ip)));
+	inet_checksum_put(ip + 10, inet_checksum_add(0, ip, sizeof(ip)));
 	memcpy(answer, ip, sizeof(ip));
 	write_segment(answer + sizeof(ip), &tcp, ip + 12, 8);
 	return IPV4_SIZE + TCP_SIZE;

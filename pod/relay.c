@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/frame_stream.h"
 #include "base/handshake.h"
+#include "base/tcp_end.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -58,18 +59,21 @@ static void complete_handshake(int tap_fd, const uint8_t *frame, size_t length)
 }
 
 /* False: the tap is gone. */
-static bool tap_ready(int tap_fd, int socket_fd, struct buffer *buffer)
+static bool tap_ready(int tap_fd, int socket_fd, struct buffer *buffer, struct tcp_ends *ends)
 {
-	ssize_t n = read(tap_fd, buffer->data + PREFIX_SIZE, RELAY_FRAME_MAX);
+	uint8_t *frame = buffer->data + PREFIX_SIZE;
+	ssize_t n = read(tap_fd, frame, RELAY_FRAME_MAX);
+	size_t length;
 
 	if (n <= 0)
 		return is_for_later(n);
-	frame_stream_put_length(buffer->data, (size_t)n);
+	length = tcp_end_carry(ends, frame, (size_t)n, RELAY_FRAME_MAX);
+	frame_stream_put_length(buffer->data, length);
 	buffer->start = 0;
-	buffer->length = PREFIX_SIZE + (size_t)n;
+	buffer->length = PREFIX_SIZE + length;
 	if (!send_rest(socket_fd, buffer))
 		return false;
-	complete_handshake(tap_fd, buffer->data + PREFIX_SIZE, (size_t)n);
+	complete_handshake(tap_fd, frame, length);
 	return true;
 }
 
@@ -112,9 +116,11 @@ static bool socket_ready(int tap_fd, int socket_fd, struct buffer *buffer)
 void relay_run(int tap_fd, int socket_fd)
 {
 	static struct buffer out, in;
+	static struct tcp_ends ends;
 	bool goes_on = true;
 
 	out.length = in.length = in.start = 0;
+	ends = (struct tcp_ends){0};
 	while (goes_on) {
 		struct pollfd fds[] = {
 			{.fd = out.length ? -1 : tap_fd, .events = POLLIN},
@@ -129,7 +135,7 @@ void relay_run(int tap_fd, int socket_fd)
 		if (goes_on && fds[1].revents & ~POLLOUT)
 			goes_on = socket_ready(tap_fd, socket_fd, &in);
 		if (goes_on && fds[0].revents)
-			goes_on = tap_ready(tap_fd, socket_fd, &out);
+			goes_on = tap_ready(tap_fd, socket_fd, &out, &ends);
 	}
 }
 

@@ -20,6 +20,8 @@
 #include "base/error.h"
 #include "base/frame_stream.h"
 #include "base/handshake.h"
+#include "base/inet_checksum.h"
+#include "base/tcp_end.h"
 #include "virtio/bucket.h"
 
 #include <endian.h>
@@ -63,6 +65,7 @@ struct virtio_net {
 	struct frame_buffer incoming;
 	/* To the host: what the stream had no room for. */
 	struct frame_buffer outgoing;
+	struct tcp_ends ends; /* of a stream, to passt */
 	struct virtqueue_chain chain,
 		first; /* first: of those that a frame to the guest goes into */
 	struct virtio_net_counters counters;
@@ -298,16 +301,6 @@ static void net_receive(struct virtio_net *net)
 
 /* ---- from the guest */
 
-/* The sum of RFC 1071 over bytes, not folded and not inverted. */
-static uint64_t checksum_add(const uint8_t *bytes, size_t length)
-{
-	uint64_t sum = 0;
-
-	for (; length >= 2; bytes += 2, length -= 2)
-		sum += (uint64_t)bytes[0] << 8 | bytes[1];
-	return length ? sum + ((uint64_t)bytes[0] << 8) : sum;
-}
-
 /*
  * Fills in the checksum that the guest left to us (section 5.1.6.2): what stands there already is the sum of the
  * pseudo header. False: the place is not in the frame, or in its Ethernet header, which was checked.
@@ -317,19 +310,13 @@ static bool checksum_complete(
 {
 	size_t start = le16toh(header->hdr.csum_start);
 	size_t place = start + le16toh(header->hdr.csum_offset);
-	uint64_t sum;
 
 	if (start < ETHERNET_HEADER_SIZE || place + 2 > length)
 		return false;
-	sum = checksum_add(frame + start, length - start);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	sum = ~sum & 0xffff;
+	inet_checksum_put(frame + place, inet_checksum_add(0, frame + start, length - start));
 	/* To UDP a sum of zero means that there is none; to TCP both zeros are the same. */
-	if (sum == 0)
-		sum = 0xffff;
-	frame[place] = (uint8_t)(sum >> 8);
-	frame[place + 1] = (uint8_t)sum;
+	if (frame[place] == 0 && frame[place + 1] == 0)
+		frame[place] = frame[place + 1] = 0xff;
 	return true;
 }
 
@@ -368,6 +355,7 @@ static bool stream_send(
 		(header->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
 			!checksum_complete(frame, length, header)))
 		return false;
+	length = tcp_end_carry(&net->ends, frame, length, VIRTIO_NET_FRAME_MAX);
 	/* The prefix takes the place of the end of the header. */
 	buffer->start = VIRTIO_NET_HEADER_SIZE;
 	buffer->length = PREFIX_SIZE + length;

@@ -50,8 +50,7 @@ s.send(b"question\n")
 print(s.recv(100).decode(), end="")' "$address" "$port"
 }
 
-# echoes ADDRESS PORT [COMMAND...]: 1 MiB that is sent there comes back as it was. COMMAND starts the client. It does not
-# end its side before all is back, and so the pod does not: see docs/network.md on what passt may lose then.
+# echoes ADDRESS PORT [COMMAND...]: 1 MiB that is sent there comes back as it was. COMMAND starts the client.
 echoes()
 {
 	local address=$1 port=$2
@@ -60,14 +59,16 @@ echoes()
 		import os, socket, sys, threading
 		data = os.urandom(1 << 20)
 		s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
-		threading.Thread(target=s.sendall, args=(data,)).start()
+		def send():
+		    s.sendall(data)
+		    s.shutdown(socket.SHUT_WR)
+		threading.Thread(target=send).start()
 		got = b""
 		while len(got) < len(data):
 		    piece = s.recv(1 << 16)
 		    assert piece, len(got)
 		    got += piece
 		assert got == data
-		s.shutdown(socket.SHUT_WR)
 		assert not s.recv(1)
 	END
 }

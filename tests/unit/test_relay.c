@@ -74,6 +74,37 @@ static void frame_of_the_tap_goes_out_behind_its_length(void **state)
 	}
 }
 
+/* A connection's data, one byte, and its end (base/tcp_end.h). */
+static void end_of_a_connection_goes_out_with_its_last_byte(void **state)
+{
+	struct relay_fixture *fixture = *state;
+	uint8_t data[55] = {[12] = 8,
+		[14] = 0x45,
+		[17] = 41,
+		[23] = 6,
+		[37] = 80,
+		[41] = 1,
+		[46] = 0x50,
+		[47] = 0x10,
+		[54] = 'x'};
+	uint8_t fin[54], got[sizeof(uint32_t) + sizeof(data)];
+	uint32_t prefix = htobe32(sizeof(data));
+
+	memcpy(fin, data, sizeof(fin));
+	fin[17] = 40;
+	fin[41] = 2;
+	fin[47] = 0x11;
+	assert_int_equal(send(fixture->tap, data, sizeof(data), 0), sizeof(data));
+	assert_int_equal(recv(fixture->stream, got, sizeof(got), MSG_WAITALL), sizeof(got));
+	assert_memory_equal(got + sizeof(prefix), data, sizeof(data));
+	assert_int_equal(send(fixture->tap, fin, sizeof(fin), 0), sizeof(fin));
+	assert_int_equal(recv(fixture->stream, got, sizeof(got), MSG_WAITALL), sizeof(got));
+	assert_memory_equal(got, &prefix, sizeof(prefix));
+	assert_int_equal(got[sizeof(prefix) + 41], 1);
+	assert_int_equal(got[sizeof(prefix) + 47], 0x11);
+	assert_int_equal(got[sizeof(prefix) + 54], 'x');
+}
+
 static void frames_of_the_stream_come_out_one_by_one_however_they_are_cut(void **state)
 {
 	struct relay_fixture *fixture = *state;
@@ -127,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RELAY_TEST(frame_of_the_tap_goes_out_behind_its_length),
+		RELAY_TEST(end_of_a_connection_goes_out_with_its_last_byte),
 		RELAY_TEST(frames_of_the_stream_come_out_one_by_one_however_they_are_cut),
 		RELAY_TEST(length_without_a_frame_is_skipped),
 		RELAY_TEST(what_is_no_frame_ends_it),

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/tcp_end.h"
 #include "virtio/net.h"
 
 #include <endian.h>
@@ -781,6 +782,32 @@ static void handshake_of_the_guest_is_completed_at_once(void **state)
 	assert_false(is_broken(fixture));
 }
 
+/* To passt: see base/tcp_end.h. */
+static void end_of_a_connection_goes_out_with_its_last_byte(void **state)
+{
+	struct net_fixture *fixture = *state;
+	const struct virtio_net_hdr_mrg_rxbuf header = {0};
+	static struct tcp_ends ends;
+	uint8_t data[55], fin[sizeof(data)];
+
+	make_second_part(data);
+	data[17] = 41;
+	data[47] = 0x10;
+	data[54] = 'x';
+	memcpy(fin, data, sizeof(fin));
+	fin[17] = 40;
+	fin[41]++;
+	fin[40] += fin[41] == 0;
+	fin[47] = 0x11;
+	send_from_guest(fixture, &header, data, sizeof(data));
+	assert_sent(fixture, data, sizeof(data));
+	send_from_guest(fixture, &header, fin, 54);
+	assert_int_equal(tcp_end_carry(&ends, data, sizeof(data), sizeof(data)), sizeof(data));
+	assert_int_equal(tcp_end_carry(&ends, fin, 54, sizeof(fin)), sizeof(fin));
+	assert_int_equal(fin[54], 'x');
+	assert_sent(fixture, fin, sizeof(fin));
+}
+
 /* ---- a tap: behind headers that the host's kernel believes */
 
 #define OFFLOADS                                                                                   \
@@ -1058,6 +1085,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			frames_that_waited_pass_when_they_are_due, set_up_fast, tear_down),
 		NET_TEST(handshake_of_the_guest_is_completed_at_once),
+		NET_TEST(end_of_a_connection_goes_out_with_its_last_byte),
 		TAP_TEST(tap_leaves_to_the_guest_what_the_driver_agreed_to),
 		TAP_TEST(drivers_that_change_their_mind_for_ever_lose_the_link),
 		TAP_TEST(frame_to_a_tap_keeps_what_its_header_asks_for_and_no_more),
