@@ -172,6 +172,33 @@ pod_directory()
 	appc_vm enter --app=two "$UUID" /bin/probe read /data/file </dev/null | grep -qx "read /data/file: changed"
 }
 
+@test "an app that says itself when it is ready has started then, and one that ends before never has" {
+	mkdir -p "$BATS_TEST_TMPDIR/host"
+	add told --annotation=appc.io/executor/supports-systemd-notify=true \
+		"--mnt-volume=name=data,kind=host,source=$BATS_TEST_TMPDIR/host,target=/data" \
+		-- say begun await /data/go notify READY=1 say over
+	appc_vm app start "$UUID" --app=told 3>&- &
+	local starter=$!
+	has_begun()
+	{
+		appc_vm logs --app=told "$UUID" | grep -qx begun
+	}
+	eventually "it runs" has_begun
+	has_state told created
+	fails process_gone "$starter"
+	: >"$BATS_TEST_TMPDIR/host/go"
+	wait "$starter"
+	eventually "it has ended" has_state told exited
+	[ "$(app_is told .exit_code)" -eq 0 ]
+	[ "$(app_is told .started_at)" -gt 0 ]
+
+	add silent --annotation=appc.io/executor/supports-systemd-notify=true -- notify READY=0 exit 4
+	may_fail appc_vm app start "$UUID" --app=silent
+	expect_status 254
+	expect_error 'app "silent" did not start: it ended before'
+	[ "$(app_is silent .exit_code)" -eq 4 ]
+}
+
 @test "one name again and again is another app each time" {
 	local i
 	for i in 1 2 3; do
