@@ -246,7 +246,7 @@ STATUS=pod $UUID is running" ]
 		run appc_vm list --format=json
 		[ "$status" -eq 0 ]
 		jq --exit-status 'map(.state) - ["exited", "aborted prepare", "garbage", "exited garbage"] == []' \
-			<<<"$output"
+			<<<"$output" || { echo "$output"; return 1; }
 	done
 	# An embryo could be about to be locked; only age tells.
 	find "$DATA/pods/embryo" -mindepth 1 -maxdepth 1 -exec touch -d '1 hour ago' {} +
@@ -464,7 +464,7 @@ complete_line()
 
 @test "every flag of every command that help shows is completed" {
 	local command flag words
-	"$APPC_VM" help | sed -n 's/^  \([a-z-]*\) .*/\1/p' >"$BATS_TEST_TMPDIR/commands"
+	"$APPC_VM" help | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' >"$BATS_TEST_TMPDIR/commands"
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/commands")" -ge 13 ]
 	while read -r command; do
 		appc_vm "$command" --help | sed -n "s/^  \($command [a-z-]*\) .*/\1/p" \
