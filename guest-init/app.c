@@ -426,11 +426,14 @@ static void pod_catch_up(struct guest_pod *pod)
 	for (uint32_t i = 0; i < pod->place_count; i++) {
 		struct guest_app *app = &pod->apps[i];
 
-		guest_pod_cgroup_ready(pod, i);
-		if (!app->has_late_end)
+		if (!app->config)
 			continue;
-		app->has_late_end = false;
-		app_process_ended(pod, app, app->late_end);
+		if (app->has_late_end) {
+			app->has_late_end = false;
+			app_process_ended(pod, app, app->late_end);
+		} else {
+			guest_pod_cgroup_ready(pod, i);
+		}
 	}
 }
 
