@@ -87,11 +87,28 @@ static int collect_checkpoints(struct cli *cli, int data_fd, int64_t age_max, si
 	return r;
 }
 
-/* What is left of the work failed with r, told last; what came of the pods would be lost. */
-static int failed_too(int result, const struct error *of_pods, int r)
+/* What one part of the work failed with keeps no other from being done: the first error is told last. */
+static void note(struct cli *cli, int r, int *result, struct error *first)
 {
-	if (result < 0)
-		log_warning("%s", of_pods->message);
+	if (r >= 0)
+		return;
+	if (*result < 0) {
+		log_warning("%s", error_text(&cli->error, r));
+		return;
+	}
+	*result = r;
+	*first = cli->error;
+}
+
+static int collect_templates(
+	struct cli *cli, int data_fd, uint64_t keep_count, uint64_t keep_bytes, size_t *ret_removed)
+{
+	struct templates *templates = NULL;
+	int r = cli_open_templates(cli, data_fd, &templates);
+
+	if (r == 0)
+		r = templates_collect(templates, keep_count, keep_bytes, ret_removed, &cli->error);
+	templates_close(templates);
 	return r;
 }
 
@@ -116,11 +133,10 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	};
 	_cleanup_close_ int data = -1;
 	_cleanup_pods_ struct pods *pods = NULL;
-	struct templates *templates = NULL;
 	size_t removed = 0, trees = 0, template_count = 0, checkpoint_count = 0;
 	int64_t keep_checkpoints = 0;
 	uint64_t keep_count, keep_bytes;
-	struct error of_pods;
+	struct error first;
 	int result, r;
 
 	r = cli_parse_flags(cli, options, ARRAY_SIZE(options), argc, argv);
@@ -143,25 +159,17 @@ int command_gc(struct cli *cli, int argc, char **argv)
 	result = pods_gc(pods, &gc, &removed, &cli->error);
 	if (gc.mark_only)
 		return result;
-	of_pods = cli->error;
-	r = bridge_collect(&cli->error);
-	if (r < 0)
-		return failed_too(result, &of_pods, r);
+	first = cli->error;
+	note(cli, bridge_collect(&cli->error), &result, &first);
 	/* Before the trees that they use. */
-	r = collect_checkpoints(cli, data, keep_checkpoints, &checkpoint_count);
-	if (r == 0)
-		r = collect_store(cli, data, pods, &trees);
-	if (r == 0)
-		r = debug_trees_collect(data, list_debug_trees, pods, &trees, &cli->error);
-	if (r < 0)
-		return failed_too(result, &of_pods, r);
-	r = cli_open_templates(cli, data, &templates);
-	if (r == 0)
-		r = templates_collect(
-			templates, keep_count, keep_bytes, &template_count, &cli->error);
-	templates_close(templates);
-	if (r < 0)
-		return failed_too(result, &of_pods, r);
+	note(cli, collect_checkpoints(cli, data, keep_checkpoints, &checkpoint_count), &result,
+		&first);
+	note(cli, collect_store(cli, data, pods, &trees), &result, &first);
+	note(cli, debug_trees_collect(data, list_debug_trees, pods, &trees, &cli->error), &result,
+		&first);
+	note(cli, collect_templates(cli, data, keep_count, keep_bytes, &template_count), &result,
+		&first);
+	cli->error = first;
 	log_info("removed %zu pods, %zu checkpoints, %zu trees and %zu templates", removed,
 		checkpoint_count, trees, template_count);
 	return result;

@@ -743,7 +743,8 @@ void bridge_leave(struct bridge_port *port)
 	cleanup_close(&port->tap_fd);
 	if (port->lease_fd >= 0) {
 		fd = rtnetlink_open();
-		r = leases_open(NULL, &leases, &error);
+		r = fd < 0 ? error_set_errno(&error, fd, "cannot speak to the kernel")
+			   : leases_open(NULL, &leases, &error);
 		if (r == 0) {
 			delete_port(fd, &port->lease);
 			leases_remove(&leases, port->lease.interface);

@@ -22,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 static void cleanup_pair(int pair[2])
 {
@@ -444,7 +445,10 @@ int flavour_start(enum flavour flavour, const struct flavour_options *options,
 	if (pid_fd < 0) {
 		int r = -errno;
 
+		/* It is in the pod's cgroup and mounts, which are taken away next. */
 		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 		return error_set_errno(err, r, "cannot watch the pod's process");
 	}
 	*ret = (struct flavour_process){

@@ -192,10 +192,17 @@ static int check_resolved(
 	return 0;
 }
 
-/* The trees of all apps, with one that is being added. */
+/* The trees of all apps, with one that is being added, and those that the guest still has in use. */
 static int write_ids(const struct pod_mutable *mutable)
 {
-	return pod_tree_write_ids(mutable->pod, mutable->resolved, mutable->adding);
+	const struct resolved_pod *parts[WIRE_APPS_MAX + 2] = {mutable->resolved};
+	size_t count = 1;
+
+	if (mutable->adding)
+		parts[count++] = mutable->adding;
+	for (size_t i = 0; i < mutable->gone_count; i++)
+		parts[count++] = mutable->gone[i];
+	return pod_tree_write_ids(mutable->pod, parts, count);
 }
 
 /* Out of the directory. */
@@ -364,15 +371,16 @@ int pod_mutable_take(
 
 int pod_mutable_release(struct pod_mutable *mutable, const char *name)
 {
+	_cleanup_resolved_pod_ struct resolved_pod *gone = NULL;
 	size_t i = 0;
 
 	while (i < mutable->gone_count && strcmp(mutable->gone[i]->apps[0].name, name) != 0)
 		i++;
 	if (i == mutable->gone_count)
 		return -ENOENT;
-	displace(mutable, mutable->gone[i]);
-	resolved_pod_free(mutable->gone[i]);
+	gone = mutable->gone[i];
 	mutable->gone[i] = mutable->gone[--mutable->gone_count];
+	displace(mutable, gone);
 	return 0;
 }
 

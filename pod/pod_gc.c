@@ -18,21 +18,33 @@
 
 /* ---- removal */
 
+/* gc marks what has ended without the lock: since the pod was opened it may have been moved on. */
+static int move_to_garbage(struct pod *pod)
+{
+	int place = pod_place_of(pod), r;
+
+	if (place == PLACE_GARBAGE)
+		return 0;
+	r = pod_move(pod, place, PLACE_GARBAGE, true);
+	if (r == -ENOENT && place == PLACE_RUN)
+		r = pod_move(pod, PLACE_EXITED_GARBAGE, PLACE_GARBAGE, true);
+	if (r == -ENOENT && faccessat(pod->pods->fds[PLACE_GARBAGE], pod->uuid, F_OK, 0) == 0)
+		r = 0;
+	return r;
+}
+
 int pod_remove(struct pod *pod, struct error *err)
 {
 	_cleanup_(pod_run_record_done) struct pod_run_record run = {0};
-	int place = pod_place_of(pod), r;
+	int r;
 
 	/* Whoever gets the lock removes it. */
 	r = pod_lock(pod, F_WRLCK, err);
 	if (r < 0)
 		return r;
-	if (place != PLACE_GARBAGE) {
-		r = pod_move(pod, place, PLACE_GARBAGE, true);
-		if (r < 0)
-			return error_set_errno(
-				err, r, "pod %s: cannot move it to garbage", pod->uuid);
-	}
+	r = move_to_garbage(pod);
+	if (r < 0)
+		return error_set_errno(err, r, "pod %s: cannot move it to garbage", pod->uuid);
 	if (pod_run_record_read(pod, &run) == 0) {
 		if (run.cgroup)
 			pod_cgroup_remove(run.cgroup);

@@ -372,7 +372,7 @@ static void release_process(struct supervisor *s)
 
 	shutdown(s->process.control_fd, SHUT_RDWR);
 	/* Both take their time, and need not wait for each other. */
-	if (s->ended)
+	if (s->ended || s->is_parked)
 		supervisor_sync_records(s);
 	for (;;) {
 		struct pollfd fds[] = {

@@ -32,18 +32,21 @@ static int set_mount_attributes(int fd, bool recursive, uint64_t attributes)
 }
 
 /* A line for each app; gc takes what is here for in use. */
-int pod_tree_write_ids(const struct pod *pod, const struct resolved_pod *resolved,
-	const struct resolved_pod *added)
+int pod_tree_write_ids(
+	const struct pod *pod, const struct resolved_pod *const *parts, size_t part_count)
 {
-	size_t count = resolved->app_count + (added ? added->app_count : 0), length = 0;
-	_cleanup_free_ char *text = malloc(count * STORE_TREE_ID_SIZE + 1);
+	_cleanup_free_ char *text = NULL;
+	size_t count = 0, length = 0;
 
+	for (size_t i = 0; i < part_count; i++)
+		count += parts[i]->app_count;
+	text = malloc(count * STORE_TREE_ID_SIZE + 1);
 	if (!text)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		length += (size_t)snprintf(text + length, STORE_TREE_ID_SIZE + 1, "%s\n",
-			i < resolved->app_count ? resolved->apps[i].tree_id
-						: added->apps[i - resolved->app_count].tree_id);
+	for (size_t i = 0; i < part_count; i++)
+		for (size_t j = 0; j < parts[i]->app_count; j++)
+			length += (size_t)snprintf(text + length, STORE_TREE_ID_SIZE + 1, "%s\n",
+				parts[i]->apps[j].tree_id);
 	return file_replace(pod->fd, POD_TREES, text, length, 0640);
 }
 
@@ -100,7 +103,7 @@ int pod_tree_prepare(const struct pod *pod, const struct resolved_pod *resolved,
 {
 	int r;
 
-	r = pod_tree_write_ids(pod, resolved, NULL);
+	r = pod_tree_write_ids(pod, &resolved, 1);
 	if (r == 0)
 		r = directory_create_path(pod->fd, TREE_NAME, 0750);
 	if (r == 0)
@@ -387,20 +390,15 @@ static int mount_all(const struct pod *pod, const struct resolved_pod *resolved,
 	return r;
 }
 
-int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
-	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err)
+/* Makes what is in the tree that is mounted. */
+static int fill_tree(const struct pod *pod, const struct resolved_pod *resolved,
+	struct store *store, bool for_vm, int *ret_fd, unsigned int *ret_etc_files,
+	struct error *err)
 {
-	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
 	_cleanup_(pod_tree_places_close) struct pod_tree_places places = POD_TREE_PLACES_NONE;
-	_cleanup_close_ int tree = -1;
-	char target[64];
+	_cleanup_close_ int tree = directory_open(pod->fd, TREE_NAME);
 	int r;
 
-	snprintf(target, sizeof(target), "/proc/self/fd/%d/" TREE_NAME, pod->fd);
-	if (mount("pod", target, "tmpfs", flags, "mode=0755,size=1m") < 0 ||
-		(resolved->is_mutable && mount(NULL, target, NULL, MS_SHARED, NULL) < 0))
-		return error_set_errno(err, -errno, "cannot mount the pod's tree");
-	tree = directory_open(pod->fd, TREE_NAME);
 	if (tree < 0)
 		return error_set_errno(err, tree, "cannot open the pod's tree");
 	r = directory_create_path(tree, "apps", 0755);
@@ -415,6 +413,25 @@ int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, s
 		r = mount_debug(pod, tree, for_vm, err);
 	if (r == 0)
 		*ret_fd = TAKE_FD(tree);
+	return r;
+}
+
+int pod_tree_mount(const struct pod *pod, const struct resolved_pod *resolved, struct store *store,
+	bool for_vm, int *ret_fd, unsigned int *ret_etc_files, struct error *err)
+{
+	unsigned long flags = for_vm ? MS_NODEV | MS_NOSUID | MS_NOEXEC : MS_NODEV;
+	char target[64];
+	int r = 0;
+
+	snprintf(target, sizeof(target), "/proc/self/fd/%d/" TREE_NAME, pod->fd);
+	if (mount("pod", target, "tmpfs", flags, "mode=0755,size=1m") < 0)
+		return error_set_errno(err, -errno, "cannot mount the pod's tree");
+	if (resolved->is_mutable && mount(NULL, target, NULL, MS_SHARED, NULL) < 0)
+		r = error_set_errno(err, -errno, "cannot share the pod's tree");
+	if (r == 0)
+		r = fill_tree(pod, resolved, store, for_vm, ret_fd, ret_etc_files, err);
+	if (r < 0)
+		umount2(target, MNT_DETACH);
 	return r;
 }
 

@@ -68,9 +68,9 @@ void pod_tree_unmount_app(const struct resolved_pod *added, const struct pod_tre
 /* Removes the mount points that are left, of what is unmounted. */
 void pod_tree_remove_app(const struct resolved_pod *added, const struct pod_tree_places *places);
 
-/* The trees that a pod uses, and an app that is about to be added (NULL: none). 0 or -errno. */
-int pod_tree_write_ids(const struct pod *pod, const struct resolved_pod *resolved,
-	const struct resolved_pod *added);
+/* Records the trees that a pod uses, which is made of so many parts. 0 or -errno. */
+int pod_tree_write_ids(
+	const struct pod *pod, const struct resolved_pod *const *parts, size_t part_count);
 
 /* Takes the tree away again; for a process that goes on without the pod. */
 void pod_tree_unmount(const struct pod *pod);

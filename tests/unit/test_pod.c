@@ -327,6 +327,26 @@ static void exited_pod_is_removed_with_all_it_has(void **state)
 	assert_int_equal(count_pods(fixture), 0);
 }
 
+static void pod_that_is_marked_meanwhile_is_removed(void **state)
+{
+	static const char *const places[] = {"run", "prepare"};
+	const struct pods_gc_options options = {.mark_only = true};
+	struct pod_fixture *fixture = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		_cleanup_close_ int fd = make_pod(fixture, places[i], first_uuid, true);
+		_cleanup_pod_ struct pod pod = POD_NONE;
+		struct error err = {0};
+		size_t removed;
+
+		assert_int_equal(pod_open(fixture->pods, "1111", &pod, &err), 0);
+		assert_int_equal(pods_gc(fixture->pods, &options, &removed, NULL), 0);
+		if (pod_remove(&pod, &err) < 0)
+			fail_msg("%s: %s", places[i], err.message);
+		assert_int_equal(count_pods(fixture), 0);
+	}
+}
+
 static void running_pod_is_not_removed(void **state)
 {
 	struct pod_fixture *fixture = *state;
@@ -774,7 +794,9 @@ static void records_of_a_pod_that_ended_are_synced(void **state)
 	struct pod_fixture *fixture = *state;
 	const struct pod_run_record run = {.started_at = 1};
 	const struct pod_app_record app = {.started_at = 1, .exit_code = 2};
-	const struct pod_end_record end = {.finished_at = 3, .exit_code = 2};
+	/* Guests have a say in the reason. */
+	const struct pod_end_record end = {
+		.finished_at = 3, .exit_code = 2, .reason = "it said \xff"};
 	_cleanup_pod_ struct pod pod = POD_NONE;
 
 	assert_int_equal(pod_create(fixture->pods, &pod, NULL), 0);
@@ -849,6 +871,7 @@ int main(void)
 		POD_TEST(pod_seen_twice_is_listed_once),
 		POD_TEST(link_in_the_place_of_a_pod_is_not_followed),
 		POD_TEST(exited_pod_is_removed_with_all_it_has),
+		POD_TEST(pod_that_is_marked_meanwhile_is_removed),
 		POD_TEST(running_pod_is_not_removed),
 		POD_TEST(half_removed_pod_is_removed_by_the_next),
 		POD_TEST(pod_is_locked_while_it_is_removed),

@@ -165,6 +165,9 @@ ssize_t fs_transfer_read(
 ssize_t fs_transfer_write(
 	const struct fs_transfer *transfer, const struct virtqueue_chain *chain, size_t done);
 
+/* Carries out a FALLOCATE. 0 or -errno. */
+int fs_transfer_allocate(const struct fs_transfer *transfer);
+
 /* Where the payload of a WRITE starts in its chain, and that of a READ's reply. */
 #define FS_WRITE_PAYLOAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define FS_READ_PAYLOAD  sizeof(struct fuse_out_header)

@@ -385,6 +385,18 @@ ssize_t fs_op_fsync(struct fs_request *request)
 	return r;
 }
 
+int fs_transfer_allocate(const struct fs_transfer *transfer)
+{
+	int r;
+
+	/* A tmpfs gives up at any signal, and one comes when the machine is paused. */
+	do
+		r = fallocate(transfer->fd, (int)transfer->flags, transfer->offset,
+			transfer->allocate_length);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
 ssize_t fs_op_fallocate(struct fs_request *request)
 {
 	_cleanup_credentials_ struct fs_credentials credentials = {0};
@@ -395,9 +407,7 @@ ssize_t fs_op_fallocate(struct fs_request *request)
 		return r;
 	if (fs_transfer_kills_bits(request, &transfer))
 		fs_credentials_drop_fsetid(&credentials, request->header.gid);
-	if (fallocate(transfer.fd, (int)transfer.flags, transfer.offset, transfer.allocate_length) <
-		0)
-		r = -errno;
+	r = fs_transfer_allocate(&transfer);
 	fs_transfer_done(request->fs, &transfer);
 	return r;
 }

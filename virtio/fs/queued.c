@@ -254,9 +254,7 @@ static ssize_t queued_serve(const struct queued_request *queued, size_t done)
 		r = transfer->flags & FUSE_FSYNC_FDATASYNC ? fdatasync(fd) : fsync(fd);
 		break;
 	default:
-		r = fallocate(
-			fd, (int)transfer->flags, transfer->offset, transfer->allocate_length);
-		break;
+		return fs_transfer_allocate(transfer);
 	}
 	return r < 0 ? -errno : 0;
 }
