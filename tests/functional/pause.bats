@@ -88,15 +88,26 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "clock-against", "/tmp", "
 	appc_vm rm "$UUID"
 }
 
-@test "a paused container starts nothing: who enters is refused, and a handler waits" {
-	[ "$FLAVOUR" = container ] || skip "a machine stands still as a whole"
-	begin_ready '.apps = [app("one"; ["say", "to-be-killed", "forever"]) |
+@test "nothing is started in a paused pod: who enters waits or is refused, and a handler waits" {
+	local entering
+	begin_ready '.apps = [app("one"; ["say", "to-be-killed", "until-stopped"]) |
 		.app.eventHandlers = [{name: "post-stop", exec: ["/bin/probe", "say", "after"]}]]'
 	appc_vm pause "$UUID"
+	if [ "$FLAVOUR" = vm ]; then
+		"$APPC_VM" "--dir=$DATA" enter "$UUID" /bin/probe say entered >"$BATS_TEST_TMPDIR/entered" 3>&- &
+		entering=$!
+		appc_vm resume "$UUID"
+		wait "$entering"
+		[ "$(<"$BATS_TEST_TMPDIR/entered")" = entered ]
+		appc_vm stop "$UUID"
+		finish_pod
+		expect_line after
+		return
+	fi
 	run timeout 20 "$APPC_VM" "--dir=$DATA" enter "$UUID" /bin/probe say entered
 	[ "$status" -eq 254 ]
 	[[ $output == *"the pod is paused"* ]]
-	pkill --signal KILL --full '/bin/probe say to-be-killed forever'
+	pkill --signal KILL --full '/bin/probe say to-be-killed until-stopped'
 	[ "$(appc_vm status "$UUID" | head -n 1)" = state=paused ]
 	fails grep -q after "$OUT"
 	timeout 20 "$APPC_VM" "--dir=$DATA" resume "$UUID"
