@@ -14,7 +14,7 @@
 #
 #   sanitized   what container does, with a program under the sanitizers of the unit tests
 #   soak        the same at length: every call fails once, SOAK_KILLS kills (1000), SOAK_SECONDS of load
-#               (900) and 1,000 clones in a row; hours, not minutes
+#               (900), 1,000 clones in a row, and apps that come and go by the hundred; hours, not minutes
 #
 # One line for each file, with its counts and seconds; where something failed, its log is shown. Logs
 # stay in build/test-logs. The last line is exactly "N passed, N failed, N skipped", and the status
@@ -184,6 +184,7 @@ faults()
 {
 	tap 'faults container' tests/fault/faults.py --seconds=60
 	tap 'kills container' tests/fault/kills.py --kills=50
+	tap 'kills of apps container' tests/fault/kills.py --apps --kills=30
 	tap 'load container' tests/fault/soak.py --flavour=container --seconds=20 --parallel=8
 	[ -c /dev/kvm ] || return
 	tap 'kills vm' tests/fault/kills.py --vm --kills=4
@@ -193,12 +194,17 @@ faults()
 soak()
 {
 	tap 'kills container' tests/fault/kills.py --kills="${SOAK_KILLS:-1000}" --seed="${SOAK_SEED:-$RANDOM}"
+	tap 'kills of apps container' tests/fault/kills.py --apps --kills="${SOAK_KILLS:-1000}" --seed="${SOAK_SEED:-$RANDOM}"
+	APP_CYCLES=400 functional container app
 	tap 'load container' tests/fault/soak.py --flavour=container --seconds="${SOAK_SECONDS:-900}"
 	if [ -c /dev/kvm ]; then
+		APP_CYCLES=96 functional vm app
 		tap 'load vm' tests/fault/soak.py --seconds="${SOAK_SECONDS:-900}"
 		tap 'kills vm' tests/fault/kills.py --vm --kills=$((${SOAK_KILLS:-1000} / 10))
+		tap 'kills of apps vm' tests/fault/kills.py --vm --apps --kills=$((${SOAK_KILLS:-1000} / 10))
 	fi
 	tap 'faults container' tests/fault/faults.py
+	tap 'faults of apps container' tests/fault/faults.py --apps --seconds="${SOAK_SECONDS:-900}"
 	# A machine that cannot start from its template boots: each of these may take seconds.
 	[ ! -c /dev/kvm ] || tap 'faults vm' tests/fault/faults.py --vm --seconds="${SOAK_SECONDS:-900}"
 }

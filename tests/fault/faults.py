@@ -2,39 +2,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes calls of appc-vm fail, one at a time, and looks at what is left.
 
-    faults.py [--vm] [--seconds=N] [--every=N] [--scenario=NAME] [--kind=KIND] [--first=N] [--keep]
+    faults.py [--vm] [--apps] [--seconds=N] [--every=N] [--scenario=NAME] [--kind=KIND] [--first=N] [--keep]
 
 For each scenario and each kind of call (fault.c has them): the command is run with its first call
 failing, its second, and so on until it makes no such call any more. Each time it ends with success, or
 with 254 and one line; then the world (world.py) must be as it should. --every=N tries every N-th call
 only; --seconds=N chooses the steps so that it takes about N seconds. One TAP line for each scenario and
 kind; the numbers of the failing calls in it reproduce it: --first=N tries only that one. With --vm the
-commands are those about machines.
+commands are those about machines; with --apps (apps.py) those about the apps of a pod that runs, and
+what fails is the command's call, or the pod's that serves it.
 """
 import argparse
 import os
 import sys
 import time
 
+from apps import APP_SCENARIOS
 from world import KINDS, MACHINE_KINDS, MACHINE_SCENARIOS, SCENARIOS, SHIM, World
 
 
 class Trial:
     def __init__(self, world, scenario, kind):
         self.world, self.scenario, self.kind = world, scenario, kind
-        self.state = world.path("fault-state")
 
     def run(self, at):
         """Returns (calls made, status, output, errors)."""
-        with open(self.state, "wb") as file:
-            file.write(bytes(16))
-        extra = {"LD_PRELOAD": SHIM, "FAULT_KIND": self.kind, "FAULT_AT": str(at),
-                 "FAULT_STATE": self.state}
-        self.scenario.prepare(self.world)
-        result = self.world.run(*self.scenario.arguments(self.world), extra=extra)
-        with open(self.state, "rb") as file:
-            calls = int.from_bytes(file.read(8), sys.byteorder)
-        return (calls, *result)
+        extra = self.world.shim(self.kind, at)
+        result = self.scenario.run(self.world, extra)
+        return (self.world.calls(), *result)
 
     def complaints(self, at):
         """None: there was no such call."""
@@ -56,8 +51,9 @@ def main():
     parser.add_argument("--first", type=int)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--vm", action="store_true")
+    parser.add_argument("--apps", action="store_true")
     arguments = parser.parse_args()
-    world = World(machines=arguments.vm)
+    world = World(machines=arguments.vm, apps=arguments.apps)
     try:
         failed = run_all(world, arguments)
     finally:
@@ -70,7 +66,8 @@ def main():
 
 def run_all(world, arguments):
     trials = [Trial(world, scenario, kind)
-              for scenario in (MACHINE_SCENARIOS if arguments.vm else SCENARIOS)
+              for scenario in (APP_SCENARIOS if arguments.apps else
+                               MACHINE_SCENARIOS if arguments.vm else SCENARIOS)
               for kind in (MACHINE_KINDS if arguments.vm else KINDS)
               if arguments.scenario in (None, scenario.name) and arguments.kind in (None, kind)]
     counted = []

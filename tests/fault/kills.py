@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kills appc-vm at points chosen at random, and looks at what is left.
 
-    kills.py [--kills=N] [--seed=N] [--scenario=NAME] [--only=N] [--vm]
+    kills.py [--kills=N] [--seed=N] [--scenario=NAME] [--only=N] [--vm] [--apps]
 
 Half of the kills come before a call that changes something (fault.c counts them and kills there), the
 others after a time. One in five hits not the command but a process that it started; then the command
 must end by itself. What was acknowledged, on standard output, must be there afterwards, and the world
-(world.py) must be as it should. With --vm the commands are those about machines.
+(world.py) must be as it should. With --vm the commands are those about machines. With --apps (apps.py)
+they are those about the apps of a pod that runs, in machines with --vm, and every other time the pod's own
+process is what is killed, or one that it started, while it serves them.
 
 The seed, which is printed, chooses scenarios and points; --only=N tries kill number N of it alone.
 """
@@ -19,11 +21,11 @@ import sys
 import tempfile
 import time
 
-from world import LIMIT, MACHINE_SCENARIOS, SCENARIOS, SHIM, World
+from apps import APP_SCENARIOS
+from world import LIMIT, MACHINE_SCENARIOS, SCENARIOS, SHIM, World, children
 
 # Of a pod whose app was killed: as an app, or before it was one.
 APP_KILLED = (128 + signal.SIGKILL, 203)
-KINDS = ("alloc", "write", "fsync", "rename", "any")
 
 
 class Measured:
@@ -31,40 +33,12 @@ class Measured:
 
     def __init__(self, world, scenario):
         self.calls = {}
-        for kind in KINDS:
-            state = new_state(world)
-            scenario.prepare(world)
-            begin = time.monotonic()
-            status, _, err = world.run(*scenario.arguments(world), extra=shim(kind, 0, state))
-            self.seconds = time.monotonic() - begin
+        for kind in scenario.kinds:
+            status, _, err = scenario.run(world, world.shim(kind, 0))
+            self.seconds = world.seconds
             if status != 0:
                 sys.exit("%s undisturbed: status %s %s" % (scenario.name, status, err))
-            with open(state, "rb") as file:
-                self.calls[kind] = int.from_bytes(file.read(8), sys.byteorder)
-
-
-def new_state(world):
-    path = world.path("fault-state")
-    with open(path, "wb") as file:
-        file.write(bytes(16))
-    return path
-
-
-def shim(kind, at, state):
-    return {"LD_PRELOAD": SHIM, "FAULT_KIND": kind, "FAULT_AT": str(at), "FAULT_STATE": state,
-            "FAULT_KILL": "1"}
-
-
-def children(pid):
-    """All processes below pid."""
-    found = []
-    try:
-        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-            for child in file.read().split():
-                found += [int(child)] + children(int(child))
-    except OSError:
-        pass
-    return found
+            self.calls[kind] = world.calls()
 
 
 def kill_at_time(world, scenario, seconds, at_child, dice):
@@ -72,12 +46,9 @@ def kill_at_time(world, scenario, seconds, at_child, dice):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = world.start(*scenario.arguments(world), stdout=out, stderr=err)
         time.sleep(seconds)
-        below = children(process.pid) if at_child else []
-        victim = dice.choice(below) if below else process.pid
-        try:
-            os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        commanded = scenario.commanded(world, process)
+        below = children(commanded) if at_child else []
+        scenario.strike(dice.choice(below) if below else commanded)
         status = process.wait(LIMIT)
         out.seek(0)
         err.seek(0)
@@ -87,14 +58,13 @@ def kill_at_time(world, scenario, seconds, at_child, dice):
 
 def one_kill(world, scenario, measured, dice):
     """Returns (what was done, whether the command was killed, complaints)."""
-    scenario.prepare(world)
     if dice.random() < 0.5:
-        kind = dice.choice([kind for kind in KINDS if measured.calls[kind]])
+        kind = dice.choice([kind for kind in scenario.kinds if measured.calls[kind]])
         at = dice.randint(1, measured.calls[kind])
-        status, out, err = world.run(*scenario.arguments(world),
-                                     extra=shim(kind, at, new_state(world)))
+        status, out, err = scenario.run(world, world.shim(kind, at, kills=True))
         what, victim = "before call %d of %s" % (at, kind), "the command"
     else:
+        scenario.prepare(world)
         seconds = dice.uniform(0, 1.1 * measured.seconds)
         status, out, err, victim = kill_at_time(
             world, scenario, seconds, dice.random() < 0.4, dice)
@@ -108,7 +78,8 @@ def one_kill(world, scenario, measured, dice):
     complaints += scenario.check(world, status, out)
     if complaints:
         complaints.append("  it said: %r %r" % (out, err))
-    return "%s, %s killed %s" % (scenario.name, victim, what), status == -signal.SIGKILL, complaints
+    return ("%s, %s killed %s" % (scenario.name, victim, what), scenario.was_killed(world, status),
+            complaints)
 
 
 def main():
@@ -118,11 +89,13 @@ def main():
     parser.add_argument("--scenario")
     parser.add_argument("--only", type=int)
     parser.add_argument("--vm", action="store_true")
+    parser.add_argument("--apps", action="store_true")
     arguments = parser.parse_args()
-    scenarios = [scenario for scenario in (MACHINE_SCENARIOS if arguments.vm else SCENARIOS)
+    scenarios = [scenario for scenario in (APP_SCENARIOS if arguments.apps else
+                                           MACHINE_SCENARIOS if arguments.vm else SCENARIOS)
                  if arguments.scenario in (None, scenario.name)]
     print("TAP version 13\n1..%d\n# seed %d" % (len(scenarios), arguments.seed))
-    world = World(machines=arguments.vm)
+    world = World(machines=arguments.vm, apps=arguments.apps)
     failed, killed, hits, begin = 0, 0, 0, time.monotonic()
     try:
         for number, scenario in enumerate(scenarios, 1):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many pods of many kinds, one after the other and at once, and what the host has lost by them.
 
-    soak.py [--seconds=N] [--flavour=vm|container] [--pods=N] [--parallel=N] [--clones=N] [--seed=N]
+    soak.py [--seconds=N] [--flavour=vm|container] [--pods=N] [--parallel=N] [--clones=N] [--apps=N] [--seed=N]
             [--shared-host]
 
   pods      N pods one after the other, their kinds chosen at random (KINDS below), for half of the time
@@ -11,6 +11,8 @@
             --pods=0 leaves out both
   clones    N pods in a row from one template, however long that takes: no two have random bytes, names,
             ids or times in common (machines only)
+  apps      N seconds, a fifth of the others if not given, of several clients at the apps of one pod that runs, some
+            of them killed, with gc and image gc beside them
 
 Each pod must end with the status that it ought to, and must have said what it ought to. Before and after
 everything the host is measured: processes, mounts, cgroups and files of ours (none may be left), and
@@ -30,7 +32,8 @@ import tempfile
 import threading
 import time
 
-from world import LIMIT, World, write_aci
+from apps import Sandbox, add_words, app_words
+from world import LIMIT, Complaint, World, until, write_aci
 
 SHELL = "/bin/busybox"
 OUTPUT_LINES = 3000
@@ -228,6 +231,113 @@ class Soak:
         return done, sorted(seen)
 
 
+class Storm:
+    """Clients of one pod, whose apps come and go.
+
+    Two have an app of their own, over and over, and it must go as if they were alone. Three do what comes to
+    their mind to one that is everybody's: each ends as it ought to, if it is not killed. Another collects what
+    nobody uses, and with it images that the first two need: these they import again.
+    """
+    SHARED = "shared"
+    # What the pod's processes may have more of their own memory than after the first round.
+    MEMORY = 1 << 10
+
+    def __init__(self, soak, seconds):
+        self.soak, self.world = soak, soak.world
+        self.sandbox = self.world.sandbox = Sandbox(self.world)
+        self.end, self.turns = 0, {}
+        self.run(0)
+        memory = self.sandbox.memory()
+        self.run(seconds)
+        try:
+            complaints = self.settle(memory)
+        except (Complaint, RuntimeError) as complaint:
+            complaints = [str(complaint)]
+        for line in complaints:
+            soak.complain(line)
+        self.world.uuids.append(self.sandbox.uuid)
+        self.world.end_sandbox()
+
+    def run(self, seconds):
+        """Each turn at least once."""
+        self.end = time.monotonic() + seconds
+        work = [(self.own_app, "own-%d" % i) for i in range(2)] + [(self.shared_app, self.SHARED)] * 3
+        threads = [threading.Thread(target=self.repeat, args=(turn, name, random.Random("%d %d" % (seconds, i))))
+                   for i, (turn, name) in enumerate(work + [(self.collect, "gc")])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def repeat(self, turn, name, dice):
+        count = 0
+        try:
+            while count == 0 or time.monotonic() < self.end:
+                turn(name, dice)
+                count += 1
+        except (Complaint, RuntimeError, KeyError) as error:
+            self.soak.complain("%s, turn %d: %r" % (name, count, error))
+        with self.soak.lock:
+            self.turns[name] = self.turns.get(name, 0) + count
+
+    def own_app(self, name, dice):
+        code = str(dice.randint(1, 99))
+        image = dice.choice(("probe", "unrendered"))
+        words = add_words(image, ("exit", code), name)
+        while True:
+            status, _, err = self.sandbox.run(words)
+            if status == 0:
+                break
+            if image == "probe" or self.world.failure_is_told(status, err):
+                raise Complaint("add of %s: status %s %s" % (image, status, err))
+            for needed in ("lower", "unrendered"):
+                self.world.must("image", "import", self.world.path(needed + ".aci"))
+        for _ in range(dice.randint(1, 2)):
+            self.sandbox.must(app_words("start", name))
+            until("app %s ends" % name, lambda: self.sandbox.state(name) == "exited", LIMIT)
+            app = self.sandbox.apps()[name]
+            if app["exit_code"] != int(code):
+                raise Complaint("its end was not its own: %s" % app)
+        self.sandbox.must(app_words("rm", name))
+        if name in self.sandbox.apps():
+            raise Complaint("it was removed")
+
+    def shared_app(self, name, dice):
+        words = dice.choice([add_words("probe", ("until-stopped", "exit", "5"), name)] * 2 +
+                            [app_words(action, name) for action in ("start", "start", "stop", "rm")] +
+                            [["app", "list", "{pod}"], app_words("status", name)])
+        killed = dice.random() < 0.3
+        # The others are to have their turns, too.
+        time.sleep(dice.uniform(0, 0.02))
+        status, out, err = self.sandbox.run(words, kill_after=dice.uniform(0, 0.05) if killed else None)
+        if status == -signal.SIGKILL and killed:
+            return
+        for line in self.world.failure_is_told(status, err):
+            raise Complaint("%s: %s %r" % (words, line, out))
+
+    def collect(self, _, dice):
+        for words in dice.sample([["gc", "--grace-period=0s"], ["image", "gc", "--grace-period=0s"]], 2):
+            status, _, err = self.sandbox.run(words)
+            if status != 0:
+                raise Complaint("%s: status %s %s" % (words, status, err))
+        time.sleep(dice.uniform(0, 0.1))
+
+    def settle(self, memory):
+        sandbox = self.sandbox
+        # What was asked by somebody who was killed may be under way.
+        until("the shared app has gone", lambda: sandbox.run(app_words("rm", self.SHARED))[0] == 254 and
+              not sandbox.apps())
+        complaints = sandbox.is_as_before()
+        grown = sandbox.memory() - memory
+        if grown > self.MEMORY:
+            complaints.append("the pod's processes have %d KiB more" % grown)
+        self.world.must("stop", sandbox.uuid)
+        status = sandbox.process.wait(LIMIT)
+        if status != 0:
+            complaints.append("the pod ended with status %s %s" % (status, sandbox.said(sandbox.err)))
+        return complaints
+
+
 def measure():
     """Of the whole host. KiB, and numbers."""
     found = {}
@@ -248,6 +358,7 @@ def main():
     parser.add_argument("--pods", type=int, default=200)
     parser.add_argument("--parallel", type=int, default=20)
     parser.add_argument("--clones", type=int, default=1000)
+    parser.add_argument("--apps", type=float)
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--shared-host", action="store_true")
     arguments = parser.parse_args()
@@ -275,7 +386,8 @@ def run_all(soak, arguments):
 
     machines = arguments.flavour == "vm" and arguments.clones > 0
     mixed = arguments.pods > 0
-    print("TAP version 13\n1..%d\n# seed %d" % (1 + 2 * mixed + machines, arguments.seed))
+    apps = arguments.seconds / 5 if arguments.apps is None else arguments.apps
+    print("TAP version 13\n1..%d\n# seed %d" % (1 + 2 * mixed + machines + (apps > 0), arguments.seed))
     # What caches and the first pods take is not lost.
     soak.at_once([(kind, 0.1, "signal") for kind in (soak.kinds if mixed else soak.kinds[:1])])
     soak.collect()
@@ -294,6 +406,11 @@ def run_all(soak, arguments):
         begin = time.monotonic()
         done, names = soak.clones(arguments.clones)
         result("%d clones, each with its own %s" % (done, ", ".join(names)), begin)
+    if apps > 0:
+        begin = time.monotonic()
+        turns = Storm(soak, apps).turns
+        result("the apps of a pod, by clients at once: %s" % ", ".join(
+            "%s %d times" % pair for pair in sorted(turns.items())), begin)
     begin = time.monotonic()
     soak.collect()
     for line in soak.world.left() + soak.world.garbage_goes():

@@ -15,6 +15,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -37,16 +38,39 @@ NARRATION = re.compile(r"^appc-vm: (warning: |moving |removed |pod .* not remove
 LIBRARY_DEATHS = (1, -signal.SIGSEGV, -signal.SIGABRT)
 
 
-def manifest(name, dependencies=()):
+def children(pid):
+    """All processes below pid."""
+    found = []
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+            for child in file.read().split():
+                found += [int(child)] + children(int(child))
+    except OSError:
+        pass
+    return found
+
+
+def until(what, condition, seconds=GONE):
+    """Asks until it is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= end:
+            raise Complaint("waited %d s in vain until %s" % (seconds, what))
+        time.sleep(0.005)
+
+
+def manifest(name, dependencies=(), mounts=(), annotations=()):
     return json.dumps({
         "acKind": "ImageManifest", "acVersion": "0.8.11", "name": name,
         "labels": [{"name": "os", "value": "linux"}, {"name": "arch", "value": "amd64"}],
         "app": {"exec": ["/bin/probe", "say", "hello from " + name.rsplit("/", 1)[1]],
-                "user": "0", "group": "0"},
+                "user": "0", "group": "0",
+                "mountPoints": [{"name": name, "path": path} for name, path in mounts]},
+        "annotations": [{"name": name, "value": value} for name, value in annotations],
         "dependencies": [{"imageName": d} for d in dependencies]}).encode()
 
 
-def write_aci(path, name, dependencies=(), files=(), program=PROBE):
+def write_aci(path, name, dependencies=(), files=(), program=PROBE, **more):
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         def add(entry, data=None, kind=tarfile.REGTYPE, mode=0o755):
             info = tarfile.TarInfo(entry)
@@ -55,7 +79,7 @@ def write_aci(path, name, dependencies=(), files=(), program=PROBE):
                 info.size = len(data)
             archive.addfile(info, io.BytesIO(data) if data is not None else None)
 
-        add("manifest", manifest(name, dependencies))
+        add("manifest", manifest(name, dependencies, **more))
         add("rootfs", kind=tarfile.DIRTYPE)
         add("rootfs/tmp", kind=tarfile.DIRTYPE, mode=0o777)
         with open(program, "rb") as file:
@@ -72,8 +96,13 @@ def write_layout(path):
 
 
 class World:
-    def __init__(self, machines=False):
+    """apps: with an image for apps that come and go (apps.py)."""
+    # More than any command makes.
+    MANY_CALLS = 1 << 62
+
+    def __init__(self, machines=False, apps=False):
         self.root = tempfile.mkdtemp(prefix="appc-fault-", dir=PLACE)
+        self.has_machines = machines
         self.base = self.path("base")
         self.data = self.path("data")
         # Machines' memory is left on disk, where the last worlds' templates serve too.
@@ -92,10 +121,18 @@ class World:
         write_layout(self.path("layout.tar"))
         self.images = [self.must("image", "import", self.path(name + ".aci"), data=self.base)
                        for name in ("lower", "probe", "unrendered")]
+        if apps:
+            # What its volume begins with is copied to each pod.
+            write_aci(self.path("many.aci"), "example.com/many", files=["data/%d" % i for i in range(99)],
+                      mounts=[("volume-data", "/data")],
+                      annotations=[("appc.io/docker/repository", "library/many")])
+            self.images.append(self.must("image", "import", self.path("many.aci"), data=self.base))
         self.must("run", *self.flavour, "example.com/probe", data=self.base)
         self.prepared = self.must("prepare", "example.com/probe", data=self.base)
         self.original = None
         self.uuids = []
+        self.seconds = None
+        self.sandbox = None
         self.renew()
 
     def path(self, name):
@@ -106,7 +143,13 @@ class World:
         if path:
             self.environment["APPC_VM_TEMPLATES"] = path
 
+    def end_sandbox(self):
+        if self.sandbox:
+            self.sandbox.close()
+        self.sandbox = None
+
     def close(self):
+        self.end_sandbox()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def renew(self):
@@ -138,17 +181,22 @@ class World:
         return subprocess.Popen([PROGRAM, "--dir=" + (data or self.data), *words], env=environment,
                                 stdin=subprocess.DEVNULL, **options)
 
-    def run(self, *words, data=None, extra=None):
-        """Standard output and error go to files, as a person's would: what was said is there even
-        when the command was killed. Returns (status, output, errors)."""
+    def run(self, *words, data=None, extra=None, kill_after=None):
+        """kill_after: seconds.
+
+        Standard output and error go to files, as a person's would: what was said is there even
+        when the command was killed. Returns (status, output, errors); seconds is how long it took."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            begin = time.monotonic()
             process = self.start(*words, data=data, extra=extra, stdout=out, stderr=err)
             try:
-                status = process.wait(LIMIT)
+                status = process.wait(LIMIT if kill_after is None else kill_after)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
-                status = "no end within %d s" % LIMIT
+                status = process.wait()
+                if kill_after is None:
+                    status = "no end within %d s" % LIMIT
+            self.seconds = time.monotonic() - begin
             out.seek(0)
             err.seek(0)
             return (status, out.read().decode(errors="replace"),
@@ -159,6 +207,28 @@ class World:
         if status != 0:
             raise RuntimeError("%s: %s %s" % (" ".join(words), status, err))
         return out.strip()
+
+    # ---- calls that are counted (fault.c)
+
+    def shim(self, kind, at, kills=False):
+        """The environment in which call number at of this kind fails, or is the last; 0: they are counted.
+        From 0 on: see calls()."""
+        # Another file: a pod may still count in the last one.
+        path = self.path("fault-state")
+        if os.path.exists(path):
+            os.unlink(path)
+        with open(path, "wb") as file:
+            file.write(bytes(16))
+        environment = {"LD_PRELOAD": SHIM, "FAULT_KIND": kind, "FAULT_AT": str(at), "FAULT_STATE": path}
+        return dict(environment, FAULT_KILL="1") if kills else environment
+
+    def calls(self):
+        with open(self.path("fault-state"), "rb") as file:
+            return int.from_bytes(file.read(8), sys.byteorder)
+
+    def set_calls(self, count):
+        with open(self.path("fault-state"), "r+b") as file:
+            file.write(count.to_bytes(8, sys.byteorder))
 
     # ---- what must hold
 
@@ -194,8 +264,9 @@ class World:
                 found.append("%s %s" % (path.split("/")[2], words.replace(b"\0", b" ").decode()))
         return found
 
-    def cgroups(self):
-        ours = re.compile("|".join(self.uuids) or "$^")
+    def cgroups(self, uuids=None):
+        """Of these pods, or all that are known."""
+        ours = re.compile("|".join(uuids or self.uuids) or "$^")
         return [os.path.join(path, name) for path, names, _ in os.walk("/sys/fs/cgroup")
                 for name in names if ours.search(name)]
 
@@ -331,7 +402,9 @@ class Scenario:
     removes: which images of the base it takes away, by their places
     before: commands that come first, unharmed
     errors_max: lines of error, one each for what it was given
+    kinds: of the calls before which it is killed (fault.c)
     """
+    kinds = ("alloc", "write", "fsync", "rename", "any")
 
     def __init__(self, name, words, acknowledges=None, removes=(), before=(), errors_max=1):
         self.name, self.words, self.acknowledges = name, words, acknowledges
@@ -345,6 +418,27 @@ class Scenario:
 
     def arguments(self, world):
         return [word.format(world.root, prepared=world.prepared) for word in self.words]
+
+    def run(self, world, extra=None):
+        """extra: of the environment of what is harmed. As World.run()."""
+        self.prepare(world)
+        return world.run(*self.arguments(world), extra=extra)
+
+    def commanded(self, world, process):
+        """The id of what is harmed, while process runs the command."""
+        del world
+        return process.pid
+
+    def was_killed(self, world, status):
+        del world
+        return status == -signal.SIGKILL
+
+    def strike(self, pid):
+        """Kills a process of it."""
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
     def check(self, world, status, out):
         """out: what the command had said, up to its end."""
