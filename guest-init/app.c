@@ -534,11 +534,13 @@ void guest_pod_stop_app(struct guest_pod *pod, const char *name, unsigned int gr
 	/* It may have ended while the message was on its way. */
 	if (!app)
 		return;
-	if (app->kill_at_ms || grace_ms == 0) {
+	if (grace_ms == 0) {
 		app->is_hurried = true;
 		app_kill(app);
 		return;
 	}
+	if (app->kill_at_ms)
+		return;
 	app->kill_at_ms = guest_now_ms() + grace_ms;
 	app_terminate(app);
 }

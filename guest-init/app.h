@@ -149,7 +149,7 @@ int guest_app_add_process(struct guest_pod *pod, const struct guest_app *app,
 /* SIGTERM to all, SIGKILL after grace_ms, and at once when that is 0. A pod that is stopping already goes on with it. */
 void guest_pod_stop(struct guest_pod *pod, unsigned int grace_ms);
 
-/* The same for one app, where it runs. */
+/* The same for one app, where it runs. One that is stopping already goes on with it. */
 void guest_pod_stop_app(struct guest_pod *pod, const char *name, unsigned int grace_ms);
 
 /*

@@ -256,23 +256,35 @@ static int start_app(struct supervisor *s, size_t index, int *fd, struct error *
 	return 0;
 }
 
-static int stop_app(struct supervisor *s, size_t index, int *fd, struct error *err)
+/* Once for each start: who asks again, since the first was killed, say, waits for the same end. */
+static int tell_to_stop(struct supervisor *s, size_t index, struct error *err)
 {
 	struct app_run *app = &s->apps[index];
+	int r;
+
+	if (app->is_stopping)
+		return 0;
+	r = tell_guest(s,
+		json_pack("{s:s, s:i, s:s}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS, "app",
+			s->resolved->apps[index].name),
+		err);
+	app->is_stopping = r == 0;
+	return r;
+}
+
+static int stop_app(struct supervisor *s, size_t index, int *fd, struct error *err)
+{
 	const char *name = s->resolved->apps[index].name;
 	int r;
 
 	/* Nothing is to be done for an app that does not run. */
-	if (app->state != APP_WAITING && app->state != APP_STARTED)
+	if (!app_is_live(&s->apps[index]))
 		return 0;
 	r = waiter_add(s, *fd, APP_STOP, name, err);
 	if (r < 0)
 		return r;
 	*fd = -1;
-	r = tell_guest(s,
-		json_pack("{s:s, s:i, s:s}", "type", "stop", "grace_ms", WIRE_STOP_GRACE_MS, "app",
-			name),
-		err);
+	r = tell_to_stop(s, index, err);
 	if (r < 0)
 		waiters_answer(s, name, APP_STOP, error_text(err, r));
 	return 0;

@@ -81,12 +81,6 @@ static int message_status(json_t *message)
 	return json_is_integer(status) && value >= 0 && value <= 255 ? (int)value : -1;
 }
 
-/* As far as the guest has told. */
-static bool app_is_live(const struct app_run *app)
-{
-	return app->state == APP_WAITING || app->state == APP_STARTED;
-}
-
 static int handle_started(struct supervisor *s, json_t *message)
 {
 	ssize_t index = message_app(s, message);

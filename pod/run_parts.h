@@ -45,12 +45,19 @@ enum app_state {
 
 struct app_run {
 	enum app_state state;
+	bool is_stopping;                /* the guest was told to stop it */
 	int64_t created_at;              /* of one that was added; 0: with the pod */
 	int64_t started_at, finished_at; /* wall clock, nanoseconds */
 	int status;
 	bool out_of_memory;
 	char *message;
 };
+
+/* As far as the guest has told. */
+static inline bool app_is_live(const struct app_run *app)
+{
+	return app->state == APP_WAITING || app->state == APP_STARTED;
+}
 
 /* A client that is told when something has become of an app. */
 struct app_waiter {

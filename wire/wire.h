@@ -19,7 +19,7 @@
  *               machine_id, entropy, network, as in configure. VM only.
  *   metadata    the answer to a metadata message: "status" (HTTP's), "content_type", "body" (strings).
  *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL, now when it is 0. Changes nothing else of a pod that
- *               is stopping. With "app" (name): end that one only, if it runs; repeated: SIGKILL now.
+ *               is stopping, unless it is 0. With "app" (name): the same of that one only, if it runs.
  *   start       to a mutable pod: start one more app, WIRE_APPS_MAX at a time. "number": the app's in the stream,
  *               another one at each start, so that what is still on its way is nobody else's; "app": as in
  *               configure. When it has exited guest-init has forgotten it.
