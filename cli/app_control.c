@@ -55,8 +55,6 @@ int app_rm(struct cli *cli, int argc, char **argv)
 	int r = parse(cli, argc, argv, &app, &pod), swept;
 
 	if (r == 0)
-		r = ask(cli, &pod, APP_STOP, app);
-	if (r == 0)
 		r = ask(cli, &pod, APP_RM, app);
 	if (r < 0)
 		return r;

@@ -16,13 +16,14 @@ static const char *const names[APP_ACTIONS] = {
 };
 /*
  * How long an answer may take, in milliseconds; a guest that never says what became of an app keeps nobody for ever. Who
- * adds waits for the host alone. Before an app is executed its pre-start handler runs, which may have much to do.
+ * adds waits for the host alone. Before an app is executed its pre-start handler runs, which may have much to do. One that
+ * is removed may have to be stopped first.
  */
 static const int patience[APP_ACTIONS] = {
 	[APP_ADD] = -1,
 	[APP_START] = 600000,
 	[APP_STOP] = 2 * WIRE_STOP_GRACE_MS + 30000,
-	[APP_RM] = 30000,
+	[APP_RM] = 2 * WIRE_STOP_GRACE_MS + 60000,
 };
 
 /* As the only one of a pod manifest, so that it passes the same checks. */

@@ -5,8 +5,10 @@
  *   {"type": "app", "action": "add", "app": {...}}   the app as in a pod manifest ("RuntimeApp"). Its volumes are in
  *                                                    its mounts ("appVolume"), its image is in the store
  *   {"type": "app", "action": "start", "app": NAME}  answered when it has been executed
- *   {"type": "app", "action": "stop", "app": NAME}   SIGTERM, then SIGKILL; answered when it has ended
- *   {"type": "app", "action": "rm", "app": NAME}     one that does not run; answered when nothing is left of it
+ *   {"type": "app", "action": "stop", "app": NAME}   SIGTERM, then SIGKILL; answered when it has ended. To ask again
+ *                                                    hastens nothing
+ *   {"type": "app", "action": "rm", "app": NAME}     the same first, where it runs; from then on it cannot be started.
+ *                                                    Answered when nothing is left of it
  *
  * The answer is "ok", or "refused" with the reason. Each is done whole or not at all, whatever becomes of who asked.
  *

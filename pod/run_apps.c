@@ -3,15 +3,15 @@
  * run_apps.c: the supervisor of a mutable pod and who wants something of its apps.
  *
  * Theory of operation: there is one supervisor and it has one thread, so requests of several clients come one after
- * the other. What a request changes is done when it is taken, or not at all; only its answer may wait for the guest:
- * then the client is kept with the name of its app. A client that has gone changes nothing but that
- * nobody is told.
+ * the other. What a request changes is decided when it is taken; what it has to wait for the guest for is done when the
+ * guest has said so, and until then its client is kept with the name of its app. A client that has gone changes nothing but
+ * that nobody is told.
  *
  * What an app's volumes begin with, a child copies; meanwhile others that are to be added wait in a queue, and all else
  * is served.
  *
- * An app that is removed leaves the pod (and s->apps, which has the same order) at once; pod/mutable.h keeps it until
- * the guest has let go of its mount points.
+ * An app that is removed is stopped where it runs, and not started any more. When it has ended it leaves the pod (and
+ * s->apps, which has the same order); pod/mutable.h keeps it until the guest has let go of its mount points.
  */
 #include "pod/run_parts.h"
 
@@ -123,6 +123,51 @@ void supervisor_apps_done(struct supervisor *s)
 	pod_mutable_done(&s->mutable);
 }
 
+/* ---- what the guest is told */
+
+static int tell_guest(struct supervisor *s, json_t *message, struct error *err)
+{
+	_cleanup_json_ json_t *owned = message;
+	int r = message ? supervisor_queue_message(s, message) : -ENOMEM;
+
+	if (r < 0)
+		return error_set_errno(err, r, "cannot tell the guest");
+	supervisor_control_writable(s);
+	return 0;
+}
+
+/* ---- apps that go */
+
+/* Out of all that knows it by its place. */
+static void forget_app(struct supervisor *s, size_t index)
+{
+	free(s->apps[index].message);
+	memmove(&s->apps[index], &s->apps[index + 1],
+		(s->resolved->app_count - index) * sizeof(s->apps[0]));
+	pod_output_forget(&s->output, index);
+	pod_attachments_forget(&s->attachments, index);
+}
+
+/* One that does not run. Who waits for its removal is answered when the guest has let go of it. */
+static void take_app(struct supervisor *s, size_t index)
+{
+	/* Kept with the app, until the guest has. */
+	const char *name = s->resolved->apps[index].name;
+	struct error err = {0};
+	json_t *message;
+	int r = pod_mutable_take(&s->mutable, index, &message, &err);
+
+	if (r == 0) {
+		forget_app(s, index);
+		supervisor_record_run(s);
+		r = tell_guest(s, message, &err);
+	} else {
+		s->apps[index].is_leaving = false;
+	}
+	if (r < 0)
+		waiters_answer(s, name, APP_RM, error_text(&err, r));
+}
+
 /* ---- what the guest tells */
 
 void supervisor_app_started(struct supervisor *s, size_t index)
@@ -140,6 +185,8 @@ void supervisor_app_exited(struct supervisor *s, size_t index)
 		app->message ? app->message : "it ended before");
 	waiters_answer(s, name, APP_START, message);
 	waiters_answer(s, name, APP_STOP, NULL);
+	if (app->is_leaving)
+		take_app(s, index);
 }
 
 int supervisor_app_removed(struct supervisor *s, const char *name)
@@ -151,17 +198,6 @@ int supervisor_app_removed(struct supervisor *s, const char *name)
 }
 
 /* ---- requests; each takes the client's fd where *fd is -1 then, else the answer is its result */
-
-static int tell_guest(struct supervisor *s, json_t *message, struct error *err)
-{
-	_cleanup_json_ json_t *owned = message;
-	int r = message ? supervisor_queue_message(s, message) : -ENOMEM;
-
-	if (r < 0)
-		return error_set_errno(err, r, "cannot tell the guest");
-	supervisor_control_writable(s);
-	return 0;
-}
 
 /* It is the last of the resolved pod. */
 static void app_added(struct supervisor *s)
@@ -239,7 +275,9 @@ static int start_app(struct supervisor *s, size_t index, int *fd, struct error *
 	const char *name = s->resolved->apps[index].name;
 	int r;
 
-	if (app->state == APP_WAITING || app->state == APP_STARTED)
+	if (app->is_leaving)
+		return error_set(err, -EBUSY, "app \"%s\" is being removed", name);
+	if (app_is_live(app))
 		return error_set(err, -EALREADY, "app \"%s\" is running", name);
 	r = waiter_add(s, *fd, APP_START, name, err);
 	if (r < 0)
@@ -290,39 +328,23 @@ static int stop_app(struct supervisor *s, size_t index, int *fd, struct error *e
 	return 0;
 }
 
-/* Out of all that knows it by its place. */
-static void forget_app(struct supervisor *s, size_t index)
-{
-	free(s->apps[index].message);
-	memmove(&s->apps[index], &s->apps[index + 1],
-		(s->resolved->app_count - index) * sizeof(s->apps[0]));
-	pod_output_forget(&s->output, index);
-	pod_attachments_forget(&s->attachments, index);
-}
-
 static int remove_app(struct supervisor *s, size_t index, int *fd, struct error *err)
 {
-	_cleanup_free_ char *name = strdup(s->resolved->apps[index].name);
-	const struct app_run *app = &s->apps[index];
-	json_t *message;
-	int r;
+	const char *name = s->resolved->apps[index].name;
+	int r = waiter_add(s, *fd, APP_RM, name, err);
 
-	if (!name)
-		return error_set(err, -ENOMEM, "out of memory");
-	if (app->state == APP_WAITING || app->state == APP_STARTED)
-		return error_set(err, -EBUSY, "app \"%s\" is running", name);
-	r = waiter_add(s, *fd, APP_RM, name, err);
 	if (r < 0)
 		return r;
 	*fd = -1;
-	r = pod_mutable_take(&s->mutable, index, &message, err);
-	if (r == 0) {
-		forget_app(s, index);
-		supervisor_record_run(s);
-		r = tell_guest(s, message, err);
+	if (!app_is_live(&s->apps[index])) {
+		take_app(s, index);
+		return 0;
 	}
+	r = tell_to_stop(s, index, err);
 	if (r < 0)
 		waiters_answer(s, name, APP_RM, error_text(err, r));
+	else
+		s->apps[index].is_leaving = true;
 	return 0;
 }
 

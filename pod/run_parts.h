@@ -46,6 +46,7 @@ enum app_state {
 struct app_run {
 	enum app_state state;
 	bool is_stopping;                /* the guest was told to stop it */
+	bool is_leaving;                 /* it is removed when it has ended */
 	int64_t created_at;              /* of one that was added; 0: with the pod */
 	int64_t started_at, finished_at; /* wall clock, nanoseconds */
 	int status;
@@ -188,7 +189,7 @@ void supervisor_app_request(struct supervisor *s, json_t *message, int fd);
 int supervisor_adding_source(const struct supervisor *s);
 void supervisor_adding_ready(struct supervisor *s);
 
-/* What has become of an app. */
+/* What has become of an app, whose place may be another's afterwards. */
 void supervisor_app_started(struct supervisor *s, size_t index);
 void supervisor_app_exited(struct supervisor *s, size_t index);
 /* name may be NULL. -EBADMSG with s->end_error. */
