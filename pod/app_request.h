@@ -4,7 +4,8 @@
  *
  *   {"type": "app", "action": "add", "app": {...}}   the app as in a pod manifest ("RuntimeApp"). Its volumes are in
  *                                                    its mounts ("appVolume"), its image is in the store
- *   {"type": "app", "action": "start", "app": NAME}  answered when it has been executed
+ *   {"type": "app", "action": "start", "app": NAME}  answered when it has been executed, and has said that it
+ *                                                    is ready where it does; who asks before waits with the first
  *   {"type": "app", "action": "stop", "app": NAME}   SIGTERM, then SIGKILL; answered when it has ended. To ask again
  *                                                    hastens nothing
  *   {"type": "app", "action": "rm", "app": NAME}     the same first, where it runs; from then on it cannot be started.

@@ -4,7 +4,8 @@
  * looks finds the last one, also when the writer was killed. On disk for good they are after pod_records_sync().
  *
  *   run.json        by who runs the pod, when it begins to
- *   apps/APP.json   about an app, when it starts and again when it exits
+ *   apps/APP.json   about an app, when it starts and again when it exits; in a mutable pod also when it is added, and
+ *                   when its start is asked for
  *   end.json        when the pod has ended; absent when nobody was left to write it
  *
  * Who reads them is not who wrote them, and a directory may be damaged: what a record lacks, or has of

@@ -277,20 +277,24 @@ static int start_app(struct supervisor *s, size_t index, int *fd, struct error *
 
 	if (app->is_leaving)
 		return error_set(err, -EBUSY, "app \"%s\" is being removed", name);
-	if (app_is_live(app))
+	if (app->state == APP_STARTED)
 		return error_set(err, -EALREADY, "app \"%s\" is running", name);
 	r = waiter_add(s, *fd, APP_START, name, err);
 	if (r < 0)
 		return r;
+	*fd = -1;
+	/* Another asked already, who may have gone. */
+	if (app->state == APP_WAITING)
+		return 0;
 	r = tell_guest(s, pod_mutable_start_message(&s->mutable, index), err);
 	if (r < 0) {
 		waiters_answer(s, name, APP_START, error_text(err, r));
-	} else {
-		/* What became of it before is of no interest any more. */
-		free(app->message);
-		*app = (struct app_run){.state = APP_WAITING, .created_at = app->created_at};
+		return 0;
 	}
-	*fd = -1;
+	/* What became of it before is of no interest any more. */
+	free(app->message);
+	*app = (struct app_run){.state = APP_WAITING, .created_at = app->created_at};
+	supervisor_record_app(s, index);
 	return 0;
 }
 

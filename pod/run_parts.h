@@ -199,6 +199,7 @@ int supervisor_app_removed(struct supervisor *s, const char *name);
 
 /* When the pod is about to start; and again when the VMM's walls are known. */
 void supervisor_record_run(struct supervisor *s);
+/* When it has started, and has exited, which are events, too; and when one that was added is about to start. */
 void supervisor_record_app(struct supervisor *s, size_t index);
 /* reason: NULL, when it ended by itself. */
 void supervisor_record_end(struct supervisor *s, int status, const char *reason);

@@ -29,6 +29,8 @@ void supervisor_record_app(struct supervisor *s, size_t index)
 
 	if (r < 0)
 		log_warning("cannot record the state of app %s: %s", name, strerror(-r));
+	if (app->state == APP_WAITING)
+		return;
 	journal_add(pods_data_fd(s->pod->pods), s->pod->uuid,
 		app->state == APP_EXITED ? JOURNAL_APP_EXITED : JOURNAL_APP_STARTED,
 		&(struct journal_details){.app = name,
