@@ -253,6 +253,23 @@ static int record(struct pod_mutable *mutable, const char *name, struct error *e
 	return r < 0 ? error_set_errno(err, r, "app \"%s\": cannot record it", name) : 0;
 }
 
+static bool number_is_used(const struct pod_mutable *mutable, uint16_t number)
+{
+	for (size_t i = 0; i < mutable->resolved->app_count; i++)
+		if (mutable->resolved->apps[i].number == number)
+			return true;
+	return false;
+}
+
+/* In the stream an app keeps its number from start to start, and another, of the same name too, never has it soon. */
+static void give_number(struct pod_mutable *mutable, struct resolved_app *app)
+{
+	do
+		mutable->last_number++;
+	while (number_is_used(mutable, mutable->last_number));
+	app->number = mutable->last_number;
+}
+
 /* Its volumes have what they begin with: it becomes one of the pod's. */
 static int adding_finish(struct pod_mutable *mutable, struct error *err)
 {
@@ -268,6 +285,7 @@ static int adding_finish(struct pod_mutable *mutable, struct error *err)
 		return r;
 	index = mutable->resolved->app_count - 1;
 	mutable->etc_files[index] = etc_files;
+	give_number(mutable, &mutable->resolved->apps[index]);
 	resolved_pod_free(TAKE_PTR(mutable->adding));
 	r = record(mutable, mutable->resolved->apps[index].name, err);
 	/* It was adopted just now: there is memory for the way back. */
@@ -386,23 +404,11 @@ int pod_mutable_release(struct pod_mutable *mutable, const char *name)
 
 /* ---- starting */
 
-static bool number_is_used(const struct pod_mutable *mutable, uint16_t number)
+json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t index)
 {
-	for (size_t i = 0; i < mutable->resolved->app_count; i++)
-		if (mutable->resolved->apps[i].number == number)
-			return true;
-	return false;
-}
-
-json_t *pod_mutable_start_message(struct pod_mutable *mutable, size_t index)
-{
-	struct resolved_app *app = &mutable->resolved->apps[index];
+	const struct resolved_app *app = &mutable->resolved->apps[index];
 	json_t *config = resolved_app_configure(app, mutable->etc_files[index]);
 
-	do
-		mutable->last_number++;
-	while (number_is_used(mutable, mutable->last_number));
-	app->number = mutable->last_number;
 	return config ? json_pack("{s:s, s:i, s:o}", "type", "start", "number", (int)app->number,
 				"app", config)
 		      : NULL;

@@ -28,7 +28,7 @@ struct pod_mutable {
 	bool is_vm;
 
 	unsigned int etc_files[WIRE_APPS_MAX]; /* of each app: see pod_tree_mount() */
-	uint16_t last_number;
+	uint16_t last_number; /* in the stream, of the app that was added last */
 	/* Taken away, and not released yet. */
 	struct resolved_pod *gone[WIRE_APPS_MAX];
 	size_t gone_count;
@@ -67,8 +67,8 @@ int pod_mutable_take(
  */
 int pod_mutable_release(struct pod_mutable *mutable, const char *name);
 
-/* The message that starts an app, with another number in the stream. NULL: out of memory. */
-json_t *pod_mutable_start_message(struct pod_mutable *mutable, size_t index);
+/* The message that starts an app. NULL: out of memory. */
+json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t index);
 
 /*
  * Removes for good what was released, by whoever has time for it: an app may have left millions of files. 0 or

@@ -20,9 +20,9 @@
  *   metadata    the answer to a metadata message: "status" (HTTP's), "content_type", "body" (strings).
  *   stop        end every app: SIGTERM, after "grace_ms" SIGKILL, now when it is 0. Changes nothing else of a pod that
  *               is stopping, unless it is 0. With "app" (name): the same of that one only, if it runs.
- *   start       to a mutable pod: start one more app, WIRE_APPS_MAX at a time. "number": the app's in the stream,
- *               another one at each start, so that what is still on its way is nobody else's; "app": as in
- *               configure. When it has exited guest-init has forgotten it.
+ *   start       to a mutable pod: start one more app, WIRE_APPS_MAX at a time. "number": the app's in the stream, the
+ *               same at each of its starts and no other app's, so that what is still on its way stays its own; "app":
+ *               as in configure. When it has exited guest-init has forgotten it.
  *   remove      to a mutable pod: "app" (name) does not run, and its root filesystem and "volumes" (array of
  *               names) are not mounted in the tree any more: remove their mount points.
  *   pause       stop every process of the apps where it is, until "resume"; in a container only: a machine is
