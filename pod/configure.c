@@ -110,6 +110,7 @@ static json_t *sockets_json(const struct resolved_app *resolved)
 json_t *resolved_app_configure(const struct resolved_app *resolved, unsigned int etc_files)
 {
 	const struct appc_app *app = resolved->app;
+	uint64_t failures = json_failures();
 	json_t *object = json_object(), *gids = json_array(), *mounts = json_array();
 	char mask[17];
 
@@ -144,17 +145,18 @@ json_t *resolved_app_configure(const struct resolved_app *resolved, unsigned int
 	json_object_set_new(object, "no_new_privileges", json_boolean(resolved->no_new_privileges));
 	json_object_set_new(object, "protect_paths", json_boolean(resolved->protect_paths));
 	json_object_set_new(object, "sockets", sockets_json(resolved));
-	/* An app must not run without its filter: without memory for it there is no app. */
-	if (resolved->seccomp.program &&
-		json_object_set_new(object, "seccomp", seccomp_json(&resolved->seccomp)) < 0) {
-		json_decref(object);
-		return NULL;
-	}
 	set_number(object, "memory_max", resolved->memory_max >= 0, resolved->memory_max);
 	set_number(object, "memory_low", resolved->memory_low >= 0, resolved->memory_low);
 	set_number(object, "cpu_max_millis", resolved->cpu_millis > 0, resolved->cpu_millis);
 	set_number(object, "cpu_weight", resolved->has_cpu_weight, resolved->cpu_weight);
 	set_number(object, "oom_score_adj", resolved->has_oom_score_adj, resolved->oom_score_adj);
+	/* An app must not run without its filter, or another of its walls, or of its arguments. */
+	if ((resolved->seccomp.program &&
+		    json_object_set_new(object, "seccomp", seccomp_json(&resolved->seccomp)) < 0) ||
+		json_failures() != failures) {
+		json_decref(object);
+		return NULL;
+	}
 	return object;
 }
 
@@ -209,7 +211,6 @@ json_t *resolved_pod_configure(const struct resolved_pod *pod, const unsigned in
 			json_pack("{s:s, s:i, s:i, s:o}", "type", pod->terminal, "rows",
 				pod->terminal_rows, "columns", pod->terminal_columns, "streams",
 				stream_names_json(pod->terminal_streams)));
-	/* An app without one of its walls, or of its arguments, must not start. */
 	if (json_array_size(apps) != app_count || json_failures() != failures ||
 		json_object_set_new(message, "version", json_integer(WIRE_VERSION)) < 0 ||
 		json_object_set_new(message, "park", json_boolean(park)) < 0 ||

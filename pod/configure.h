@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The messages for guest-init (wire/wire.h) that say what a resolved pod is. NULL: out of memory.
+ * The messages for guest-init (wire/wire.h) that say what a resolved pod is: whole, or NULL: out of memory.
  */
 #ifndef APPC_POD_CONFIGURE_H
 #define APPC_POD_CONFIGURE_H

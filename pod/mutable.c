@@ -355,22 +355,28 @@ void pod_mutable_add_abort(struct pod_mutable *mutable)
 
 /* ---- going */
 
-static json_t *remove_message(const struct resolved_pod *gone)
+static json_t *remove_message(const struct resolved_pod *pod, const struct resolved_app *app)
 {
-	json_t *volumes = json_array();
+	_cleanup_json_ json_t *volumes = json_array();
+	const uint64_t failures = json_failures();
 
-	for (size_t i = 0; i < gone->volume_count; i++)
-		json_array_append_new(volumes, json_string(gone->volumes[i].name));
-	return json_pack(
-		"{s:s, s:s, s:o}", "type", "remove", "app", gone->apps[0].name, "volumes", volumes);
+	for (size_t i = 0; i < pod->volume_count; i++)
+		if (resolved_app_mounts(app, pod->volumes[i].name))
+			json_array_append_new(volumes, json_string(pod->volumes[i].name));
+	/* With a mount point that stays the guest would keep all that it knows of what was there. */
+	return json_failures() == failures ? json_pack("{s:s, s:s, s:O}", "type", "remove", "app",
+						     app->name, "volumes", volumes)
+					   : NULL;
 }
 
 int pod_mutable_take(
 	struct pod_mutable *mutable, size_t index, json_t **ret_message, struct error *err)
 {
-	_cleanup_free_ char *name = strdup(mutable->resolved->apps[index].name);
+	const struct resolved_app *app = &mutable->resolved->apps[index];
+	_cleanup_json_ json_t *message = remove_message(mutable->resolved, app);
+	const char *name = app->name; /* stays its own, wherever it is */
 	struct resolved_pod *gone;
-	int r = name ? write_manifest(mutable, name) : -ENOMEM;
+	int r = message ? write_manifest(mutable, name) : -ENOMEM;
 
 	if (r >= 0) {
 		r = resolved_pod_disown(mutable->resolved, index, &gone);
@@ -378,12 +384,12 @@ int pod_mutable_take(
 			write_manifest(mutable, NULL);
 	}
 	if (r < 0)
-		return error_set_errno(err, r, "app \"%s\": cannot remove it", name ? name : "?");
+		return error_set_errno(err, r, "app \"%s\": cannot remove it", name);
 	memmove(&mutable->etc_files[index], &mutable->etc_files[index + 1],
 		(mutable->resolved->app_count - index) * sizeof(mutable->etc_files[0]));
 	mutable->gone[mutable->gone_count++] = gone;
 	pod_tree_unmount_app(gone, &mutable->places);
-	*ret_message = remove_message(gone);
+	*ret_message = TAKE_PTR(message);
 	return 0;
 }
 
@@ -407,9 +413,9 @@ int pod_mutable_release(struct pod_mutable *mutable, const char *name)
 json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t index)
 {
 	const struct resolved_app *app = &mutable->resolved->apps[index];
-	json_t *config = resolved_app_configure(app, mutable->etc_files[index]);
+	_cleanup_json_ json_t *config = resolved_app_configure(app, mutable->etc_files[index]);
 
-	return config ? json_pack("{s:s, s:i, s:o}", "type", "start", "number", (int)app->number,
+	return config ? json_pack("{s:s, s:i, s:O}", "type", "start", "number", (int)app->number,
 				"app", config)
 		      : NULL;
 }

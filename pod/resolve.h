@@ -133,6 +133,9 @@ void resolved_pod_free(struct resolved_pod *pod);
 int resolved_pod_adopt(struct resolved_pod *pod, struct resolved_pod *added);
 int resolved_pod_disown(struct resolved_pod *pod, size_t index, struct resolved_pod **ret);
 
+/* Whether it has this volume, by its name in the tree; in a mutable pod no other app has it. */
+bool resolved_app_mounts(const struct resolved_app *app, const char *volume);
+
 /*
  * The machine of a pod with one app and no isolators, which `appc-vm template build` makes ready for.
  * -ERANGE with a message.

@@ -77,10 +77,10 @@ int resolved_pod_adopt(struct resolved_pod *pod, struct resolved_pod *added)
 	return 0;
 }
 
-static bool mounts_volume(const struct resolved_app *app, const char *name)
+bool resolved_app_mounts(const struct resolved_app *app, const char *volume)
 {
 	for (size_t i = 0; i < app->mount_count; i++)
-		if (!strcmp(app->mounts[i].volume, name))
+		if (!strcmp(app->mounts[i].volume, volume))
 			return true;
 	return false;
 }
@@ -105,7 +105,7 @@ int resolved_pod_disown(struct resolved_pod *pod, size_t index, struct resolved_
 	take_report(gone, pod, pod->apps[index].name);
 	take_app(gone, pod, index);
 	for (size_t i = pod->volume_count; i > 0; i--)
-		if (mounts_volume(&gone->apps[0], pod->volumes[i - 1].name))
+		if (resolved_app_mounts(&gone->apps[0], pod->volumes[i - 1].name))
 			take_volume(gone, pod, i - 1);
 	*ret = TAKE_PTR(gone);
 	return 0;
