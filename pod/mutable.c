@@ -27,14 +27,6 @@
  */
 #define SWEEP_NAMES_MAX (1u << 20)
 
-void pod_mutable_done(struct pod_mutable *mutable)
-{
-	pod_mutable_add_abort(mutable);
-	for (size_t i = 0; i < mutable->gone_count; i++)
-		resolved_pod_free(mutable->gone[i]);
-	mutable->gone_count = 0;
-}
-
 /* ---- records */
 
 /* The resolved manifest, which without is left out of: NULL for none. */
@@ -418,4 +410,18 @@ json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t inde
 	return config ? json_pack("{s:s, s:i, s:O}", "type", "start", "number", (int)app->number,
 				"app", config)
 		      : NULL;
+}
+
+/* ---- the end */
+
+void pod_mutable_done(struct pod_mutable *mutable)
+{
+	pod_mutable_add_abort(mutable);
+	while (mutable->gone_count > 0) {
+		_cleanup_resolved_pod_ struct resolved_pod *gone =
+			mutable->gone[--mutable->gone_count];
+
+		/* The tree, of which it is not any more, may have gone. */
+		forget(mutable, gone);
+	}
 }

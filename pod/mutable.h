@@ -37,7 +37,10 @@ struct pod_mutable {
 	struct volume_fill fill;
 };
 
-/* Frees what is not the caller's; an app that is being added is not. */
+/*
+ * When the guest is no more: an app that is being added is not, and what was taken away is released. Frees what is not
+ * the caller's.
+ */
 void pod_mutable_done(struct pod_mutable *mutable);
 
 /*

@@ -112,15 +112,31 @@ void supervisor_apps_init(struct supervisor *s)
 		s->waiters[i] = (struct app_waiter){.fd = -1};
 }
 
+static int find_app(const struct supervisor *s, const char *name, struct error *err)
+{
+	for (size_t i = 0; i < s->resolved->app_count; i++)
+		if (!strcmp(s->resolved->apps[i].name, name))
+			return (int)i;
+	return error_set(err, -ENOENT, "the pod has no app \"%s\"", name);
+}
+
 void supervisor_apps_done(struct supervisor *s)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(s->waiters); i++) {
-		if (s->waiters[i].fd >= 0)
-			pod_request_refuse(s->waiters[i].fd, "it has ended");
-		waiter_clear(&s->waiters[i]);
-	}
-	additions_refuse(s, "it has ended");
+	const char *why = s->starts_anew ? "its machine starts anew: try again" : "it has ended";
+
+	additions_refuse(s, why);
 	pod_mutable_done(&s->mutable);
+	for (size_t i = 0; i < ARRAY_SIZE(s->waiters); i++) {
+		struct app_waiter *waiter = &s->waiters[i];
+
+		/* What was taken away has gone for good, with the guest that had to let go of it. */
+		if (waiter->fd >= 0)
+			answer(waiter->fd,
+				waiter->action == APP_RM && find_app(s, waiter->app, NULL) < 0
+					? NULL
+					: why);
+		waiter_clear(waiter);
+	}
 }
 
 /* ---- what the guest is told */
@@ -350,14 +366,6 @@ static int remove_app(struct supervisor *s, size_t index, int *fd, struct error 
 	else
 		s->apps[index].is_leaving = true;
 	return 0;
-}
-
-static int find_app(const struct supervisor *s, const char *name, struct error *err)
-{
-	for (size_t i = 0; i < s->resolved->app_count; i++)
-		if (!strcmp(s->resolved->apps[i].name, name))
-			return (int)i;
-	return error_set(err, -ENOENT, "the pod has no app \"%s\"", name);
 }
 
 static int serve(struct supervisor *s, struct app_request *request, int *fd, struct error *err)

@@ -470,9 +470,11 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 	 * walls the machine runs its guest, and what it says then is not believed.
 	 */
 	if (s->options->template && !s->jailed && !s->heard && s->reported && !s->report.started &&
-		s->stops == 0 && !s->is_killed)
+		s->stops == 0 && !s->is_killed) {
+		s->starts_anew = true;
 		return error_set(
 			err, s->report.is_refused ? -ESTALE : -EHOSTDOWN, "%s", s->report.message);
+	}
 	/* Who kills does not wait for a slow reader. */
 	if (!s->is_killed)
 		drain_output(s);

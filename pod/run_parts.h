@@ -126,9 +126,10 @@ struct supervisor {
 	int64_t kill_at; /* CLOCK_MONOTONIC; 0: no deadline */
 
 	enum pause_state pause;
-	int pause_fd;   /* who asked, and waits for an answer; -1: nobody */
-	int adding_fd;  /* whose app is being added; while mutable.adding is set */
-	bool is_parked; /* the pod has ended in a checkpoint */
+	int pause_fd;     /* who asked, and waits for an answer; -1: nobody */
+	int adding_fd;    /* whose app is being added; while mutable.adding is set */
+	bool is_parked;   /* the pod has ended in a checkpoint */
+	bool starts_anew; /* it has not begun: the caller starts it in another way */
 };
 
 /* ---- run_loop.c */
