@@ -290,6 +290,7 @@ int pod_mutable_add(
 	struct pod_mutable *mutable, struct appc_pod_manifest *manifest, struct error *err)
 {
 	_cleanup_resolved_pod_ struct resolved_pod *added = NULL;
+	struct resolve_options options = *mutable->options;
 	_cleanup_close_ int keep = -1;
 	int r = mutable->adding ? error_set(err, -EBUSY, "another app is being added")
 				: check_manifest(mutable, manifest, err);
@@ -301,7 +302,9 @@ int pod_mutable_add(
 		appc_pod_manifest_free(manifest);
 		return r;
 	}
-	r = pod_resolve(mutable->store, manifest, mutable->options, &added, err);
+	/* Who asks has rendered its tree, and keeps it until the answer. */
+	options.renders_nothing = true;
+	r = pod_resolve(mutable->store, manifest, &options, &added, err);
 	if (r == 0)
 		r = check_resolved(mutable, added, err);
 	if (r < 0)

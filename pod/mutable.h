@@ -8,7 +8,8 @@
  * is taken away has those behind it move up. The record of the pod in its directory has an app from the end of
  * pod_mutable_add() to the beginning of pod_mutable_take(): in between everything that it needs is there.
  *
- * Nothing here waits, but for the file system, and for that no longer than mounts and a few files take. One thread; in the mount namespace of pod_tree_enter_namespace().
+ * Nothing here waits, but for the file system, and for that no longer than mounts and a few files take: who asks for an
+ * app has its tree rendered. One thread; in the mount namespace of pod_tree_enter_namespace().
  */
 #ifndef APPC_POD_MUTABLE_H
 #define APPC_POD_MUTABLE_H

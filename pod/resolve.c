@@ -133,11 +133,24 @@ static int render_prepared(
 	return store_render(store, resolved->image_id, tree_id, err);
 }
 
+/* Somebody has rendered it before. */
+static int find_rendered(struct store *store, struct resolved_app *resolved, struct error *err)
+{
+	int r = store_tree_id(store, resolved->image_id, resolved->tree_id, err);
+
+	if (r == 0 && !store_has_tree(store, resolved->tree_id))
+		r = error_set(err, -ENOENT, "tree %s of image %s is gone", resolved->tree_id,
+			resolved->image_id);
+	return r;
+}
+
 static int find_tree(struct store *store, size_t index, const struct resolve_options *options,
 	struct resolved_app *resolved, struct error *err)
 {
 	const struct resolve_prepared *prepared = options->prepared;
 
+	if (!prepared && options->renders_nothing)
+		return find_rendered(store, resolved, err);
 	if (!prepared)
 		return store_render(store, resolved->image_id, resolved->tree_id, err);
 	if (index >= prepared->tree_count ||

@@ -105,8 +105,9 @@ struct resolve_options {
 	unsigned int vcpus;                      /* 0: from the isolators */
 	uint64_t memory;                         /* 0: from the isolators */
 	bool strict_isolators;
-	bool is_mutable;   /* a pod whose apps come and go (pod/mutable.h), or one of them */
-	bool is_container; /* the flavour */
+	bool is_mutable;      /* a pod whose apps come and go (pod/mutable.h), or one of them */
+	bool is_container;    /* the flavour */
+	bool renders_nothing; /* by who must not wait: a tree that is not there is -ENOENT */
 	/* --insecure-options: walls that are left out. */
 	bool insecure_seccomp, insecure_capabilities, insecure_paths;
 	/*
@@ -118,7 +119,7 @@ struct resolve_options {
 
 /*
  * Takes the manifest (also on failure), and writes into it what it finds: image ids and names, app sections,
- * sources of volumes with their links followed. Warnings go to the log. Renders the images' trees.
+ * sources of volumes with their links followed. Warnings go to the log. Renders the images' trees, unless it must not.
  * Errors name the app and the field.
  */
 int pod_resolve(struct store *store, struct appc_pod_manifest *manifest,
