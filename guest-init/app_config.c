@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GIDS_MAX 65536u           /* NGROUPS_MAX of the kernel */
-#define ID_MAX   (UINT32_MAX - 1) /* (uid_t)-1 means "no change" to the kernel */
+#define ID_MAX (UINT32_MAX - 1) /* (uid_t)-1 means "no change" to the kernel */
 
 static bool hex_u64_parse(const char *text, uint64_t *ret)
 {
@@ -130,7 +129,7 @@ static void sockets_parse(struct field_reader *reader, struct guest_app_config *
 
 static void gids_parse(struct field_reader *reader, struct guest_app_config *app)
 {
-	json_t *array = reader_array(reader, "supplementary_gids", 0, GIDS_MAX), *value;
+	json_t *array = reader_array(reader, "supplementary_gids", 0, WIRE_GIDS_MAX), *value;
 	size_t i;
 
 	if (!array)

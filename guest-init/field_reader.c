@@ -2,11 +2,11 @@
 /* field_reader.c: the fields of one JSON object, strictly. */
 #include "guest-init/field_reader.h"
 
+#include "wire/wire.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define STRINGS_MAX (64u << 10)
 
 void reader_fail(struct field_reader *reader, const char *field, const char *expected)
 {
@@ -134,7 +134,7 @@ void *reader_allocate(struct field_reader *reader, size_t count, size_t size)
 
 const char **reader_strings(struct field_reader *reader, const char *field, size_t min)
 {
-	json_t *array = reader_array(reader, field, min, STRINGS_MAX), *value;
+	json_t *array = reader_array(reader, field, min, WIRE_STRINGS_MAX), *value;
 	const char **strings;
 	size_t i;
 

@@ -139,20 +139,6 @@ static int check_manifest(const struct pod_mutable *mutable,
 	return 0;
 }
 
-/* What guest-init would refuse, and with it the pod, is refused before it is told. */
-static bool is_too_long(const struct resolved_app *app)
-{
-	const char *const texts[] = {app->app->user, app->app->group, app->app->working_directory};
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		if (texts[i] && strlen(texts[i]) >= PATH_MAX)
-			return true;
-	for (size_t i = 0; i < app->mount_count; i++)
-		if (strlen(app->mounts[i].target) >= PATH_MAX)
-			return true;
-	return app->mount_count > WIRE_MOUNTS_MAX || app->socket_count > WIRE_SOCKETS_MAX;
-}
-
 /* What cannot be had by an app that comes later. */
 static int check_resolved(
 	const struct pod_mutable *mutable, const struct resolved_pod *added, struct error *err)
@@ -163,10 +149,6 @@ static int check_resolved(
 		return error_set(err, -ENOTSUP,
 			"app \"%s\": an app that is added to a running pod has no input (--stdin=stream)",
 			app->name);
-	if (is_too_long(app))
-		return error_set(err, -E2BIG,
-			"app \"%s\": its user, group, working directory or a mount is longer than a path can be, or there are over %d mounts or %d sockets",
-			app->name, WIRE_MOUNTS_MAX, WIRE_SOCKETS_MAX);
 	if (added->file_limits.bytes || added->file_limits.operations) {
 		if (mutable->options->strict_isolators)
 			return error_set(err, -ENOTSUP,

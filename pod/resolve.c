@@ -28,6 +28,8 @@
 
 /* Names of apps become names of files, with an ending. */
 #define NAME_LENGTH_MAX 200
+/* Variables that an app has beside its own, at most (pod/configure.c, AC_METADATA_URL, NOTIFY_SOCKET, TERM), and some. */
+#define VARIABLES_OWN 64
 /* "true": the app says itself when it is ready (specification, "Image Manifest Schema"). */
 #define NOTIFIES_ANNOTATION "appc.io/executor/supports-systemd-notify"
 /* TERM of an app whose terminal nobody looks at yet. */
@@ -292,6 +294,11 @@ static int resolve_socket(const struct resolved_pod *pod, const struct appc_port
 {
 	uint32_t first = find_host_port(pod->manifest, port->name);
 
+	/* As guest-init has it. */
+	if (strlen(port->name) > NAME_MAX)
+		return error_set(err, -E2BIG,
+			"socket-activated port \"%.40s...\": its name is longer than %d bytes",
+			port->name, NAME_MAX);
 	if (strcmp(port->protocol, "tcp") && strcmp(port->protocol, "udp"))
 		return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s", port->name,
 			port->protocol);
@@ -368,6 +375,51 @@ static int resolve_streams(struct resolved_pod *pod, const struct appc_runtime_a
 	return 0;
 }
 
+static bool is_too_long(const struct resolved_app *resolved)
+{
+	const struct appc_app *app = resolved->app;
+	const char *const texts[] = {app->user, app->group, app->working_directory};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (texts[i] && strlen(texts[i]) >= PATH_MAX)
+			return true;
+	for (size_t i = 0; i < resolved->mount_count; i++)
+		if (strlen(resolved->mounts[i].target) >= PATH_MAX)
+			return true;
+	return false;
+}
+
+/* Some variables are not the app's own. */
+static bool is_too_much(const struct resolved_app *resolved)
+{
+	const struct appc_app *app = resolved->app;
+
+	for (size_t i = 0; i < app->event_handler_count; i++)
+		if (app->event_handlers[i].exec.count > WIRE_STRINGS_MAX)
+			return true;
+	return app->exec.count > WIRE_STRINGS_MAX ||
+		app->environment.count > WIRE_STRINGS_MAX - VARIABLES_OWN ||
+		app->supplementary_gid_count > WIRE_GIDS_MAX ||
+		resolved->mount_count > WIRE_MOUNTS_MAX;
+}
+
+/*
+ * What guest-init would refuse (wire/wire.h), and the whole pod with it, which may have run for long, is refused before
+ * it is told.
+ */
+static int check_bounds(const struct resolved_app *resolved, struct error *err)
+{
+	if (is_too_long(resolved))
+		return error_set(err, -E2BIG,
+			"its user, group, working directory or a mount is longer than a path can be (%d bytes)",
+			PATH_MAX - 1);
+	if (is_too_much(resolved))
+		return error_set(err, -E2BIG,
+			"it has over %d mounts, %d supplementary groups, or %d arguments or variables",
+			WIRE_MOUNTS_MAX, WIRE_GIDS_MAX, WIRE_STRINGS_MAX - VARIABLES_OWN);
+	return 0;
+}
+
 static int resolve_app(struct store *store, struct resolved_pod *pod, struct appc_runtime_app *app,
 	struct resolved_app *resolved, const struct resolve_options *options, struct error *err)
 {
@@ -390,6 +442,9 @@ static int resolve_app(struct store *store, struct resolved_pod *pod, struct app
 	if (r < 0)
 		return r;
 	r = resolve_sockets(pod, app, resolved, err);
+	if (r < 0)
+		return r;
+	r = check_bounds(resolved, err);
 	if (r < 0)
 		return r;
 	resolved->protect_paths = !options->insecure_paths;

@@ -134,7 +134,9 @@
 #define WIRE_SECCOMP_MAX     4096
 #define WIRE_SECCOMP_DEFAULT "default"
 #define WIRE_SOCKETS_MAX     64
-#define WIRE_MOUNTS_MAX      1024 /* of an app */
+#define WIRE_MOUNTS_MAX      1024  /* of an app */
+#define WIRE_STRINGS_MAX     65536 /* of an array of strings */
+#define WIRE_GIDS_MAX        65536 /* NGROUPS_MAX of the kernel */
 #define WIRE_ETC_TEXT_MAX    (64u << 10)
 
 /* Bytes of a frame before its JSON text. */
