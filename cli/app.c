@@ -2,6 +2,11 @@
 /* app.c: appc-vm app */
 #include "cli/app.h"
 
+#include "base/log.h"
+#include "pod/mutable.h"
+
+#include <string.h>
+
 int app_pod_open(struct cli *cli, const char *uuid, struct app_pod *ret)
 {
 	int r = cli_open_pods(cli, &ret->data_fd, &ret->pods);
@@ -14,6 +19,21 @@ void app_pod_close(struct app_pod *pod)
 	pod_close(&pod->pod);
 	cleanup_pods(&pod->pods);
 	cleanup_close(&pod->data_fd);
+}
+
+void app_pod_sweep(const struct app_pod *pod)
+{
+	const char *uuid = pod->pod.uuid;
+	int r = pod_mutable_sweep(&pod->pod);
+
+	if (r == -EAGAIN || r == -ENOTEMPTY)
+		log_warning(
+			"pod %s: there is more of what removed apps wrote than is removed at a time, or "
+			"it becomes more: the rest goes with the next app, or with the pod",
+			uuid);
+	else if (r < 0)
+		log_warning("pod %s: cannot remove all that removed apps wrote: %s", uuid,
+			strerror(-r));
 }
 
 const char *app_parse(struct cli *cli, const struct cli_option *options, size_t count,

@@ -18,6 +18,9 @@ int app_pod_open(struct cli *cli, const char *uuid, struct app_pod *ret);
 void app_pod_close(struct app_pod *pod);
 #define _cleanup_app_pod_ _cleanup_(app_pod_close)
 
+/* Removes for good what apps of the pod left that are there no more; what cannot be removed is a warning. */
+void app_pod_sweep(const struct app_pod *pod);
+
 /*
  * Parses "UUID --app=NAME" with the options given, which have NAME at *app. The UUID; NULL: *ret_r is what
  * cli_parse() returned, or a usage error.

@@ -171,9 +171,14 @@ int app_add(struct cli *cli, int argc, char **argv)
 		r = store_open(pod.data_fd, &store, &cli->error);
 	if (r == 0)
 		r = make_app(cli, &flags, store, &keep, &app);
-	if (r == 0)
-		r = app_request_ask(&pod.pod, APP_ADD, app, &cli->error);
-	if (r == 0)
-		printf("%s\n", flags.pod.manifest->apps[0].name);
-	return r;
+	if (r < 0)
+		return r;
+	r = app_request_ask(&pod.pod, APP_ADD, app, &cli->error);
+	if (r < 0) {
+		/* Of one that was not added after all, too, an image's files may be there. */
+		app_pod_sweep(&pod);
+		return r;
+	}
+	printf("%s\n", flags.pod.manifest->apps[0].name);
+	return 0;
 }

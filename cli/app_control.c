@@ -3,11 +3,7 @@
 #include "cli/app.h"
 
 #include "base/json.h"
-#include "base/log.h"
 #include "pod/app_request.h"
-#include "pod/mutable.h"
-
-#include <string.h>
 
 static int ask(struct cli *cli, const struct app_pod *pod, enum app_action action, const char *app)
 {
@@ -52,21 +48,12 @@ int app_rm(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_app_pod_ struct app_pod pod = APP_POD_NONE;
 	const char *app = NULL;
-	int r = parse(cli, argc, argv, &app, &pod), swept;
+	int r = parse(cli, argc, argv, &app, &pod);
 
 	if (r == 0)
 		r = ask(cli, &pod, APP_RM, app);
-	if (r < 0)
-		return r;
-	/* The app is gone in any case; what is left goes with the next one, or with the pod. */
-	swept = pod_mutable_sweep(&pod.pod);
-	if (swept == -EAGAIN || swept == -ENOTEMPTY)
-		log_warning(
-			"pod %s: there is more of what removed apps wrote than is removed at a time, or "
-			"it becomes more: the rest goes with the next app, or with the pod",
-			pod.pod.uuid);
-	else if (swept < 0)
-		log_warning("pod %s: cannot remove all that app %s wrote: %s", pod.pod.uuid, app,
-			strerror(-swept));
-	return 0;
+	/* The app is gone in any case. */
+	if (r == 0)
+		app_pod_sweep(&pod);
+	return r;
 }

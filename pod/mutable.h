@@ -29,7 +29,7 @@ struct pod_mutable {
 	bool is_vm;
 
 	unsigned int etc_files[WIRE_APPS_MAX]; /* of each app: see pod_tree_mount() */
-	uint16_t last_number; /* in the stream, of the app that was added last */
+	uint16_t last_number;                  /* in the stream, of the app that was added last */
 	/* Taken away, and not released yet. */
 	struct resolved_pod *gone[WIRE_APPS_MAX];
 	size_t gone_count;
@@ -75,8 +75,8 @@ int pod_mutable_release(struct pod_mutable *mutable, const char *name);
 json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t index);
 
 /*
- * Removes for good what was released, by whoever has time for it: an app may have left millions of files. 0 or
- * -errno; -EAGAIN, -ENOTEMPTY: there is more of it than is removed at a time, or it becomes more. It ends whatever the
+ * Removes for good what was released, or not added after all, by whoever has time for it: there may be millions of
+ * files. 0 or -errno; -EAGAIN, -ENOTEMPTY: there is more of it than is removed at a time, or it becomes more. It ends whatever the
  * guest does; what is left goes the next time, or with the pod.
  */
 int pod_mutable_sweep(const struct pod *pod);
