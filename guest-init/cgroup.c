@@ -17,12 +17,16 @@
 
 #include "base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+
+/* How deep an app may have nested cgroups in its own for all of them to be removed. */
+#define LEVELS_MAX 64
 
 /* How long the processes of a cgroup may take to come to where they can be frozen. */
 #define FREEZE_MS 1000
@@ -288,17 +292,40 @@ int guest_cgroup_create(struct guest *guest, uint32_t app_index)
 	return fd;
 }
 
+/* With those below it, which an app that may mount can make: whoever has its place next would be in them. 0 or -errno. */
+static int directories_remove(int parent_fd, const char *name, unsigned int levels)
+{
+	_cleanup_closedir_ DIR *directory = NULL;
+	struct dirent *entry;
+	int r;
+
+	if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0)
+		return 0;
+	if (errno == ENOENT || levels == 0)
+		return -errno;
+	r = directory_open_stream(parent_fd, name, &directory);
+	if (r < 0)
+		return r;
+	while ((entry = readdir(directory)))
+		if (entry->d_type == DT_DIR && file_name_is_safe(entry->d_name))
+			directories_remove(dirfd(directory), entry->d_name, levels - 1);
+	return unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
 void guest_cgroup_destroy(struct guest *guest, uint32_t app_index, int cgroup_fd)
 {
+	_cleanup_close_ int parent_fd = -1;
 	char name[32];
+	int r;
 
 	if (cgroup_fd < 0)
 		return;
-	snprintf(name, sizeof(name), "../");
-	app_cgroup_name(app_index, name + strlen("../"), sizeof(name) - strlen("../"));
-	if (unlinkat(cgroup_fd, name, AT_REMOVEDIR) < 0)
+	app_cgroup_name(app_index, name, sizeof(name));
+	r = parent_fd = openat(cgroup_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = r < 0 ? -errno : directories_remove(parent_fd, name, LEVELS_MAX);
+	if (r < 0)
 		guest_warn(guest, GUEST_WARNING_ANY, "cannot remove the cgroup of an app: %s",
-			strerror(errno));
+			strerror(-r));
 	close(cgroup_fd);
 }
 
@@ -370,7 +397,7 @@ void guest_cgroup_remove(struct guest *guest, const struct guest_config *config)
 		return;
 	for (uint32_t i = 0; i < (config->is_mutable ? WIRE_APPS_MAX : config->app_count); i++) {
 		app_cgroup_name(i, name, sizeof(name));
-		unlinkat(guest->cgroup_fd, name, AT_REMOVEDIR);
+		directories_remove(guest->cgroup_fd, name, LEVELS_MAX);
 	}
 	pod_fd = openat(guest->cgroup_fd, guest->cgroup_is_bound ? ".." : ".",
 		O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -23,7 +23,9 @@ void guest_cgroup_bound(struct guest *guest, const struct guest_config *config);
 /* The cgroup of an app. Returns its directory fd, or -1 where there is none. */
 int guest_cgroup_create(struct guest *guest, uint32_t app_index);
 
-/* Removes it, when no process is in it, and closes cgroup_fd, which may be -1. */
+/*
+ * Removes it, when no process is in it, with what its processes have made below it, and closes cgroup_fd, which may be -1.
+ */
 void guest_cgroup_destroy(struct guest *guest, uint32_t app_index, int cgroup_fd);
 
 /* Has a process be in it. 0 or -errno. */
