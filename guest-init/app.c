@@ -437,10 +437,30 @@ static void pod_catch_up(struct guest_pod *pod)
 	}
 }
 
+static void postpone(uint64_t *at_ms, uint64_t by_ms)
+{
+	if (*at_ms)
+		*at_ms += by_ms;
+}
+
+/* Who is to end by himself, and stood still, has the rest of his time. */
+static void pod_postpone_kills(struct guest_pod *pod)
+{
+	const uint64_t by_ms = guest_now_ms() - pod->paused_at_ms;
+
+	postpone(&pod->kill_at_ms, by_ms);
+	for (size_t i = 0; i < pod->place_count; i++)
+		postpone(&pod->apps[i].kill_at_ms, by_ms);
+}
+
 void guest_pod_pause(struct guest_pod *pod, bool is_paused)
 {
 	bool is_whole = true;
 
+	if (is_paused && !pod->is_paused)
+		pod->paused_at_ms = guest_now_ms();
+	else if (!is_paused && pod->is_paused)
+		pod_postpone_kills(pod);
 	pod->is_paused = is_paused;
 	for (size_t i = 0; i < pod->place_count; i++) {
 		const struct guest_app *app = &pod->apps[i];
@@ -562,17 +582,37 @@ static void app_report(struct guest_pod *pod, struct guest_app *app)
 		guest_app_release(pod, app);
 }
 
-/* Those of apps that are stopped alone. */
+/* When somebody is to be killed next; 0: never, or not while the pod stands still. */
+static uint64_t pod_kill_time(const struct guest_pod *pod)
+{
+	uint64_t first = pod->kill_at_ms;
+
+	if (pod->is_paused)
+		return 0;
+	for (size_t i = 0; pod->config.is_mutable && i < pod->place_count; i++) {
+		uint64_t time = pod->apps[i].kill_at_ms;
+
+		if (time && (!first || time < first))
+			first = time;
+	}
+	return first;
+}
+
 static void pod_kill_late(struct guest_pod *pod)
 {
 	uint64_t now = guest_now_ms();
 
+	if (pod->kill_at_ms && now >= pod->kill_at_ms) {
+		/* Post-stop handlers that follow get the same time once more. */
+		pod->kill_at_ms = now + WIRE_STOP_GRACE_MS;
+		pod_kill(pod);
+	}
+	/* Apps that are stopped alone. */
 	for (size_t i = 0; i < pod->place_count; i++) {
 		struct guest_app *app = &pod->apps[i];
 
 		if (!app->kill_at_ms || now < app->kill_at_ms)
 			continue;
-		/* A post-stop handler that follows gets the same time once more. */
 		app->kill_at_ms = now + WIRE_STOP_GRACE_MS;
 		app_kill(app);
 	}
@@ -580,12 +620,7 @@ static void pod_kill_late(struct guest_pod *pod)
 
 void guest_pod_proceed(struct guest_pod *pod)
 {
-	if (pod->kill_at_ms && guest_now_ms() >= pod->kill_at_ms) {
-		/* Post-stop handlers that follow get the same time once more. */
-		pod->kill_at_ms = guest_now_ms() + WIRE_STOP_GRACE_MS;
-		pod_kill(pod);
-	}
-	if (pod->config.is_mutable)
+	if (pod_kill_time(pod))
 		pod_kill_late(pod);
 	guest_output_pump(&pod->output);
 	for (size_t i = 0; i < pod->place_count; i++) {
@@ -595,20 +630,6 @@ void guest_pod_proceed(struct guest_pod *pod)
 			guest_output_is_finished(&app->pipes[1]))
 			app_report(pod, app);
 	}
-}
-
-/* When somebody is to be killed next; 0: never. */
-static uint64_t pod_kill_time(const struct guest_pod *pod)
-{
-	uint64_t first = pod->kill_at_ms;
-
-	for (size_t i = 0; pod->config.is_mutable && i < pod->place_count; i++) {
-		uint64_t time = pod->apps[i].kill_at_ms;
-
-		if (time && (!first || time < first))
-			first = time;
-	}
-	return first;
 }
 
 int guest_pod_timeout_ms(const struct guest_pod *pod)

@@ -81,8 +81,9 @@ struct guest_pod {
 	/* What is in the environment of an app that is added: borrowed. */
 	const char *variable;
 	bool is_stopping, is_hurried;
-	bool is_paused;      /* nothing is started in an app's cgroup, where it would not begin */
-	uint64_t kill_at_ms; /* 0: no time is set */
+	bool is_paused;        /* nothing is started in an app's cgroup, where it would not begin */
+	uint64_t paused_at_ms; /* since when */
+	uint64_t kill_at_ms;   /* 0: no time is set */
 	int status;
 	bool was_phase_marked, was_tree_marked;
 	unsigned int removals; /* of apps, since the kernel's caches were last dropped */
@@ -154,7 +155,7 @@ void guest_pod_stop_app(struct guest_pod *pod, const char *name, unsigned int gr
 
 /*
  * Has every process of a container's apps stand still, or go on: by their cgroups, or where there are none by SIGSTOP
- * and SIGCONT. What a process ends with meanwhile is heard when they go on.
+ * and SIGCONT. What a process ends with meanwhile is heard when they go on, and no time that it has left passes.
  */
 void guest_pod_pause(struct guest_pod *pod, bool is_paused);
 
