@@ -156,6 +156,65 @@ static void errors_name_the_app(void **state)
 	assert_int_equal(try_resolve(fixture, NULL, &pod, &err, "", ""), -EINVAL);
 }
 
+static void nothing_is_rendered_by_who_must_not_wait(void **state)
+{
+	static const struct resolve_options hurried = {.renders_nothing = true};
+	struct fixture *fixture = *state;
+	_cleanup_resolved_pod_ struct resolved_pod *first = NULL, *second = NULL;
+	struct resolved_pod *refused = NULL;
+	struct error err;
+
+	make_image(fixture, "work", "");
+	assert_int_equal(
+		try_resolve(fixture, &hurried, &refused, &err, APP("a", "work", ""), ""), -ENOENT);
+	assert_non_null(strstr(err.message, "is gone"));
+	assert_int_equal(strncmp(err.message, "app \"a\": tree ", 14), 0);
+	first = resolve(fixture, APP("a", "work", ""), "");
+	second = resolve_with(fixture, &hurried, APP("a", "work", ""), "");
+	assert_string_equal(first->apps[0].tree_id, second->apps[0].tree_id);
+}
+
+/* What guest-init would refuse, too (wire/wire.h). */
+static void more_than_the_guest_takes_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	_cleanup_resolved_pod_ struct resolved_pod *pod = NULL;
+	struct resolved_pod *refused = NULL;
+	char app[2000], many[1024];
+	_cleanup_free_ char *path = malloc(PATH_MAX + 200), *gids = malloc(200 + 2 * 65537);
+	struct error err;
+
+	memset(many, 'a', sizeof(many));
+	for (int length = 255; length <= 256; length++) {
+		snprintf(app, sizeof(app),
+			",\"ports\":[{\"name\":\"%.*s\",\"protocol\":\"tcp\",\"port\":80,\"socketActivated\":true}]",
+			length, many);
+		make_image(fixture, length == 255 ? "longest" : "longer", app);
+	}
+	pod = resolve(fixture, APP("a", "longest", ""), "");
+	assert_int_equal(pod->apps[0].socket_count, 1);
+	assert_int_equal(
+		try_resolve(fixture, NULL, &refused, &err, APP("a", "longer", ""), ""), -E2BIG);
+	assert_int_equal(strncmp(err.message, "app \"a\": socket-activated port \"aaa", 34), 0);
+	assert_non_null(strstr(err.message, "its name is longer than 255 bytes"));
+
+	snprintf(path, PATH_MAX + 200,
+		"{\"name\":\"a\",\"image\":{\"name\":\"example.com/longest\"},\"app\":{\"exec\":[\"/x\"],"
+		"\"user\":\"0\",\"group\":\"0\",\"workingDirectory\":\"/%0*d\"}}",
+		PATH_MAX - 1, 0);
+	assert_int_equal(try_resolve(fixture, NULL, &refused, &err, path, ""), -E2BIG);
+	assert_non_null(strstr(err.message, "working directory"));
+
+	strcpy(gids,
+		"{\"name\":\"a\",\"image\":{\"name\":\"example.com/longest\"},\"app\":{\"exec\":[\"/x\"],"
+		"\"user\":\"0\",\"group\":\"0\",\"supplementaryGIDs\":[1");
+	for (size_t i = 0, at = strlen(gids); i < WIRE_GIDS_MAX; i++, at += 2)
+		strcpy(gids + at, ",1");
+	strcat(gids, "]}}");
+	assert_int_equal(try_resolve(fixture, NULL, &refused, &err, gids, ""), -E2BIG);
+	assert_non_null(strstr(err.message, "supplementary groups"));
+}
+
 /* ---- mounts */
 
 static void volume_read_only_beats_the_mount_point(void **state)
@@ -1064,6 +1123,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RESOLVE_TEST(app_section_comes_from_the_image_or_the_pod),
 		RESOLVE_TEST(errors_name_the_app),
+		RESOLVE_TEST(nothing_is_rendered_by_who_must_not_wait),
+		RESOLVE_TEST(more_than_the_guest_takes_is_refused),
 		RESOLVE_TEST(volume_read_only_beats_the_mount_point),
 		RESOLVE_TEST(the_same_precedence_holds_for_listed_mounts),
 		RESOLVE_TEST(one_writer_makes_a_shared_volume_writable),
