@@ -29,6 +29,7 @@ teardown()
 		echo "---- the pod's standard error"
 		tail -n 20 "$POD_ERR"
 	fi
+	[ -z "${READER:-}" ] || kill -KILL "$READER"
 	if [ -n "${OWN:-}" ]; then
 		appc_vm stop --force "$OWN" || true
 		return
@@ -57,6 +58,26 @@ add()
 	local name=$1
 	shift
 	appc_vm app add "$UUID" example.com/probe "--name=$name" --exec=/bin/probe "$@"
+}
+
+# image_with NAME FILTER: imports an image of the probe whose manifest the filter changes.
+image_with()
+{
+	local work
+	work=$(mktemp -d "$BATS_TEST_TMPDIR/image-XXXXXX")
+	mkdir -p "$work/rootfs/bin"
+	cp "$PROBE" "$work/rootfs/bin/probe"
+	image_manifest "$1" "$2" >"$work/manifest"
+	tar -C "$work" -cf "$work.aci" manifest rootfs
+	appc_vm image import "$work.aci" >/dev/null
+}
+
+# client SECONDS WORD...: a command of app about an app of the pod, by a client that is killed after so long.
+client()
+{
+	local seconds=$1
+	shift
+	timeout --signal=KILL "$seconds" "$APPC_VM" "--dir=$DATA" app "$1" "$UUID" "--app=$2"
 }
 
 # may_fail COMMAND...: sets status; OUT and ERR name the files of what it said.
@@ -192,6 +213,25 @@ pod_directory()
 	[ "$(app_is told .exit_code)" -eq 0 ]
 	[ "$(app_is told .started_at)" -gt 0 ]
 
+	# Again, by one who is killed, and others who wait with him: what became of it before counts no more.
+	rm "$BATS_TEST_TMPDIR/host/go"
+	appc_vm app start "$UUID" --app=told 3>&- &
+	starter=$!
+	has_begun_again()
+	{
+		[ "$(appc_vm logs --app=told "$UUID" | grep -cx begun)" -eq 2 ]
+	}
+	eventually "it runs" has_begun_again
+	kill -KILL "$starter"
+	wait "$starter" || true
+	has_state told created
+	[ "$(app_is told .exit_code)" = null ]
+	may_fail timeout 1 "$APPC_VM" "--dir=$DATA" app start "$UUID" --app=told
+	expect_status 124
+	: >"$BATS_TEST_TMPDIR/host/go"
+	eventually "it has ended" has_state told exited
+	[ "$(app_is told .exit_code)" -eq 0 ]
+
 	add silent --annotation=appc.io/executor/supports-systemd-notify=true -- notify READY=0 exit 4
 	may_fail appc_vm app start "$UUID" --app=silent
 	expect_status 254
@@ -234,6 +274,13 @@ pod_directory()
 	may_fail add long "--working-dir=/$(printf '%05000d' 0)" -- forever
 	expect_status 254
 	expect_error 'app "long": its user, group, working directory or a mount is longer than a path can be'
+	image_with example.com/long-port '.app.ports = [{name: ("a" * 256), protocol: "tcp", port: 80, socketActivated: true}]'
+	may_fail appc_vm app add "$UUID" example.com/long-port
+	expect_status 254
+	expect_error 'app "long-port": socket-activated port "aaaa.*": its name is longer than 255 bytes'
+	may_fail appc_vm run "--flavour=$FLAVOUR" example.com/long-port
+	expect_status 254
+	expect_error 'app "long-port": socket-activated port "aaaa.*": its name is longer than 255 bytes'
 	may_fail appc_vm app start "$UUID" --app=nothing
 	expect_status 254
 	expect_error 'the pod has no app "nothing"'
@@ -283,6 +330,80 @@ pod_directory()
 	done
 	wait
 	[ -z "$(appc_vm app list --no-legend "$UUID")" ]
+}
+
+@test "an app that is being stopped keeps its time and its handler, and is removed, whoever asks and is killed" {
+	mkdir -p "$BATS_TEST_TMPDIR/host"
+	image_with example.com/handled '.app.eventHandlers = [{name: "post-stop", exec: ["/bin/probe", "write", "/data/after", "x"]}]'
+	appc_vm app add "$UUID" example.com/handled --exec=/bin/probe \
+		"--mnt-volume=name=data,kind=host,source=$BATS_TEST_TMPDIR/host,target=/data" \
+		-- until-stopped await /data/go write /data/end x
+	appc_vm app start "$UUID" --app=handled
+	waits()
+	{
+		appc_vm logs --app=handled "$UUID" | grep -qx ready
+	}
+	eventually "it waits" waits
+	# Both within the ten seconds that it has.
+	fails client 1 stop handled
+	fails client 1 rm handled
+	has_state handled running
+	may_fail appc_vm app start "$UUID" --app=handled
+	expect_status 254
+	expect_error 'app "handled" is being removed'
+	: >"$BATS_TEST_TMPDIR/host/go"
+	has_gone()
+	{
+		[ -z "$(appc_vm app list --no-legend "$UUID")" ]
+	}
+	eventually "it is removed" has_gone
+	[ -e "$BATS_TEST_TMPDIR/host/end" ]
+	[ -e "$BATS_TEST_TMPDIR/host/after" ]
+}
+
+@test "an app is removed while another starts it again and again" {
+	local i rounds=10 starter
+	[ "$FLAVOUR" = container ] || rounds=2
+	starts()
+	{
+		while [ -n "$(appc_vm app list --no-legend "$UUID")" ]; do
+			appc_vm app start "$UUID" --app=both || true
+		done
+	}
+	for i in $(seq "$rounds"); do
+		add both -- exit 0
+		starts >/dev/null 2>&1 </dev/null 3>&- &
+		starter=$!
+		appc_vm app start "$UUID" --app=both || true
+		appc_vm app rm "$UUID" --app=both
+		wait "$starter"
+	done
+}
+
+@test "an app that is started again loses nothing of what it said before, however slow its reader is" {
+	mkfifo "$BATS_TEST_TMPDIR/sandbox.out"
+	cat "$BATS_TEST_TMPDIR/sandbox.out" >"$BATS_TEST_TMPDIR/read" 3>&- &
+	READER=$!
+	sandbox
+	OWN=$UUID
+	kill -STOP "$READER"
+	# More than a pipe and a frame, and less than with the socket of the pod's output.
+	add talk -- flood 110
+	appc_vm app start "$UUID" --app=talk
+	eventually "it has ended" has_state talk exited
+	appc_vm app start "$UUID" --app=talk
+	kill -CONT "$READER"
+	eventually "it has ended" has_state talk exited
+	appc_vm stop "$UUID"
+	finish_pod
+	expect_status 0
+	wait "$READER"
+	READER=
+	[ "$(grep -cE '^[0-9]{63}$' "$BATS_TEST_TMPDIR/read")" -eq $((2 * 110 * 16)) ]
+	[ "$(appc_vm logs --app=talk "$UUID" | wc -l)" -eq $((2 * 110 * 16)) ]
+	OWN=
+	appc_vm rm "$UUID"
+	UUID=
 }
 
 @test "a client that is killed leaves the app whole, or not there" {
@@ -470,7 +591,7 @@ catch_copier()
 	pid=$(appc_vm status "$UUID" | sed -n 's/^pid=//p')
 	guest=$(pgrep -P "$pid" | head -n 1)
 	add there -- until-stopped
-	for round in finished stopped; do
+	for round in killed finished stopped; do
 		"$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/many --name=many --exec=/bin/probe -- read /data/file \
 			>"$BATS_TEST_TMPDIR/many" 2>&1 </dev/null 3>&- &
 		client=$!
@@ -478,7 +599,16 @@ catch_copier()
 		# It is not there yet, and all else is.
 		[ "$(appc_vm app list --no-legend "$UUID" | cut -f 1)" = there ]
 		appc_vm status "$UUID" | grep -qx state=running
-		if [ "$round" = finished ]; then
+		if [ "$round" = killed ]; then
+			kill -KILL "$COPIER"
+			status=0
+			wait "$client" || status=$?
+			expect_status 254
+			grep -q "who copied the volumes' content ended with status 137" "$BATS_TEST_TMPDIR/many"
+			# Nothing of it is left, wherever.
+			[ -z "$(find "$(pod_directory)/removed" "$(pod_directory)/volumes" -mindepth 1)" ]
+			[ "$(ls "$(pod_directory)/overlay")" = there ]
+		elif [ "$round" = finished ]; then
 			appc_vm app start "$UUID" --app=there
 			appc_vm app stop "$UUID" --app=there
 			"$APPC_VM" "--dir=$DATA" app add "$UUID" example.com/probe --name=other --exec=/bin/probe -- exit 3 \
