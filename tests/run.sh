@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the tests that `make check` built, in five layers, cheapest first:
+# Runs the tests that `make check` built, in six layers, cheapest first, as many files at once as there are CPUs:
 #
 #   unit        each tests/unit/test_*.c, address and undefined behaviour sanitizers on
 #   fuzz        each tests/fuzz/fuzz_*.c over its corpus, tests/fuzz/corpus/NAME, once
 #   container   tests/functional: the command line, and pods in the container flavour, in seconds
+#   faults      tests/fault: calls that fail, kills at random points; in short
 #   vm          tests/functional: the same pods in virtual machines, and what only those can do
-#   faults      tests/fault: calls that fail, kills at random points, pods by the hundred; in short
+#   load        tests/fault: pods by the dozen, alone on the host, which is measured before and after
 #
-#   tests/run.sh [LAYER...]    these layers when none is named
+#   tests/run.sh [LAYER...]    these layers when none is named; TEST_LANES=1: one file after the other
 #
 # Two layers are only run when they are named, as by `make check-sanitized` and `make soak`:
 #
@@ -24,8 +25,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 logs=build/test-logs
+counts=$logs/counts # a line for each file: passed, failed, skipped
+lanes=${TEST_LANES:-$(nproc)}
 mkdir -p "$logs"
-passed=0 failed=0 skipped=0
+: >"$counts"
 
 # Templates are kept outside the checkout, as kernels are: a machine boots once for each build and size.
 export APPC_VM_TEMPLATES=${APPC_VM_TEMPLATES:-${XDG_CACHE_HOME:-$HOME/.cache}/appc-vm/templates}
@@ -37,6 +40,15 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:abort_on_error=1
 for symbolizer in /usr/bin/llvm-symbolizer-14 /usr/bin/llvm-symbolizer; do
 	[ ! -x "$symbolizer" ] || export ASAN_SYMBOLIZER_PATH=$symbolizer
 done
+
+# in_lanes COMMAND...: runs it beside others, when there is a CPU for it: a machine's guest keeps one busy.
+in_lanes()
+{
+	while [ "$(jobs -pr | wc -l)" -ge "$lanes" ]; do
+		wait -n
+	done
+	"$@" &
+}
 
 # count NAME SECONDS STATUS PASSED FAILED SKIPPED LOG: one line, and the log when it is needed.
 count()
@@ -51,16 +63,23 @@ count()
 		bad=1
 		echo "# $name has no test" >>"$log"
 	fi
-	passed=$((passed + ok))
-	failed=$((failed + bad))
-	skipped=$((skipped + skip))
-	printf '%-40s %4d passed' "$name" "$ok"
-	[ "$bad" -eq 0 ] || printf ', %d FAILED' "$bad"
-	[ "$skip" -eq 0 ] || printf ', %d skipped' "$skip"
-	printf '  (%d s)\n' "$seconds"
-	if [ "$bad" -gt 0 ]; then
-		sed 's/^/    /' "$log"
-	fi
+	(
+		flock 9
+		echo "$ok $bad $skip" >>"$counts"
+		printf '%-40s %4d passed' "$name" "$ok"
+		[ "$bad" -eq 0 ] || printf ', %d FAILED' "$bad"
+		[ "$skip" -eq 0 ] || printf ', %d skipped' "$skip"
+		printf '  (%d s)\n' "$seconds"
+		if [ "$bad" -gt 0 ]; then
+			sed 's/^/    /' "$log"
+		fi
+	) 9>"$logs/lock"
+}
+
+# sum COLUMN: of the counts
+sum()
+{
+	awk -v column="$1" '{ n += $column } END { print n + 0 }' "$counts"
 }
 
 matches()
@@ -68,77 +87,78 @@ matches()
 	grep -c -E "$1" "$2"
 }
 
-# cmocka writes "not ok N # SKIP" for a skipped test, and a plan before each group of tests.
 unit()
 {
-	local source program log start status planned ok bad skip
+	local source
 	for source in tests/unit/test_*.c; do
-		[ -e "$source" ] || continue
-		program=build/unit/$(basename "$source" .c)
-		log=$logs/${program##*/}.log
-		start=$SECONDS
-		CMOCKA_MESSAGE_OUTPUT=TAP timeout --kill-after=10 300 "$program" >"$log" 2>&1 </dev/null
-		status=$?
-		ok=$(matches '^ok [0-9]' "$log")
-		skip=$(matches '^not ok [0-9]+ # SKIP' "$log")
-		bad=$(($(matches '^not ok [0-9]' "$log") - skip))
-		planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
-		# A test that never reported its end (a crash, a timeout) has failed.
-		if [ $((ok + bad + skip)) -lt "$planned" ]; then
-			echo "# $planned tests planned, $((ok + bad + skip)) reported, status $status" >>"$log"
-			bad=$((bad + planned - ok - bad - skip))
-		fi
-		count "unit ${program##*/}" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
-		sed -n 's/^not ok [0-9]* # SKIP/    skipped:/p' "$log"
+		in_lanes unit_test build/unit/"$(basename "$source" .c)"
 	done
+}
+
+# cmocka writes "not ok N # SKIP" for a skipped test, and a plan before each group of tests.
+unit_test()
+{
+	local program=$1 log=$logs/${1##*/}.log start=$SECONDS status planned ok bad skip
+	CMOCKA_MESSAGE_OUTPUT=TAP timeout --kill-after=10 300 "$program" >"$log" 2>&1 </dev/null
+	status=$?
+	ok=$(matches '^ok [0-9]' "$log")
+	skip=$(matches '^not ok [0-9]+ # SKIP' "$log")
+	bad=$(($(matches '^not ok [0-9]' "$log") - skip))
+	planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+	# A test that never reported its end (a crash, a timeout) has failed.
+	if [ $((ok + bad + skip)) -lt "$planned" ]; then
+		echo "# $planned tests planned, $((ok + bad + skip)) reported, status $status" >>"$log"
+		bad=$((bad + planned - ok - bad - skip))
+	fi
+	count "unit ${program##*/}" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
+	sed -n 's/^not ok [0-9]* # SKIP/    skipped:/p' "$log"
 }
 
 fuzz()
 {
-	local source program name corpus log start status
+	local source
 	for source in tests/fuzz/fuzz_*.c; do
-		[ -e "$source" ] || continue
-		program=build/fuzz/$(basename "$source" .c)
-		name=${program##*/fuzz_}
-		corpus=tests/fuzz/corpus/$name
-		log=$logs/fuzz_$name.log
-		start=$SECONDS
-		if [ -z "$(find "$corpus" -type f -print -quit 2>/dev/null)" ]; then
-			echo "there is no corpus in $corpus" >"$log"
-			count "fuzz corpus $name" 0 1 0 1 0 "$log"
-			continue
-		fi
-		timeout --kill-after=10 300 "$program" -runs=0 -timeout=20 -rss_limit_mb=2048 \
-			-artifact_prefix="$logs/" "$corpus" >"$log" 2>&1 </dev/null
-		status=$?
-		if [ "$status" -eq 0 ]; then
-			count "fuzz corpus $name" $((SECONDS - start)) 0 1 0 0 "$log"
-		else
-			count "fuzz corpus $name" $((SECONDS - start)) "$status" 0 1 0 "$log"
-		fi
+		in_lanes fuzz_corpus "$(basename "$source" .c)"
 	done
+}
+
+fuzz_corpus()
+{
+	local name=${1#fuzz_} corpus=tests/fuzz/corpus/${1#fuzz_} log=$logs/$1.log start=$SECONDS status
+	if [ -z "$(find "$corpus" -type f -print -quit 2>/dev/null)" ]; then
+		echo "there is no corpus in $corpus" >"$log"
+		count "fuzz corpus $name" 0 1 0 1 0 "$log"
+		return
+	fi
+	timeout --kill-after=10 300 "build/fuzz/$1" -runs=0 -timeout=20 -rss_limit_mb=2048 \
+		-artifact_prefix="$logs/" "$corpus" >"$log" 2>&1 </dev/null
+	status=$?
+	count "fuzz corpus $name" $((SECONDS - start)) "$status" $((status == 0)) 0 0 "$log"
 }
 
 # functional FLAVOUR SUITE...
 functional()
 {
-	local file log start status ok bad skip
-	export FLAVOUR=$1
+	local flavour=$1 suite
 	shift
-	for file in "${@/%/.bats}"; do
-		file=tests/functional/$file
-		log=$logs/$FLAVOUR-$(basename "$file" .bats).log
-		start=$SECONDS
-		# Each test is shown as it ends: with an emulated guest kernel some take minutes.
-		printf '%s (%s)\n' "${file#tests/}" "$FLAVOUR"
-		bats --tap --timing "$file" </dev/null 2>&1 | tee "$log" |
-			sed -u -n -e 's/^ok [0-9]* /    ok      /p' -e 's/^not ok [0-9]* /    FAILED  /p'
-		status=${PIPESTATUS[0]}
-		skip=$(matches '^ok [0-9]+ .* # skip' "$log")
-		ok=$(($(matches '^ok [0-9]' "$log") - skip))
-		bad=$(matches '^not ok [0-9]' "$log")
-		count "$FLAVOUR $(basename "$file" .bats)" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
+	for suite; do
+		in_lanes functional_suite "$flavour" "$suite"
 	done
+}
+
+functional_suite()
+{
+	local suite=$2 log=$logs/$1-$2.log start=$SECONDS status ok bad skip
+	export FLAVOUR=$1
+	# Each test is shown as it ends: with an emulated guest kernel some take minutes.
+	bats --tap --timing "tests/functional/$suite.bats" </dev/null 2>&1 | tee "$log" |
+		sed -u -n -e "s/^ok [0-9]* /    ok      $FLAVOUR $suite: /p" \
+			-e "s/^not ok [0-9]* /    FAILED  $FLAVOUR $suite: /p"
+	status=${PIPESTATUS[0]}
+	skip=$(matches '^ok [0-9]+ .* # skip' "$log")
+	ok=$(($(matches '^ok [0-9]' "$log") - skip))
+	bad=$(matches '^not ok [0-9]' "$log")
+	count "$FLAVOUR $suite" $((SECONDS - start)) "$status" "$ok" "$bad" "$skip" "$log"
 }
 
 container()
@@ -155,6 +175,7 @@ sanitized()
 	rm -f "$reports".[0-9]*
 	SANITIZED=1 APPC_VM=$PWD/build/sanitized/bin/appc-vm ASAN_OPTIONS=$ASAN_OPTIONS:log_path=$reports \
 		UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports container
+	wait
 	cat "$reports".[0-9]* >"$log" 2>/dev/null
 	if [ -s "$log" ]; then
 		count "sanitizer's reports" 0 1 0 1 0 "$log"
@@ -163,10 +184,11 @@ sanitized()
 	fi
 }
 
+# The long ones first, so that the lanes end together; what is first of all boots the machine that others start from.
 vm()
 {
-	functional vm template pod world rkt metadata prepared volumes posix logs attach living enter ssh app pause checkpoint \
-		dax debian clones warm machine metadata-machine failure filter jail hostile network bridge
+	functional vm pod hostile ssh machine network debian enter app filter volumes template world warm bridge rkt posix \
+		failure checkpoint dax jail metadata living clones metadata-machine pause logs prepared attach
 }
 
 # tap NAME COMMAND...: a program that says in TAP how it went
@@ -174,7 +196,8 @@ tap()
 {
 	local name=$1 log=$logs/${1// /-}.log start=$SECONDS status
 	shift
-	"$@" </dev/null 2>&1 | tee "$log" | sed -u -n -e 's/^ok [0-9]* - /    ok      /p' -e 's/^not ok [0-9]* - /    FAILED  /p'
+	"$@" </dev/null 2>&1 | tee "$log" | sed -u -n -e "s/^ok [0-9]* - /    ok      $name: /p" \
+		-e "s/^not ok [0-9]* - /    FAILED  $name: /p"
 	status=${PIPESTATUS[0]}
 	count "$name" $((SECONDS - start)) "$status" "$(matches '^ok [0-9]' "$log")" \
 		"$(matches '^not ok [0-9]' "$log")" 0 "$log"
@@ -182,23 +205,28 @@ tap()
 
 faults()
 {
-	tap 'faults container' tests/fault/faults.py --seconds=60
-	tap 'kills container' tests/fault/kills.py --kills=50
-	tap 'kills of apps container' tests/fault/kills.py --apps --kills=30
+	[ ! -c /dev/kvm ] || in_lanes tap 'kills vm' tests/fault/kills.py --vm --kills=4
+	in_lanes tap 'faults container' tests/fault/faults.py --seconds=60
+	in_lanes tap 'kills container' tests/fault/kills.py --kills=50
+	in_lanes tap 'kills of apps container' tests/fault/kills.py --apps --kills=30
+}
+
+load()
+{
+	wait
 	tap 'load container' tests/fault/soak.py --flavour=container --seconds=20 --parallel=8
-	[ -c /dev/kvm ] || return
-	tap 'kills vm' tests/fault/kills.py --vm --kills=4
-	tap 'load vm' tests/fault/soak.py --seconds=40 --pods=40 --parallel=8 --clones=20
+	[ ! -c /dev/kvm ] || tap 'load vm' tests/fault/soak.py --seconds=40 --pods=40 --parallel=8 --clones=20
 }
 
 soak()
 {
+	wait
 	tap 'kills container' tests/fault/kills.py --kills="${SOAK_KILLS:-1000}" --seed="${SOAK_SEED:-$RANDOM}"
 	tap 'kills of apps container' tests/fault/kills.py --apps --kills="${SOAK_KILLS:-1000}" --seed="${SOAK_SEED:-$RANDOM}"
-	APP_CYCLES=400 functional container app
+	APP_CYCLES=400 functional_suite container app
 	tap 'load container' tests/fault/soak.py --flavour=container --seconds="${SOAK_SECONDS:-900}"
 	if [ -c /dev/kvm ]; then
-		APP_CYCLES=96 functional vm app
+		APP_CYCLES=96 functional_suite vm app
 		tap 'load vm' tests/fault/soak.py --seconds="${SOAK_SECONDS:-900}"
 		tap 'kills vm' tests/fault/kills.py --vm --kills=$((${SOAK_KILLS:-1000} / 10))
 		tap 'kills of apps vm' tests/fault/kills.py --vm --apps --kills=$((${SOAK_KILLS:-1000} / 10))
@@ -210,17 +238,19 @@ soak()
 }
 
 started=$SECONDS
-for layer in "${@:-unit fuzz container vm faults}"; do
+for layer in "${@:-unit fuzz container faults vm load}"; do
 	for name in $layer; do
 		case $name in
-		unit | fuzz | container | sanitized | vm | faults | soak) "$name" ;;
+		unit | fuzz | container | sanitized | faults | vm | load | soak) "$name" ;;
 		*)
-			echo "usage: tests/run.sh [unit] [fuzz] [container] [sanitized] [vm] [faults] [soak]" >&2
+			echo "usage: tests/run.sh [unit] [fuzz] [container] [sanitized] [faults] [vm] [load] [soak]" >&2
 			exit 2
 			;;
 		esac
 	done
 done
+wait
 printf 'all tests: %d s\n' $((SECONDS - started))
+passed=$(sum 1) failed=$(sum 2) skipped=$(sum 3)
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]
