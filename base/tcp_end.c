@@ -24,7 +24,7 @@
 struct segment {
 	struct tcp_connection connection;
 	size_t tcp, data, end;
-	uint32_t sequence;
+	uint32_t sequence, acknowledged;
 	uint8_t flags;
 };
 
@@ -97,6 +97,7 @@ static bool parse(const uint8_t *frame, size_t length, struct segment *ret)
 	memcpy(&tcp, frame + ret->tcp, sizeof(tcp));
 	ret->data = ret->tcp + (size_t)tcp.doff * 4;
 	ret->sequence = ntohl(tcp.seq);
+	ret->acknowledged = ntohl(tcp.ack_seq);
 	ret->flags = tcp.th_flags;
 	memcpy(ret->connection.ports, frame + ret->tcp, sizeof(ret->connection.ports));
 	return ret->data >= ret->tcp + sizeof(tcp) && ret->data <= ret->end;
@@ -111,6 +112,18 @@ static size_t place_of(const struct tcp_connection *connection)
 	for (size_t i = 0; i < sizeof(*connection); i++)
 		hash = (hash ^ bytes[i]) * 16777619u;
 	return hash % TCP_ENDS;
+}
+
+/* Null: nothing is known of the connection. ret_last: its place, where another one may be. */
+static struct tcp_last_byte *find(
+	struct tcp_ends *ends, const struct tcp_connection *connection, struct tcp_last_byte **ret_last)
+{
+	struct tcp_last_byte *last = &ends->items[place_of(connection)];
+
+	if (ret_last)
+		*ret_last = last;
+	return last->is_known && !memcmp(&last->connection, connection, sizeof(*connection)) ? last
+											     : NULL;
 }
 
 /* The byte comes behind the headers, which tell of it. */
@@ -141,35 +154,58 @@ static size_t add_byte(uint8_t *frame, const struct segment *segment, uint8_t by
 
 size_t tcp_end_carry(struct tcp_ends *ends, uint8_t *frame, size_t length, size_t size)
 {
-	struct tcp_last_byte *last;
+	struct tcp_last_byte *known, *place;
 	struct segment segment;
 	uint32_t next;
-	bool is_known;
 
 	if (!parse(frame, length, &segment))
 		return length;
-	last = &ends->items[place_of(&segment.connection)];
-	is_known = last->is_known &&
-		!memcmp(&last->connection, &segment.connection, sizeof(last->connection));
+	known = find(ends, &segment.connection, &place);
 	/* Another connection of the same name. */
 	if (segment.flags & (TH_SYN | TH_RST)) {
-		last->is_known = last->is_known && !is_known;
+		if (known)
+			known->is_known = false;
 		return length;
 	}
 	if (segment.data == segment.end)
-		return segment.flags & TH_FIN && is_known && last->next == segment.sequence &&
-				segment.end < size
-			? add_byte(frame, &segment, last->byte)
+		return segment.flags & TH_FIN && known && !known->is_acknowledged &&
+				known->next == segment.sequence && segment.end < size
+			? add_byte(frame, &segment, known->byte)
 			: length;
 	next = segment.sequence + (uint32_t)(segment.end - segment.data);
-	/* What is sent again is not the last. */
-	if (is_known && (int32_t)(next - last->next) < 0)
+	/* What is sent again is not new. */
+	if (known && (int32_t)(next - known->next) <= 0)
 		return length;
-	*last = (struct tcp_last_byte){
+	*place = (struct tcp_last_byte){
 		.connection = segment.connection,
 		.byte = frame[segment.end - 1],
 		.is_known = true,
 		.next = next,
 	};
 	return length;
+}
+
+/* The connection as its other end sees it. */
+static void turn_round(struct tcp_connection *connection)
+{
+	size_t size = connection->version == 4 ? 4 : 16;
+	const struct tcp_connection other = *connection;
+
+	memcpy(connection->addresses, other.addresses + size, size);
+	memcpy(connection->addresses + size, other.addresses, size);
+	memcpy(connection->ports, other.ports + 2, 2);
+	memcpy(connection->ports + 2, other.ports, 2);
+}
+
+void tcp_end_hear(struct tcp_ends *ends, const uint8_t *frame, size_t length)
+{
+	struct tcp_last_byte *known;
+	struct segment segment;
+
+	if (!parse(frame, length, &segment) || !(segment.flags & TH_ACK))
+		return;
+	turn_round(&segment.connection);
+	known = find(ends, &segment.connection, NULL);
+	if (known && (int32_t)(segment.acknowledged - known->next) >= 0)
+		known->is_acknowledged = true;
 }

@@ -377,6 +377,16 @@ void guest_boot_release_files(struct guest *guest)
 	}
 }
 
+/* #syscalls: fstat */
+void guest_boot_check_files(struct guest *guest)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < WIRE_ETC_FILES; i++)
+		if (fstat(guest->etc_fds[i], &st) < 0 || st.st_size != (off_t)guest->etc_lengths[i])
+			guest_boot_release_files(guest);
+}
+
 /*
  * Files for the apps' /etc, with names that have the length of the usual ones: to change them takes no
  * memory and no time then.

@@ -21,6 +21,9 @@ int guest_boot_early(struct guest *guest, struct error *err);
  */
 void guest_boot_release_files(struct guest *guest);
 
+/* Before guest_boot_identify() in a copy of a pod whose apps have not begun, but for their dynamic linkers: the same, if so. */
+void guest_boot_check_files(struct guest *guest);
+
 /*
  * What a message says of this pod or copy of it: time, entropy, names. May be called again for the next
  * copy. 0 or -errno with a message.

@@ -31,9 +31,6 @@
 /* How long the processes of a cgroup may take to come to where they can be frozen. */
 #define FREEZE_MS 1000
 
-/* That with the limits of all apps together. */
-#define BOUND_NAME "apps"
-
 #define CPU_PERIOD_US    100000
 #define CPU_QUOTA_MIN_US 1000 /* the kernel refuses less */
 
@@ -249,7 +246,7 @@ void guest_cgroup_bound(struct guest *guest, const struct guest_config *config)
 		(config->memory_max == GUEST_UNLIMITED &&
 			config->cpu_max_millis == GUEST_UNLIMITED))
 		return;
-	fd = directory_make(guest->cgroup_fd, BOUND_NAME);
+	fd = directory_make(guest->cgroup_fd, WIRE_CGROUP_APPS);
 	if (fd < 0) {
 		guest_warn(guest, GUEST_WARNING_CGROUP, "the pod's limits are not enforced: %s",
 			strerror(-fd));
@@ -260,6 +257,8 @@ void guest_cgroup_bound(struct guest *guest, const struct guest_config *config)
 		file_put(fd, "cgroup.subtree_control", all_controllers[i]);
 	memory_max_put(guest, fd, NULL, config->memory_max);
 	cpu_max_put(guest, fd, NULL, config->cpu_max_millis);
+	/* What the apps' requests protect is protected no more than here. */
+	file_put(fd, "memory.low", "max");
 	close(guest->cgroup_fd);
 	guest->cgroup_fd = fd;
 	guest->cgroup_is_bound = true;
@@ -404,7 +403,7 @@ void guest_cgroup_remove(struct guest *guest, const struct guest_config *config)
 	if (pod_fd < 0)
 		return;
 	if (guest->cgroup_is_bound)
-		unlinkat(pod_fd, BOUND_NAME, AT_REMOVEDIR);
+		unlinkat(pod_fd, WIRE_CGROUP_APPS, AT_REMOVEDIR);
 	pod_cgroup_name(config, name, sizeof(name));
 	parent_fd = openat(pod_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (parent_fd >= 0)

@@ -183,6 +183,8 @@ static int loop_park_apps(struct loop *loop, struct error *err)
 		loop_unparkable(loop, reason.message);
 		return 0;
 	}
+	/* What their dynamic linkers ran may have been theirs. */
+	guest_boot_check_files(&loop->guest);
 	r = loop_park(loop, &message, err);
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@
 #include "base/counter.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "wire/wire.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -155,7 +156,7 @@ static void read_unified_memory(int fd, struct wire_usage *usage)
 
 void pod_cgroup_read_container(const char *path, struct wire_usage *usage)
 {
-	_cleanup_close_ int root = open_hierarchy(""), fd = -1;
+	_cleanup_close_ int root = open_hierarchy(""), fd = -1, apps = -1;
 
 	while (*path == '/')
 		path++;
@@ -165,6 +166,10 @@ void pod_cgroup_read_container(const char *path, struct wire_usage *usage)
 		return;
 	read_unified_cpu(fd, usage);
 	read_unified_memory(fd, usage);
+	/* Where guest-init has bound all of the apps together, and not itself. */
+	apps = openat(fd, WIRE_CGROUP_APPS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (apps >= 0)
+		read_number(apps, "memory.max", &usage->values[WIRE_USAGE_MEMORY_LIMIT]);
 }
 
 void pod_cgroup_read(const struct pod_cgroup *cgroup, struct wire_usage *usage)

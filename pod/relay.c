@@ -78,7 +78,7 @@ static bool tap_ready(int tap_fd, int socket_fd, struct buffer *buffer, struct t
 }
 
 /* Frames that are whole; one that the tap does not take is lost. False: what comes is no frame. */
-static bool write_frames(int tap_fd, struct buffer *buffer)
+static bool write_frames(int tap_fd, struct buffer *buffer, struct tcp_ends *ends)
 {
 	size_t skip, start, length;
 	int r;
@@ -89,9 +89,11 @@ static bool write_frames(int tap_fd, struct buffer *buffer)
 		r = frame_stream_next(at, buffer->length, RELAY_FRAME_MAX, &skip, &start, &length);
 		if (r < 0)
 			return false;
-		if (r > 0)
+		if (r > 0) {
+			tcp_end_hear(ends, at + start, length);
 			while (write(tap_fd, at + start, length) < 0 && errno == EINTR)
 				;
+		}
 		buffer->start += r > 0 ? start + length : skip;
 		buffer->length -= r > 0 ? start + length : skip;
 		if (r == 0)
@@ -102,7 +104,7 @@ static bool write_frames(int tap_fd, struct buffer *buffer)
 	return true;
 }
 
-static bool socket_ready(int tap_fd, int socket_fd, struct buffer *buffer)
+static bool socket_ready(int tap_fd, int socket_fd, struct buffer *buffer, struct tcp_ends *ends)
 {
 	ssize_t n = recv(socket_fd, buffer->data + buffer->length,
 		sizeof(buffer->data) - buffer->length, MSG_DONTWAIT);
@@ -110,7 +112,7 @@ static bool socket_ready(int tap_fd, int socket_fd, struct buffer *buffer)
 	if (n <= 0)
 		return is_for_later(n);
 	buffer->length += (size_t)n;
-	return write_frames(tap_fd, buffer);
+	return write_frames(tap_fd, buffer, ends);
 }
 
 void relay_run(int tap_fd, int socket_fd)
@@ -133,7 +135,7 @@ void relay_run(int tap_fd, int socket_fd)
 		if (fds[1].revents & POLLOUT)
 			goes_on = send_rest(socket_fd, &out);
 		if (goes_on && fds[1].revents & ~POLLOUT)
-			goes_on = socket_ready(tap_fd, socket_fd, &in);
+			goes_on = socket_ready(tap_fd, socket_fd, &in, &ends);
 		if (goes_on && fds[0].revents)
 			goes_on = tap_ready(tap_fd, socket_fd, &out, &ends);
 	}

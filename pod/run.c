@@ -332,7 +332,8 @@ int pod_run(struct pod *pod, const struct resolved_pod *resolved, struct store *
 	pod_network_handed_over(&s.network);
 	if (r < 0) {
 		supervisor_record_end(&s, POD_STATUS_ERROR, err->message);
-		return r;
+		/* A host volume's, say: of the template nothing has been seen yet. */
+		return r == -ESTALE || r == -EHOSTDOWN ? -EIO : r;
 	}
 	s.mutable.places = places;
 	/* Those that were added to a machine that then did not start from its template. */

@@ -420,27 +420,48 @@ static int explain_end(struct supervisor *s, int r, struct error *err)
 	return error_set(err, r, "%s", s->end_error.message);
 }
 
+/* Whether somebody has asked for the pod's end; all else is too late. */
+static bool is_end_asked(struct supervisor *s)
+{
+	struct pod_request_taken taken;
+
+	while (pod_requests_take(&s->requests, &taken) > 0) {
+		if (taken.request == POD_REQUEST_STOP || taken.request == POD_REQUEST_KILL)
+			return true;
+		pod_request_refuse(taken.fd, "it has ended");
+		close(taken.fd);
+		json_decref(taken.message);
+	}
+	return false;
+}
+
 /*
- * What a guest that died left in the sockets still belongs to the person; a signal ends the wait for a slow reader. The
- * process has gone, so all there is has come: the stream's end need not, where a copy of its socket is left somewhere.
+ * What a guest that died left in the sockets still belongs to the person. A slow reader is waited for, unless the pod
+ * was told to stop, or is now. The process has gone, so all there is has come: the stream's end need not, where a copy
+ * of its socket is left somewhere.
  */
 static void drain_output(struct supervisor *s)
 {
+	enum { SOURCE, SIGNAL, REQUESTS, SOURCES = REQUESTS + ARRAY_SIZE(s->requests.fds) };
+
 	while (!s->output.is_at_end || pod_output_waits(&s->output)) {
-		struct pollfd fds[] = {
-			{.fd = pod_output_waits(&s->output) ? pod_output_fd(&s->output)
-							    : s->process.stream_fd,
-				.events = pod_output_waits(&s->output) ? POLLOUT : POLLIN},
-			{.fd = s->signal_fd, .events = POLLIN},
+		bool waits = pod_output_waits(&s->output);
+		struct pollfd fds[SOURCES] = {
+			[SOURCE] = {.fd = waits ? pod_output_fd(&s->output) : s->process.stream_fd,
+				.events = waits ? POLLOUT : POLLIN},
+			[SIGNAL] = {.fd = s->signal_fd, .events = POLLIN},
 		};
+		int n;
 
-		int n = poll(fds, ARRAY_SIZE(fds), pod_output_waits(&s->output) ? -1 : 0);
-
-		if (n == 0 || (n < 0 && errno != EINTR) || fds[1].revents)
+		for (unsigned int i = REQUESTS; i < SOURCES; i++)
+			fds[i] = (struct pollfd){
+				.fd = s->requests.fds[i - REQUESTS], .events = POLLIN};
+		n = poll(fds, SOURCES, waits && s->stops == 0 ? -1 : 0);
+		if (n == 0 || (n < 0 && errno != EINTR) || fds[SIGNAL].revents || is_end_asked(s))
 			return;
-		if (pod_output_waits(&s->output))
+		if (fds[SOURCE].revents && waits)
 			pod_output_write(&s->output);
-		else if (stream_ready(s) < 0)
+		else if (fds[SOURCE].revents && stream_ready(s) < 0)
 			return;
 	}
 }
@@ -475,11 +496,11 @@ int supervisor_run(struct supervisor *s, int *ret_status, struct error *err)
 		return error_set(
 			err, s->report.is_refused ? -ESTALE : -EHOSTDOWN, "%s", s->report.message);
 	}
-	/* Who kills does not wait for a slow reader. */
-	if (!s->is_killed)
-		drain_output(s);
 	r = explain_end(s, r, err);
 	supervisor_record_end(s, POD_STATUS_ERROR, err->message);
 	supervisor_sync_records(s);
+	/* Who kills does not wait for a slow reader. */
+	if (!s->is_killed)
+		drain_output(s);
 	return r;
 }

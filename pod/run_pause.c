@@ -122,8 +122,6 @@ static const char *refusal(const struct supervisor *s, enum pod_request request)
 		return "its apps come and go";
 	if (s->options->network.mode != NETWORK_NONE)
 		return "it has a network, and who is at the other end of its connections would not wait";
-	if (s->resolved->is_mutable)
-		return "its apps come and go";
 	if (s->resolved->input_app >= 0)
 		return "an app has standard input, which would not be there when it goes on";
 	return NULL;
@@ -258,7 +256,7 @@ void supervisor_pause_settle(struct supervisor *s)
 
 int supervisor_pause_source(const struct supervisor *s)
 {
-	return is_of_checkpoint(s) ? s->pause_fd : -1;
+	return is_of_checkpoint(s) && !s->is_parked ? s->pause_fd : -1;
 }
 
 static void order_save(struct supervisor *s, const int fds[2])

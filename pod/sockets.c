@@ -41,24 +41,30 @@ int pod_vsock_listen(const struct pod *pod)
 	return TAKE_FD(fd);
 }
 
-static int socket_connect(const struct pod *pod, const char *name, int flags)
+static int socket_connect(const struct pod *pod, const char *name, int limit_ms, int flags)
 {
 	const struct sockaddr_un address = address_of(pod, name);
+	const struct timeval none = {0}, limit = {.tv_sec = limit_ms / 1000,
+						 .tv_usec = limit_ms % 1000 * 1000};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return errno == EAGAIN && limit_ms ? -ETIMEDOUT : -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none)) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }
 
-int pod_vsock_connect(const struct pod *pod)
+int pod_vsock_connect(const struct pod *pod, int limit_ms)
 {
-	return socket_connect(pod, POD_VSOCK_NAME, 0);
+	return socket_connect(pod, POD_VSOCK_NAME, limit_ms, 0);
 }
 
 int pod_vsock_try_connect(const struct pod *pod)
 {
-	return socket_connect(pod, POD_VSOCK_NAME, SOCK_NONBLOCK);
+	return socket_connect(pod, POD_VSOCK_NAME, 0, SOCK_NONBLOCK);
 }
 
 /* socket_fd: what was asked for, or -errno. */
@@ -86,7 +92,7 @@ int pod_vsock_answer(const struct pod *pod, int connect_fd)
 		if (n != sizeof(question))
 			return -EPIPE;
 		snprintf(name, sizeof(name), POD_VSOCK_NAME "_%" PRIu32, question.port);
-		fd = socket_connect(pod, name, SOCK_NONBLOCK);
+		fd = socket_connect(pod, name, 0, SOCK_NONBLOCK);
 		if (answer_send(connect_fd, question.id, fd) < 0)
 			return -EPIPE;
 	}

@@ -23,8 +23,8 @@ int pod_vsock_listen(const struct pod *pod);
 /* Answers the questions that have come on connect_fd. 0, or -EPIPE: nobody asks any more. */
 int pod_vsock_answer(const struct pod *pod, int connect_fd);
 
-/* A client's connection to "vsock", or -errno (-ECONNREFUSED: the pod does not run). */
-int pod_vsock_connect(const struct pod *pod);
+/* A client's connection to "vsock", or -errno (-ECONNREFUSED: the pod does not run; -ETIMEDOUT: it lets nobody in). */
+int pod_vsock_connect(const struct pod *pod, int limit_ms);
 /* The same without waiting for a pod that is slow to accept: a non-blocking fd, or -EAGAIN. */
 int pod_vsock_try_connect(const struct pod *pod);
 

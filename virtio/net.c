@@ -192,6 +192,8 @@ static int incoming_frame(struct virtio_net *net, struct virtio_net_hdr_mrg_rxbu
 	}
 	*ret_frame = buffer->data + buffer->start + start;
 	*ret_size = start + *ret_length;
+	if (net->options.kind == VIRTIO_NET_STREAM)
+		tcp_end_hear(&net->ends, *ret_frame, *ret_length);
 	return 1;
 }
 

@@ -126,6 +126,8 @@
 #define WIRE_TREE "/run/pod"
 /* The directory in it of trees that no app sees (wire/session.h, "ssh"). */
 #define WIRE_DEBUG "debug"
+/* Of guest-init's cgroup, the one with the limits of all apps together, where there are such. */
+#define WIRE_CGROUP_APPS "apps"
 
 #define WIRE_ENTROPY_SIZE 32
 #define WIRE_APPS_MAX     64

@@ -186,6 +186,22 @@ static void a_guest_that_does_not_answer_is_not_waited_for_for_ever(void **state
 	assert_in_range(duration, 30 * SECOND, 31 * SECOND);
 }
 
+static void a_pod_whose_queue_of_clients_is_full_is_not_waited_for_for_ever(void **state)
+{
+	int fds[3] = {-1, -1, -1};
+
+	(void)state;
+	/* Room for one. */
+	assert_int_equal(listen(fixture.listen_fd, 0), 0);
+	for (size_t i = 0; i < 3; i++)
+		fds[i] = pod_vsock_connect(&fixture.pod, 100);
+	give_streams_back();
+	assert_true(fds[0] >= 0);
+	assert_int_equal(fds[2], -ETIMEDOUT);
+	for (size_t i = 0; i < 3; i++)
+		cleanup_close(&fds[i]);
+}
+
 static void expect_signal_to_end_it(int number)
 {
 	int64_t duration;
@@ -255,6 +271,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_guest_that_does_not_answer_is_not_waited_for_for_ever),
+		TEST(a_pod_whose_queue_of_clients_is_full_is_not_waited_for_for_ever),
 		TEST(sigterm_ends_a_client_whose_guest_is_silent),
 		TEST(sighup_ends_a_client_whose_guest_is_silent),
 		TEST(a_program_that_comes_to_its_end_after_sigterm_has_its_own_status),

@@ -2,10 +2,12 @@
 /* test_run_loop.c: how a supervisor comes to the end of a pod whose machine is in the hands of its guest. */
 #include "base/descriptors.h"
 #include "pod/record.h"
+#include "pod/request.h"
 #include "tests/unit/supervised.h"
 
 #include <endian.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* A wait that has no end is one. */
 #define LIMIT_SECONDS 120
@@ -47,8 +49,9 @@ static void remove_process(struct fixture *fixture)
 	cleanup_close(&fixture->s.process.pid_fd);
 }
 
-/* To the end of the pod; what its apps wrote is in *ret_output. */
-static int run(struct fixture *fixture, char *ret_output, size_t size, struct error *err)
+/* To the end of the pod; what its apps wrote is in *ret_output. is_full: nobody reads it, and there is no room for more. */
+static int run(
+	struct fixture *fixture, bool is_full, char *ret_output, size_t size, struct error *err)
 {
 	int output[2], old = dup(STDOUT_FILENO), status = -1, r;
 	ssize_t n;
@@ -56,6 +59,8 @@ static int run(struct fixture *fixture, char *ret_output, size_t size, struct er
 	assert_true(old >= 0);
 	assert_int_equal(pipe2(output, O_CLOEXEC | O_NONBLOCK), 0);
 	fflush(stdout);
+	while (is_full && write(output[1], "full", 4) > 0)
+		;
 	dup2(output[1], STDOUT_FILENO);
 	alarm(LIMIT_SECONDS);
 	r = supervisor_run(&fixture->s, &status, err);
@@ -100,10 +105,63 @@ static void a_copy_of_the_stream_that_nobody_took_keeps_no_pod_alive(void **stat
 	assert_int_equal(send(fixture->guest, rubbish, sizeof(rubbish), 0), (int)sizeof(rubbish));
 	assert_int_equal(descriptors_send(fixture->guest, "x", 1, &stream_fd, 1, 0), 0);
 	close(stream_fd);
-	assert_int_equal(run(fixture, output, sizeof(output), &err), -EBADMSG);
+	assert_int_equal(run(fixture, false, output, sizeof(output), &err), -EBADMSG);
 	assert_string_equal(output, "last words\n");
 	expect_end(fixture, err.message);
 	remove_process(fixture);
+}
+
+/* With last words, which have no room, and a guest that has gone. */
+static void run_with_unread_output(struct fixture *fixture)
+{
+	struct error err = {0};
+	char output[8];
+
+	close(fixture->guest);
+	fixture->guest = -1;
+	assert_int_equal(run(fixture, true, output, sizeof(output), &err), -EPIPE);
+	expect_end(fixture, err.message);
+	remove_process(fixture);
+}
+
+static void a_pod_that_was_told_to_stop_waits_for_no_reader(void **state)
+{
+	struct fixture *fixture = *state;
+	int stream_fd = add_process(fixture);
+
+	fixture->s.stops = 1;
+	say(stream_fd, "last words\n");
+	close(stream_fd);
+	run_with_unread_output(fixture);
+}
+
+static void a_pod_that_has_ended_and_waits_for_a_reader_can_be_stopped(void **state)
+{
+	struct fixture *fixture = *state;
+	int stream_fd = add_process(fixture), status = -1;
+	pid_t client;
+
+	assert_int_equal(pod_requests_open(&fixture->pod, &fixture->s.requests), 0);
+	say(stream_fd, "last words\n");
+	close(stream_fd);
+	fixture->pod.state = POD_RUNNING;
+	client = fork();
+	if (client == 0) {
+		struct pod_end_record record = POD_END_RECORD_NONE;
+		struct error err;
+
+		alarm(LIMIT_SECONDS);
+		close(fixture->guest);
+		/* Not before the end is written down, after which nothing but the wait is left. */
+		while (pod_end_record_read(&fixture->pod, &record) == -ENOENT)
+			usleep(1000);
+		_exit(pod_stop(&fixture->pod, false, &err) < 0);
+	}
+	run_with_unread_output(fixture);
+	/* It has been answered. */
+	assert_int_equal(waitpid(client, &status, 0), client);
+	assert_int_equal(status, 0);
+	pod_requests_close(&fixture->s.requests);
 }
 
 /* The machine reports that it could not be made, from a template that is of no use, and is gone. */
@@ -124,7 +182,7 @@ static int run_to_refusal(struct fixture *fixture, struct error *err)
 		send(fixture->machine, &report, sizeof(report), MSG_NOSIGNAL), (int)sizeof(report));
 	cleanup_close(&fixture->guest);
 	fixture->guest = -1;
-	r = run(fixture, output, sizeof(output), err);
+	r = run(fixture, false, output, sizeof(output), err);
 	remove_process(fixture);
 	return r;
 }
@@ -174,6 +232,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RUN_TEST(a_copy_of_the_stream_that_nobody_took_keeps_no_pod_alive),
+		RUN_TEST(a_pod_that_was_told_to_stop_waits_for_no_reader),
+		RUN_TEST(a_pod_that_has_ended_and_waits_for_a_reader_can_be_stopped),
 		RUN_TEST(a_machine_that_could_not_be_made_is_made_in_another_way),
 		RUN_TEST(a_machine_whose_guest_ran_cannot_say_that_it_was_never_made),
 		RUN_TEST(a_guest_that_speaks_puts_off_no_end_but_that_of_its_start),

@@ -175,6 +175,24 @@ static void a_machine_that_talks_on_after_it_was_saved_ends_there_all_the_same(v
 	assert_true(fixture->s.is_parked);
 }
 
+static void a_client_that_hangs_up_after_the_end_has_nobody_go_on(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->s.pause = PAUSE_ASKED;
+	machine_reports(fixture, FLAVOUR_ANSWERED, MACHINE_SAVED);
+	assert_int_equal(supervisor_turn(&fixture->s), 0);
+	assert_int_equal(pod_checkpoint_send(fixture->client, POD_CHECKPOINT_END, NULL), 0);
+	assert_int_equal(supervisor_turn(&fixture->s), 0);
+	assert_true(fixture->s.is_parked);
+	cleanup_close(&fixture->client);
+	fixture->client = -1;
+	guest_says(fixture, json_pack("{s:s, s:s}", "type", "warning", "message", "on"));
+	assert_in_range(supervisor_turn(&fixture->s), 0, 1);
+	assert_int_equal(order(fixture), -1);
+	assert_int_equal(fixture->s.pause, PAUSE_SAVED);
+}
+
 static void a_machine_that_goes_before_the_client_is_through_ends_the_pod(void **state)
 {
 	struct fixture *fixture = *state;
@@ -199,6 +217,7 @@ int main(void)
 		RUN_TEST(nobody_ends_a_pod_in_a_checkpoint_before_he_heard_that_it_is_saved),
 		RUN_TEST(a_machine_that_goes_before_it_is_let_go_has_been_saved_all_the_same),
 		RUN_TEST(a_machine_that_talks_on_after_it_was_saved_ends_there_all_the_same),
+		RUN_TEST(a_client_that_hangs_up_after_the_end_has_nobody_go_on),
 		RUN_TEST(a_machine_that_goes_before_the_client_is_through_ends_the_pod),
 	};
 

@@ -131,6 +131,52 @@ static void fin_alone_carries_the_last_byte_of_its_connection(void **state)
 	}
 }
 
+/* A segment of the other end that acknowledges up to there, of the connection that make() makes. */
+static void hear(bool is_ipv6, uint8_t port, uint8_t flags, uint32_t acknowledged)
+{
+	struct frame frame = make(is_ipv6, port, flags, 7, "");
+	size_t size = is_ipv6 ? 16 : 4;
+	uint8_t *ip = frame.bytes + ETHERNET, *tcp = ip + frame.ip_size, source[16];
+
+	memcpy(source, ip + (is_ipv6 ? 8 : 12), size);
+	memcpy(ip + (is_ipv6 ? 8 : 12), ip + (is_ipv6 ? 24 : 16), size);
+	memcpy(ip + (is_ipv6 ? 24 : 16), source, size);
+	tcp[1] = 80;
+	tcp[3] = port;
+	put_u16(tcp + 8, acknowledged >> 16);
+	put_u16(tcp + 10, acknowledged & 0xffff);
+	tcp_end_hear(&ends, frame.bytes, frame.length);
+}
+
+/* A newer passt would take the byte for a keep-alive. */
+static void fin_behind_what_is_acknowledged_is_as_it_was(void **state)
+{
+	(void)state;
+	for (int is_ipv6 = 0; is_ipv6 < 2; is_ipv6++) {
+		struct frame first = make(is_ipv6, 1, ACK, 0xfffffffe, "abc");
+		struct frame more = make(is_ipv6, 1, ACK, 1, "d");
+		struct frame fin = make(is_ipv6, 1, FIN | ACK, 1, ""), copy = fin;
+
+		carry(&first);
+		/* Not all of it; another connection; no acknowledgement; the wrong way. */
+		hear(is_ipv6, 1, ACK, 0);
+		hear(is_ipv6, 2, ACK, 1);
+		hear(is_ipv6, 1, 0, 1);
+		put_u16(copy.bytes + ETHERNET + copy.ip_size + 10, 1);
+		tcp_end_hear(&ends, copy.bytes, copy.length);
+		copy = fin;
+		assert_carries(&copy, 0, 'c');
+		hear(is_ipv6, 1, ACK, 1);
+		assert_unchanged(&fin);
+		/* What is sent again is no news; more of it is. */
+		assert_unchanged(&first);
+		assert_unchanged(&fin);
+		carry(&more);
+		fin = make(is_ipv6, 1, FIN | ACK, 2, "");
+		assert_carries(&fin, 1, 'd');
+	}
+}
+
 static void data_that_are_sent_again_are_not_the_last(void **state)
 {
 	struct frame fin = make(false, 1, FIN | ACK, 106, "");
@@ -201,6 +247,7 @@ static void frames_that_are_cut_or_full_are_as_they_were(void **state)
 			memcpy(bytes, fins[i]->bytes, length);
 			assert_int_equal(tcp_end_carry(&ends, bytes, length, length), length);
 			assert_memory_equal(bytes, fins[i]->bytes, length);
+			tcp_end_hear(&ends, bytes, length);
 			free(bytes);
 		}
 		/* Each byte of the headers says the most and the least. */
@@ -218,6 +265,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(fin_alone_carries_the_last_byte_of_its_connection, forget),
+		cmocka_unit_test_setup(fin_behind_what_is_acknowledged_is_as_it_was, forget),
 		cmocka_unit_test_setup(data_that_are_sent_again_are_not_the_last, forget),
 		cmocka_unit_test_setup(other_segments_are_as_they_were, forget),
 		cmocka_unit_test_setup(frames_that_are_cut_or_full_are_as_they_were, forget),
