@@ -103,6 +103,9 @@ start_pod()
 {
 	OUT=$BATS_TEST_TMPDIR/out
 	ERR=$BATS_TEST_TMPDIR/err
+	# What an earlier pod said is not this one's; a test may have made them pipes.
+	[ ! -f "$OUT" ] || rm "$OUT"
+	[ ! -f "$ERR" ] || rm "$ERR"
 	"$APPC_VM" "--dir=$DATA" "${COMMAND:-run}" "--flavour=$FLAVOUR" "$@" "$POD" >"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
 }

@@ -294,6 +294,7 @@ reached_on()
 	local port=$1
 	shift
 	OUT=$BATS_TEST_TMPDIR/out
+	rm -f "$OUT"
 	"$APPC_VM" "--dir=$DATA" "$@" >"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
 	eventually "the app listens" said listening
@@ -317,6 +318,7 @@ reached_on()
 	reached_on "$port" run-prepared "--flavour=$FLAVOUR" "$uuid"
 	# Ports of a manifest are no wish for a network, and one that is asked for is what the pod has.
 	uuid=$(appc_vm prepare "--port=http:127.0.0.1:$port" example.com/server)
+	rm -f "$OUT"
 	appc_vm run-prepared "--flavour=$FLAVOUR" --net=none "$uuid" >"$OUT" 2>"$ERR" </dev/null 3>&- &
 	RUN=$!
 	eventually "the app listens" said listening
