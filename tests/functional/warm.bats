@@ -82,6 +82,35 @@ timing()
 	expect_line "from the volume"
 }
 
+# An image of cat with its libraries, one of which empties /etc/hosts before the program's first instruction.
+@test "a library that cuts a file of /etc before the machine is parked harms no copy" {
+	local root=$BATS_TEST_TMPDIR/image/rootfs file
+	mkdir -p "$root"
+	for file in /bin/cat $(ldd /bin/cat | grep -o '/lib[^ ]*'); do
+		mkdir -p "$root$(dirname "$file")"
+		cp "$file" "$root$file"
+	done
+	gcc -shared -fPIC -x c -o "$root/cut.so" - <<-'END'
+		#include <unistd.h>
+		__attribute__((constructor)) static void cut(void)
+		{
+			if (truncate("/etc/hosts", 0) < 0)
+				_exit(99);
+		}
+	END
+	image_manifest example.com/cat '.app.exec = ["/bin/cat", "/etc/hosts"] |
+		.app.environment = [{name: "LD_PRELOAD", value: "/cut.so"}]' >"$BATS_TEST_TMPDIR/image/manifest"
+	tar --create --file "$BATS_TEST_TMPDIR/cat.aci" --directory "$BATS_TEST_TMPDIR/image" manifest rootfs
+	appc_vm image import "$BATS_TEST_TMPDIR/cat.aci"
+	pod '.apps = [app("cat"; []) | .image.name = "example.com/cat" | del(.app)]'
+	for _ in 1 2; do
+		run_pod --warm --timing=json
+		expect_status 0
+		timing .warm
+		grep -q '^127.0.0.1' "$OUT"
+	done
+}
+
 @test "a warm state that is refused gives way to the plain template, not to a boot" {
 	local key tree
 	pod '.apps = [app("one"; ["identity"]) | .app += {user: "/home/alice", group: "/home/alice"}]'
