@@ -115,8 +115,8 @@ static size_t place_of(const struct tcp_connection *connection)
 }
 
 /* Null: nothing is known of the connection. ret_last: its place, where another one may be. */
-static struct tcp_last_byte *find(
-	struct tcp_ends *ends, const struct tcp_connection *connection, struct tcp_last_byte **ret_last)
+static struct tcp_last_byte *find(struct tcp_ends *ends, const struct tcp_connection *connection,
+	struct tcp_last_byte **ret_last)
 {
 	struct tcp_last_byte *last = &ends->items[place_of(connection)];
 

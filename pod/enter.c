@@ -409,7 +409,8 @@ int pod_enter_request(
 
 	if (pod->state != POD_RUNNING)
 		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
-	r = pod_session_open(pod, pod_vsock_connect(pod, ANSWER_SECONDS * 1000), &client.session, err);
+	r = pod_session_open(
+		pod, pod_vsock_connect(pod, ANSWER_SECONDS * 1000), &client.session, err);
 	if (r < 0)
 		return r;
 	r = queue_request(&client, request);

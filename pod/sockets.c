@@ -44,8 +44,9 @@ int pod_vsock_listen(const struct pod *pod)
 static int socket_connect(const struct pod *pod, const char *name, int limit_ms, int flags)
 {
 	const struct sockaddr_un address = address_of(pod, name);
-	const struct timeval none = {0}, limit = {.tv_sec = limit_ms / 1000,
-						 .tv_usec = limit_ms % 1000 * 1000};
+	const struct timeval limit = {
+		.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000l};
+	const struct timeval none = {0};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)

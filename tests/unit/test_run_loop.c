@@ -155,7 +155,7 @@ static void a_pod_that_has_ended_and_waits_for_a_reader_can_be_stopped(void **st
 		/* Not before the end is written down, after which nothing but the wait is left. */
 		while (pod_end_record_read(&fixture->pod, &record) == -ENOENT)
 			usleep(1000);
-		_exit(pod_stop(&fixture->pod, false, &err) < 0);
+		_exit(pod_stop(&fixture->pod, false, &err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
 	run_with_unread_output(fixture);
 	/* It has been answered. */

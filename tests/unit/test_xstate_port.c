@@ -71,7 +71,7 @@ static void nothing_that_kvm_refuses_is_left(void **state)
 	(void)state;
 	srandom(1);
 	for (int i = 0; i < 2000; i++) {
-		struct kvm_xsave area;
+		struct kvm_xsave area = {0};
 		uint8_t *bytes = (uint8_t *)area.region;
 
 		for (size_t j = 0; j < 640; j++)
