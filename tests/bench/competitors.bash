@@ -159,9 +159,10 @@ qemu_kernel_arguments()
 
 qemu_command()
 {
-	local kind=$1 cpu=host append word i=0
+	# Without a register of its own that not every KVM lets it set (AMD).
+	local kind=$1 cpu=host,-arch-capabilities append word i=0
 	shift
-	! emulated_ring0 || cpu=host,-cx16
+	! emulated_ring0 || cpu+=,-cx16
 	# Variables of the environment of its init; QEMU itself appends the devices to the line.
 	append="$(qemu_kernel_arguments) BENCH_TYPE=$kind ${qemu_network:-}"
 	for word; do
