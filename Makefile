@@ -10,6 +10,7 @@
 #   make bench      compared with other tools, 20 minutes; bench-quick, bench-instructions (tests/bench/)
 #   make check-sanitized  functional tests in the container flavour, of a program under the address sanitizer
 #   make tsan       unit tests of what threads share, under the thread sanitizer
+#   make validator  the specification's own validator of executors, in both flavours
 #   make valgrind   commands, pods and unit tests under memcheck
 #   make soak       faults, kills and load at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each
@@ -194,6 +195,13 @@ valgrind: deps
 		$(addprefix $(BUILD)/valgrind/unit/,$(VALGRIND_TESTS))
 	$(Q)tests/valgrind/run.sh $(BUILD)/appc-vm $(BUILD)/valgrind/native_calls.so \
 		$(addprefix $(BUILD)/valgrind/unit/,$(VALGRIND_TESTS))
+
+# ---- the specification's validator, from Debian's packages
+.PHONY: validator
+validator: deps
+	$(Q)tests/deps.sh --validator
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all kernel
+	$(Q)tests/validator.sh
 
 # ---- fuzz harnesses: libFuzzer; make check replays each corpus
 FUZZ_SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all

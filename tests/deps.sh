@@ -4,7 +4,7 @@
 #
 #   tests/deps.sh          installs (as root), or prints the one command that would (otherwise)
 #   tests/deps.sh --list   prints the packages, one a line
-#   tests/deps.sh --bench  the same as without, for what make bench needs beside them
+#   tests/deps.sh --bench  the same as without, for what make bench needs beside them; --validator: make validator
 #
 # Nothing is started and nothing is configured. KERNEL_SRC=... (see kernel-config/build.sh) takes the
 # place of linux-source-6.12.
@@ -62,9 +62,12 @@ bench_packages=(
 	gnuplot-nox
 	busybox-static git procps
 )
-if [ "${1:-}" = --bench ]; then
-	packages=("${bench_packages[@]}")
-fi
+# make validator: the specification's source, and what it is built with.
+validator_packages=(golang-go golang-github-appc-spec-dev jq)
+case "${1:-}" in
+--bench) packages=("${bench_packages[@]}") ;;
+--validator) packages=("${validator_packages[@]}") ;;
+esac
 if [ -n "${KERNEL_SRC:-}" ]; then
 	for index in "${!packages[@]}"; do
 		[ "${packages[index]}" != linux-source-6.12 ] || unset "packages[index]"
