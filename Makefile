@@ -7,7 +7,7 @@
 #   make check      deps and all tests, from nothing
 #   make lint       clang-format, clang-tidy, cppcheck, shellcheck
 #   make format     clang-format, in place
-#   make bench      compared with other tools, 20 minutes; bench-quick, bench-instructions (tests/bench/)
+#   make bench      compared with other tools, 25 minutes; bench-quick, bench-instructions (tests/bench/)
 #   make check-sanitized  functional tests in the container flavour, of a program under the address sanitizer
 #   make tsan       unit tests of what threads share, under the thread sanitizer
 #   make validator  the specification's own validator of executors, in both flavours
