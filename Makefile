@@ -116,7 +116,7 @@ $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 # Functions for which a test has its own.
 $(BUILD)/unit/test_parking: TEST_LDFLAGS := -Wl,--wrap=flavour_start
 $(addprefix $(BUILD)/unit/,test_app_request test_enter test_run_pause): TEST_LDFLAGS := -Wl,--wrap=poll,--wrap=clock_monotonic
-$(BUILD)/unit/test_run_apps: TEST_LDFLAGS := -Wl,--wrap=malloc
+$(BUILD)/unit/test_run_apps: TEST_LDFLAGS := -Wl,--wrap=malloc -Wl,--wrap=realloc
 $(BUILD)/unit/test_guest_app: TEST_LDFLAGS := -Wl,--wrap=guest_now_ms
 
 # The cases of tests/hostile are in a unit test, in a fuzz harness and in a guest of their own.

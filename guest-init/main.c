@@ -142,14 +142,14 @@ static void loop_rest(struct loop *loop, uint64_t duration)
 
 	loop_wait(loop, 0);
 	sync();
-	/* What the random generator was fed it digests now. */
-	if (ioctl(loop->guest.random_fd, RNDRESEEDCRNG) < 0)
-		errno = 0;
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	sleep_ns(duration);
 	busy_until_ms = guest_now_ms() + REST_BUSY_MS;
 	while (guest_now_ms() < busy_until_ms)
 		;
+	/* What the random generator was fed it digests now, and not again within the next seconds. */
+	if (ioctl(loop->guest.random_fd, RNDRESEEDCRNG) < 0)
+		errno = 0;
 	sleep_ns(REST_LAST_MS * UINT64_C(1000000));
 }
 

@@ -332,28 +332,11 @@ void pod_mutable_add_abort(struct pod_mutable *mutable)
 
 /* ---- going */
 
-static json_t *remove_message(const struct resolved_pod *pod, const struct resolved_app *app)
+int pod_mutable_take(struct pod_mutable *mutable, size_t index, struct error *err)
 {
-	_cleanup_json_ json_t *volumes = json_array();
-	const uint64_t failures = json_failures();
-
-	for (size_t i = 0; i < pod->volume_count; i++)
-		if (resolved_app_mounts(app, pod->volumes[i].name))
-			json_array_append_new(volumes, json_string(pod->volumes[i].name));
-	/* With a mount point that stays the guest would keep all that it knows of what was there. */
-	return json_failures() == failures ? json_pack("{s:s, s:s, s:O}", "type", "remove", "app",
-						     app->name, "volumes", volumes)
-					   : NULL;
-}
-
-int pod_mutable_take(
-	struct pod_mutable *mutable, size_t index, json_t **ret_message, struct error *err)
-{
-	const struct resolved_app *app = &mutable->resolved->apps[index];
-	_cleanup_json_ json_t *message = remove_message(mutable->resolved, app);
-	const char *name = app->name; /* stays its own, wherever it is */
+	const char *name = mutable->resolved->apps[index].name; /* stays its own, wherever it is */
 	struct resolved_pod *gone;
-	int r = message ? write_manifest(mutable, name) : -ENOMEM;
+	int r = write_manifest(mutable, name);
 
 	if (r >= 0) {
 		r = resolved_pod_disown(mutable->resolved, index, &gone);
@@ -366,7 +349,6 @@ int pod_mutable_take(
 		(mutable->resolved->app_count - index) * sizeof(mutable->etc_files[0]));
 	mutable->gone[mutable->gone_count++] = gone;
 	pod_tree_unmount_app(gone, &mutable->places);
-	*ret_message = TAKE_PTR(message);
 	return 0;
 }
 
@@ -385,7 +367,7 @@ int pod_mutable_release(struct pod_mutable *mutable, const char *name)
 	return 0;
 }
 
-/* ---- starting */
+/* ---- what the guest is told */
 
 json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t index)
 {
@@ -395,6 +377,22 @@ json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t inde
 	return config ? json_pack("{s:s, s:i, s:O}", "type", "start", "number", (int)app->number,
 				"app", config)
 		      : NULL;
+}
+
+json_t *pod_mutable_remove_message(const struct pod_mutable *mutable, size_t index)
+{
+	const struct resolved_pod *pod = mutable->resolved;
+	const struct resolved_app *app = &pod->apps[index];
+	_cleanup_json_ json_t *volumes = json_array();
+	const uint64_t failures = json_failures();
+
+	for (size_t i = 0; i < pod->volume_count; i++)
+		if (resolved_app_mounts(app, pod->volumes[i].name))
+			json_array_append_new(volumes, json_string(pod->volumes[i].name));
+	/* With a mount point that stays the guest would keep all that it knows of what was there. */
+	return json_failures() == failures ? json_pack("{s:s, s:s, s:O}", "type", "remove", "app",
+						     app->name, "volumes", volumes)
+					   : NULL;
 }
 
 /* ---- the end */

@@ -59,11 +59,10 @@ int pod_mutable_add_end(struct pod_mutable *mutable, struct error *err);
 void pod_mutable_add_abort(struct pod_mutable *mutable);
 
 /*
- * Takes an app away: it is in no record any more, and not in the tree but for its mount points. -errno with a
- * message; then it is still there. On success *ret_message is the message by which the guest removes those.
+ * Takes an app away: it is in no record any more, and not in the tree but for its mount points, which are the guest's
+ * to remove. -errno with a message; then it is still there.
  */
-int pod_mutable_take(
-	struct pod_mutable *mutable, size_t index, json_t **ret_message, struct error *err);
+int pod_mutable_take(struct pod_mutable *mutable, size_t index, struct error *err);
 
 /*
  * The guest has done it: what the app had in the directory is moved to where pod_mutable_sweep() removes it.
@@ -71,8 +70,12 @@ int pod_mutable_take(
  */
 int pod_mutable_release(struct pod_mutable *mutable, const char *name);
 
-/* The message that starts an app. NULL: out of memory. */
+/*
+ * The messages by which the guest starts an app, and removes the mount points of one that is going to be taken
+ * away. NULL: out of memory.
+ */
 json_t *pod_mutable_start_message(const struct pod_mutable *mutable, size_t index);
+json_t *pod_mutable_remove_message(const struct pod_mutable *mutable, size_t index);
 
 /*
  * Removes for good what was released, or not added after all, by whoever has time for it: there may be millions of

@@ -141,15 +141,22 @@ void supervisor_apps_done(struct supervisor *s)
 
 /* ---- what the guest is told */
 
-static int tell_guest(struct supervisor *s, json_t *message, struct error *err)
+/* It leaves with the next supervisor_control_writable(). */
+static int queue_for_guest(struct supervisor *s, json_t *message, struct error *err)
 {
 	_cleanup_json_ json_t *owned = message;
 	int r = message ? supervisor_queue_message(s, message) : -ENOMEM;
 
-	if (r < 0)
-		return error_set_errno(err, r, "cannot tell the guest");
-	supervisor_control_writable(s);
-	return 0;
+	return r < 0 ? error_set_errno(err, r, "cannot tell the guest") : 0;
+}
+
+static int tell_guest(struct supervisor *s, json_t *message, struct error *err)
+{
+	int r = queue_for_guest(s, message, err);
+
+	if (r == 0)
+		supervisor_control_writable(s);
+	return r;
 }
 
 /* ---- apps that go */
@@ -164,24 +171,29 @@ static void forget_app(struct supervisor *s, size_t index)
 	pod_attachments_forget(&s->attachments, index);
 }
 
-/* One that does not run. Who waits for its removal is answered when the guest has let go of it. */
+/*
+ * One that does not run. Who waits for its removal is answered when the guest has let go of it, which it must be told
+ * once the app is taken away: so there is room for that message first.
+ */
 static void take_app(struct supervisor *s, size_t index)
 {
 	/* Kept with the app, until the guest has. */
 	const char *name = s->resolved->apps[index].name;
+	const size_t queued = s->outgoing.length;
 	struct error err = {0};
-	json_t *message;
-	int r = pod_mutable_take(&s->mutable, index, &message, &err);
+	int r = queue_for_guest(s, pod_mutable_remove_message(&s->mutable, index), &err);
 
-	if (r == 0) {
-		forget_app(s, index);
-		supervisor_record_run(s);
-		r = tell_guest(s, message, &err);
-	} else {
+	if (r == 0)
+		r = pod_mutable_take(&s->mutable, index, &err);
+	if (r < 0) {
+		s->outgoing.length = queued;
 		s->apps[index].is_leaving = false;
-	}
-	if (r < 0)
 		waiters_answer(s, name, APP_RM, error_text(&err, r));
+		return;
+	}
+	forget_app(s, index);
+	supervisor_record_run(s);
+	supervisor_control_writable(s);
 }
 
 /* ---- what the guest tells */

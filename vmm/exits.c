@@ -71,11 +71,12 @@ static bool machine_will_park(struct machine *machine)
 /*
  * How long the guest is to rest before it is parked, in units of WIRE_PHASE_REST_NS. What its kernel put off is
  * done within milliseconds, except what has a timer of its own: workers once a second, free memory
- * is reported after two. Where each instruction is emulated it is worth the wait.
+ * is reported after two, random input is asked for after half of the machine's age. Where each instruction
+ * is emulated it is worth the wait.
  */
 static uint8_t machine_rest(struct machine *machine)
 {
-	const int rest_ms = machine->vm.emulated ? 2300 : 50;
+	const int rest_ms = machine->vm.emulated ? 3400 : 50;
 
 	return machine_will_park(machine) ? (uint8_t)(rest_ms / (WIRE_PHASE_REST_NS / 1000000)) : 0;
 }

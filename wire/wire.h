@@ -163,7 +163,7 @@
  * A byte read from it: 0, the machine goes on at the next WIRE_PHASE_PARK; otherwise it is parked there, and
  * before that guest-init rests for so many times this long, in which the kernel finishes what it put off.
  */
-#define WIRE_PHASE_REST_NS 10000000
+#define WIRE_PHASE_REST_NS 25000000
 enum wire_phase {
 	WIRE_PHASE_INIT = 1,     /* first thing guest-init does */
 	WIRE_PHASE_APP_EXEC = 2, /* just before the first app's execve() */

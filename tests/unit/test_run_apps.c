@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * test_run_apps.c: what a supervisor makes of requests about the app of a mutable pod, whose guest and clients a test plays;
- * and what it tells its guest where memory is short. To be linked with --wrap=malloc.
+ * and what it tells its guest where memory is short. To be linked with --wrap=malloc and --wrap=realloc.
  */
 #include "pod/record.h"
 #include "tests/unit/supervised.h"
@@ -25,6 +25,13 @@ void *__wrap_malloc(size_t size);
 void *__wrap_malloc(size_t size)
 {
 	return until_failure > 0 && --until_failure == 0 ? NULL : __real_malloc(size);
+}
+
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size)
+{
+	return until_failure > 0 && --until_failure == 0 ? NULL : __real_realloc(memory, size);
 }
 
 /* ---- the pod: "main" has ended, with status 3 */
@@ -111,8 +118,8 @@ static bool pod_has(const struct fixture *fixture, const char *path)
 
 /* ---- the clients */
 
-/* Returns the client's end. */
-static int ask(struct fixture *fixture, const char *action)
+/* Returns the client's end. failure: which allocation of the supervisor's fails; 0: none. */
+static int ask_short(struct fixture *fixture, const char *action, unsigned int failure)
 {
 	_cleanup_json_ json_t *message =
 		json_pack("{s:s, s:s, s:s}", "type", "app", "action", action, "app", "main");
@@ -120,8 +127,15 @@ static int ask(struct fixture *fixture, const char *action)
 
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	until_failure = failure;
 	supervisor_app_request(&fixture->s, message, fds[0]);
+	until_failure = 0;
 	return fds[1];
+}
+
+static int ask(struct fixture *fixture, const char *action)
+{
+	return ask_short(fixture, action, 0);
 }
 
 /* answer: "ok", the reason of a refusal, or NULL: there is none yet. The client is gone after the first two. */
@@ -352,25 +366,27 @@ static void message_that_starts_an_app_is_whole_or_there_is_none(void **state)
 	assert_non_null(strstr(whole, "memory_max"));
 }
 
-static void app_is_taken_away_with_a_whole_message_or_not_at_all(void **state)
+static void app_is_taken_away_and_the_guest_is_told_or_neither(void **state)
 {
 	struct fixture *fixture = *state;
-	_cleanup_json_ json_t *message = NULL;
-	_cleanup_free_ char *text = NULL;
-	struct error err;
-	int r = -1;
+	unsigned int failures = 0;
+	int client;
 
-	for (unsigned int n = 1; r < 0; n++) {
-		assert_int_equal(resolved->app_count, 1);
+	for (;;) {
+		assert_true(pod_has(fixture, "overlay/main"));
+		client = ask_short(fixture, "rm", failures + 1);
+		if (resolved->app_count == 0)
+			break;
 		assert_int_equal(resolved->volume_count, 1);
-		until_failure = n;
-		r = pod_mutable_take(&fixture->s.mutable, 0, &message, &err);
-		until_failure = 0;
-		assert_in_range(n, 1, 10000);
+		expect_told(fixture, "");
+		close(client);
+		failures++;
 	}
-	text = json_text(message, JSON_COMPACT);
-	assert_string_equal(
-		text, "{\"type\":\"remove\",\"app\":\"main\",\"volumes\":[\"main.data\"]}");
+	assert_in_range(failures, 5, 1000);
+	expect_told(fixture, "remove ");
+	guest_says_of_main(fixture, "removed", -1);
+	expect_answer(client, "ok");
+	assert_false(pod_has(fixture, "overlay/main"));
 }
 
 #define APPS_TEST(test) cmocka_unit_test_setup_teardown(test, set_up_apps, tear_down_apps)
@@ -386,7 +402,7 @@ int main(void)
 		APPS_TEST(what_was_taken_away_is_forgotten_where_the_machine_starts_anew),
 		APPS_TEST(who_waits_hears_why_it_comes_to_nothing),
 		APPS_TEST(message_that_starts_an_app_is_whole_or_there_is_none),
-		APPS_TEST(app_is_taken_away_with_a_whole_message_or_not_at_all),
+		APPS_TEST(app_is_taken_away_and_the_guest_is_told_or_neither),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
