@@ -27,6 +27,9 @@ struct conversation {
 	int resize_fd;              /* signalfd, where one of them is a terminal; -1 */
 	struct detach_keys keys;
 	bool is_detached;
+	bool is_resized;             /* the size of our window is to be told */
+	char input[WIRE_STREAM_MAX]; /* that the connection has no room for yet */
+	size_t input_length;
 };
 
 /* Output of the app. 1; 0: it is over; -errno: standard output or error cannot take it. */
@@ -56,7 +59,8 @@ static int pass_output(int fd)
 	return n < 0 ? (int)n : 1;
 }
 
-static bool send_packet(int fd, enum wire_stream stream, const void *payload, size_t length)
+/* 0; -EAGAIN: there is no room now; -errno. It does not wait: whoever sends must read on. */
+static int send_packet(int fd, enum wire_stream stream, const void *payload, size_t length)
 {
 	struct wire_stream_header header = {
 		.length = htole32((uint32_t)length),
@@ -65,37 +69,53 @@ static bool send_packet(int fd, enum wire_stream stream, const void *payload, si
 	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)payload, length}};
 	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
 
-	return sendmsg(fd, &message, MSG_NOSIGNAL) >= 0;
+	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Our input for the app. Whether there may be more. */
-static bool pass_input(struct conversation *conversation)
+/* Our input for the app: as much as there is room for. Whether there may be more. */
+static bool take_input(struct conversation *conversation)
 {
-	char typed[WIRE_STREAM_MAX - DETACH_KEYS_MAX], passed[WIRE_STREAM_MAX];
-	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
-	size_t length;
+	char typed[WIRE_STREAM_MAX];
+	size_t room = sizeof(typed) - DETACH_KEYS_MAX - conversation->input_length, length;
+	ssize_t n = read(STDIN_FILENO, typed, room);
 
 	if (n <= 0)
 		return n < 0 && (errno == EINTR || errno == EAGAIN);
-	conversation->is_detached =
-		detach_keys_filter(&conversation->keys, typed, (size_t)n, passed, &length);
-	if (length > 0 && !send_packet(conversation->fd, WIRE_STREAM_STDIN, passed, length))
-		return false;
+	conversation->is_detached = detach_keys_filter(&conversation->keys, typed, (size_t)n,
+		conversation->input + conversation->input_length, &length);
+	conversation->input_length += length;
 	return !conversation->is_detached;
 }
 
-/* The app's terminal gets the size of ours. */
-static void tell_window(const struct conversation *conversation)
+static bool has_room(const struct conversation *conversation)
+{
+	return conversation->input_length < sizeof(conversation->input) - DETACH_KEYS_MAX;
+}
+
+/* What there is to send, where there is room. -errno: it comes to nothing any more. */
+static int send_waiting(struct conversation *conversation)
 {
 	struct wire_window window;
 	uint16_t rows, columns;
+	int r = 0;
 
+	if (conversation->input_length > 0) {
+		r = send_packet(conversation->fd, WIRE_STREAM_STDIN, conversation->input,
+			conversation->input_length);
+		if (r == 0)
+			conversation->input_length = 0;
+	}
+	if (r < 0 || !conversation->is_resized)
+		return r == -EAGAIN ? 0 : r;
+	/* The app's terminal gets the size of ours. */
+	conversation->is_resized = false;
 	if (!terminal_size(STDIN_FILENO, &rows, &columns) &&
 		!terminal_size(STDOUT_FILENO, &rows, &columns))
-		return;
+		return 0;
 	window = (struct wire_window){.rows = htole16(rows), .columns = htole16(columns)};
-	/* Where this fails, what is read next tells why. */
-	send_packet(conversation->fd, WIRE_STREAM_WINDOW, &window, sizeof(window));
+	r = send_packet(conversation->fd, WIRE_STREAM_WINDOW, &window, sizeof(window));
+	conversation->is_resized = r == -EAGAIN;
+	return conversation->is_resized ? 0 : r;
 }
 
 /* Until the pod has ended, or there is nothing left to do here. */
@@ -103,31 +123,40 @@ static int converse(struct conversation *conversation)
 {
 	const bool *streams = conversation->streams;
 	bool wants_output = streams[WIRE_STREAM_STDOUT] || streams[WIRE_STREAM_STDERR];
-	bool has_input = streams[WIRE_STREAM_STDIN];
+	bool has_input = streams[WIRE_STREAM_STDIN], has_to_send = conversation->is_resized;
 
-	while ((has_input || wants_output) && !conversation->is_detached) {
+	while ((has_input || has_to_send || wants_output) && !conversation->is_detached) {
 		struct pollfd fds[] = {
 			{.fd = conversation->fd, .events = POLLIN},
-			{.fd = has_input ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = has_input && has_room(conversation) ? STDIN_FILENO : -1,
+				.events = POLLIN},
 			{.fd = conversation->resize_fd, .events = POLLIN},
 		};
 		struct signalfd_siginfo info;
 
+		if (has_to_send)
+			fds[0].events |= POLLOUT;
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0) {
 			if (errno != EINTR)
 				return -errno;
 			continue;
 		}
 		if (fds[2].revents && read(conversation->resize_fd, &info, sizeof(info)) > 0)
-			tell_window(conversation);
-		if (fds[0].revents) {
+			conversation->is_resized = true;
+		if (fds[0].revents & ~POLLOUT) {
 			int r = pass_output(conversation->fd);
 
 			if (r <= 0)
 				return r;
 		}
 		if (fds[1].revents)
-			has_input = pass_input(conversation);
+			has_input = take_input(conversation);
+		/* Where this fails, what is read next tells why. */
+		if (send_waiting(conversation) < 0) {
+			conversation->input_length = 0;
+			has_input = false;
+		}
+		has_to_send = conversation->input_length > 0 || conversation->is_resized;
 	}
 	return 0;
 }
@@ -159,7 +188,7 @@ static int join_terminals(struct conversation *conversation)
 	conversation->resize_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (conversation->resize_fd < 0)
 		return -errno;
-	tell_window(conversation);
+	conversation->is_resized = true;
 	if (!has_keys) {
 		conversation->keys.count = 0;
 		return 0;

@@ -51,6 +51,7 @@ static int print_unit(
 	struct systemd_unit unit = {
 		.program = program, .flags = flags, .flag_count = flag_count, .pod = path};
 	_cleanup_free_ char *directory = NULL;
+	_cleanup_close_ int data_fd = -1;
 	struct stat st;
 	int r;
 
@@ -59,8 +60,14 @@ static int print_unit(
 	r = cli_data_path(cli, data, sizeof(data));
 	if (r < 0)
 		return r;
+	/* systemd has another working directory: it is made here, so that it has a path from the root. */
+	data_fd = cli_open_data(cli);
+	if (data_fd < 0)
+		return data_fd;
 	directory = realpath(data, NULL);
-	unit.data_directory = directory ? directory : data;
+	if (!directory)
+		return error_set_errno(&cli->error, -errno, "data directory %s", data);
+	unit.data_directory = directory;
 	absolute = stat(pod, &st) == 0 && S_ISREG(st.st_mode) ? realpath(pod, path) : NULL;
 	if (!absolute) {
 		r = find_prepared(cli, pod, uuid);

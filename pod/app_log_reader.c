@@ -5,7 +5,8 @@
  * Theory of operation: the reader of an app has one file open at a time and a window of its bytes. At the
  * end of a file that is the current one no longer, it goes on with the next: the old one, if that is not
  * the one it has just read (two rotations went by), or else the current one. So no record is read
- * twice, and one is missed only where a file was rotated away unread.
+ * twice, and one is missed only where a file was rotated away unread. An app that was removed and added again has
+ * another directory, and another reader: the first one's goes on until it is at its end.
  */
 #include "pod/app_log.h"
 
@@ -30,6 +31,7 @@ struct app_reader {
 	char window[WINDOW_SIZE];
 	size_t start, length; /* of what is in the window and has not been given out */
 	bool is_passing;      /* to the end of a line that is no record */
+	bool is_gone;         /* its directory has lost its name */
 	bool has_record;
 	struct app_log_record record;
 	size_t record_size; /* in the window, with its newline */
@@ -175,11 +177,22 @@ static bool find_record(struct app_reader *app)
 
 /* ---- all apps */
 
-static bool is_known(const struct app_log_reader *reader, const char *name)
+static bool is_known(struct app_log_reader *reader, const char *name)
 {
-	for (size_t i = 0; i < reader->count; i++)
-		if (!strcmp(reader->apps[i]->app, name))
+	struct stat named, st;
+
+	if (fstatat(reader->logs_fd, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+	for (size_t i = 0; i < reader->count; i++) {
+		struct app_reader *app = reader->apps[i];
+
+		if (app->is_gone || strcmp(app->app, name) != 0)
+			continue;
+		if (fstat(app->directory_fd, &st) == 0 && st.st_ino == named.st_ino &&
+			st.st_dev == named.st_dev)
 			return true;
+		app->is_gone = true;
+	}
 	return false;
 }
 
@@ -280,13 +293,20 @@ void app_log_reader_free(struct app_log_reader *reader)
 int app_log_read(struct app_log_reader *reader, struct app_log_record *ret)
 {
 	struct app_reader *oldest = NULL;
+	size_t kept = 0;
 
 	for (size_t i = 0; i < reader->count; i++) {
 		struct app_reader *app = reader->apps[i];
 
-		if (find_record(app) && (!oldest || app->record.time < oldest->record.time))
+		if (!find_record(app) && app->is_gone) {
+			app_reader_free(app);
+			continue;
+		}
+		reader->apps[kept++] = app;
+		if (app->has_record && (!oldest || app->record.time < oldest->record.time))
 			oldest = app;
 	}
+	reader->count = kept;
 	if (!oldest)
 		return 0;
 	*ret = oldest->record;

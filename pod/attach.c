@@ -3,15 +3,18 @@
 #include "pod/attach.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "pod/request.h"
 
 #include <endian.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* What waits in the socket of a client that is slow. */
-#define CLIENT_BUFFER (256 << 10)
+/* What waits in the socket of a client that is slow, and with the last word: how much it missed. */
+#define CLIENT_BUFFER      (128 << 10)
+#define CLIENT_BUFFER_LAST (CLIENT_BUFFER + (16 << 10))
 /* How long the process that runs the pod may take to answer: its loop never waits for anything. */
 #define ANSWER_MS 5000
 
@@ -23,11 +26,61 @@ void pod_attachments_init(struct pod_attachments *attachments)
 		attachments->items[i] = (struct attachment){.fd = -1};
 }
 
+/* ---- output */
+
+/* Whether the client took the packet. */
+static bool send_packet(
+	struct attachment *attachment, uint8_t stream, const void *payload, size_t length)
+{
+	struct wire_stream_header header = {
+		.length = htole32((uint32_t)length),
+		.stream = stream,
+	};
+	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)payload, length}};
+	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
+
+	if (sendmsg(attachment->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return true;
+	/* Nobody is there to miss anything. What he sent before is still to be read. */
+	attachment->has_gone |= errno == EPIPE || errno == ECONNRESET;
+	return false;
+}
+
+void pod_attachment_tell_lost(struct attachment *attachment)
+{
+	uint64_t lost = htole64(attachment->lost);
+
+	if (lost == 0 || send_packet(attachment, 0, &lost, sizeof(lost)) || attachment->has_gone)
+		attachment->lost = 0;
+}
+
+static void write_to(
+	struct attachment *attachment, uint8_t stream, const char *payload, size_t length)
+{
+	pod_attachment_tell_lost(attachment);
+	if (attachment->has_gone)
+		return;
+	if (attachment->lost > 0 || !send_packet(attachment, stream, payload, length))
+		attachment->lost += length;
+}
+
+/* Its reader, who may be slow, finds how much is missing behind what is there. */
+static void attachment_end(struct attachment *attachment)
+{
+	const int size = CLIENT_BUFFER_LAST;
+
+	if (attachment->fd >= 0 && attachment->lost > 0) {
+		setsockopt(attachment->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+		pod_attachment_tell_lost(attachment);
+	}
+	cleanup_close(&attachment->fd);
+	*attachment = (struct attachment){.fd = -1};
+}
+
 void pod_attachments_close(struct pod_attachments *attachments)
 {
 	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
-		cleanup_close(&attachments->items[i].fd);
-	pod_attachments_init(attachments);
+		attachment_end(&attachments->items[i]);
 }
 
 void pod_attachments_forget(struct pod_attachments *attachments, size_t app)
@@ -41,8 +94,7 @@ void pod_attachments_forget(struct pod_attachments *attachments, size_t app)
 			attachment->app--;
 			continue;
 		}
-		close(attachment->fd);
-		*attachment = (struct attachment){.fd = -1};
+		attachment_end(attachment);
 	}
 }
 
@@ -109,6 +161,29 @@ static int parse_streams(const struct resolved_pod *resolved, json_t *message,
 		: error_set(err, -EINVAL, "a stream that does not exist");
 }
 
+/*
+ * NULL: there is none. One who has gone, and whose input the app has not taken yet, keeps his place until another wants
+ * it: the rest of it is lost then.
+ */
+static struct attachment *find_place(struct pod_attachments *attachments)
+{
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
+		if (attachments->items[i].fd < 0)
+			return &attachments->items[i];
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
+		struct pollfd client = {.fd = attachments->items[i].fd};
+
+		if (poll(&client, 1, 0) > 0 && client.revents & POLLHUP) {
+			log_warning(
+				"input of a client that has gone is lost: the app does not read it, "
+				"and another attaches");
+			attachment_end(&attachments->items[i]);
+			return &attachments->items[i];
+		}
+	}
+	return NULL;
+}
+
 /* Makes the answer; whether the connection is kept. -errno with a message. */
 static int accept_attachment(struct pod_attachments *attachments,
 	const struct resolved_pod *resolved, json_t *message, int fd, json_t **ret_answer,
@@ -136,9 +211,7 @@ static int accept_attachment(struct pod_attachments *attachments,
 	r = parse_streams(resolved, message, &attachment, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
-		if (attachments->items[i].fd < 0)
-			place = &attachments->items[i];
+	place = find_place(attachments);
 	if (!place)
 		return error_set(
 			err, -EBUSY, "%d are attached to the pod already", ATTACHMENTS_MAX);
@@ -163,30 +236,6 @@ void pod_attachments_add(struct pod_attachments *attachments, const struct resol
 		pod_request_answer(fd, answer);
 	if (r <= 0)
 		close(fd);
-}
-
-/* Whether the client took the packet. */
-static bool send_packet(int fd, uint8_t stream, const void *payload, size_t length)
-{
-	struct wire_stream_header header = {
-		.length = htole32((uint32_t)length),
-		.stream = stream,
-	};
-	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)payload, length}};
-	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
-
-	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
-}
-
-static void write_to(
-	struct attachment *attachment, uint8_t stream, const char *payload, size_t length)
-{
-	uint64_t lost = htole64(attachment->lost);
-
-	if (attachment->lost > 0 && send_packet(attachment->fd, 0, &lost, sizeof(lost)))
-		attachment->lost = 0;
-	if (attachment->lost > 0 || !send_packet(attachment->fd, stream, payload, length))
-		attachment->lost += length;
 }
 
 void pod_attachments_write(struct pod_attachments *attachments,
@@ -225,7 +274,7 @@ enum wire_stream pod_attachment_read(
 		return 0;
 	/* Its end, or nothing that who attached may say. */
 	if (message.msg_flags & MSG_TRUNC || !packet_is_allowed(attachment, &header, *ret_length)) {
-		close(TAKE_FD(attachment->fd));
+		attachment_end(attachment);
 		return 0;
 	}
 	return header.stream;

@@ -30,6 +30,7 @@ struct attachment {
 	size_t app;
 	bool streams[STREAM_MODES];
 	bool has_terminal; /* among them */
+	bool has_gone;     /* takes nothing any more */
 	uint64_t lost;     /* bytes that have not been told of */
 };
 
@@ -50,6 +51,9 @@ void pod_attachments_forget(struct pod_attachments *attachments, size_t app);
 /* Passes output on to those who want it and keep up. */
 void pod_attachments_write(struct pod_attachments *attachments,
 	const struct wire_stream_header *header, const char *payload);
+
+/* Tells of what was lost, where there is room: what a connection with lost > 0 may be polled for. */
+void pod_attachment_tell_lost(struct attachment *attachment);
 
 /*
  * A connection has something: WIRE_STREAM_STDIN with so many bytes of input, WIRE_STREAM_WINDOW with a struct

@@ -227,25 +227,32 @@ static struct pollfd input_source(const struct supervisor *s)
 	return (struct pollfd){.fd = -1};
 }
 
-/* Who sends input waits until what came before is on its way. */
+/*
+ * Who sends input waits until what came before is on its way, and who has missed output is told when there is room. One
+ * who waits for both is not polled at all: that he has gone would be said again and again.
+ */
 static struct pollfd attachment_source(
 	const struct supervisor *s, const struct attachment *attachment)
 {
 	bool waits = attachment->streams[WIRE_STREAM_STDIN] && !pod_input_can_read(&s->input);
+	int events = (waits ? 0 : POLLIN) | (attachment->lost > 0 ? POLLOUT : 0);
 
-	return (struct pollfd){.fd = waits ? -1 : attachment->fd, .events = POLLIN};
+	return (struct pollfd){.fd = events ? attachment->fd : -1, .events = (short)events};
 }
 
-/* fd is what was polled: the place may be another's by now. */
-static void attachment_ready(struct supervisor *s, struct attachment *attachment, int fd)
+/* polled: the place may be another's by now. */
+static void attachment_ready(
+	struct supervisor *s, struct attachment *attachment, const struct pollfd *polled)
 {
 	char payload[WIRE_STREAM_MAX];
 	struct wire_window window;
 	enum wire_stream stream;
 	size_t length;
 
-	if (attachment->fd != fd)
+	if (attachment->fd != polled->fd)
 		return;
+	if (polled->events & POLLOUT)
+		pod_attachment_tell_lost(attachment);
 	/* Another that came first in this turn may have filled the frame. */
 	if (attachment->streams[WIRE_STREAM_STDIN] && !pod_input_can_read(&s->input))
 		return;
@@ -341,7 +348,7 @@ int supervisor_turn(struct supervisor *s)
 		pod_input_send(&s->input, s->process.stream_fd);
 	for (unsigned int i = ATTACHED; i < SOURCES; i++)
 		if (fds[i].revents)
-			attachment_ready(s, &s->attachments.items[i - ATTACHED], fds[i].fd);
+			attachment_ready(s, &s->attachments.items[i - ATTACHED], &fds[i]);
 	if (fds[STREAM].revents)
 		r = stream_ready(s);
 	if (fds[CONTROL].revents & POLLOUT)

@@ -187,7 +187,7 @@ sanitized()
 # The long ones first, so that the lanes end together; what is first of all boots the machine that others start from.
 vm()
 {
-	functional vm pod hostile ssh machine network debian enter app filter volumes template world warm bridge rkt posix \
+	functional vm pod hostile ssh machine network debian enter app filter volumes template world warm bridge rkt posix vsock \
 		failure checkpoint dax jail metadata living clones metadata-machine pause logs prepared attach
 }
 

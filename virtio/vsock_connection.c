@@ -2,7 +2,7 @@
 /*
  * vsock_connection.c: the connections of the vsock device: where they are found, when they speak, how they end.
  *
- * #syscalls:vcpu,loop shutdown close
+ * #syscalls:vcpu,loop shutdown(_, SHUT_WR) close
  */
 #include "virtio/vsock_parts.h"
 

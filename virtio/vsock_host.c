@@ -3,7 +3,7 @@
  * vsock_host.c: the host's side of the vsock device: clients that come, sockets that have something, sockets that the
  * guest asked for.
  *
- * #syscalls:loop accept4 read poll(_, 1, 0)
+ * #syscalls:loop accept4(_, _, _, SOCK_CLOEXEC | SOCK_NONBLOCK) read poll(_, 1, 0)
  * #syscalls:vcpu,loop close
  */
 #include "virtio/vsock_parts.h"

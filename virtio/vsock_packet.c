@@ -2,7 +2,8 @@
 /*
  * vsock_packet.c: packets of the vsock device (section 5.10.6), what the guest says and what is said to it.
  *
- * #syscalls:vcpu,loop readv recvmsg sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL) shutdown poll(_, 1, 0)
+ * #syscalls:vcpu,loop readv recvmsg(_, _, MSG_PEEK | MSG_DONTWAIT)
+ * #syscalls:vcpu,loop sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL) shutdown(_, SHUT_RD) poll(_, 1, 0)
  */
 #include "virtio/vsock_parts.h"
 

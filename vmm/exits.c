@@ -349,6 +349,8 @@ void *vcpu_thread(void *argument)
 		 */
 		if (machine->stopping || machine->pausing)
 			__atomic_store_n(&self->vcpu.run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		else if (virtio_fs_go_on(machine->fs))
+			continue;
 		r = ioctl(self->vcpu.fd, KVM_RUN, 0) < 0 ? -errno : 0;
 		if (r == 0) {
 			serve_exit(machine, &self->vcpu);

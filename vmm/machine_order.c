@@ -10,7 +10,7 @@
  * A machine is saved where its init says so, as for a template: that vCPU has the others stand still with it. All
  * that the order needs comes with it; there is no path to open.
  *
- * #syscalls:loop recvmsg close read tgkill(self, _, SIGUSR1)
+ * #syscalls:loop recvmsg(_, _, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) close read tgkill(self, _, SIGUSR1)
  * #syscalls:vcpu write
  */
 #include "base/descriptors.h"

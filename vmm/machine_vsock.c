@@ -7,7 +7,7 @@
  * the socket and hands it over. Each connection's source of the loop lies in an array, where it stays as long
  * as the machine: an event that was noticed before the connection went finds it.
  *
- * #syscalls:loop recvmsg read close
+ * #syscalls:loop recvmsg(_, _, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) read close
  * #syscalls:vcpu,loop sendmsg(_, _, MSG_DONTWAIT | MSG_NOSIGNAL) write
  */
 #include "base/descriptors.h"

@@ -239,18 +239,32 @@ pod_directory()
 	[ "$(app_is silent .exit_code)" -eq 4 ]
 }
 
+followed()
+{
+	grep -qxF "$1" "$BATS_TEST_TMPDIR/followed"
+}
+
 @test "one name again and again is another app each time" {
-	local i
+	local i follower=
 	for i in 1 2 3; do
 		add again -- read /tmp/left write /tmp/left "$i" read /tmp/left exit "$i"
+		if [ -z "$follower" ]; then
+			timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" logs -f --app=again "$UUID" \
+				>"$BATS_TEST_TMPDIR/followed" 3>&- &
+			follower=$!
+		fi
 		appc_vm app start "$UUID" --app=again
 		eventually "it has ended" has_state again exited
 		[ "$(app_is again .exit_code)" -eq "$i" ]
 		appc_vm logs --app=again "$UUID" >"$BATS_TEST_TMPDIR/log"
 		grep -qx "read /tmp/left: ENOENT" "$BATS_TEST_TMPDIR/log"
 		grep -qx "read /tmp/left: $i" "$BATS_TEST_TMPDIR/log"
+		eventually "who follows has heard of it" followed "read /tmp/left: $i"
 		appc_vm app rm "$UUID" --app=again
 	done
+	kill "$follower"
+	wait "$follower" || true
+	[ "$(grep -c ENOENT "$BATS_TEST_TMPDIR/followed")" -eq 3 ]
 }
 
 @test "what cannot be done says why, and changes nothing" {

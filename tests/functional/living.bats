@@ -244,4 +244,7 @@ unit_key()
 	expect_error 'no matches found for "/nowhere.json"'
 	fails appc_vm generate systemd --name=a/b "$POD" 2>"$ERR"
 	expect_error 'letters, digits'
+	# The service manager starts it in another directory than this one.
+	(cd "$BATS_TEST_TMPDIR" && timeout "$LIMIT" "$APPC_VM" --dir=new/pods generate systemd "$POD" >my-pod.service)
+	unit_key ExecStart | grep -qF " --dir $BATS_TEST_TMPDIR/new/pods run "
 }

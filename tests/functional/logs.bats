@@ -142,6 +142,10 @@ heard_knocking()
 	wait "$slow"
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/read")" -lt 32769 ]
 	[ "$(head -n 1 "$BATS_TEST_TMPDIR/read")" -eq 0 ]
+	local missed
+	missed=$(sed -n 's/.* \([0-9]*\) bytes of output are missing here: they came too fast$/\1/p' "$BATS_TEST_TMPDIR/missed" |
+		awk '{ n += $1 } END { print n + 0 }')
+	[ $(($(wc -c <"$BATS_TEST_TMPDIR/read") + missed)) -eq $(((2048 << 10) + 8)) ]
 }
 
 @test "what cannot be attached to is said" {

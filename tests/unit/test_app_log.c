@@ -208,6 +208,36 @@ static void app_that_comes_later_is_found(void **state)
 	app_log_close(&log);
 }
 
+/* The first one's last line is there to be read, and then the other's, in whatever directory they are by then. */
+static void app_of_the_same_name_is_followed_when_the_first_is_gone(void **state)
+{
+	struct log_fixture *fixture = *state;
+	struct app_log_reader *reader = open_reader(fixture, "twice");
+	struct app_log log;
+
+	assert_int_equal(app_log_wait(reader, 0), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		log = open_log(fixture, "twice");
+		say(&log, "first\n");
+		assert_int_equal(app_log_wait(reader, 10000), 0);
+		expect(reader, "twice", WIRE_STREAM_STDOUT, "first", false);
+		say(&log, "last\n");
+		app_log_close(&log);
+		assert_int_equal(
+			renameat(fixture->pod.fd, "logs/twice", fixture->pod.fd, "gone"), 0);
+		log = open_log(fixture, "twice");
+		say(&log, "another\n");
+		assert_int_equal(app_log_wait(reader, 10000), 0);
+		expect(reader, "twice", WIRE_STREAM_STDOUT, "last", false);
+		expect(reader, "twice", WIRE_STREAM_STDOUT, "another", false);
+		expect_end(reader);
+		app_log_close(&log);
+		assert_int_equal(directory_remove(fixture->pod.fd, "gone"), 0);
+		assert_int_equal(directory_remove(fixture->pod.fd, "logs/twice"), 0);
+	}
+	app_log_reader_free(reader);
+}
+
 static void damage_is_passed_over(void **state)
 {
 	struct log_fixture *fixture = *state;
@@ -285,6 +315,7 @@ int main(void)
 		LOG_TEST(log_keeps_the_last_lines_within_its_bound),
 		LOG_TEST(reader_that_keeps_up_follows_over_rotations),
 		LOG_TEST(app_that_comes_later_is_found),
+		LOG_TEST(app_of_the_same_name_is_followed_when_the_first_is_gone),
 		LOG_TEST(damage_is_passed_over),
 		LOG_TEST(full_disk_leaves_whole_records),
 		LOG_TEST(log_of_an_app_goes_on_where_it_ended),

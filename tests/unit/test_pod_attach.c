@@ -195,6 +195,113 @@ static void one_who_does_not_keep_up_is_told_what_he_missed(void **state)
 	pod_attachments_close(&attachments);
 }
 
+/* Writes more than fits: returns how much. */
+static uint64_t write_too_much(struct pod_attachments *attachments)
+{
+	static char text[WIRE_STREAM_MAX];
+	const size_t total = 200;
+
+	for (size_t i = 0; i < total; i++)
+		write_output(attachments, 0, WIRE_STREAM_STDOUT, text, sizeof(text));
+	return total * sizeof(text);
+}
+
+/* Reads the output that is there: returns how much. */
+static uint64_t read_output(int fd)
+{
+	struct packet packet;
+	uint64_t length = 0;
+
+	while (recv(fd, &packet, sizeof(packet), MSG_DONTWAIT | MSG_PEEK) > 0 &&
+		packet.header.stream == WIRE_STREAM_STDOUT) {
+		assert_true(recv(fd, &packet, sizeof(packet), MSG_DONTWAIT) > 0);
+		length += sizeof(packet.payload);
+	}
+	return length;
+}
+
+static void expect_lost(int fd, uint64_t expected)
+{
+	struct packet packet;
+	uint64_t lost;
+
+	assert_int_equal(recv(fd, &packet, sizeof(packet), MSG_DONTWAIT),
+		sizeof(packet.header) + sizeof(lost));
+	assert_int_equal(packet.header.stream, 0);
+	memcpy(&lost, packet.payload, sizeof(lost));
+	assert_int_equal(le64toh(lost), expected);
+}
+
+static void one_who_missed_something_is_told_without_more_output(void **state)
+{
+	struct pod_attachments attachments;
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = -1;
+	struct attachment *attachment;
+	uint64_t missed;
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	fd = ask(&attachments, "{\"app\":\"talker\",\"streams\":[\"stdout\"]}", &answer);
+	for (attachment = attachments.items; attachment->fd < 0; attachment++)
+		;
+	missed = write_too_much(&attachments);
+	missed -= read_output(fd);
+	assert_int_equal(attachment->lost, missed);
+	pod_attachment_tell_lost(attachment);
+	assert_int_equal(attachment->lost, 0);
+	expect_lost(fd, missed);
+	pod_attachments_close(&attachments);
+	assert_int_equal(recv(fd, &missed, sizeof(missed), MSG_DONTWAIT), 0);
+}
+
+static void last_word_to_a_slow_one_is_what_he_missed(void **state)
+{
+	struct pod_attachments attachments;
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_close_ int fd = -1;
+	struct packet packet;
+	uint64_t missed;
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	fd = ask(&attachments, "{\"app\":\"talker\",\"streams\":[\"stdout\"]}", &answer);
+	missed = write_too_much(&attachments);
+	pod_attachments_close(&attachments);
+	missed -= read_output(fd);
+	assert_true(missed > 0);
+	expect_lost(fd, missed);
+	assert_int_equal(recv(fd, &packet, sizeof(packet), MSG_DONTWAIT), 0);
+}
+
+static void one_who_has_gone_makes_room_though_the_app_reads_nothing(void **state)
+{
+	static const char request[] = "{\"app\":\"talker\",\"streams\":[\"stdin\",\"stdout\"]}";
+	const struct packet input = {.header = {.length = htole32(4), .stream = WIRE_STREAM_STDIN}};
+	struct pod_attachments attachments;
+	int fds[ATTACHMENTS_MAX];
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
+		_cleanup_json_ json_t *answer = NULL;
+
+		fds[i] = ask(&attachments, request, &answer);
+		assert_int_equal(send(fds[i], &input, sizeof(input.header) + 4, 0),
+			sizeof(input.header) + 4);
+	}
+	expect_answer(&attachments, request, "refused", "8 are attached to the pod already");
+	close(fds[0]);
+	/* Nor is he written to, or anything counted that he could miss. */
+	write_too_much(&attachments);
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
+		assert_int_equal(attachments.items[i].lost == 0, attachments.items[i].has_gone);
+	expect_answer(&attachments, request, "attached", NULL);
+	for (size_t i = 1; i < ATTACHMENTS_MAX; i++)
+		close(fds[i]);
+	pod_attachments_close(&attachments);
+}
+
 static void input_is_taken_and_anything_else_ends_the_connection(void **state)
 {
 	static const char talker[] = "{\"app\":\"talker\",\"streams\":[\"stdin\"]}";
@@ -328,6 +435,9 @@ int main(void)
 		cmocka_unit_test(so_many_are_attached_and_no_more),
 		cmocka_unit_test(output_goes_to_who_asked_for_it),
 		cmocka_unit_test(one_who_does_not_keep_up_is_told_what_he_missed),
+		cmocka_unit_test(one_who_missed_something_is_told_without_more_output),
+		cmocka_unit_test(last_word_to_a_slow_one_is_what_he_missed),
+		cmocka_unit_test(one_who_has_gone_makes_room_though_the_app_reads_nothing),
 		cmocka_unit_test(input_is_taken_and_anything_else_ends_the_connection),
 		cmocka_unit_test(modes_that_go_together_have_a_terminal_or_none),
 		cmocka_unit_test(modes_are_read_from_annotations),

@@ -246,6 +246,7 @@ static void metrics_are_in_the_format_of_prometheus(void **state)
 	usage->has_host = usage->has_guest = true;
 	wire_usage_init(&usage->host);
 	usage->host.values[WIRE_USAGE_MEMORY] = 4096;
+	usage->host.values[WIRE_USAGE_READ] = 77;
 	usage->guest = *guest;
 	text = metrics(usage);
 	assert_non_null(strstr(
@@ -257,6 +258,10 @@ static void metrics_are_in_the_format_of_prometheus(void **state)
 		"\n# TYPE appc_vm_app_cpu_seconds_total counter\n"
 		"appc_vm_app_cpu_seconds_total{uuid=\"" UUID "\",app=\"app-0\"} 1.500000\n"
 		"appc_vm_app_cpu_seconds_total{uuid=\"" UUID "\",app=\"app-1\"} 1.500001\n"));
+	/* What may become less is no counter. */
+	assert_non_null(strstr(text,
+		"\n# TYPE appc_vm_host_read_bytes gauge\n"
+		"appc_vm_host_read_bytes{uuid=\"" UUID "\"} 77\n"));
 	assert_null(strstr(text, "appc_vm_host_cpu_seconds_total"));
 	/* Each line is a comment, or a sample of the family that the last comment named. */
 	rest = text;

@@ -374,6 +374,71 @@ static void configuration_names_the_file_system(void **state)
 	assert_memory_equal(config, "od", 2);
 }
 
+/* What a READ gives of the file of a request that feeds itself: where the next request is, and from where that one reads. */
+struct fed {
+	uint16_t index;
+	uint64_t offset;
+} __attribute__((packed));
+
+/* A request whose answer is the next request, count times: it is written into the ring and into itself. */
+static void add_one_that_feeds_itself(struct driver *driver, uint16_t count)
+{
+	const uint64_t in = SLOTS_START, room = sizeof(struct fuse_out_header) + sizeof(struct fed);
+	const struct fuse_in_header header = {
+		.opcode = FUSE_READ, .unique = 1, .nodeid = driver->node};
+	const struct fuse_read_in arguments = {
+		.fh = driver->handle, .size = sizeof(struct fed), .offset = 0};
+	struct descriptor *table = (struct descriptor *)(driver->memory + DESCRIPTORS);
+	uint16_t *available = (uint16_t *)(driver->memory + AVAILABLE);
+	_cleanup_close_ int fd = openat(driver->tree, "file", O_WRONLY | O_CLOEXEC);
+	uint16_t first = available[1], head;
+
+	for (uint16_t i = 0; i < count; i++) {
+		const struct fed fed = {
+			.index = (uint16_t)(first + (i + 1 < count ? i + 2 : count)),
+			.offset = (i + 1ull) * sizeof(fed),
+		};
+
+		assert_int_equal(
+			pwrite(fd, &fed, sizeof(fed), (off_t)(i * sizeof(fed))), sizeof(fed));
+	}
+	head = request_add(driver, 1, 0, &header, &arguments, sizeof(arguments), room, 0);
+	table[head + 1].length = sizeof(struct fuse_out_header);
+	table[head + 1].flags |= 1;
+	table[head + 2] = (struct descriptor){
+		.address = AVAILABLE + 2, .length = 2, .flags = 3, .next = (uint16_t)(head + 3)};
+	table[head + 3] = (struct descriptor){
+		.address = in + sizeof(header) + offsetof(struct fuse_read_in, offset),
+		.length = sizeof(uint64_t),
+		.flags = 2};
+	for (unsigned int i = 0; i < ENTRIES; i++)
+		available[2 + i] = head;
+}
+
+static void requests_that_make_requests_are_left_and_gone_on_with(void **state)
+{
+	const uint16_t count = 3000, turns = 256;
+	struct driver *driver = *state;
+	const uint16_t *used = (const uint16_t *)(driver->memory + USED) + 1;
+	uint16_t before = *used, served;
+	unsigned int parts = 0;
+	bool is_unfinished;
+
+	add_one_that_feeds_itself(driver, count);
+	notify(driver, 1);
+	assert_int_equal((uint16_t)(*used - before), turns);
+	do {
+		served = *used;
+		is_unfinished = virtio_fs_go_on(driver->fs);
+		assert_in_range((uint16_t)(*used - served), 1, turns);
+		parts++;
+	} while (is_unfinished);
+	assert_int_equal((uint16_t)(*used - before), count);
+	assert_int_equal(parts, count / turns);
+	assert_false(virtio_fs_go_on(driver->fs));
+	driver->used[1] = *used;
+}
+
 static void one_request_is_served_in_its_notification(void **state)
 {
 	struct driver *driver = *state;
@@ -887,6 +952,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		DRIVER_TEST(configuration_names_the_file_system),
 		DRIVER_TEST(one_request_is_served_in_its_notification),
+		DRIVER_TEST(requests_that_make_requests_are_left_and_gone_on_with),
 		DRIVER_TEST(scattered_buffers_are_put_together),
 		DRIVER_TEST(several_data_requests_go_through_the_ring),
 		DRIVER_TEST(what_the_ring_cannot_do_is_served_beside_it),

@@ -460,7 +460,6 @@ void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 	pthread_mutex_unlock(&dax->lock);
 }
 
-/* #syscalls:vcpu mprotect(_, _, PROT_READ) */
 void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)
 {
 	struct fs_dax *dax = &fs->dax;
@@ -471,9 +470,10 @@ void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)
 	for (size_t i = 0; i < dax->range_count; i++) {
 		struct fs_mapping *mapping = &dax->mappings[i];
 
-		if (mapping->inode == inode && mapping->writable &&
-			mprotect(dax->host + i * FS_DAX_RANGE, FS_DAX_RANGE, PROT_READ) == 0)
-			mapping->writable = false;
+		if (mapping->inode != inode || !mapping->writable || memory_release(dax, i, 0) < 0)
+			continue;
+		mapping->writable = false;
+		mapping->cut = true;
 	}
 	pthread_mutex_unlock(&dax->lock);
 }

@@ -85,7 +85,10 @@ int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode);
 void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode);
 void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode);
 
-/* The file has come under a policy that is stricter: nothing of it stays writable that must not be. */
+/*
+ * The file has come under a policy that is stricter: what must not be writable any more is taken out of the window. Who
+ * has it mapped gets SIGBUS, as when it was cut.
+ */
 void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode);
 
 /* How many ranges are mapped. */

@@ -2,7 +2,9 @@
 /*
  * device.c: the virtio side of the file server (virtio 1.2, section 5.11).
  *
- * Theory of operation: a notification serves requests until the queue is empty. While one is served
+ * Theory of operation: a notification serves requests until the queue is empty. One that answers can make (they are
+ * written where the guest says, be it the queue itself) may never be: so its thread leaves after so many, to see whether
+ * it is to stop, and goes on with virtio_fs_go_on(). While one is served
  * the device's lock is free, so that another vCPU can serve its own; the wish for a notification is
  * renewed before that, else the driver would not tell of it. A reset waits for every request that
  * was popped, because a request goes on writing to guest memory until its chain was given back; so
@@ -35,6 +37,9 @@ struct fs_config {
 	uint8_t tag[36];
 	uint32_t num_request_queues; /* little endian */
 } __attribute__((packed));
+
+/* Requests that a thread serves before it leaves: each may be of 1 MiB. */
+#define FS_TURNS_MAX 256
 
 /* fds beside those of inodes and handles: KVM, queues, sockets, transient ones of each thread. */
 #define FS_DESCRIPTORS_RESERVE 512ull
@@ -94,11 +99,17 @@ static void fs_notify(struct virtio_device *device, unsigned int index)
 	bool several = virtqueue_pending(queue) > 1 && !fs->throttle;
 	struct virtqueue_chain chain;
 	struct fs_request request;
+	unsigned int turns = 0;
 	bool added = false;
 
 	while (device->running && queue->ready && !fs->resetting) {
-		int r = virtqueue_pop(queue, &chain);
+		int r;
 
+		if (turns++ == FS_TURNS_MAX) {
+			fs->unfinished |= 1u << index;
+			break;
+		}
+		r = virtqueue_pop(queue, &chain);
 		if (r == 0)
 			break;
 		/* A driver that waits for its answers cannot have more requests than its rings have places. */
@@ -122,6 +133,24 @@ static void fs_notify(struct virtio_device *device, unsigned int index)
 		fs_serve_inline(fs, &request, index);
 	}
 	fs_send_queued(fs, &added);
+}
+
+bool virtio_fs_go_on(struct virtio_fs *fs)
+{
+	unsigned int queues;
+	bool is_unfinished;
+
+	if (!fs->unfinished)
+		return false;
+	pthread_mutex_lock(&fs->device.lock);
+	queues = fs->unfinished;
+	fs->unfinished = 0;
+	for (unsigned int i = 0; i < FS_QUEUES; i++)
+		if (queues >> i & 1)
+			fs_notify(&fs->device, i);
+	is_unfinished = fs->unfinished;
+	pthread_mutex_unlock(&fs->device.lock);
+	return is_unfinished;
 }
 
 /* Until every request that was popped is answered. Under the device's lock, which it drops. */
@@ -168,7 +197,11 @@ static int fs_save(struct virtio_device *device, struct state_writer *writer, st
 
 static int fs_restore(struct virtio_device *device, struct state_reader *reader, struct error *err)
 {
-	return fs_session_restore(device_fs(device), reader, err);
+	struct virtio_fs *fs = device_fs(device);
+
+	/* What the saved one had not come to, if anything. */
+	fs->unfinished = (1u << FS_QUEUES) - 1;
+	return fs_session_restore(fs, reader, err);
 }
 
 static void fs_read_config(struct virtio_device *device, size_t offset, void *data, size_t length)

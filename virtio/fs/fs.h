@@ -104,6 +104,13 @@ void virtio_fs_free(struct virtio_fs *fs);
 
 struct virtio_device *virtio_fs_device(struct virtio_fs *fs);
 
+/*
+ * What a notification left of its queue because there was no end of it: some of that. Whether there may be more still,
+ * before which whoever serves looks whether he is to stop. To be asked by the threads whose notifications they are,
+ * before they enter the guest, which hears no more of it otherwise.
+ */
+bool virtio_fs_go_on(struct virtio_fs *fs);
+
 /* An eventfd, readable when queued requests have completed; -1 when io_uring is not available. */
 int virtio_fs_completion_fd(const struct virtio_fs *fs);
 void virtio_fs_complete(struct virtio_fs *fs);

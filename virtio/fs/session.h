@@ -36,6 +36,7 @@ struct virtio_fs {
 	atomic_uint_least64_t features; /* FUSE_INIT flags in force */
 	atomic_bool shared_read;        /* the guest saw what is in a subtree that others change */
 	atomic_uint_least64_t requests, inline_requests, queued_requests;
+	atomic_uint unfinished; /* bits: queues for virtio_fs_go_on(); set under the lock */
 
 	/* Under the device's lock. */
 	unsigned int active;    /* requests popped and not yet pushed */

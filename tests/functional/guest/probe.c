@@ -614,7 +614,7 @@ static const struct command process_commands[] = {
 static const struct command *find_command(const char *name)
 {
 	static const struct command *const tables[] = {
-		process_commands, file_commands, parked_commands};
+		process_commands, file_commands, parked_commands, vsock_commands};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct command *command = tables[i]; command->name; command++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the probe share: probe.c has the idea and what a process does and sees, probe_files.c what it does
- * with files, probe_parked.c what a machine that was parked must not have kept, probe_vectors.c its registers.
+ * with files, probe_parked.c what a machine that was parked must not have kept, probe_vectors.c its registers,
+ * probe_vsock.c its streams to and from the host.
  */
 #ifndef APPC_TESTS_GUEST_PROBE_H
 #define APPC_TESTS_GUEST_PROBE_H
@@ -17,7 +18,7 @@ struct command {
 };
 
 /* Each ends with one that has no name. */
-extern const struct command file_commands[], parked_commands[];
+extern const struct command file_commands[], parked_commands[], vsock_commands[];
 
 /* An argument. */
 int number(const char *text);
