@@ -19,6 +19,10 @@
 
 #define DETACH_KEYS "ctrl-p,ctrl-q"
 
+/* How long one who leaves waits for input to be taken. */
+#define LEAVING_STEPS   10
+#define LEAVING_STEP_MS 100
+
 /* ---- the conversation */
 
 struct conversation {
@@ -43,7 +47,8 @@ static int pass_output(int fd)
 	size_t length;
 	uint64_t lost;
 
-	if (n < 0 && errno == EINTR)
+	/* The other end went with input of ours unread: that is said once, before what it had sent. */
+	if (n < 0 && (errno == EINTR || errno == ECONNRESET))
 		return 1;
 	if (n < (ssize_t)sizeof(header))
 		return 0;
@@ -118,6 +123,19 @@ static int send_waiting(struct conversation *conversation)
 	return conversation->is_resized ? 0 : r;
 }
 
+/* Who leaves has typed what came before the keys, but does not wait for an app that reads nothing. */
+static void send_last(struct conversation *conversation)
+{
+	struct pollfd pod = {.fd = conversation->fd, .events = POLLOUT};
+
+	for (unsigned int i = 0; i < LEAVING_STEPS && conversation->input_length > 0; i++)
+		if (poll(&pod, 1, LEAVING_STEP_MS) > 0 && send_waiting(conversation) < 0)
+			break;
+	if (conversation->input_length > 0)
+		log_warning("the last %zu bytes of input are lost: the app does not read them",
+			conversation->input_length);
+}
+
 /* Until the pod has ended, or there is nothing left to do here. */
 static int converse(struct conversation *conversation)
 {
@@ -158,6 +176,7 @@ static int converse(struct conversation *conversation)
 		}
 		has_to_send = conversation->input_length > 0 || conversation->is_resized;
 	}
+	send_last(conversation);
 	return 0;
 }
 

@@ -270,7 +270,8 @@ enum wire_stream pod_attachment_read(
 	ssize_t n = recvmsg(attachment->fd, &message, MSG_DONTWAIT);
 
 	*ret_length = n > (ssize_t)sizeof(header) ? (size_t)n - sizeof(header) : 0;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	/* That it went with output unread is said once, before what it had sent. */
+	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET))
 		return 0;
 	/* Its end, or nothing that who attached may say. */
 	if (message.msg_flags & MSG_TRUNC || !packet_is_allowed(attachment, &header, *ret_length)) {

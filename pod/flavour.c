@@ -90,14 +90,36 @@ static void violation_describe(const struct filter_violation *violation, char *t
 		violation->architecture == AUDIT_ARCH_X86_64 ? "" : "32-bit ", call);
 }
 
+/* What was sent as one may hold any byte. */
+static bool is_truth(const bool *value)
+{
+	unsigned char byte;
+
+	memcpy(&byte, value, sizeof(byte));
+	return byte <= 1;
+}
+
+/* A VMM that a guest has taken over says what it likes. */
+static bool report_is_sound(const struct flavour_report *report)
+{
+	bool is_sound = (unsigned int)report->event <= FLAVOUR_ENDED &&
+		(unsigned int)report->answer < MACHINE_ANSWERS &&
+		(unsigned int)report->end <= MACHINE_END_FAILED && is_truth(&report->started) &&
+		is_truth(&report->is_refused) && is_truth(&report->is_violation) &&
+		is_truth(&report->counts_instructions) && report->resident_kib >= -1;
+
+	for (size_t i = 0; i < MACHINE_EVENTS; i++)
+		is_sound &= report->marks[i].nanoseconds >= 0 && report->marks[i].instructions >= -1;
+	return is_sound;
+}
+
 int flavour_report_read(int report_fd, struct flavour_report *ret)
 {
-	ssize_t n = recv(report_fd, ret, sizeof(*ret), MSG_DONTWAIT);
+	ssize_t n = recv(report_fd, ret, sizeof(*ret), MSG_DONTWAIT | MSG_TRUNC);
 
 	if (n < 0)
 		return -errno;
-	if (n != sizeof(*ret) || (unsigned int)ret->event > FLAVOUR_ENDED ||
-		(unsigned int)ret->answer >= MACHINE_ANSWERS)
+	if (n != sizeof(*ret) || !report_is_sound(ret))
 		return -EBADMSG;
 	ret->message[sizeof(ret->message) - 1] = '\0';
 	if (ret->is_violation)

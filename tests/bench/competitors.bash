@@ -183,9 +183,12 @@ qemu_command()
 
 # Ours, over passt and over a bridge, machines and containers; and QEMU with its own two.
 networks=(passt tap container-passt container-tap qemu-user qemu-tap)
-network_port=16379 # of the host
-network_bridge=appcbench0
-network_tap=appcbench1
+# Those that run at the same time.
+network_groups=("passt qemu-user" "tap qemu-tap" "container-passt container-tap")
+network_port=16379 # of the host, and those after it
+# No names of ours: what comes from a tap of another pod than those that run is dropped.
+network_bridge=benchbridge0
+network_tap=benchtap0
 network_of_bridge=10.94.0
 
 network_reason()
@@ -223,11 +226,14 @@ network_bridge_down()
 # Sets `command`, which runs redis-server, and network_address and network_at, where the host reaches it.
 network_command()
 {
-	local name=$1 file=$work/pods/redis.json server=(/usr/bin/redis-server /etc/redis.conf)
-	network_address=127.0.0.1 network_at=$network_port
+	local name=$1 file=$work/pods/redis-$1.json server=(/usr/bin/redis-server /etc/redis.conf) i
+	network_address=127.0.0.1
+	for ((i = 0; i < ${#networks[@]}; i++)); do
+		[ "${networks[$i]}" != "$name" ] || network_at=$((network_port + i))
+	done
 	case $name in
 	passt | tap | container-passt | container-tap)
-		jq --argjson port "$network_port" '.apps[0].app.ports = [{name: "redis", protocol: "tcp", port: 6379}] |
+		jq --argjson port "$network_at" '.apps[0].app.ports = [{name: "redis", protocol: "tcp", port: 6379}] |
 			.ports = [{name: "redis", hostPort: $port, hostIP: "127.0.0.1"}]' \
 			"$(pod_file "${server[@]}")" >"$file"
 		command=("$appc_vm" "--dir=$data" run --timing=json "--memory=${memory}M" --cpus=1)
@@ -240,7 +246,7 @@ network_command()
 		;;
 	qemu-user)
 		qemu_network="BENCH_ADDRESS=10.0.2.15 BENCH_GATEWAY=10.0.2.2" qemu_command virtiofs "${server[@]}"
-		command+=(-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$network_port-:6379"
+		command+=(-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$network_at-:6379"
 			-device virtio-net-device,netdev=net)
 		;;
 	qemu-tap)

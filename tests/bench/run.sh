@@ -506,10 +506,48 @@ measure_server()
 	done
 }
 
-# A program of the host speaks to it.
-network_answers()
+# ---- servers in networks; each of them by name
+declare -A server_pid=() server_host=() server_port=()
+
+# server_asked NAME ARGUMENT...: by redis-benchmark.
+server_asked()
 {
-	[ "$(timeout 2 redis-cli -h "$network_address" -p "$network_at" ping 2>/dev/null)" = PONG ]
+	local name=$1
+	shift
+	timeout "$limit" redis-benchmark -h "${server_host[$name]}" -p "${server_port[$name]}" "$@" 2>"$work/errors" </dev/null
+}
+
+# A program of the host speaks to it.
+server_answers()
+{
+	[ "$(timeout 2 redis-cli -h "${server_host[$1]}" -p "${server_port[$1]}" ping 2>/dev/null)" = PONG ]
+}
+
+# server_up NAME: a pod with a server. Fails where nobody answers.
+server_up()
+{
+	local name=$1 waited=0
+	network_command "$name"
+	server_host[$name]=$network_address
+	server_port[$name]=$network_at
+	"${command[@]}" >"$work/output-$name" 2>"$work/errors-$name" </dev/null &
+	server_pid[$name]=$!
+	until server_answers "$name"; do
+		waited=$((waited + 1))
+		if [ "$waited" -gt "$limit" ] || ! kill -0 "${server_pid[$name]}" 2>/dev/null; then
+			return 1
+		fi
+		sleep 0.2
+	done
+	# The first requests fill what is read once.
+	server_asked "$name" -t set,get -n 16 -c 1 >/dev/null
+}
+
+server_down()
+{
+	competitor_stop "$1" "${server_pid[$1]}"
+	wait "${server_pid[$1]}" 2>/dev/null
+	unset "server_pid[$1]"
 }
 
 # network_requests NAME ROUND METRIC COUNT ARGUMENT...: requests per second, and how long one takes.
@@ -518,8 +556,7 @@ network_requests()
 	local name=$1 round=$2 metric=$3 count=$4 test rate latency
 	shift 4
 	for test in set get; do
-		timeout "$limit" redis-benchmark -h "$network_address" -p "$network_at" --csv -t "$test" -n "$count" "$@" \
-			>"$work/redis.csv" 2>"$work/errors" </dev/null || return
+		server_asked "$name" --csv -t "$test" -n "$count" "$@" >"$work/redis.csv" || return
 		# A heading, then "test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms",...
 		IFS=, read -r _ rate _ _ latency _ < <(tail -n 1 "$work/redis.csv" | tr -d '"')
 		sample network "${metric}_$test" requests/s "$name" "$round" "$rate"
@@ -527,62 +564,73 @@ network_requests()
 	done
 }
 
-# network_pod NAME ROUND: a server in it, and requests from the host. Fails where that failed.
-network_pod()
+network_round()
 {
-	local name=$1 round=$2 pid waited=0 status=1 one=60 many=320
+	local name=$1 round=$2 one=30 many=160
 	if [[ $name == container-* ]] || ! emulated_ring0; then
 		one=3000 many=16000
 	fi
-	network_command "$name"
-	"${command[@]}" >"$work/output" 2>"$work/errors-$name" </dev/null &
-	pid=$!
-	until network_answers; do
-		waited=$((waited + 1))
-		if [ "$waited" -gt "$limit" ] || ! kill -0 "$pid" 2>/dev/null; then
-			break
+	network_requests "$name" "$round" one "$one" -c 1 &&
+		network_requests "$name" "$round" many "$many" -c 8 -P 4
+}
+
+network_failed()
+{
+	say "  $1: FAILED"
+	tail -q -n 5 "$work/errors" "$work/errors-$1" "$work/output-$1" >&2
+}
+
+# network_group ROUNDS NAME...: all at once, asked in turns: what the host has for one it has for the next, too.
+network_group()
+{
+	local rounds=$1 name round i up=()
+	shift
+	for name; do
+		say "network: $name"
+		if server_up "$name"; then
+			up+=("$name")
+		else
+			network_failed "$name"
+			server_down "$name"
 		fi
-		sleep 0.2
 	done
-	# The first requests fill what is read once.
-	if network_answers && redis-benchmark -h "$network_address" -p "$network_at" -t set,get -n 16 -c 1 \
-		>/dev/null 2>"$work/errors" </dev/null &&
-		network_requests "$name" "$round" one "$one" -c 1 &&
-		network_requests "$name" "$round" many "$many" -c 8 -P 4; then
-		status=0
-	fi
-	competitor_stop "$name" "$pid"
-	wait "$pid" 2>/dev/null
-	return "$status"
+	for ((round = 1; round <= rounds; round++)); do
+		say "network: round $round of $rounds: ${up[*]}"
+		for ((i = 0; i < ${#up[@]}; i++)); do
+			name=${up[$((round % 2 ? i : ${#up[@]} - 1 - i))]}
+			network_round "$name" "$round" || network_failed "$name"
+		done
+	done
+	for name in "${up[@]}"; do
+		server_down "$name"
+	done
+	competitor_clean template
+	rm -f "$work"/virtiofsd-*.socket
+}
+
+network_takes_part()
+{
+	local name=$1 reason
+	reason=$(network_reason "$name" | head -n 1)
+	[ -z "$only" ] || [[ ",$only," == *",$name,"* ]] || reason="not asked for"
+	[ -n "$reason" ] || case $name in
+	qemu-*) competitor_prepare qemu-virtiofs 2>"$work/errors" || reason=$(tail -n 1 "$work/errors") ;;
+	*) competitor_prepare template ;;
+	esac
+	[ -z "$reason" ] || say "skipped: network: $name: $reason"
+	[ -z "$reason" ]
 }
 
 measure_network()
 {
-	local name round turns=3 reason taking_part=()
-	for name in "${networks[@]}"; do
-		reason=$(network_reason "$name" | head -n 1)
-		[ -z "$only" ] || [[ ",$only," == *",$name,"* ]] || reason="not asked for"
-		[ -n "$reason" ] || case $name in
-		qemu-*) competitor_prepare qemu-virtiofs 2>"$work/errors" || reason=$(tail -n 1 "$work/errors") ;;
-		*) competitor_prepare template ;;
-		esac
-		if [ -z "$reason" ]; then
-			taking_part+=("$name")
-		else
-			say "skipped: network: $name: $reason"
-		fi
-	done
+	local group name names
 	network_bridge_up || say "skipped: network: there is no bridge"
-	for ((round = 1; round <= turns; round++)); do
-		for name in "${taking_part[@]}"; do
-			say "network: round $round of $turns: $name"
-			network_pod "$name" "$round" || {
-				say "  $name: FAILED"
-				tail -q -n 5 "$work/errors" "$work/errors-$name" "$work/output" >&2
-			}
-			competitor_clean template
-			rm -f "$work"/virtiofsd-*.socket
+	for group in "${network_groups[@]}"; do
+		names=()
+		for name in $group; do
+			! network_takes_part "$name" || names+=("$name")
 		done
+		[ "${#names[@]}" -eq 0 ] || network_group 8 "${names[@]}"
 	done
 	network_bridge_down
 }

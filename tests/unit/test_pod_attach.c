@@ -274,6 +274,35 @@ static void last_word_to_a_slow_one_is_what_he_missed(void **state)
 	assert_int_equal(recv(fd, &packet, sizeof(packet), MSG_DONTWAIT), 0);
 }
 
+/* What the kernel says first of one who went with output unread. */
+static void input_of_one_who_has_gone_is_read_to_its_end(void **state)
+{
+	static const char request[] = "{\"app\":\"talker\",\"streams\":[\"stdin\",\"stdout\"]}";
+	const struct packet input = {.header = {.length = htole32(4), .stream = WIRE_STREAM_STDIN}};
+	struct pod_attachments attachments;
+	_cleanup_json_ json_t *answer = NULL;
+	struct attachment *attachment;
+	char buffer[WIRE_STREAM_MAX];
+	size_t length, heard = 0;
+	int fd;
+
+	(void)state;
+	pod_attachments_init(&attachments);
+	fd = ask(&attachments, request, &answer);
+	for (attachment = attachments.items; attachment->fd < 0; attachment++)
+		;
+	write_output(&attachments, 0, WIRE_STREAM_STDOUT, "unread", 6);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(
+			send(fd, &input, sizeof(input.header) + 4, 0), sizeof(input.header) + 4);
+	close(fd);
+	while (attachment->fd >= 0)
+		if (pod_attachment_read(attachment, buffer, &length) == WIRE_STREAM_STDIN)
+			heard += length;
+	assert_int_equal(heard, 5 * 4);
+	pod_attachments_close(&attachments);
+}
+
 static void one_who_has_gone_makes_room_though_the_app_reads_nothing(void **state)
 {
 	static const char request[] = "{\"app\":\"talker\",\"streams\":[\"stdin\",\"stdout\"]}";
@@ -437,6 +466,7 @@ int main(void)
 		cmocka_unit_test(one_who_does_not_keep_up_is_told_what_he_missed),
 		cmocka_unit_test(one_who_missed_something_is_told_without_more_output),
 		cmocka_unit_test(last_word_to_a_slow_one_is_what_he_missed),
+		cmocka_unit_test(input_of_one_who_has_gone_is_read_to_its_end),
 		cmocka_unit_test(one_who_has_gone_makes_room_though_the_app_reads_nothing),
 		cmocka_unit_test(input_is_taken_and_anything_else_ends_the_connection),
 		cmocka_unit_test(modes_that_go_together_have_a_terminal_or_none),

@@ -439,6 +439,22 @@ static void requests_that_make_requests_are_left_and_gone_on_with(void **state)
 	driver->used[1] = *used;
 }
 
+static void nothing_is_gone_on_with_after_a_reset(void **state)
+{
+	struct driver *driver = *state;
+
+	add_one_that_feeds_itself(driver, 3000);
+	notify(driver, 1);
+	pthread_mutex_lock(&driver->device->lock);
+	driver->device->operations->reset(driver->device);
+	driver->device->running = false;
+	for (unsigned int i = 0; i < 2; i++)
+		virtqueue_reset(&driver->device->queues[i]);
+	pthread_mutex_unlock(&driver->device->lock);
+	assert_false(virtio_fs_go_on(driver->fs));
+	queues_start(driver);
+}
+
 static void one_request_is_served_in_its_notification(void **state)
 {
 	struct driver *driver = *state;
@@ -953,6 +969,7 @@ int main(void)
 		DRIVER_TEST(configuration_names_the_file_system),
 		DRIVER_TEST(one_request_is_served_in_its_notification),
 		DRIVER_TEST(requests_that_make_requests_are_left_and_gone_on_with),
+		DRIVER_TEST(nothing_is_gone_on_with_after_a_reset),
 		DRIVER_TEST(scattered_buffers_are_put_together),
 		DRIVER_TEST(several_data_requests_go_through_the_ring),
 		DRIVER_TEST(what_the_ring_cannot_do_is_served_beside_it),

@@ -145,8 +145,9 @@ bool virtio_fs_go_on(struct virtio_fs *fs)
 	pthread_mutex_lock(&fs->device.lock);
 	queues = fs->unfinished;
 	fs->unfinished = 0;
+	/* Another thread may have reset the device meanwhile. */
 	for (unsigned int i = 0; i < FS_QUEUES; i++)
-		if (queues >> i & 1)
+		if (queues >> i & 1 && fs->device.running && fs->device.queues[i].ready)
 			fs_notify(&fs->device, i);
 	is_unfinished = fs->unfinished;
 	pthread_mutex_unlock(&fs->device.lock);
