@@ -109,7 +109,8 @@ static bool report_is_sound(const struct flavour_report *report)
 		is_truth(&report->counts_instructions) && report->resident_kib >= -1;
 
 	for (size_t i = 0; i < MACHINE_EVENTS; i++)
-		is_sound &= report->marks[i].nanoseconds >= 0 && report->marks[i].instructions >= -1;
+		is_sound &= report->marks[i].nanoseconds >= 0 &&
+			report->marks[i].instructions >= -1;
 	return is_sound;
 }
 

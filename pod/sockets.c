@@ -83,8 +83,7 @@ int pod_vsock_answer(const struct pod *pod, int connect_fd)
 {
 	for (unsigned int i = 0; i < QUESTIONS_MAX; i++) {
 		struct machine_vsock_question question;
-		ssize_t n = recv(
-			connect_fd, &question, sizeof(question), MSG_DONTWAIT | MSG_TRUNC);
+		ssize_t n = recv(connect_fd, &question, sizeof(question), MSG_DONTWAIT | MSG_TRUNC);
 		_cleanup_close_ int fd = -1;
 		char name[32];
 

@@ -197,23 +197,29 @@ cut_large_file()
 	finish_pod
 	expect_status 0
 	run ! grep -E ': E[A-Z]+$' "$OUT"
-	# One that others enter: with more input than the guest takes, with no more input, and by a client that goes.
-	pod '.apps = [app("entered"; ["until-stopped", "exit", "0"])]'
+	# One that others enter: with more input than the guest takes, with no more input, and by a client that goes. And one
+	# whose app goes.
+	pod '.apps = [app("entered"; ["until-stopped", "exit", "0"]), app("listens"; ["vsock-echo", "5000", "1"])]'
 	run_traced entered
 	UUID_FILE=$BATS_TEST_TMPDIR/uuid
 	eventually "the app is ready" said ready
+	eventually "the other listens" said "vsock 5000: listening"
+	"$TOP/tests/functional/vsock_host.py" wait "$DATA/pods/run/$(<"$UUID_FILE")/vsock" 5000 3>&- &
+	waiting=$!
+	eventually "somebody is connected" said "vsock 5000: 1 connected"
 	head -c 4M /dev/zero >"$BATS_TEST_TMPDIR/large"
-	appc_vm enter "$(<"$UUID_FILE")" /bin/probe copy <"$BATS_TEST_TMPDIR/large" | cmp - <(head -c 4M /dev/zero)
-	"$APPC_VM" "--dir=$DATA" enter "$(<"$UUID_FILE")" /bin/probe until-stopped exit 0 \
+	appc_vm enter --app=entered "$(<"$UUID_FILE")" /bin/probe copy <"$BATS_TEST_TMPDIR/large" | cmp - <(head -c 4M /dev/zero)
+	"$APPC_VM" "--dir=$DATA" enter --app=entered "$(<"$UUID_FILE")" /bin/probe until-stopped exit 0 \
 		<"$BATS_TEST_TMPDIR/large" >"$BATS_TEST_TMPDIR/entered" 3>&- &
 	client=$!
 	eventually "it runs" grep -qx ready "$BATS_TEST_TMPDIR/entered"
 	kill -TERM "$client"
 	wait "$client"
-	appc_vm enter "$(<"$UUID_FILE")" /bin/probe lines x 100000 </dev/null 3>&- | head -n 1
+	appc_vm enter --app=entered "$(<"$UUID_FILE")" /bin/probe lines x 100000 </dev/null 3>&- | head -n 1
 	appc_vm stop "$(<"$UUID_FILE")"
 	finish_pod
 	expect_status 0
+	wait "$waiting"
 	"$TOP/tests/functional/filter_used.py" "$CALLS" "$TOP/tests/functional/filter_unused.txt" \
 		"$BATS_TEST_TMPDIR"/traces/*
 }

@@ -4,6 +4,7 @@
 
     vsock_host.py clients SOCKET PORT COUNT   so many clients of an app's port at once; each checks its bytes
     vsock_host.py refused SOCKET PORT         a client of a port where nobody listens
+    vsock_host.py wait SOCKET PORT            a client that only waits for the other end to go
     vsock_host.py server SOCKET COUNT         what an app reaches at the port of this socket; gives bytes back
 """
 
@@ -59,6 +60,12 @@ def refused(path, port):
     print("refused" if answer == b"" and stream.recv(1) == b"" else answer)
 
 
+def wait(path, port):
+    stream, answer = connect(path, port)
+    assert answer.startswith(b"OK "), answer
+    read_all(stream)
+
+
 def serve(stream):
     stream.sendall(read_all(stream))
     stream.close()
@@ -79,6 +86,6 @@ def server(path, count):
 
 if __name__ == "__main__":
     action, socket_path = sys.argv[1:3]
-    {"clients": clients, "refused": refused, "server": server}[action](
+    {"clients": clients, "refused": refused, "wait": wait, "server": server}[action](
         socket_path, *map(int, sys.argv[3:])
     )
