@@ -123,7 +123,7 @@ static void machine_phase(struct machine *machine, const struct vcpu *vcpu, uint
 		machine_record(machine, events[phase]);
 }
 
-/* Only all bytes at once are one time. */
+/* Only all bytes at once are one time. #syscalls:vcpu clock_gettime(CLOCK_REALTIME) */
 static void clock_port_read(uint8_t *data, size_t size, size_t count)
 {
 	struct timespec now;

@@ -14,7 +14,7 @@
  * kernel's own page cannot tell the time:
  *
  * #syscalls:vcpu,loop futex(_, FUTEX_WAIT_PRIVATE) futex(_, FUTEX_WAKE_PRIVATE)
- * #syscalls:vcpu,loop clock_gettime(CLOCK_MONOTONIC) clock_gettime(CLOCK_REALTIME)
+ * #syscalls:vcpu,loop clock_gettime(CLOCK_MONOTONIC)
  * #syscalls:vcpu,loop futex(_, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME)
  * #syscalls:vcpu,loop brk mmap(_, _, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)
  *

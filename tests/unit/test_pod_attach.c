@@ -107,6 +107,18 @@ static void streams_are_listed(void **state)
 	assert_string_equal(json_string_value(json_array_get(names, 1)), "stdin");
 }
 
+/* All that may, so that the next one is refused. */
+static void attach_all(struct pod_attachments *attachments, const char *request, int *fds)
+{
+	pod_attachments_init(attachments);
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
+		_cleanup_json_ json_t *answer = NULL;
+
+		fds[i] = ask(attachments, request, &answer);
+	}
+	expect_answer(attachments, request, "refused", "8 are attached to the pod already");
+}
+
 static void so_many_are_attached_and_no_more(void **state)
 {
 	static const char request[] = "{\"app\":\"talker\",\"streams\":[\"stdout\"]}";
@@ -114,13 +126,7 @@ static void so_many_are_attached_and_no_more(void **state)
 	int fds[ATTACHMENTS_MAX];
 
 	(void)state;
-	pod_attachments_init(&attachments);
-	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
-		_cleanup_json_ json_t *answer = NULL;
-
-		fds[i] = ask(&attachments, request, &answer);
-	}
-	expect_answer(&attachments, request, "refused", "8 are attached to the pod already");
+	attach_all(&attachments, request, fds);
 	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
 		close(fds[i]);
 	pod_attachments_close(&attachments);
@@ -311,15 +317,10 @@ static void one_who_has_gone_makes_room_though_the_app_reads_nothing(void **stat
 	int fds[ATTACHMENTS_MAX];
 
 	(void)state;
-	pod_attachments_init(&attachments);
-	for (size_t i = 0; i < ATTACHMENTS_MAX; i++) {
-		_cleanup_json_ json_t *answer = NULL;
-
-		fds[i] = ask(&attachments, request, &answer);
+	attach_all(&attachments, request, fds);
+	for (size_t i = 0; i < ATTACHMENTS_MAX; i++)
 		assert_int_equal(send(fds[i], &input, sizeof(input.header) + 4, 0),
 			sizeof(input.header) + 4);
-	}
-	expect_answer(&attachments, request, "refused", "8 are attached to the pod already");
 	close(fds[0]);
 	/* Nor is he written to, or anything counted that he could miss. */
 	write_too_much(&attachments);
