@@ -97,22 +97,13 @@ static bool has_room(const struct conversation *conversation)
 	return conversation->input_length < sizeof(conversation->input) - DETACH_KEYS_MAX;
 }
 
-/* What there is to send, where there is room. -errno: it comes to nothing any more. */
-static int send_waiting(struct conversation *conversation)
+/* The app's terminal gets the size of ours. */
+static int send_window(struct conversation *conversation)
 {
 	struct wire_window window;
 	uint16_t rows, columns;
-	int r = 0;
+	int r;
 
-	if (conversation->input_length > 0) {
-		r = send_packet(conversation->fd, WIRE_STREAM_STDIN, conversation->input,
-			conversation->input_length);
-		if (r == 0)
-			conversation->input_length = 0;
-	}
-	if (r < 0 || !conversation->is_resized)
-		return r == -EAGAIN ? 0 : r;
-	/* The app's terminal gets the size of ours. */
 	conversation->is_resized = false;
 	if (!terminal_size(STDIN_FILENO, &rows, &columns) &&
 		!terminal_size(STDOUT_FILENO, &rows, &columns))
@@ -120,7 +111,24 @@ static int send_waiting(struct conversation *conversation)
 	window = (struct wire_window){.rows = htole16(rows), .columns = htole16(columns)};
 	r = send_packet(conversation->fd, WIRE_STREAM_WINDOW, &window, sizeof(window));
 	conversation->is_resized = r == -EAGAIN;
-	return conversation->is_resized ? 0 : r;
+	return r;
+}
+
+/* What there is to send, where there is room. -errno: it comes to nothing any more. */
+static int send_waiting(struct conversation *conversation)
+{
+	int r = 0;
+
+	/* First, for who has read what is typed may ask for the size. */
+	if (conversation->is_resized)
+		r = send_window(conversation);
+	if (r == 0 && conversation->input_length > 0) {
+		r = send_packet(conversation->fd, WIRE_STREAM_STDIN, conversation->input,
+			conversation->input_length);
+		if (r == 0)
+			conversation->input_length = 0;
+	}
+	return r == -EAGAIN ? 0 : r;
 }
 
 /* Who leaves has typed what came before the keys, but does not wait for an app that reads nothing. */
