@@ -423,16 +423,25 @@ static int tree_open(struct guest *guest, struct error *err)
 }
 
 /*
- * A small machine that packs its memory in advance, twice a second, saves nobody anything. A kernel
- * without that needs no word.
+ * What a small machine need not do while nobody asks: pack its memory in advance, twice a second, and sum up its
+ * statistics of memory each second. A kernel without one of these needs no word.
  */
-static void compaction_on_demand(const struct guest *guest)
+static void chores_put_off(const struct guest *guest)
 {
-	_cleanup_close_ int fd =
-		openat(guest->proc_fd, "sys/vm/compaction_proactiveness", O_WRONLY | O_CLOEXEC);
+	static const struct {
+		const char *path, *value;
+	} settings[] = {
+		{"sys/vm/compaction_proactiveness", "0"},
+		{"sys/vm/stat_interval", "60"},
+	};
 
-	if (fd >= 0 && write(fd, "0", 1) < 0)
-		errno = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		_cleanup_close_ int fd =
+			openat(guest->proc_fd, settings[i].path, O_WRONLY | O_CLOEXEC);
+
+		if (fd >= 0 && write(fd, settings[i].value, strlen(settings[i].value)) < 0)
+			errno = 0;
+	}
 }
 
 int guest_boot_early(struct guest *guest, struct error *err)
@@ -459,7 +468,7 @@ int guest_boot_early(struct guest *guest, struct error *err)
 		guest->random_fd = openat(guest->devices_fd, "random", O_RDWR | O_CLOEXEC);
 		if (guest->random_fd < 0)
 			return error_set_errno(err, -errno, "open /dev/random");
-		compaction_on_demand(guest);
+		chores_put_off(guest);
 		guest_seccomp_reserve();
 	}
 	r = loopback_up();

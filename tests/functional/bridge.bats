@@ -214,6 +214,23 @@ served()
 	[ "$(grep -c '^listening' "$BATS_TEST_TMPDIR/$1")" -eq "$2" ]
 }
 
+@test "a port of one of the host's addresses is of no other" {
+	on_host ip address add 198.51.100.9/24 dev out
+	background '.apps = [app("a"; ["greet", "80", "greet", "80"]) |
+		.app.ports = [{name: "http", protocol: "tcp", port: 80}]] |
+		.ports = [{name: "http", hostPort: 8080, hostIP: "198.51.100.9"}]' a --net=tap
+	eventually "the server listens" has a listening
+	fails hear in_world "$HOST" 8080 2>/dev/null
+	fails hear on_host 127.0.0.1 8080 2>/dev/null
+	# Where nobody else has it, it is free for others.
+	on_host python3 -c 'import socket; socket.create_server(("198.51.100.1", 8080))'
+	[ "$(hear in_world 198.51.100.9 8080)" = welcome ]
+	eventually "the server listens again" served a 2
+	[ "$(hear on_host 198.51.100.9 8080)" = welcome ]
+	pods_end
+	nothing_on_host
+}
+
 @test "each port of a range leads into the pod, and is reserved" {
 	local i
 	background '.apps = [app("a"; ["serve", "80", "serve", "81", "serve", "82"]) |

@@ -210,6 +210,16 @@ load rkt
 	[ "$(cat "$BATS_TEST_TMPDIR/etc/hosts")" = 'preexisting etc' ]
 }
 
+@test "names that the command line gives are in the apps' files" {
+	run_line --hosts-entry=10.1.2.3=db,10.1.2.4=web --hosts-entry=fd00::5=six --dns=8.8.8.8 --dns=2001:db8::1 \
+		--dns-search=example.com --dns-opt=debug example.com/inspect -- read /etc/hosts read /etc/resolv.conf
+	expect_status 0
+	expect_line '10.1.2.3 db' '10.1.2.4 web' 'fd00::5 six' \
+		'search example.com' 'nameserver 8.8.8.8' 'nameserver 2001:db8::1' 'options debug'
+	# The loopback's own names stay.
+	grep -qE '^read /etc/hosts: 127\.0\.0\.1[[:space:]]+localhost$' "$OUT"
+}
+
 @test "the host name of a prepared pod is its own, or the one that it is run with" {
 	local uuid
 	uuid=$(appc_vm prepare --quiet --memory=128M example.com/inspect -- hostname)
