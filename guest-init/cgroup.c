@@ -238,6 +238,15 @@ void guest_cgroup_limit(struct guest *guest, int cgroup_fd, const struct guest_a
 			app->cpu_weight);
 }
 
+static bool may_protect_memory(const struct guest_config *config)
+{
+	bool may = config->is_mutable;
+
+	for (size_t i = 0; i < config->app_count; i++)
+		may |= config->apps[i].memory_low != GUEST_UNLIMITED;
+	return may;
+}
+
 void guest_cgroup_bound(struct guest *guest, const struct guest_config *config)
 {
 	int fd;
@@ -257,8 +266,12 @@ void guest_cgroup_bound(struct guest *guest, const struct guest_config *config)
 		file_put(fd, "cgroup.subtree_control", all_controllers[i]);
 	memory_max_put(guest, fd, NULL, config->memory_max);
 	cpu_max_put(guest, fd, NULL, config->cpu_max_millis);
-	/* What the apps' requests protect is protected no more than here. */
-	file_put(fd, "memory.low", "max");
+	/*
+	 * What the apps' requests protect is protected no more than here. Without any such word the kernel need not count
+	 * its own memory (kernel patch 0025).
+	 */
+	if (may_protect_memory(config))
+		file_put(fd, "memory.low", "max");
 	close(guest->cgroup_fd);
 	guest->cgroup_fd = fd;
 	guest->cgroup_is_bound = true;
