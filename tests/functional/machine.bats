@@ -28,7 +28,10 @@ setup()
 	# which a busy host, slow to emulate, makes more of: 42,000 a second of boots in 10 s and in 31 s.
 	tail -n 1 "$ERR" | jq --exit-status '
 		.ms.to_init as $ms | .guest_kernel_instructions.to_init as $count | $count == null or
-			($count > 100000 and $count - 42 * $ms <= 14000000)'
+			($count > 100000 and $count - 42 * $ms <= 14000000)' || {
+		tail -n 1 "$ERR"
+		return 1
+	}
 }
 
 # at_most EVENT COUNT: guest kernel instructions to an event in the last output, less those of timer ticks
