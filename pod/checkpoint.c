@@ -160,12 +160,14 @@ static int copy_directory(int source_fd, int target_fd, const char *path, bool i
 	return target < 0 ? target : tree_copy(source, target, &limits);
 }
 
-static int copy_file(int source_fd, int target_fd, const char *name)
+static int copy_file(int source_fd, int target_fd, const char *name, bool is_missing_ok)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t length;
 	int r = file_read(source_fd, name, APPC_MANIFEST_SIZE_MAX, &text, &length);
 
+	if (r == -ENOENT && is_missing_ok)
+		return 0;
 	return r < 0 ? r : file_write_atomic(target_fd, name, text, length, 0600);
 }
 
@@ -201,7 +203,10 @@ static int save_pod(const struct pod *pod, int directory_fd)
 	if (r == 0)
 		r = target = directory_open(directory_fd, POD_NAME);
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(files); i++)
-		r = copy_file(pod->fd, target, files[i]);
+		r = copy_file(pod->fd, target, files[i], false);
+	/* What guest-init has open of it since the first ssh is opened again. */
+	if (r >= 0)
+		r = copy_file(pod->fd, target, POD_DEBUG_TREE, true);
 	if (r >= 0)
 		r = copy_directory(pod->fd, target, "appsinfo", false);
 	if (r >= 0)
@@ -491,6 +496,8 @@ int pod_checkpoint_restore_tree(const struct pod_checkpoint *checkpoint, const s
 		if (r == 0)
 			r = copy_directory(saved, pod->fd, path, false);
 	}
+	if (r == 0)
+		r = copy_file(saved, pod->fd, POD_DEBUG_TREE, true);
 	/* Removing renames first: had it begun, not all may have been there to copy. */
 	if (r == 0 && !is_in_place(checkpoint, pod->pods))
 		r = -ESTALE;

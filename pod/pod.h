@@ -179,7 +179,7 @@ int pods_gc(struct pods *pods, const struct pods_gc_options *options, size_t *re
 /* The ids of all trees that pods and checkpoints (pod/checkpoint.h) use. The caller frees the array and its strings. */
 int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err);
 
-/* The names of all debug trees that running pods use; the same. */
+/* The names of all debug trees that checkpoints use, and pods that have not ended; the same. */
 #define POD_DEBUG_TREE "debug"
 int pods_debug_trees_in_use(
 	struct pods *pods, char ***ret_names, size_t *ret_count, struct error *err);

@@ -210,8 +210,8 @@ static int lines_add(int fd, const char *file, struct pods_strings *ids)
 	return r;
 }
 
-/* Those of checkpoints (pod/checkpoint.h), and of those in the making. */
-static int checkpoints_trees_add(const struct pods *pods, struct pods_strings *ids)
+/* The lines of a file that checkpoints (pod/checkpoint.h) have, and those in the making. */
+static int checkpoints_lines(const struct pods *pods, const char *file, struct pods_strings *ids)
 {
 	_cleanup_closedir_ DIR *directory = NULL;
 	struct dirent *entry;
@@ -225,15 +225,15 @@ static int checkpoints_trees_add(const struct pods *pods, struct pods_strings *i
 
 		snprintf(path, sizeof(path), "%s/pod", entry->d_name);
 		pod_fd = directory_open(dirfd(directory), path);
-		r = pod_fd < 0 ? pod_fd : lines_add(pod_fd, POD_TREES, ids);
+		r = pod_fd < 0 ? pod_fd : lines_add(pod_fd, file, ids);
 		if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 			return r;
 	}
 	return -errno;
 }
 
-/* The lines of a file that pods have: all pods, or those that run. */
-static int pods_lines(struct pods *pods, const char *file, bool running_only,
+/* The lines of a file that pods have: all pods, or those that have not ended. */
+static int pods_lines(struct pods *pods, const char *file, bool not_ended,
 	struct pods_strings *ids, struct error *err)
 {
 	_cleanup_(pods_strings_done) struct pods_strings uuids = {0};
@@ -246,7 +246,7 @@ static int pods_lines(struct pods *pods, const char *file, bool running_only,
 		_cleanup_pod_ struct pod pod = POD_NONE;
 
 		r = pod_open(pods, uuids.items[i], &pod, NULL);
-		if (r == 0 && running_only && pod.state != POD_RUNNING)
+		if (r == 0 && not_ended && pod.state > POD_RUNNING)
 			continue;
 		if (r == 0)
 			r = lines_add(pod.fd, file, ids);
@@ -264,28 +264,32 @@ static void strings_give(struct pods_strings *strings, char ***ret, size_t *ret_
 	strings->count = 0;
 }
 
+/* A pod may become a checkpoint meanwhile, and a checkpoint a pod: checkpoints are read before the pods and after them. */
+static int lines_in_use(struct pods *pods, const char *file, bool not_ended, char ***ret,
+	size_t *ret_count, struct error *err)
+{
+	_cleanup_(pods_strings_done) struct pods_strings lines = {0};
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < 2; i++) {
+		r = checkpoints_lines(pods, file, &lines);
+		if (r < 0)
+			return error_set_errno(err, r, "cannot read the trees of checkpoints");
+		if (i == 0)
+			r = pods_lines(pods, file, not_ended, &lines, err);
+	}
+	if (r == 0)
+		strings_give(&lines, ret, ret_count);
+	return r;
+}
+
 int pods_trees_in_use(struct pods *pods, char ***ret_ids, size_t *ret_count, struct error *err)
 {
-	_cleanup_(pods_strings_done) struct pods_strings ids = {0};
-	int r = pods_lines(pods, POD_TREES, false, &ids, err);
-
-	if (r < 0)
-		return r;
-	r = checkpoints_trees_add(pods, &ids);
-	if (r < 0)
-		return error_set_errno(err, r, "cannot read the trees of checkpoints");
-	strings_give(&ids, ret_ids, ret_count);
-	return 0;
+	return lines_in_use(pods, POD_TREES, false, ret_ids, ret_count, err);
 }
 
 int pods_debug_trees_in_use(
 	struct pods *pods, char ***ret_names, size_t *ret_count, struct error *err)
 {
-	_cleanup_(pods_strings_done) struct pods_strings names = {0};
-	int r = pods_lines(pods, POD_DEBUG_TREE, true, &names, err);
-
-	if (r < 0)
-		return r;
-	strings_give(&names, ret_names, ret_count);
-	return 0;
+	return lines_in_use(pods, POD_DEBUG_TREE, true, ret_names, ret_count, err);
 }

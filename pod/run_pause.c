@@ -107,7 +107,8 @@ static const char *refusal(const struct supervisor *s, enum pod_request request)
 			? "it is not paused"
 			: "it is being paused, resumed or saved by somebody else";
 	if (s->pause == PAUSE_STANDS)
-		return "it is paused already";
+		return request == POD_REQUEST_PAUSE ? "it is paused already"
+						    : "it is paused: resume it first";
 	if (s->pause != PAUSE_NONE)
 		return "it is being paused, resumed or saved by somebody else";
 	if (s->ended || s->stops > 0)

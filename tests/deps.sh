@@ -49,6 +49,7 @@ packages=(
 	iproute2 util-linux  # hosts of their own in them
 	gpg gpg-agent     # keys and signatures in them
 	openssl strace    # servers in them, what system calls are made
+	gdbserver         # in the debug shell
 	valgrind          # make valgrind
 
 	# make lint

@@ -202,6 +202,68 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	refused "$key" "volumes/host.* was changed since the guest was parked"
 }
 
+@test "what kind of pod cannot be saved is said, and it goes on" {
+	needs_machine
+	# checkpoint_refused PATTERN: of the pod.
+	checkpoint_refused()
+	{
+		run appc_vm checkpoint "$UUID"
+		[ "$status" -eq 254 ]
+		[ "${#lines[@]}" -eq 1 ]
+		[[ $output == *"pod $UUID: "$1 ]]
+	}
+	begin_ready '.apps = [app("one"; ["forever"])]'
+	appc_vm pause "$UUID"
+	checkpoint_refused "it is paused: resume it first"
+	appc_vm resume "$UUID"
+	[ -n "$(appc_vm checkpoint --keep-running "$UUID")" ]
+	appc_vm stop --force "$UUID"
+	finish_pod
+	begin_ready '.apps = [app("one"; ["forever"])]' --net
+	checkpoint_refused "it has a network, *"
+	appc_vm stop --force "$UUID"
+	finish_pod
+	begin_ready '.apps = [app("one"; ["forever"])]' --interactive
+	checkpoint_refused "an app has standard input, *"
+	appc_vm stop --force "$UUID"
+	finish_pod
+	rm -f "$UUID_FILE"
+	"$APPC_VM" "--dir=$DATA" app sandbox "--uuid-file-save=$UUID_FILE" >/dev/null 2>&1 </dev/null 3>&- &
+	RUN=$!
+	pod_ready
+	checkpoint_refused "its apps come and go"
+	appc_vm stop "$UUID"
+	finish_pod
+	expect_status 0
+}
+
+@test "a pod that somebody was in by ssh goes on with the programs for that" {
+	local key first
+	needs_machine
+	begin_ready '.apps = [app("one"; ["forever"])]'
+	first=$UUID
+	[ "$(appc_vm ssh "$UUID" echo here </dev/null 3>&-)" = here ]
+	saved()
+	{
+		key=$(appc_vm checkpoint "$UUID")
+	}
+	eventually "the connection has gone" saved
+	finish_pod
+	appc_vm rm "$first"
+	# No pod has them now.
+	appc_vm gc --grace-period=0
+	go_on "$key"
+	[ "$(appc_vm ssh "$UUID" echo again </dev/null 3>&-)" = again ]
+	appc_vm checkpoint rm "$key"
+	appc_vm gc --grace-period=0
+	[ "$(appc_vm ssh "$UUID" "echo still; ls /apps/one/rootfs/bin/probe" </dev/null 3>&-)" = $'still\n/apps/one/rootfs/bin/probe' ]
+	appc_vm stop --force "$UUID"
+	finish_pod
+	appc_vm rm "$UUID"
+	appc_vm gc --grace-period=0
+	[ -z "$(compgen -G "$DATA/debug/sha256-*")" ]
+}
+
 @test "a damaged checkpoint is refused and stays" {
 	local key state
 	needs_machine

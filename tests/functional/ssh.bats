@@ -102,6 +102,11 @@ plain()
 	grep -qE 'Process [0-9]+ attached' "$OUT"
 	expect_line 0
 	fails grep -q sftp-server "$OUT"
+	# And a debugger's protocol, over the connection: why the process stands still.
+	[ -n "$(command -v gdbserver)" ]
+	printf '+$?#3f+$D#44+' | timeout "$LIMIT" "$APPC_VM" "--dir=$DATA" ssh "$UUID" \
+		'exec gdbserver --once --attach - $(pidof probe | cut -d" " -f1)' 3>&- >"$BATS_TEST_TMPDIR/debugged"
+	grep -aq '\$T[0-9a-f]*' "$BATS_TEST_TMPDIR/debugged"
 	# The tree and the keys are nobody's to change.
 	in_pod 'touch /bin/new'
 	expect_status 1

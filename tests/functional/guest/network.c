@@ -23,8 +23,10 @@
 #include <arpa/nameser.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/icmp6.h>
@@ -325,6 +327,7 @@ static void interface(char **args)
 	int fd = open_socket(AF_INET, SOCK_DGRAM);
 	struct ifreq request = {.ifr_flags = 0};
 	const unsigned char *mac = (const unsigned char *)request.ifr_hwaddr.sa_data;
+	struct ethtool_value merging = {.cmd = ETHTOOL_GGRO};
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", args[0]);
 	if (ioctl(fd, SIOCGIFADDR, &request)) {
@@ -339,6 +342,10 @@ static void interface(char **args)
 	ioctl(fd, SIOCGIFHWADDR, &request);
 	printf("interface %s: mac %02x:%02x:%02x:%02x:%02x:%02x\n", args[0], mac[0], mac[1], mac[2],
 		mac[3], mac[4], mac[5]);
+	request.ifr_data = (void *)&merging;
+	if (ioctl(fd, SIOCETHTOOL, &request) == 0)
+		printf("interface %s: received packets are %smerged\n", args[0],
+			merging.data ? "" : "not ");
 	close(fd);
 }
 
