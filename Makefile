@@ -13,7 +13,7 @@
 #   make validator  the specification's own validator of executors, in both flavours
 #   make valgrind   commands, pods and unit tests under memcheck
 #   make soak       faults, kills and load at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
-#   make fuzz       every fuzz harness for FUZZ_SECONDS each
+#   make fuzz       every fuzz harness for FUZZ_SECONDS each, or until it has had FUZZ_TOTAL seconds of CPU time
 #   make install    DESTDIR, PREFIX
 
 MAKEFLAGS += --no-builtin-rules
@@ -226,7 +226,7 @@ $(BUILD)/fuzz/%: $(BUILD)/fuzzed/tests/fuzz/%.o $(BUILD)/fuzzed/libappc.a
 .PHONY: fuzzers fuzz
 fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
 fuzz: fuzzers
-	tests/fuzz/run.sh $(FUZZ_SECONDS)
+	tests/fuzz/run.sh $(FUZZ_TOTAL:%=--total=%) $(FUZZ_SECONDS)
 
 # ---- the apps of the functional tests: static, run in guests and on the host
 $(BUILD)/guest-%: tests/functional/guest/%.c Makefile
