@@ -156,3 +156,15 @@ count_entered()
 	expect_status 0
 	expect_line "cpus 8"
 }
+
+@test "who listens for events of devices hears them, and where nobody does they are counted" {
+	begin_ready '.apps = [app("one"; ["forever"])]'
+	OUT=$BATS_TEST_TMPDIR/heard
+	appc_vm ssh "$UUID" 'before=$(cat /sys/kernel/uevent_seqnum); echo change >/sys/class/mem/null/uevent
+		echo $(($(cat /sys/kernel/uevent_seqnum) - before))
+		/apps/one/rootfs/bin/probe uevent /sys/class/mem/null/uevent' </dev/null 3>&- >"$OUT"
+	expect_line 1
+	[ "$(grep -c '^uevent: change@/devices/virtual/mem/null$' "$OUT")" -eq 2 ]
+	appc_vm stop --force "$UUID"
+	finish_pod
+}

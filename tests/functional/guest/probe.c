@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -29,6 +30,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -364,6 +366,29 @@ static void namespace(char **args)
 	printf("namespace %s\n", target);
 }
 
+/* What a listener for events of devices hears when the file has one made, here and in a network namespace of its own. */
+static void uevent(char **args)
+{
+	const struct sockaddr_nl group = {.nl_family = AF_NETLINK, .nl_groups = 1};
+	const struct timeval limit = {.tv_sec = AWAIT_LIMIT_S};
+
+	for (int i = 0; i < 2; i++) {
+		char text[4096] = "";
+		int file = open(args[0], O_WRONLY | O_CLOEXEC), fd;
+
+		if (i && unshare(CLONE_NEWNET))
+			perror("unshare");
+		fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
+			bind(fd, (const struct sockaddr *)&group, sizeof(group)) ||
+			write(file, "change", 6) != 6 || recv(fd, text, sizeof(text) - 1, 0) < 0)
+			snprintf(text, sizeof(text), "%s", strerrorname_np(errno));
+		printf("uevent: %s\n", text);
+		close(fd);
+		close(file);
+	}
+}
+
 /* How a mount point is mounted: "ro" or "rw", or "none" where nothing is. */
 static void mounted(char **args)
 {
@@ -595,6 +620,7 @@ static const struct command process_commands[] = {
 	{"status", 1, process_status},
 	{"self", 1, process_file},
 	{"namespace", 1, namespace},
+	{"uevent", 1, uevent},
 	{"mounted", 1, mounted},
 	{"fds", 0, fds},
 	{"call", 1, try_call},
