@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/tree_copy.h"
+#include "pod/journal.h"
 #include "pod/pause.h"
 #include "pod/prepare.h"
 #include "pod/record.h"
@@ -370,7 +371,12 @@ static int make(struct making *making, struct templates *checkpoints, bool keep_
 				making->pod->uuid, ANSWER_MS / 1000);
 	}
 	r = finish_state(making, err);
-	return r < 0 ? r : template_build_commit(&making->builder, &subject, err);
+	if (r == 0)
+		r = template_build_commit(&making->builder, &subject, err);
+	if (r == 0)
+		journal_add(pods_data_fd(making->pod->pods), making->pod->uuid, JOURNAL_SAVED,
+			&(struct journal_details){.exit_code = -1, .message = ret_key});
+	return r;
 }
 
 static int check_room(struct templates *checkpoints, struct error *err)

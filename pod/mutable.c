@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "pod/app_log.h"
 #include "pod/configure.h"
+#include "pod/journal.h"
 #include "pod/prepare.h"
 #include "pod/record.h"
 #include "pod/tree.h"
@@ -214,6 +215,12 @@ static int adding_prepare(const struct pod_mutable *mutable, struct error *err)
 	return r < 0 ? r : pod_prepare_image_manifests(pod, mutable->adding, err);
 }
 
+static void tell(const struct pod_mutable *mutable, enum journal_event event, const char *name)
+{
+	journal_add(pods_data_fd(mutable->pod->pods), mutable->pod->uuid, event,
+		&(struct journal_details){.app = name, .exit_code = -1});
+}
+
 /* The app is the pod's last; now it is told of. */
 static int record(struct pod_mutable *mutable, const char *name, struct error *err)
 {
@@ -224,7 +231,10 @@ static int record(struct pod_mutable *mutable, const char *name, struct error *e
 	r = pod_app_record_write(mutable->pod, name, &created);
 	if (r == 0)
 		r = write_manifest(mutable, NULL);
-	return r < 0 ? error_set_errno(err, r, "app \"%s\": cannot record it", name) : 0;
+	if (r < 0)
+		return error_set_errno(err, r, "app \"%s\": cannot record it", name);
+	tell(mutable, JOURNAL_APP_ADDED, name);
+	return 0;
 }
 
 static bool number_is_used(const struct pod_mutable *mutable, uint16_t number)
@@ -364,6 +374,7 @@ int pod_mutable_release(struct pod_mutable *mutable, const char *name)
 	gone = mutable->gone[i];
 	mutable->gone[i] = mutable->gone[--mutable->gone_count];
 	displace(mutable, gone);
+	tell(mutable, JOURNAL_APP_REMOVED, name);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/child.h"
 #include "base/file.h"
+#include "base/log.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -73,6 +74,12 @@ static int add_port(struct arguments *arguments, const struct appc_exposed_port 
 	return arguments_add(arguments, mapping);
 }
 
+/* To passt who asks there is the gateway, to which --no-map-gw lets no answer through. */
+static bool is_loopback(const char *host_ip)
+{
+	return host_ip && (!strncmp(host_ip, "127.", 4) || !strcmp(host_ip, "::1"));
+}
+
 static int add_ports(struct arguments *arguments, const struct appc_pod_manifest *manifest,
 	bool *ret_privileged, struct error *err)
 {
@@ -89,6 +96,10 @@ static int add_ports(struct arguments *arguments, const struct appc_pod_manifest
 		if (strcmp(port->protocol, "tcp") && strcmp(port->protocol, "udp"))
 			return error_set(err, -EINVAL, "port \"%s\": unrecognized protocol: %s",
 				exposed->name, port->protocol);
+		if (!strcmp(port->protocol, "udp") && is_loopback(exposed->host_ip))
+			log_warning("port \"%s\": who asks at %s gets no answer, since it is UDP: "
+				    "expose it at another address, or use --net=tap",
+				exposed->name, exposed->host_ip);
 		*ret_privileged |= exposed->host_port < UNPRIVILEGED_PORT;
 		/* Of a range in one word passt is content with any part that is free. */
 		for (uint32_t j = 0; r == 0 && j < port->count; j++)

@@ -130,9 +130,31 @@ pod_directory()
 	[ "$(app_is web .exit_code)" = null ]
 	appc_vm app rm "$UUID" --app=web
 	[ -z "$(appc_vm app list --no-legend "$UUID")" ]
+	[ "$(appc_vm events "$UUID" | jq --raw-output 'select(.app == "web").event' | xargs)" = \
+		"app-added app-started app-exited app-started app-exited app-removed" ]
 	may_fail appc_vm app status "$UUID" --app=web
 	expect_status 254
 	expect_error 'has no app "web"'
+}
+
+@test "the debug shell shows the apps that there are, also those that came after it" {
+	# shell_sees: the apps whose programs it finds.
+	shell_sees()
+	{
+		appc_vm ssh "$UUID" 'cd /apps && for app in *; do [ ! -x "$app/rootfs/bin/probe" ] || echo "$app"; done' </dev/null 3>&- | xargs
+	}
+	[ -z "$(shell_sees)" ]
+	add later -- until-stopped
+	add other -- exit 0
+	appc_vm app start "$UUID" --app=later
+	[ "$(shell_sees)" = "later other" ]
+	appc_vm ssh "$UUID" 'echo from the shell >/apps/later/rootfs/tmp/file' </dev/null 3>&-
+	[ "$(appc_vm enter --app=later "$UUID" /bin/probe read /tmp/file </dev/null)" = "read /tmp/file: from the shell" ]
+	appc_vm app rm "$UUID" --app=later
+	[ "$(shell_sees)" = other ]
+	appc_vm app rm "$UUID" --app=other
+	[ -z "$(shell_sees)" ]
+	[ -z "$(appc_vm ssh "$UUID" 'grep -e " /apps/" /proc/self/mountinfo' </dev/null 3>&-)" ]
 }
 
 @test "the end of an app, however it ends, is not the end of the pod" {

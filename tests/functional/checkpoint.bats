@@ -98,6 +98,8 @@ COUNTING='.apps = [app("one"; ["count", "/tmp/count", "hostname", "clock-against
 	expect_status 0
 	run appc_vm status "$first"
 	[[ $output == state=exited*"reason=it was saved, to go on later"* ]]
+	appc_vm events "$first" | jq --exit-status --slurp --arg key "$key" \
+		'map(select(.event == "saved")) | length == 1 and .[0].message == $key'
 	before=$(wc -l <"$DATA/pods/run/$first/overlay/one/upper/tmp/count")
 	appc_vm checkpoint list --format=json |
 		jq --exit-status --arg key "$key" --arg pod "$first" '.[] | select(.key == $key) | .pod == $pod'

@@ -193,9 +193,11 @@ measured()
 	local port
 	port=$(free_port)
 	pod ".apps = [app(\"a\"; [\"serve\", \"80\", \"udp-serve\", \"53\", \"echo\", \"80\", \"serve\", \"80\"]) |
-		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}, {name: \"dns\", protocol: \"udp\", port: 53}]] |
+		.app.ports = [{name: \"http\", protocol: \"tcp\", port: 80}, {name: \"dns\", protocol: \"udp\", port: 53},
+			{name: \"deaf\", protocol: \"udp\", port: 54}]] |
 		.ports = [{name: \"http\", hostPort: $port, hostIP: \"127.0.0.1\"},
-			{name: \"dns\", hostPort: $port}]"
+			{name: \"dns\", hostPort: $port},
+			{name: \"deaf\", hostPort: $(free_port), hostIP: \"127.0.0.1\"}]"
 	start_pod --net "--uuid-file-save=$UUID_FILE"
 	eventually "the app listens" said listening
 	[ "$(hear "$port")" = 'from the pod' ]
@@ -211,6 +213,7 @@ measured()
 	finish_pod
 	expect_status 0
 	expect_line 'serve 80: ok' 'udp-serve 53: ok' 'echo 80: 1048576 bytes'
+	expect_error 'port "deaf": who asks at 127.0.0.1 gets no answer'
 	fails hear "$port" 2>/dev/null
 	fails ask "$(host_address)" "$port" 2>/dev/null
 }
