@@ -118,6 +118,9 @@ $(BUILD)/unit/test_parking: TEST_LDFLAGS := -Wl,--wrap=flavour_start
 $(addprefix $(BUILD)/unit/,test_app_request test_enter test_run_pause): TEST_LDFLAGS := -Wl,--wrap=poll,--wrap=clock_monotonic
 $(BUILD)/unit/test_run_apps: TEST_LDFLAGS := -Wl,--wrap=malloc -Wl,--wrap=realloc
 $(BUILD)/unit/test_guest_app: TEST_LDFLAGS := -Wl,--wrap=guest_now_ms
+# Without KVM (tests/unit/bare_kvm.h).
+$(addprefix $(BUILD)/,unit/test_exits unit/test_hostile threaded/test_hostile fuzz/fuzz_hostile): TEST_LDFLAGS := -Wl,--wrap=ioctl
+$(BUILD)/fuzz/fuzz_exits: TEST_LDFLAGS := -Wl,--wrap=ioctl,--wrap=machine_stand_still,--wrap=log_message
 
 # The cases of tests/hostile are in a unit test, in a fuzz harness and in a guest of their own.
 HOSTILE_SOURCES := $(wildcard tests/hostile/*.c)
@@ -163,7 +166,7 @@ $(BUILD)/threaded/test_hostile: $(patsubst %.c,$(BUILD)/threaded/%.o,$(HOSTILE_S
 
 $(BUILD)/threaded/%: $(BUILD)/threaded/tests/unit/%.o $(BUILD)/threaded/libappc.a
 	$(call say,LD,$@)
-	$(Q)$(CC) -fsanitize=thread -pie -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
+	$(Q)$(CC) -fsanitize=thread -pie $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
 
 # And the program itself, with the hostile guest in its machine.
 $(BUILD)/threaded/bin/appc-vm: $(BUILD)/threaded/cli/main.o $(BUILD)/threaded/libappc.a
@@ -221,7 +224,7 @@ $(BUILD)/fuzzed/libappc.a: $(FUZZ_OBJECTS)
 $(BUILD)/fuzz/%: $(BUILD)/fuzzed/tests/fuzz/%.o $(BUILD)/fuzzed/libappc.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 .PHONY: fuzzers fuzz
 fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "tests/hostile/guest.h"
 #include "tests/hostile/in_process_host.h"
+#include "tests/unit/bare_kvm.h"
 #include "virtio/balloon.h"
 #include "virtio/console.h"
 #include "virtio/fs/session.h"
@@ -14,6 +15,7 @@
 #include "virtio/rng.h"
 #include "vmm/layout.h"
 #include "vmm/message_port.h"
+#include "vmm/transmit_port.h"
 #include "wire/wire.h"
 
 #include <dirent.h>
@@ -326,6 +328,26 @@ static void drain_console(void)
 			;
 }
 
+/* KVM, whose vCPU has the registers of the guest that sends; its linear addresses are physical ones. */
+static _Thread_local struct kvm_regs registers;
+
+static int kvm(unsigned long request, void *argument)
+{
+	struct kvm_translation *translation = argument;
+
+	switch (request) {
+	case KVM_GET_REGS:
+		memcpy(argument, &registers, sizeof(registers));
+		return 0;
+	case KVM_TRANSLATE:
+		translation->physical_address = translation->linear_address;
+		translation->valid = 1;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
 void in_process_set_up(void)
 {
 	const struct rlimit limit = {FILE_MAX, FILE_MAX};
@@ -333,6 +355,7 @@ void in_process_set_up(void)
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &limit);
 	log_set_level(LOG_LEVEL_ERROR);
+	bare_kvm = kvm;
 }
 
 void in_process_tear_down(void)
@@ -476,30 +499,15 @@ void guest_port_write(uint16_t port, unsigned int width, uint32_t value)
 	(void)value; /* all ports that are written to are the machine's */
 }
 
-/* As vmm/transmit_port.c has it, where linear addresses are physical ones. */
 uint32_t guest_transmit(uint64_t stream, uint64_t address, uint64_t length)
 {
-	struct iovec spans[WIRE_TRANSMIT_MAX / PAGE_SIZE + 1];
-	size_t count = 0, taken;
+	const struct vcpu vcpu = {.fd = -1};
+	uint32_t taken;
 
-	if (stream > UINT32_MAX || length > WIRE_TRANSMIT_MAX)
-		return 0;
-	while (length > 0) {
-		uint64_t left = PAGE_SIZE - address % PAGE_SIZE;
-		void *host;
-
-		if (left > length)
-			left = length;
-		host = guest_memory_span(&machine->memory, address, left);
-		if (!host)
-			break;
-		spans[count++] = (struct iovec){host, left};
-		address += left;
-		length -= left;
-	}
-	taken = virtio_console_transmit(machine->console, (unsigned int)stream, spans, count);
+	registers = (struct kvm_regs){.rdi = stream, .rsi = address, .rcx = length};
+	taken = transmit_port_read(&vcpu, &machine->memory, machine->console);
 	drain_console();
-	return (uint32_t)taken;
+	return taken;
 }
 
 /* What the event loop does. */
