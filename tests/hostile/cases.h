@@ -64,12 +64,14 @@
 	METAL(7, phase_flood, 0, "phases in any order and number")                                 \
 	CASE(7, message_port, 0, "the message port gives no more than there is")                   \
 	METAL(7, generation_page, 0, "the generation's page is the guest's to spoil")              \
+	METAL(7, xstate_garbage, 0, "extended states of noise, and over rings")                    \
 	METAL(8, triple_fault, CASE_ENDS, "a triple fault")                                        \
 	METAL(8, reset_line, CASE_ENDS, "the reset line")                                          \
 	METAL(8, page_tables_nowhere, CASE_ENDS, "page tables that are no memory")                 \
 	METAL(8, execute_nothing, CASE_ENDS, "instructions from no memory")                        \
 	METAL(8, halt_for_ever, CASE_ENDS, "a halt without interrupts")                            \
 	METAL(8, stand_still, CASE_ENDS, "a loop without end")                                     \
+	METAL(8, xstate_nowhere, CASE_ENDS, "extended states beyond memory")                       \
 	METAL(8, init_storm, CASE_RACE, "other CPUs reset without end")                            \
 	METAL(8, interrupt_storm, 0, "interrupt controllers full of garbage")                      \
 	CASE(9, header_malformed, 0, "a header that lies about its length breaks the device")      \

@@ -29,6 +29,9 @@
 #define GUEST_PORT_CLOCK    0xf8
 #define GUEST_PORT_TRANSMIT 0xfc
 #define GUEST_PORT_SERIAL   0x3f8
+/* Where ring 0 is emulated only (vmm/xstate_port.h). */
+#define GUEST_PORT_XSTATE_SAVE    0xe0
+#define GUEST_PORT_XSTATE_RESTORE 0xe4
 
 /*
  * Ports of the host: a program that sends back what it gets, and one that reads nothing. At others there is nobody.

@@ -16,6 +16,7 @@
 #include "vmm/layout.h"
 #include "vmm/message_port.h"
 #include "vmm/transmit_port.h"
+#include "vmm/xstate_port.h"
 #include "wire/wire.h"
 
 #include <dirent.h>
@@ -37,7 +38,9 @@
 _Static_assert(GUEST_DEVICES == LAYOUT_DEVICES, "layout");
 _Static_assert(GUEST_PORT_MESSAGE == WIRE_MESSAGE_PORT &&
 		GUEST_PORT_TRANSMIT == WIRE_TRANSMIT_PORT && GUEST_PORT_PHASE == WIRE_PHASE_PORT &&
-		GUEST_PHASE_OVER == WIRE_PHASE_OVER && GUEST_PORT_CLOCK == WIRE_CLOCK_PORT,
+		GUEST_PHASE_OVER == WIRE_PHASE_OVER && GUEST_PORT_CLOCK == WIRE_CLOCK_PORT &&
+		GUEST_PORT_XSTATE_SAVE == XSTATE_SAVE_PORT &&
+		GUEST_PORT_XSTATE_RESTORE == XSTATE_RESTORE_PORT,
 	"ports");
 _Static_assert(GUEST_STREAM_CONTROL == WIRE_PORT_CONTROL && GUEST_STREAM_OUTPUT == WIRE_PORT_STREAM,
 	"streams");

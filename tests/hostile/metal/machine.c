@@ -138,6 +138,108 @@ void case_generation_page(void)
 	expect(memory_read32(GUEST_DEVICES - 4) == 0xffffffff, "the generation's page", 0);
 }
 
+/* ---- extended states. Where ring 0 is not emulated the ports are not there. */
+
+/* No area is larger; and what of one has registers, with those of AVX-512. */
+#define XSTATE_AREA      4096u
+#define XSTATE_REGISTERS 2688u
+#define XSTATE_MXCSR     24u
+#define XSTATE_PRESENT   512u
+#define XSTATE_FORMAT    520u /* xcomp_bv */
+
+static void xstate_save(uint64_t address)
+{
+	guest_port_write(GUEST_PORT_XSTATE_SAVE, 4, (uint32_t)(address / 64));
+}
+
+static void xstate_restore(uint64_t address)
+{
+	guest_port_write(GUEST_PORT_XSTATE_RESTORE, 4, (uint32_t)(address / 64));
+}
+
+static uint64_t load64(uint64_t address)
+{
+	uint64_t value;
+
+	guest_load(address, &value, sizeof(value));
+	return value;
+}
+
+static void store64(uint64_t address, uint64_t value)
+{
+	guest_store(address, &value, sizeof(value));
+}
+
+/* The same each time. */
+static uint64_t noise(void)
+{
+	static uint64_t number = 0x9e3779b97f4a7c15;
+
+	number ^= number << 13;
+	number ^= number >> 7;
+	number ^= number << 17;
+	return number;
+}
+
+/* Noise is restored, with these states said to be there; what is saved then has nothing that is reserved. */
+static void restore_noise(uint64_t area, uint64_t present, uint64_t format)
+{
+	const uint64_t saved = area + XSTATE_AREA;
+
+	for (uint64_t offset = 0; offset < XSTATE_REGISTERS; offset += 8)
+		store64(area + offset, noise());
+	store64(area + XSTATE_PRESENT, present);
+	store64(area + XSTATE_FORMAT, format);
+	xstate_restore(area);
+	xstate_save(saved);
+	expect(load64(saved + XSTATE_PRESENT) >> 63 == 0, "a state that is none", present);
+	expect(load64(saved + XSTATE_FORMAT) == 0, "a compacted area", format);
+	expect((uint32_t)load64(saved + XSTATE_MXCSR) >> 16 == 0, "reserved bits of MXCSR",
+		present);
+}
+
+/* Rings that the machine reads, and writes, become states, and the other way round. */
+static void spoil_rings(unsigned int slot)
+{
+	unsigned int queues = device_queues(slot);
+
+	for (unsigned int i = 0; i < queues; i++) {
+		const struct ring *ring;
+
+		device_start(slot, 0);
+		ring = ring_of(slot, i);
+		xstate_save(ring->available);
+		ring_notify(ring);
+		xstate_save(ring->descriptors);
+		ring_notify(ring);
+		xstate_restore(ring->used);
+	}
+	device_reset(slot);
+}
+
+void case_xstate_garbage(void)
+{
+	static const uint64_t present[] = {0, 1, 2, 7, 0xe7, 0x300, 1ull << 63, UINT64_MAX};
+	const uint64_t good = DATA, area = good + XSTATE_AREA, end = guest_memory_end();
+
+	expect(guest_port_read(GUEST_PORT_XSTATE_SAVE, 4) == UINT32_MAX, "a port to write to", 0);
+	store64(good + XSTATE_PRESENT, UINT64_MAX);
+	xstate_save(good);
+	if (load64(good + XSTATE_PRESENT) == UINT64_MAX)
+		return;
+	for (unsigned int i = 0; i < ARRAY_COUNT(present); i++)
+		restore_noise(area, present[i], i & 1 ? noise() : 1ull << 63 | present[i]);
+	for (unsigned int slot = 0; slot < GUEST_SLOTS; slot++)
+		if (device_id(slot) != 0)
+			spoil_rings(slot);
+	/* At the ends of memory; and in no form that the ports know. */
+	xstate_save(end - XSTATE_AREA);
+	xstate_restore(end - XSTATE_AREA);
+	guest_port_write(GUEST_PORT_XSTATE_SAVE, 1, UINT32_MAX);
+	guest_port_write(GUEST_PORT_XSTATE_RESTORE, 2, UINT32_MAX);
+	xstate_restore(good);
+}
+
 /* ---- group 8 */
 
 void case_triple_fault(void)
@@ -176,6 +278,13 @@ void case_stand_still(void)
 	metal_print("here\n");
 	for (;;)
 		guest_pause();
+}
+
+void case_xstate_nowhere(void)
+{
+	/* It begins in memory. */
+	xstate_save(guest_memory_end() - 64);
+	metal_halt();
 }
 
 static volatile unsigned int started;
