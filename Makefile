@@ -184,7 +184,7 @@ tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS) bin/appc-vm) $(BUILD)/gue
 # calls that are not made there, or about processes that share memory; what it slows down to minutes; and test_pod, whose
 # processes wait for each other's locks for ever there.
 UNTRACED_TESTS := test_filter test_guest_launcher test_guest_park test_jail test_pod test_store_import \
-		  test_virtio_fs test_virtio_fs_bounds test_virtio_fs_races test_virtio_vsock
+		  test_virtio_fs test_virtio_fs_bounds test_virtio_fs_full test_virtio_fs_races test_virtio_vsock
 VALGRIND_TESTS := $(filter-out $(UNTRACED_TESTS),$(UNIT_TESTS))
 $(BUILD)/valgrind/native_calls.so: tests/valgrind/native_calls.c Makefile
 	$(call say,CC,$@)

@@ -34,6 +34,12 @@ setup()
 	[ "$FLAVOUR" = vm ] || skip "containers use the host's files anyway"
 }
 
+teardown()
+{
+	pod_teardown
+	[ -z "${DISK:-}" ] || umount --lazy "$DISK"
+}
+
 # The file of an image, as all pods of the image have it below theirs.
 lower_file()
 {
@@ -99,6 +105,36 @@ lower_file()
 	expect_line "the child ended with BUS" "still here"
 	expect_error "was made shorter on the host"
 	run ! grep -q "it is there" "$OUT"
+}
+
+# Takes what is left of a disk.
+fill_disk()
+{
+	dd if=/dev/zero of="$1/rest" bs=64k 2>"$BATS_TEST_TMPDIR/dd" || true
+	grep -q "No space left" "$BATS_TEST_TMPDIR/dd"
+}
+
+@test "a hole of a file on a full disk ends the program that writes it, and nothing else" {
+	local disk=$BATS_TEST_TMPDIR/disk
+	mkdir "$disk"
+	mount -t tmpfs -o size=96m small "$disk" || skip "needs root, for a disk that is small"
+	DISK=$disk
+	DATA=$disk/data
+	image_files example.com/files
+	pod '.volumes = [{name: "host", kind: "host", source: $host}] | .apps = [
+		app("main"; ["hole", "/srv/large", "/host/go", "say", "still here"]) |
+			.image.name = "example.com/files" | .mounts = [{volume: "host", path: "/host"}]]'
+	start_pod
+	eventually "the file is mapped" grep -q "^mapped" "$OUT"
+	fill_disk "$disk"
+	touch "$BATS_TEST_TMPDIR/host/go"
+	eventually "the holes were written" said "still here"
+	rm "$disk/rest"
+	finish_pod
+	expect_status 0
+	# What was in the range that was written has its room.
+	expect_line "mapped, the punched byte is 0" "beside what was written: written" "what was punched: written" \
+		"where nothing was: BUS" "a write there: ENOSPC" "the first byte is 1"
 }
 
 # Rss and Pss in KiB of the large file in a process below a pod's: two words.

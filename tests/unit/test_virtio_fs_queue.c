@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -299,6 +301,32 @@ static int driver_begin_without_open(void **state)
 		state, VIRTIO_FS_EXCLUSIVE, UINT32_MAX, (struct fs_throttle_limits){0});
 }
 
+/* On a disk that has room for the file and SMALL_PAGES more. Without one the driver is NULL. */
+#define SMALL_PAGES 23
+
+static int driver_begin_small(void **state, int (*begin)(void **state))
+{
+	char options[64];
+
+	*state = NULL;
+	snprintf(options, sizeof(options), "size=%llu", FILE_SIZE + SMALL_PAGES * PAGE);
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+		mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("small", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+		return 0;
+	return begin(state);
+}
+
+static int driver_begin_on_small_disk(void **state)
+{
+	return driver_begin_small(state, driver_begin);
+}
+
+static int driver_begin_shared_on_small_disk(void **state)
+{
+	return driver_begin_small(state, driver_begin_shared);
+}
+
 static int driver_end(void **state)
 {
 	struct driver *driver = *state;
@@ -310,6 +338,14 @@ static int driver_end(void **state)
 	munmap(driver->memory, MEMORY_SIZE);
 	pthread_mutex_destroy(&driver->lock);
 	free(driver);
+	return 0;
+}
+
+static int driver_end_on_small_disk(void **state)
+{
+	if (*state)
+		driver_end(state);
+	umount2("/tmp", MNT_DETACH);
 	return 0;
 }
 
@@ -342,6 +378,14 @@ static void write_add(struct driver *driver, unsigned int slot, uint64_t offset,
 	memcpy(arguments, &in, sizeof(in));
 	memset(arguments + sizeof(in), byte, size);
 	request_add(driver, 1, slot, &header, arguments, sizeof(in) + size, 24, piece);
+}
+
+static int setattr_size(struct driver *driver, uint64_t size)
+{
+	struct fuse_setattr_in in = {.valid = FATTR_SIZE, .size = size};
+	const uint8_t *payload;
+
+	return call(driver, FUSE_SETATTR, driver->node, &in, sizeof(in), &payload);
 }
 
 static void expect_pattern(
@@ -548,6 +592,69 @@ static void several_data_requests_go_through_the_ring(void **state)
 		assert_int_equal(byte, i);
 	}
 	close(fd);
+}
+
+/* How many bytes the answer in a slot says were written, or its error. */
+static int written_of(const struct driver *driver, unsigned int slot)
+{
+	struct fuse_write_out out;
+	size_t length;
+	const uint8_t *payload;
+	int error;
+
+	payload = reply_of(driver, slot, &error, &length);
+	if (error)
+		return error;
+	assert_int_equal(length, sizeof(out));
+	memcpy(&out, payload, sizeof(out));
+	return (int)out.size;
+}
+
+/* One request through the ring. */
+static int write_queued(struct driver *driver, uint64_t offset)
+{
+	uint64_t queued = statistics(driver).queued_requests;
+
+	write_add(driver, 0, offset, 7, LONG_WRITE, 0);
+	/* One that is alone is served at once. */
+	read_add(driver, 1, 0, 10, 8192, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(driver->used[1] + 2));
+	assert_int_equal(statistics(driver).queued_requests, queued + 2);
+	return written_of(driver, 0);
+}
+
+static void writes_to_a_full_disk_tell_how_far_they_came(void **state)
+{
+	const uint64_t long_pages = LONG_WRITE / PAGE;
+	struct driver *driver = *state;
+	struct fuse_in_header header = {.opcode = FUSE_FALLOCATE, .unique = 1};
+	struct fuse_fallocate_in in = {.offset = FILE_SIZE, .length = 4 * SMALL_PAGES * PAGE};
+	uint64_t end = FILE_SIZE;
+	struct stat status;
+	size_t length;
+	int error;
+
+	if (!driver)
+		skip(); /* needs root, for a small disk */
+	for (; end + LONG_WRITE <= FILE_SIZE + SMALL_PAGES * PAGE; end += LONG_WRITE)
+		assert_int_equal(write_queued(driver, end), LONG_WRITE);
+	assert_int_equal(write_queued(driver, end), SMALL_PAGES % long_pages * PAGE);
+	end = FILE_SIZE + SMALL_PAGES * PAGE;
+	assert_int_equal(write_queued(driver, end), -ENOSPC);
+	header.nodeid = driver->node;
+	in.fh = driver->handle;
+	request_add(driver, 1, 0, &header, &in, sizeof(in), 8192, 0);
+	read_add(driver, 1, 0, 10, 8192, 0);
+	notify(driver, 1);
+	wait_for(driver, (uint16_t)(driver->used[1] + 2));
+	reply_of(driver, 0, &error, &length);
+	assert_int_equal(error, -ENOSPC);
+	assert_int_equal(fstatat(driver->tree, "file", &status, 0), 0);
+	assert_int_equal(status.st_size, end);
+	/* With room again it works again. */
+	assert_int_equal(setattr_size(driver, FILE_SIZE), 0);
+	assert_int_equal(write_queued(driver, FILE_SIZE), LONG_WRITE);
 }
 
 static void write_that_ends_at_a_limit_tells_how_far_it_came(void **state)
@@ -979,6 +1086,10 @@ int main(void)
 		DRIVER_TEST(broken_requests_break_the_device_until_a_reset),
 		DRIVER_TEST(processors_are_served_at_once),
 		DRIVER_TEST(write_that_ends_at_a_limit_tells_how_far_it_came),
+		cmocka_unit_test_setup_teardown(writes_to_a_full_disk_tell_how_far_they_came,
+			driver_begin_on_small_disk, driver_end_on_small_disk),
+		cmocka_unit_test_setup_teardown(writes_to_a_full_disk_tell_how_far_they_came,
+			driver_begin_shared_on_small_disk, driver_end_on_small_disk),
 		TEST_OF_VOLUME(several_data_requests_go_through_the_ring),
 		TEST_OF_VOLUME(write_that_ends_at_a_limit_tells_how_far_it_came),
 		TEST_OF_VOLUME(what_the_ring_cannot_do_is_served_beside_it),

@@ -17,13 +17,21 @@
  * freed in the window. Without access there KVM_RUN fails, and the machine has the guest's program killed
  * (vmm/machine.c).
  *
+ * A page that cannot be had is as bad as one that is gone, and in a hole of a file on a full disk there is none: KVM
+ * tries for ever. So the window has no holes to write to. A file with holes when the guest finds it is not for the
+ * window (on some file systems a hole takes room to be read, too). What is mapped for writing gets its room first,
+ * and ENOSPC is the answer of SETUPMAPPING, where the guest expects it. What a later request of the guest leaves
+ * there without room, by a punch or beyond the old end, gets it before the answer, or is freed in the window as if it
+ * had been cut.
+ *
  * An overlay shows a file of the lower layer until it is opened for writing, and its copy from then on; what
  * was mapped before stays the lower file. Therefore the first open for writing maps it all anew.
  * Opening for reading happens under the lock, so that no mapping of the lower file can be made
  * after that.
  *
  * #syscalls: timerfd_create
- * #syscalls:vcpu pread64 munmap close mmap(_, _, PROT_READ, MAP_SHARED)
+ * #syscalls:vcpu pread64 munmap close mmap(_, _, PROT_READ, MAP_SHARED) lseek(_, _, SEEK_DATA) lseek(_, _, SEEK_HOLE)
+ * #syscalls:vcpu fallocate(_, ~(FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
  */
 #include "virtio/fs/dax.h"
 
@@ -140,6 +148,14 @@ static bool can_be_mapped(int fd)
 	return true;
 }
 
+/* The end of each file counts as a hole, too. */
+static bool has_holes(int fd, uint64_t size)
+{
+	off_t hole = lseek(fd, 0, SEEK_HOLE);
+
+	return hole < 0 || (uint64_t)hole < size;
+}
+
 static bool is_worth_it(int fd, uint64_t size, enum virtio_fs_dax choice)
 {
 	if (choice == VIRTIO_FS_DAX_ALWAYS)
@@ -169,7 +185,8 @@ bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
 		fs_inode_policy(inode) == VIRTIO_FS_EXCLUSIVE && size > 0 &&
 		(choice == VIRTIO_FS_DAX_ALWAYS || size >= EXECUTABLE_MIN)) {
 		fd = fs_inode_open(fs, inode, O_RDONLY);
-		if (fd >= 0 && is_worth_it(fd, size, choice) && can_be_mapped(fd))
+		if (fd >= 0 && is_worth_it(fd, size, choice) && !has_holes(fd, size) &&
+			can_be_mapped(fd))
 			wanted = FS_DAX_YES;
 	}
 	/* Whoever was first is right. */
@@ -208,14 +225,19 @@ static int memory_replace(
 }
 
 /*
- * What is behind start of a range.
+ * What is between start and end of a range.
  *
  * #syscalls:vcpu,loop mmap(_, _, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED)
  */
+static int memory_release_part(const struct fs_dax *dax, size_t index, uint64_t start, uint64_t end)
+{
+	return memory_replace(dax->host + index * FS_DAX_RANGE + start, end - start, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
 static int memory_release(const struct fs_dax *dax, size_t index, uint64_t start)
 {
-	return memory_replace(dax->host + index * FS_DAX_RANGE + start, FS_DAX_RANGE - start,
-		PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return memory_release_part(dax, index, start, FS_DAX_RANGE);
 }
 
 /*
@@ -296,6 +318,68 @@ static bool ranges_are_for(const struct fs_dax *dax, size_t first, size_t count,
 	return true;
 }
 
+struct hole {
+	uint64_t start, end;
+};
+
+/* The first hole between two places of a file. */
+static bool hole_find(int fd, uint64_t start, uint64_t end, struct hole *ret)
+{
+	off_t hole = lseek(fd, (off_t)start, SEEK_HOLE), data;
+
+	if (hole < 0 || (uint64_t)hole >= end)
+		return false;
+	/* None behind it: it goes on to the end of the file. Just where it began: somebody has written there meanwhile. */
+	data = lseek(fd, hole, SEEK_DATA);
+	ret->start = (uint64_t)hole;
+	ret->end = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
+	return true;
+}
+
+/* Gives it room on the disk. Where the file system cannot promise any there may be none when it is needed. */
+static int hole_fill(int fd, const struct hole *hole)
+{
+	int r;
+
+	if (hole->start == hole->end)
+		return 0;
+	/* A tmpfs gives up at any signal, and one comes when the machine is paused. */
+	do
+		r = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)hole->start,
+			(off_t)(hole->end - hole->start));
+	while (r < 0 && errno == EINTR);
+	return r < 0 && errno != EOPNOTSUPP ? -errno : 0;
+}
+
+static int holes_fill(int fd, uint64_t start, uint64_t end)
+{
+	struct hole hole;
+	int r = 0;
+
+	for (; r == 0 && hole_find(fd, start, end, &hole); start = hole.end)
+		r = hole_fill(fd, &hole);
+	return r;
+}
+
+/*
+ * Under the lock: the guest may have left holes between two places of the file in a range that it may write to. What
+ * cannot have room is without access from now on, until it is mapped again. fd < 0: nothing can have any.
+ */
+static void range_fill(struct fs_dax *dax, size_t index, int fd, uint64_t start, uint64_t end)
+{
+	struct fs_mapping *mapping = &dax->mappings[index];
+	struct hole hole = {start, end};
+
+	for (; fd < 0 ? start < end : hole_find(fd, start, end, &hole); start = hole.end) {
+		uint64_t from = (hole.start - mapping->offset) / PAGE_SIZE * PAGE_SIZE;
+		uint64_t to = (hole.end - mapping->offset + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+
+		if ((fd < 0 || hole_fill(fd, &hole) < 0) &&
+			memory_release_part(dax, index, from, to) == 0)
+			mapping->cut = true;
+	}
+}
+
 /*
  * Under the lock. References that ranges had before are counted, for the caller to give back.
  */
@@ -316,6 +400,10 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 	if (offset + (count - 1) * FS_DAX_RANGE >= size ||
 		!ranges_are_for(dax, first, count, inode, offset))
 		return -EINVAL;
+	if (writable)
+		r = holes_fill(fd, offset, mapping_end(offset + (count - 1) * FS_DAX_RANGE, size));
+	if (r < 0)
+		return r;
 	r = memory_map(dax, first, count, fd, offset, writable);
 	if (r < 0)
 		return r;
@@ -439,9 +527,24 @@ void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode)
 	pthread_mutex_unlock(&fs->dax.lock);
 }
 
+/* Of the same file: the guest may have forgotten it since, and found it again under another number. */
+static bool shows_file(const struct fs_mapping *mapping, const struct fs_inode *inode)
+{
+	return mapping->inode && fs_key_equal(&mapping->inode->key, &inode->key);
+}
+
+/* Under the lock: the file of *fd, which is opened the first time. It was opened for writing before. */
+static int open_to_fill(struct virtio_fs *fs, struct fs_inode *inode, int *fd)
+{
+	if (*fd < 0 && atomic_load(&inode->written))
+		*fd = fs_inode_open(fs, inode, O_RDWR);
+	return *fd;
+}
+
 void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 {
 	struct fs_dax *dax = &fs->dax;
+	_cleanup_close_ int fd = -1;
 	struct statx status;
 	bool known;
 
@@ -452,12 +555,46 @@ void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 	known = fs_inode_status(inode, &status) == 0;
 	for (size_t i = 0; known && i < dax->range_count; i++) {
 		struct fs_mapping *mapping = &dax->mappings[i];
+		uint64_t before = mapping->end;
 
-		/* The guest may have forgotten the file since, and found it again under another number. */
-		if (mapping->inode && fs_key_equal(&mapping->inode->key, &inode->key))
-			mapping->end = mapping_end(mapping->offset, status.stx_size);
+		if (!shows_file(mapping, inode))
+			continue;
+		mapping->end = mapping_end(mapping->offset, status.stx_size);
+		if (before < mapping->offset)
+			before = mapping->offset;
+		if (mapping->writable && before < mapping->end)
+			range_fill(dax, i, open_to_fill(fs, inode, &fd), before, mapping->end);
 	}
 	pthread_mutex_unlock(&dax->lock);
+}
+
+void fs_dax_punched(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset, uint64_t length)
+{
+	struct fs_dax *dax = &fs->dax;
+	_cleanup_close_ int fd = -1;
+
+	if (atomic_load(&inode->dax) != FS_DAX_YES)
+		return;
+	pthread_mutex_lock(&dax->lock);
+	for (size_t i = 0; i < dax->range_count; i++) {
+		const struct fs_mapping *mapping = &dax->mappings[i];
+		uint64_t start = offset, end = offset + length;
+
+		if (!shows_file(mapping, inode) || !mapping->writable)
+			continue;
+		if (start < mapping->offset)
+			start = mapping->offset;
+		if (end > mapping->end)
+			end = mapping->end;
+		if (start < end)
+			range_fill(dax, i, open_to_fill(fs, inode, &fd), start, end);
+	}
+	pthread_mutex_unlock(&dax->lock);
+}
+
+bool fs_dax_may_write(struct fs_inode *inode)
+{
+	return atomic_load(&inode->dax) == FS_DAX_YES && atomic_load(&inode->written);
 }
 
 void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)

@@ -6,7 +6,7 @@
  * The window is cut into ranges of 2 MiB. A range shows nothing, or 2 MiB of one file from a multiple of
  * 2 MiB on; so a guest can make as many mappings as there are ranges, and each is one mmap() over the
  * last one. What is not mapped cannot be accessed. A file is mapped for reading until the guest asks
- * to write, and never for writing where its policy says read-only.
+ * to write, and never for writing where its policy says read-only. What is mapped for writing has no holes.
  *
  * All functions may be called from any thread; each takes the lock of the window itself.
  */
@@ -31,7 +31,7 @@ struct fs_mapping {
 	uint64_t offset;        /* in the file */
 	uint64_t end;           /* as offset: how far the file goes, or the range */
 	bool writable;
-	bool cut; /* since it was mapped the file became shorter, and what is behind its end was freed */
+	bool cut; /* since it was mapped a part was freed: the file became shorter, or a hole got no room */
 };
 
 struct fs_dax {
@@ -60,8 +60,9 @@ void fs_dax_free(struct fs_dax *dax); /* nothing is mapped any more */
 bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size);
 
 /*
- * Maps length bytes of the file into the window. -EINVAL: not whole ranges, outside of the window or
- * the file, where something else is mapped, or not a file of the window. -EROFS. -errno of open() and mmap().
+ * Maps length bytes of the file into the window; for writing, with room on the disk for all of them. -EINVAL: not
+ * whole ranges, outside of the window or the file, where something else is mapped, or not a file of the window.
+ * -EROFS. -ENOSPC, -EDQUOT. -errno of open() and mmap().
  */
 int fs_dax_map(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset,
 	uint64_t window_offset, uint64_t length, bool writable);
@@ -79,11 +80,18 @@ void fs_dax_clear(struct virtio_fs *fs);
 int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode);
 
 /*
- * Around what may make the file shorter because the guest wants it: fs_dax_watch() shall not take it
- * for somebody else's doing. Cheap for files that are not in the window.
+ * Around what may change the file's size because the guest wants it: fs_dax_watch() shall not take it
+ * for somebody else's doing, and what the file gains of ranges that are mapped for writing has room on the disk then. Cheap
+ * for files that are not in the window.
  */
 void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode);
 void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode);
+
+/* The guest has punched a hole: what is mapped for writing of it has room again. */
+void fs_dax_punched(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset, uint64_t length);
+
+/* Whether a request that writes to the file can have to do with the window: it needs one of the above. */
+bool fs_dax_may_write(struct fs_inode *inode);
 
 /*
  * The file has come under a policy that is stricter: what must not be writable any more is taken out of the window. Who
@@ -100,7 +108,7 @@ size_t fs_dax_count(struct fs_dax *dax);
  */
 bool fs_dax_watch(struct fs_dax *dax);
 
-/* Whether there is a mapping of which fs_dax_watch() freed a part. */
+/* Whether there is a mapping of which a part was freed. */
 bool fs_dax_was_cut(struct fs_dax *dax);
 
 /* Parking (saved.c): the mappings, by inode. As the functions there. */

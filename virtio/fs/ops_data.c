@@ -363,7 +363,9 @@ ssize_t fs_op_write(struct fs_request *request)
 		return r;
 	if (fs_transfer_kills_bits(request, &transfer))
 		fs_credentials_drop_fsetid(&credentials, request->header.gid);
+	fs_dax_resize_begin(request->fs, request->inode);
 	r = fs_transfer_write(&transfer, request->chain, 0);
+	fs_dax_resize_end(request->fs, request->inode);
 	fs_transfer_done(request->fs, &transfer);
 	if (r < 0)
 		return r;
@@ -407,7 +409,12 @@ ssize_t fs_op_fallocate(struct fs_request *request)
 		return r;
 	if (fs_transfer_kills_bits(request, &transfer))
 		fs_credentials_drop_fsetid(&credentials, request->header.gid);
+	fs_dax_resize_begin(request->fs, request->inode);
 	r = fs_transfer_allocate(&transfer);
+	fs_dax_resize_end(request->fs, request->inode);
+	if (r == 0 && transfer.flags & FALLOC_FL_PUNCH_HOLE)
+		fs_dax_punched(request->fs, request->inode, (uint64_t)transfer.offset,
+			(uint64_t)transfer.allocate_length);
 	fs_transfer_done(request->fs, &transfer);
 	return r;
 }
@@ -504,8 +511,11 @@ ssize_t fs_op_copy_file_range(struct fs_request *request)
 	n = transfer_open(fs, request->inode, in.fh_in, true, false, &source);
 	if (n == 0)
 		n = transfer_open(fs, to, in.fh_out, false, true, &target);
-	if (n == 0)
+	if (n == 0) {
+		fs_dax_resize_begin(fs, to);
 		n = copy_range(request, &in, source.fd, target.fd);
+		fs_dax_resize_end(fs, to);
+	}
 	fs_transfer_done(fs, &source);
 	fs_transfer_done(fs, &target);
 	fs_inode_put(&fs->inodes, to);

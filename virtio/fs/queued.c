@@ -173,6 +173,7 @@ bool fs_queue_add(struct fs_queue *queue, struct fs_request *request, unsigned i
 	uint32_t opcode = request->header.opcode;
 	struct queued_request *queued;
 	struct fs_transfer transfer;
+	bool in_window;
 	int r;
 
 	if (opcode != FUSE_READ && opcode != FUSE_WRITE && opcode != FUSE_FSYNC &&
@@ -186,11 +187,13 @@ bool fs_queue_add(struct fs_queue *queue, struct fs_request *request, unsigned i
 		return false;
 	fs_session_reveal(queue->fs, request->inode);
 	r = fs_transfer_prepare(request, &transfer);
+	in_window = (opcode == FUSE_WRITE || opcode == FUSE_FALLOCATE) &&
+		fs_dax_may_write(request->inode);
 	fs_inode_put(&queue->fs->inodes, TAKE_PTR(request->inode));
 	if (r < 0)
 		return false;
 	queued = NULL;
-	if ((opcode != FUSE_WRITE || transfer.length >= FS_QUEUE_WRITE_MIN) &&
+	if (!in_window && (opcode != FUSE_WRITE || transfer.length >= FS_QUEUE_WRITE_MIN) &&
 		!fs_transfer_kills_bits(request, &transfer))
 		queued = queue_take(queue);
 	if (!queued) {

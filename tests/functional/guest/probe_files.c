@@ -389,6 +389,48 @@ static void cut(char **args)
 	close(fd);
 }
 
+/* What becomes of a child that writes a byte of a file in memory. */
+static void write_behind(const char *what, volatile uint8_t *byte)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		*byte = 2;
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	printf("%s: %s\n", what, WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : "written");
+}
+
+/* Writes holes of a file whose disk has become full (see await), two of them beside what was written in time. */
+static void hole(char **args)
+{
+	const long page = 4096;
+	uint8_t *memory;
+	size_t size;
+	int fd;
+
+	memory = file_in_memory(args[0], true, &fd, &size);
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)size)) {
+		printf("hole %s: %s\n", args[0], strerrorname_np(errno));
+		exit(99);
+	}
+	memory[0] = 1;
+	memory[3 * page] = 1;
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3 * page, page))
+		printf("hole %s: %s\n", args[0], strerrorname_np(errno));
+	printf("mapped, the punched byte is %d\n", memory[3 * page]);
+	await(args + 1);
+	write_behind("beside what was written", memory + page);
+	write_behind("what was punched", memory + 3 * page);
+	write_behind("where nothing was", memory + size / 2);
+	printf("a write there: %s\n",
+		pwrite(fd, "", 1, (off_t)size / 2) == 1 ? "ok" : strerrorname_np(errno));
+	printf("the first byte is %d\n", memory[0]);
+	close(fd);
+}
+
 /* A debugger writes a word into a program's page of a file: what becomes of the rest of the page. */
 static void poke(char **args)
 {
@@ -512,6 +554,7 @@ const struct command file_commands[] = {
 	{"window", 1, window},
 	{"change", 1, change},
 	{"cut", 2, cut},
+	{"hole", 2, hole},
 	{"poke", 1, poke},
 	{"hold", 1, hold},
 	{"unlinked", 1, unlinked},

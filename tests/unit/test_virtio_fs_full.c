@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The file server on a disk that becomes full, or whose owner's quota is used up: what cannot be done says so, what
+ * was written in part counts, nothing is held for what failed, and with room again all works as before. And
+ * the window, in which a hole that has no room would be tried to be read for ever.
+ */
+#include "fuse_client.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <linux/falloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define PAGE      4096ull
+#define CHUNK     (15 * PAGE)
+#define NAMES_MAX 64u
+#define RANGE     (2ull << 20)
+#define WINDOW    (2 * RANGE)
+
+static struct guest_memory memory;
+
+/* ---- disks that are small */
+
+/* A world on a file system that only this process sees. NULL: it cannot be had here. */
+static struct world *small_world(const char *options)
+{
+	struct world *world;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+		mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("small", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+		return NULL;
+	world = calloc(1, sizeof(*world));
+	world_make(world);
+	return world;
+}
+
+static void small_world_end(struct world *world)
+{
+	virtio_fs_free(world->fs);
+	close(world->tree);
+	close(world->top);
+	free(world);
+	assert_int_equal(umount2("/tmp", MNT_DETACH), 0);
+}
+
+static void disk_fill(struct world *world)
+{
+	_cleanup_close_ int fd =
+		openat(world->top, "rest", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	static const uint8_t zeros[PAGE];
+
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	assert_int_equal(errno, ENOSPC);
+}
+
+static void disk_relieve(struct world *world)
+{
+	assert_int_equal(unlinkat(world->top, "rest", 0), 0);
+}
+
+/* ---- a quota: these stand before libc's */
+
+/* What may be written still; -1: there is no quota. */
+static int quota_pages = -1;
+
+static bool quota_is_exceeded(void)
+{
+	if (quota_pages < 0)
+		return false;
+	errno = EDQUOT;
+	return true;
+}
+
+#define NEXT(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
+
+ssize_t pwritev64v2(int fd, const struct iovec *pieces, int count, off64_t offset, int flags)
+{
+	struct iovec one;
+
+	if (quota_pages <= 0)
+		return quota_is_exceeded() ? -1
+					   : NEXT(pwritev64v2)(fd, pieces, count, offset, flags);
+	assert_true(pieces[0].iov_len >= PAGE);
+	one = (struct iovec){pieces[0].iov_base, PAGE};
+	quota_pages--;
+	return NEXT(pwritev64v2)(fd, &one, 1, offset, flags);
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t length)
+{
+	return quota_is_exceeded() ? -1 : NEXT(fallocate64)(fd, mode, offset, length);
+}
+
+ssize_t copy_file_range(
+	int from, off64_t *from_at, int to, off64_t *to_at, size_t length, unsigned int flags)
+{
+	return quota_is_exceeded() ? -1
+				   : NEXT(copy_file_range)(from, from_at, to, to_at, length, flags);
+}
+
+int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
+{
+	return quota_is_exceeded() ? -1 : NEXT(fsetxattr)(fd, name, value, size, flags);
+}
+
+int mkdirat(int dirfd, const char *name, mode_t mode)
+{
+	return quota_is_exceeded() ? -1 : NEXT(mkdirat)(dirfd, name, mode);
+}
+
+int mknodat(int dirfd, const char *name, mode_t mode, dev_t device)
+{
+	return quota_is_exceeded() ? -1 : NEXT(mknodat)(dirfd, name, mode, device);
+}
+
+int symlinkat(const char *target, int dirfd, const char *name)
+{
+	return quota_is_exceeded() ? -1 : NEXT(symlinkat)(target, dirfd, name);
+}
+
+/* ---- requests, and what they leave */
+
+static size_t fd_count(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	assert_non_null(directory);
+	while (readdir(directory))
+		count++;
+	closedir(directory);
+	return count;
+}
+
+struct held {
+	size_t fds;
+	struct virtio_fs_statistics statistics;
+};
+
+static struct held held(struct virtio_fs *fs)
+{
+	return (struct held){fd_count(), statistics(fs)};
+}
+
+static void expect_held(struct virtio_fs *fs, const struct held *before)
+{
+	struct held now = held(fs);
+
+	assert_int_equal(now.statistics.inodes, before->statistics.inodes);
+	assert_int_equal(now.statistics.handles, before->statistics.handles);
+	assert_int_equal(now.statistics.data, before->statistics.data);
+	assert_int_equal(now.fds, before->fds);
+}
+
+static int make_directory(struct virtio_fs *fs, uint64_t parent, const char *name)
+{
+	struct fuse_mkdir_in in = {.mode = 0755};
+	int r = call(fs, FUSE_MKDIR, parent, PART(in), TEXT(name), NOTHING);
+
+	if (r == 0)
+		forget(fs, entry_out()->nodeid, 1);
+	return r;
+}
+
+static int make_link(struct virtio_fs *fs, uint64_t parent, const char *name)
+{
+	int r = call(fs, FUSE_SYMLINK, parent, TEXT(name), TEXT("target"), NOTHING);
+
+	if (r == 0)
+		forget(fs, entry_out()->nodeid, 1);
+	return r;
+}
+
+static int make_file(struct virtio_fs *fs, uint64_t parent, const char *name)
+{
+	uint64_t node, handle;
+	int r = create(fs, parent, name, O_RDWR, 0644, &node, &handle);
+
+	if (r == 0) {
+		assert_int_equal(release(fs, node, handle), 0);
+		forget(fs, node, 1);
+	}
+	return r;
+}
+
+static int remove_name(struct virtio_fs *fs, uint64_t parent, uint32_t opcode, const char *name)
+{
+	return call(fs, opcode, parent, TEXT(name), NOTHING, NOTHING);
+}
+
+/* How many bytes one WRITE wrote, or its error. */
+static int write_chunk(struct virtio_fs *fs, uint64_t node, uint64_t handle, uint64_t offset)
+{
+	static const uint8_t data[CHUNK] = {1};
+	struct fuse_write_in in = {.fh = handle, .offset = offset, .size = CHUNK};
+	int r = call(fs, FUSE_WRITE, node, PART(in), (struct part){data, CHUNK}, NOTHING);
+
+	return r < 0 ? r : (int)((const struct fuse_write_out *)reply.data)->size;
+}
+
+static int allocate(struct virtio_fs *fs, uint64_t node, uint64_t handle, uint64_t offset,
+	uint64_t length, uint32_t mode)
+{
+	struct fuse_fallocate_in in = {
+		.fh = handle, .offset = offset, .length = length, .mode = mode};
+
+	return call(fs, FUSE_FALLOCATE, node, PART(in), NOTHING, NOTHING);
+}
+
+static int copy(struct virtio_fs *fs, uint64_t node, uint64_t handle, uint64_t from, uint64_t to)
+{
+	struct fuse_copy_file_range_in in = {
+		.fh_in = handle,
+		.off_in = from,
+		.nodeid_out = node,
+		.fh_out = handle,
+		.off_out = to,
+		.len = CHUNK,
+	};
+	int r = call(fs, FUSE_COPY_FILE_RANGE, node, PART(in), NOTHING, NOTHING);
+
+	return r < 0 ? r : (int)((const struct fuse_write_out *)reply.data)->size;
+}
+
+static int set_attribute(struct virtio_fs *fs, uint64_t node, const char *name)
+{
+	static const uint8_t value[1000];
+	uint8_t arguments[8 + 16 + sizeof(value)] = {0};
+	uint32_t size = sizeof(value);
+	size_t length = 8 + strlen(name) + 1 + sizeof(value);
+
+	memcpy(arguments, &size, sizeof(size));
+	memcpy(arguments + 8, name, strlen(name) + 1);
+	return call(fs, FUSE_SETXATTR, node, (struct part){arguments, length}, NOTHING, NOTHING);
+}
+
+static uint64_t size_of(struct virtio_fs *fs, uint64_t node)
+{
+	struct fuse_attr attr;
+
+	assert_int_equal(getattr(fs, node, &attr), 0);
+	return attr.size;
+}
+
+/* To guests that keep names for ever it is an entry without a node. */
+static void expect_missing(struct virtio_fs *fs, uint64_t parent, const char *name)
+{
+	int r = lookup(fs, parent, name);
+
+	assert_true(r == -ENOENT || (r == 0 && entry_out()->nodeid == 0));
+}
+
+/* ---- what becomes of them */
+
+/* Names until there are no inodes for more; then of one each, in the place of another. */
+static void names_until_full(struct virtio_fs *fs, uint64_t parent, int error)
+{
+	char name[16];
+	unsigned int count = 0;
+	int r = 0;
+
+	for (; count < NAMES_MAX; count++) {
+		snprintf(name, sizeof(name), "n%u", count);
+		r = make_file(fs, parent, name);
+		if (r < 0)
+			break;
+	}
+	assert_int_equal(r, -error);
+	assert_true(count > 0);
+	expect_missing(fs, parent, name);
+	assert_int_equal(make_directory(fs, parent, "directory"), -error);
+	assert_int_equal(make_link(fs, parent, "link"), -error);
+	assert_int_equal(make_file(fs, parent, "another"), -error);
+	expect_missing(fs, parent, "directory");
+	expect_missing(fs, parent, "link");
+	assert_int_equal(remove_name(fs, parent, FUSE_UNLINK, "n0"), 0);
+	assert_int_equal(make_directory(fs, parent, "directory"), 0);
+	assert_int_equal(make_link(fs, parent, "link"), -error);
+	assert_int_equal(remove_name(fs, parent, FUSE_RMDIR, "directory"), 0);
+	assert_int_equal(make_link(fs, parent, "link"), 0);
+	assert_int_equal(remove_name(fs, parent, FUSE_UNLINK, "link"), 0);
+	assert_int_equal(make_file(fs, parent, "n0"), 0);
+	while (count-- > 0) {
+		snprintf(name, sizeof(name), "n%u", count);
+		assert_int_equal(remove_name(fs, parent, FUSE_UNLINK, name), 0);
+	}
+}
+
+static void data_until_full(struct virtio_fs *fs, uint64_t parent, int error)
+{
+	uint64_t node, handle, size = 0;
+	bool in_part = false;
+	int r;
+
+	assert_int_equal(create(fs, parent, "data", O_RDWR, 0644, &node, &handle), 0);
+	while ((r = write_chunk(fs, node, handle, size)) > 0) {
+		size += (uint64_t)r;
+		in_part |= (uint64_t)r < CHUNK;
+		assert_int_equal(size_of(fs, node), size);
+	}
+	assert_int_equal(r, -error);
+	assert_true(in_part);
+	assert_int_equal(allocate(fs, node, handle, 0, size + 8 * PAGE, 0), -error);
+	assert_int_equal(copy(fs, node, handle, 0, size), -error);
+	assert_int_equal(size_of(fs, node), size);
+	/* Without room for more, what is there can be read and written. */
+	assert_int_equal(write_chunk(fs, node, handle, 0), CHUNK);
+	assert_int_equal(read_node(fs, node, handle, 0, 10), 0);
+	assert_int_equal(reply.length, 10);
+	/* One page of room is one page written. */
+	assert_int_equal(
+		allocate(fs, node, handle, PAGE, PAGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
+		0);
+	assert_int_equal(write_chunk(fs, node, handle, size), PAGE);
+	assert_int_equal(size_of(fs, node), size + PAGE);
+	assert_int_equal(remove_name(fs, parent, FUSE_UNLINK, "data"), 0);
+	assert_int_equal(release(fs, node, handle), 0);
+	forget(fs, node, 1);
+	assert_int_equal(create(fs, parent, "data", O_RDWR, 0644, &node, &handle), 0);
+	assert_int_equal(allocate(fs, node, handle, 0, CHUNK, 0), 0);
+	assert_int_equal(write_chunk(fs, node, handle, 0), CHUNK);
+	assert_int_equal(copy(fs, node, handle, 0, CHUNK), CHUNK);
+	assert_int_equal(remove_name(fs, parent, FUSE_UNLINK, "data"), 0);
+	assert_int_equal(release(fs, node, handle), 0);
+	forget(fs, node, 1);
+}
+
+/* Of a tmpfs they count as inodes. */
+static void attributes_until_full(struct virtio_fs *fs, uint64_t parent, int error)
+{
+	uint64_t node, handle;
+	char name[16];
+	int r = 0;
+
+	assert_int_equal(create(fs, parent, "marked", O_RDWR, 0644, &node, &handle), 0);
+	for (unsigned int i = 0; i < NAMES_MAX && r == 0; i++) {
+		snprintf(name, sizeof(name), "user.%u", i);
+		r = set_attribute(fs, node, name);
+	}
+	/* Older kernels have none of users there. */
+	if (r != -EOPNOTSUPP) {
+		assert_int_equal(r, -error);
+		assert_int_equal(
+			call(fs, FUSE_REMOVEXATTR, node, TEXT("user.0"), NOTHING, NOTHING), 0);
+		assert_int_equal(set_attribute(fs, node, name), 0);
+	}
+	assert_int_equal(remove_name(fs, parent, FUSE_UNLINK, "marked"), 0);
+	assert_int_equal(release(fs, node, handle), 0);
+	forget(fs, node, 1);
+}
+
+static void disk_becomes_full(bool alone)
+{
+	struct world *world = small_world("size=256k,nr_inodes=32");
+	struct held before;
+	uint64_t parent;
+
+	if (!world)
+		skip(); /* needs root, for a small disk */
+	world->alone = alone;
+	world_serve(world, 256, 64);
+	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX), 0);
+	parent = node_of(world->fs, alone ? "directory" : "volumes/shared");
+	before = held(world->fs);
+	for (unsigned int i = 0; i < 3; i++) {
+		names_until_full(world->fs, parent, ENOSPC);
+		expect_held(world->fs, &before);
+		data_until_full(world->fs, parent, ENOSPC);
+		expect_held(world->fs, &before);
+		attributes_until_full(world->fs, parent, ENOSPC);
+		expect_held(world->fs, &before);
+	}
+	small_world_end(world);
+}
+
+static void a_full_disk_takes_what_it_can_and_says_so(void **state)
+{
+	(void)state;
+	disk_becomes_full(false);
+}
+
+static void the_same_without_open(void **state)
+{
+	(void)state;
+	disk_becomes_full(true);
+}
+
+/* Quotas need a host that has them: the calls say what they would say there. */
+static void a_quota_is_as_good_as_a_full_disk(void **state)
+{
+	struct world *world = small_world("size=1m");
+	struct fuse_mknod_in mknod_in = {.mode = S_IFREG | 0644};
+	uint64_t parent, node, handle;
+	struct held before;
+
+	(void)state;
+	if (!world)
+		skip(); /* needs root, for a small disk */
+	world_serve(world, 256, 64);
+	assert_int_equal(init_with(world->fs, FUSE_KERNEL_VERSION, 41, UINT32_MAX), 0);
+	parent = node_of(world->fs, "volumes/shared");
+	assert_int_equal(create(world->fs, parent, "data", O_RDWR, 0644, &node, &handle), 0);
+	before = held(world->fs);
+	quota_pages = 2;
+	assert_int_equal(write_chunk(world->fs, node, handle, 0), 2 * PAGE);
+	assert_int_equal(write_chunk(world->fs, node, handle, 2 * PAGE), -EDQUOT);
+	assert_int_equal(size_of(world->fs, node), 2 * PAGE);
+	assert_int_equal(allocate(world->fs, node, handle, 0, CHUNK, 0), -EDQUOT);
+	assert_int_equal(copy(world->fs, node, handle, 0, 2 * PAGE), -EDQUOT);
+	assert_int_equal(set_attribute(world->fs, node, "user.quota"), -EDQUOT);
+	assert_int_equal(make_directory(world->fs, parent, "directory"), -EDQUOT);
+	assert_int_equal(make_link(world->fs, parent, "link"), -EDQUOT);
+	assert_int_equal(call(world->fs, FUSE_MKNOD, parent, PART(mknod_in), TEXT("node"), NOTHING),
+		-EDQUOT);
+	expect_held(world->fs, &before);
+	quota_pages = -1;
+	assert_int_equal(write_chunk(world->fs, node, handle, 2 * PAGE), CHUNK);
+	assert_int_equal(make_directory(world->fs, parent, "directory"), 0);
+	expect_held(world->fs, &before);
+	small_world_end(world);
+}
+
+/* ---- the window */
+
+static struct world *window_world(void)
+{
+	struct world *world = small_world("size=16m");
+	struct fuse_init_in in = {.major = FUSE_KERNEL_VERSION,
+		.minor = 41,
+		.flags = UINT32_MAX,
+		.flags2 = UINT32_MAX};
+	_cleanup_free_ uint8_t *data = calloc(1, WINDOW);
+	_cleanup_close_ int fd = -1;
+
+	if (!world)
+		skip(); /* needs root, for a small disk */
+	memory = (struct guest_memory){.window = {.start = 4ull << 30, .size = WINDOW}};
+	memory.window.host =
+		mmap(NULL, WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_true(memory.window.host != MAP_FAILED);
+	world->alone = true;
+	world->memory = &memory;
+	fd = openat(world->tree, "large", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, data, WINDOW), WINDOW);
+	world_serve(world, 256, 64);
+	assert_int_equal(call(world->fs, FUSE_INIT, 0, PART(in), NOTHING, NOTHING), 0);
+	return world;
+}
+
+static void window_world_end(struct world *world)
+{
+	small_world_end(world);
+	munmap(memory.window.host, WINDOW);
+}
+
+static int map_writable(struct virtio_fs *fs, uint64_t node, uint64_t offset)
+{
+	struct fuse_setupmapping_in in = {
+		.fh = UINT64_MAX,
+		.foffset = offset,
+		.len = RANGE,
+		.flags = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE,
+		.moffset = offset,
+	};
+
+	return call(fs, FUSE_SETUPMAPPING, node, PART(in), NOTHING, NOTHING);
+}
+
+static int resize(struct virtio_fs *fs, uint64_t node, uint64_t size)
+{
+	return setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = size});
+}
+
+/* The signal that ends a process which writes a byte of the window, or 0. */
+static int write_signal(uint64_t offset)
+{
+	volatile uint8_t *byte = memory.window.host + offset;
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		/* The sanitizer would report what is asked for here. */
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
+		*byte = 1;
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void a_file_with_holes_is_not_for_the_window(void **state)
+{
+	struct world *world = window_world();
+	int fd = openat(world->tree, "sparse", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 2 * RANGE), 0);
+	close(fd);
+	assert_int_equal(lookup(world->fs, ROOT, "large"), 0);
+	assert_true(entry_out()->attr.flags & FUSE_ATTR_DAX);
+	assert_int_equal(lookup(world->fs, ROOT, "sparse"), 0);
+	assert_false(entry_out()->attr.flags & FUSE_ATTR_DAX);
+	window_world_end(world);
+}
+
+static void what_is_mapped_for_writing_has_its_room(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	assert_int_equal(resize(fs, node, 0), 0);
+	assert_int_equal(resize(fs, node, WINDOW), 0);
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	disk_fill(world);
+	assert_int_equal(map_writable(fs, node, RANGE), -ENOSPC);
+	assert_int_equal(write_signal(0), 0);
+	assert_int_equal(write_signal(RANGE - 1), 0);
+	assert_int_equal(write_signal(RANGE), SIGSEGV);
+	disk_relieve(world);
+	assert_int_equal(map_writable(fs, node, RANGE), 0);
+	assert_int_equal(write_signal(RANGE), 0);
+	window_world_end(world);
+}
+
+static void a_hole_that_the_guest_punches_has_its_room_again(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	memory.window.host[2 * PAGE] = 1;
+	/* From the range that is mapped into one that is not. */
+	assert_int_equal(
+		allocate(fs, node, 0, PAGE, RANGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), 0);
+	assert_int_equal(memory.window.host[2 * PAGE], 0);
+	disk_fill(world);
+	assert_int_equal(write_signal(PAGE), 0);
+	assert_int_equal(write_signal(RANGE - PAGE), 0);
+	assert_int_equal(map_writable(fs, node, RANGE), -ENOSPC);
+	assert_false(virtio_fs_window_was_cut(fs));
+	window_world_end(world);
+}
+
+static void what_a_file_gains_without_room_is_without_access(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	assert_int_equal(resize(fs, node, PAGE + 10), 0);
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	/* By a larger size, by a write behind the end, by a copy. */
+	assert_int_equal(resize(fs, node, 5 * PAGE), 0);
+	assert_int_equal(write_node(fs, node, 0, 9 * PAGE, "written", 0), 0);
+	assert_int_equal(copy(fs, node, 0, 0, 11 * PAGE), 9 * PAGE + strlen("written"));
+	disk_fill(world);
+	for (uint64_t page = 0; page <= 20; page++)
+		assert_int_equal(write_signal(page * PAGE), 0);
+	assert_false(virtio_fs_window_was_cut(fs));
+	assert_int_equal(resize(fs, node, RANGE), 0);
+	assert_true(virtio_fs_window_was_cut(fs));
+	assert_int_equal(write_signal(RANGE - PAGE), SIGSEGV);
+	assert_int_equal(write_signal(PAGE), 0);
+	assert_false(virtio_fs_watch(fs));
+	disk_relieve(world);
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	assert_int_equal(write_signal(RANGE - PAGE), 0);
+	assert_false(virtio_fs_window_was_cut(fs));
+	window_world_end(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_full_disk_takes_what_it_can_and_says_so),
+		cmocka_unit_test(the_same_without_open),
+		cmocka_unit_test(a_quota_is_as_good_as_a_full_disk),
+		cmocka_unit_test(a_file_with_holes_is_not_for_the_window),
+		cmocka_unit_test(what_is_mapped_for_writing_has_its_room),
+		cmocka_unit_test(a_hole_that_the_guest_punches_has_its_room_again),
+		cmocka_unit_test(what_a_file_gains_without_room_is_without_access),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
