@@ -10,7 +10,9 @@
  *
  *   alloc       malloc, calloc, realloc and their kin, called by anyone but libarchive: ENOMEM
  *   libarchive  the same called by libarchive, which does not survive each of them
- *   write       write, pwrite, writev, truncation and allocation of files: ENOSPC; send, sendmsg: ENOBUFS
+ *   write       write, pwrite, writev, pwritev, pwritev2, truncation and allocation of files: ENOSPC; send, sendmsg:
+ *               ENOBUFS
+ *   preadv      preadv, preadv2, with which the file server reads: EIO
  *   fsync       fsync, fdatasync, syncfs: EIO
  *   rename      rename, renameat, renameat2: ENOSPC
  *   mmap        mmap, mremap: ENOMEM
@@ -41,7 +43,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { ALLOC, LIBARCHIVE, WRITE, FSYNC, RENAME, MMAP, IOCTL, KVM_RUN_CALL, KINDS };
+enum kind { ALLOC, LIBARCHIVE, WRITE, PREADV, FSYNC, RENAME, MMAP, IOCTL, KVM_RUN_CALL, KINDS };
 
 static const struct {
 	const char *name;
@@ -50,6 +52,7 @@ static const struct {
 	[ALLOC] = {"alloc", ENOMEM},
 	[LIBARCHIVE] = {"libarchive", ENOMEM},
 	[WRITE] = {"write", ENOSPC},
+	[PREADV] = {"preadv", EIO},
 	[FSYNC] = {"fsync", EIO},
 	[RENAME] = {"rename", ENOSPC},
 	[MMAP] = {"mmap", ENOMEM},
@@ -240,6 +243,21 @@ ssize_t writev(int fd, const struct iovec *pieces, int count)
 ssize_t pwritev64(int fd, const struct iovec *pieces, int count, off64_t offset)
 {
 	return fails(WRITE) ? -1 : NEXT(pwritev64)(fd, pieces, count, offset);
+}
+
+ssize_t pwritev64v2(int fd, const struct iovec *pieces, int count, off64_t offset, int flags)
+{
+	return fails(WRITE) ? -1 : NEXT(pwritev64v2)(fd, pieces, count, offset, flags);
+}
+
+ssize_t preadv64(int fd, const struct iovec *pieces, int count, off64_t offset)
+{
+	return fails(PREADV) ? -1 : NEXT(preadv64)(fd, pieces, count, offset);
+}
+
+ssize_t preadv64v2(int fd, const struct iovec *pieces, int count, off64_t offset, int flags)
+{
+	return fails(PREADV) ? -1 : NEXT(preadv64v2)(fd, pieces, count, offset, flags);
 }
 
 /* A socket is no disk. */

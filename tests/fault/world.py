@@ -27,7 +27,7 @@ SHIM = os.environ.get("FAULT_SHIM", os.path.join(TOP, "build/fault.so"))
 KINDS = ("alloc", "libarchive", "write", "fsync", "rename", "mmap", "ioctl")
 # In memory where that is possible: thousands of copies of the data directory are made.
 PLACE = os.environ.get("TMPDIR") or ("/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
-MACHINE_KINDS = (*KINDS, "kvm-run")
+MACHINE_KINDS = (*KINDS, "preadv", "kvm-run")
 LIMIT = 600  # seconds of a command; only what hangs takes so long
 GONE = 20    # seconds for the processes of a killed command to go
 
@@ -495,5 +495,8 @@ SCENARIOS = (
 # A pod starts from a template of APPC_VM_TEMPLATES.
 MACHINE_SCENARIOS = (
     Scenario("run in a machine", ["run", "example.com/unrendered"]),
+    # Its files are read and written by requests, of which some are too short for the ring.
+    Scenario("run with files in a machine", ["run", "--dax=never", "example.com/unrendered", "--exec=/bin/probe", "--",
+                                             "write", "/new", "text", "read", "/new", "read", "/upper/1"]),
     TemplateBuild("template build"),
 )
