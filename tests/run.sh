@@ -15,7 +15,7 @@
 #
 #   sanitized   what container does, with a program under the sanitizers of the unit tests
 #   soak        the same at length: every call fails once, SOAK_KILLS kills (1000), SOAK_SECONDS of load
-#               (900), 1,000 clones in a row, and apps that come and go by the hundred; hours, not minutes
+#               (900), 1,000 clones in a row, and apps that come and go by the hundred; hours, not minutes. SOAK_SEED, which is printed, chooses all that is chosen at random: the time if not given
 #
 # One line for each file, with its counts and seconds; where something failed, its log is shown. Logs
 # stay in build/test-logs. The last line is exactly "N passed, N failed, N skipped", and the status
@@ -211,30 +211,33 @@ faults()
 	in_lanes tap 'kills of apps container' tests/fault/kills.py --apps --kills=30
 }
 
+# In short: each kind of pod about once.
 load()
 {
 	wait
-	tap 'load container' tests/fault/soak.py --flavour=container --seconds=20 --parallel=8
-	[ ! -c /dev/kvm ] || tap 'load vm' tests/fault/soak.py --seconds=40 --pods=40 --parallel=8 --clones=20
+	tap 'load container' tests/fault/soak.py --flavour=container --seconds=20 --pods=24 --parallel=8
+	[ ! -c /dev/kvm ] || tap 'load vm' tests/fault/soak.py --seconds=40 --pods=12 --parallel=8 --clones=20
 }
 
 soak()
 {
+	local seconds=${SOAK_SECONDS:-900} kills=${SOAK_KILLS:-1000} seed=${SOAK_SEED:-$(date +%s)}
 	wait
-	tap 'kills container' tests/fault/kills.py --kills="${SOAK_KILLS:-1000}" --seed="${SOAK_SEED:-$RANDOM}"
-	tap 'kills of apps container' tests/fault/kills.py --apps --kills="${SOAK_KILLS:-1000}" --seed="${SOAK_SEED:-$RANDOM}"
+	echo "SOAK_SEED=$seed"
+	tap 'kills container' tests/fault/kills.py --kills="$kills" --seed="$seed"
+	tap 'kills of apps container' tests/fault/kills.py --apps --kills="$kills" --seed="$seed"
 	APP_CYCLES=400 functional_suite container app
-	tap 'load container' tests/fault/soak.py --flavour=container --seconds="${SOAK_SECONDS:-900}"
+	tap 'load container' tests/fault/soak.py --flavour=container --seconds="$seconds" --seed="$seed"
 	if [ -c /dev/kvm ]; then
 		APP_CYCLES=96 functional_suite vm app
-		tap 'load vm' tests/fault/soak.py --seconds="${SOAK_SECONDS:-900}"
-		tap 'kills vm' tests/fault/kills.py --vm --kills=$((${SOAK_KILLS:-1000} / 10))
-		tap 'kills of apps vm' tests/fault/kills.py --vm --apps --kills=$((${SOAK_KILLS:-1000} / 10))
+		tap 'load vm' tests/fault/soak.py --seconds="$seconds" --seed="$seed"
+		tap 'kills vm' tests/fault/kills.py --vm --kills=$((kills / 10)) --seed="$seed"
+		tap 'kills of apps vm' tests/fault/kills.py --vm --apps --kills=$((kills / 10)) --seed="$seed"
 	fi
-	tap 'faults container' tests/fault/faults.py
-	tap 'faults of apps container' tests/fault/faults.py --apps --seconds="${SOAK_SECONDS:-900}"
+	tap 'faults container' tests/fault/faults.py --seed="$seed"
+	tap 'faults of apps container' tests/fault/faults.py --apps --seconds="$seconds" --seed="$seed"
 	# A machine that cannot start from its template boots: each of these may take seconds.
-	[ ! -c /dev/kvm ] || tap 'faults vm' tests/fault/faults.py --vm --seconds="${SOAK_SECONDS:-900}"
+	[ ! -c /dev/kvm ] || tap 'faults vm' tests/fault/faults.py --vm --seconds="$seconds" --seed="$seed"
 }
 
 started=$SECONDS

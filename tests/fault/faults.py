@@ -2,18 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes calls of appc-vm fail, one at a time, and looks at what is left.
 
-    faults.py [--vm] [--apps] [--seconds=N] [--every=N] [--scenario=NAME] [--kind=KIND] [--first=N] [--keep]
+    faults.py [--vm] [--apps] [--seconds=N] [--every=N] [--seed=N] [--scenario=NAME] [--kind=KIND] [--first=N]
+              [--keep]
 
 For each scenario and each kind of call (fault.c has them): the command is run with its first call
 failing, its second, and so on until it makes no such call any more. Each time it ends with success, or
 with 254 and one line; then the world (world.py) must be as it should. --every=N tries every N-th call
-only; --seconds=N chooses the steps so that it takes about N seconds. One TAP line for each scenario and
-kind; the numbers of the failing calls in it reproduce it: --first=N tries only that one. With --vm the
+only; --seconds=N chooses the steps so that it takes about N seconds. Which of the first N is the first to fail is random,
+so that short runs get around in time; the seed is printed, and --seed=N is the same again. One TAP line for each
+scenario and kind; the numbers of the failing calls in it reproduce it: --first=N tries only that one. With --vm the
 commands are those about machines; with --apps (apps.py) those about the apps of a pod that runs, and
 what fails is the command's call, or the pod's that serves it.
 """
 import argparse
 import os
+import random
 import sys
 import time
 
@@ -46,6 +49,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--scenario")
     parser.add_argument("--kind")
     parser.add_argument("--first", type=int)
@@ -82,7 +86,8 @@ def run_all(world, arguments):
     cost = 8 * (time.monotonic() - start) / len(trials)
     total = sum(calls for _, calls in counted)
     budget = arguments.seconds / cost if arguments.seconds else None
-    print("TAP version 13\n1..%d" % len(counted))
+    dice = random.Random(arguments.seed)
+    print("TAP version 13\n1..%d\n# seed %d" % (len(counted), arguments.seed))
     failed = tried = 0
     for number, (trial, calls) in enumerate(counted, 1):
         every = arguments.every
@@ -91,7 +96,7 @@ def run_all(world, arguments):
             share = max(3, int(budget / len(counted)))
             every = max(1, -(-calls // share))
         bad, count = [], 0
-        at = arguments.first or 1 + (every - 1) // 2
+        at = arguments.first or 1 + dice.randrange(min(every, calls))
         begin = time.monotonic()
         while True:
             complaints = trial.complaints(at)

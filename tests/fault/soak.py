@@ -5,9 +5,9 @@
     soak.py [--seconds=N] [--flavour=vm|container] [--pods=N] [--parallel=N] [--clones=N] [--apps=N] [--seed=N]
             [--shared-host]
 
-  pods      N pods one after the other, their kinds chosen at random (KINDS below), for half of the time
-            at most
-  parallel  N at once, until the time is over, at least once
+  pods      N pods one after the other, their kinds chosen at random (KINDS below), however long that takes: a short
+            run is one of few pods
+  parallel  N at once, over and over for half of the time, at least once
             --pods=0 leaves out both
   clones    N pods in a row from one template, however long that takes: no two have random bytes, names,
             ids or times in common (machines only)
@@ -185,16 +185,16 @@ class Soak:
             return (self.dice.choice(self.kinds), self.dice.uniform(0, 1.5),
                     self.dice.choice(("signal", "stop", "force")))
 
-    def one_after_the_other(self, count, end):
-        done = 0
-        while done < count and (time.monotonic() < end or done < len(self.kinds)):
+    def one_after_the_other(self, count):
+        """How many were judged."""
+        before = self.count
+        for number in range(count):
             kind, delay, how = self.throw()
-            # Each kind at least once.
-            self.pod(self.kinds[done] if done < len(self.kinds) else kind, delay, how)
-            done += 1
-            if done % 20 == 0:
+            # Each kind once, before any has its second turn.
+            self.pod(self.kinds[number] if number < len(self.kinds) else kind, delay, how)
+            if number % 20 == 19:
                 self.collect()
-        return done
+        return self.count - before
 
     def at_once(self, throws):
         threads = [threading.Thread(target=self.pod, args=throw) for throw in throws]
@@ -393,11 +393,12 @@ def run_all(soak, arguments):
     soak.collect()
     before, start = measure(), time.monotonic()
     if mixed:
-        half = arguments.seconds / 2
-        done = soak.one_after_the_other(arguments.pods, start + half)
-        result("%d pods one after the other" % done, start)
+        done = soak.one_after_the_other(arguments.pods)
+        if done != arguments.pods:
+            soak.complain("%d pods, of %d" % (done, arguments.pods))
+        result("%d of %d pods one after the other" % (done, arguments.pods), start)
         begin, rounds = time.monotonic(), 0
-        while rounds == 0 or time.monotonic() < start + 2 * half:
+        while rounds == 0 or time.monotonic() < begin + arguments.seconds / 2:
             soak.at_once([soak.throw() for _ in range(arguments.parallel)])
             soak.collect()
             rounds += 1
