@@ -12,7 +12,7 @@
 #   make tsan       unit tests of what threads share, under the thread sanitizer
 #   make validator  the specification's own validator of executors, in both flavours
 #   make valgrind   commands, pods and unit tests under memcheck
-#   make soak       faults, kills and load at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
+#   make soak       faults, kills, load and races at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each, or until it has had FUZZ_TOTAL seconds of CPU time
 #   make install    DESTDIR, PREFIX
 
@@ -300,7 +300,8 @@ check: deps
 
 .PHONY: soak
 soak: deps
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/fault.so kernel
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/fault.so \
+		$(BUILD)/unit/test_virtio_fs_races kernel
 	$(Q)tests/run.sh soak
 
 include tests/bench/bench.mk

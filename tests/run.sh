@@ -14,8 +14,9 @@
 # Two layers are only run when they are named, as by `make check-sanitized` and `make soak`:
 #
 #   sanitized   what container does, with a program under the sanitizers of the unit tests
-#   soak        the same at length: every call fails once, SOAK_KILLS kills (1000), SOAK_SECONDS of load
-#               (900), 1,000 clones in a row, and apps that come and go by the hundred; hours, not minutes. SOAK_SEED, which is printed, chooses all that is chosen at random: the time if not given
+#   soak        the same at length: every call fails once, SOAK_KILLS kills (1000), SOAK_SECONDS of load and of
+#               races in the file server (900), 1,000 clones in a row, and apps that come and go by the hundred; hours, not
+#               minutes. SOAK_SEED, which is printed, chooses all that is chosen at random: the time if not given
 #
 # One line for each file, with its counts and seconds; where something failed, its log is shown. Logs
 # stay in build/test-logs. The last line is exactly "N passed, N failed, N skipped", and the status
@@ -95,11 +96,12 @@ unit()
 	done
 }
 
+# unit_test PROGRAM [LIMIT]: LIMIT seconds at most.
 # cmocka writes "not ok N # SKIP" for a skipped test, and a plan before each group of tests.
 unit_test()
 {
-	local program=$1 log=$logs/${1##*/}.log start=$SECONDS status planned ok bad skip
-	CMOCKA_MESSAGE_OUTPUT=TAP timeout --kill-after=10 300 "$program" >"$log" 2>&1 </dev/null
+	local program=$1 limit=${2:-300} log=$logs/${1##*/}.log start=$SECONDS status planned ok bad skip
+	CMOCKA_MESSAGE_OUTPUT=TAP timeout --kill-after=10 "$limit" "$program" >"$log" 2>&1 </dev/null
 	status=$?
 	ok=$(matches '^ok [0-9]' "$log")
 	skip=$(matches '^not ok [0-9]+ # SKIP' "$log")
@@ -224,6 +226,8 @@ soak()
 	local seconds=${SOAK_SECONDS:-900} kills=${SOAK_KILLS:-1000} seed=${SOAK_SEED:-$(date +%s)}
 	wait
 	echo "SOAK_SEED=$seed"
+	# Two races of so many seconds each.
+	RACE_SECONDS=$seconds unit_test build/unit/test_virtio_fs_races $((2 * seconds + 300))
 	tap 'kills container' tests/fault/kills.py --kills="$kills" --seed="$seed"
 	tap 'kills of apps container' tests/fault/kills.py --apps --kills="$kills" --seed="$seed"
 	APP_CYCLES=400 functional_suite container app

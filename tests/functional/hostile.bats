@@ -109,6 +109,32 @@ host_programs()
 	eventually "the host's programs listen" test -e "$BATS_TEST_TMPDIR/listening"
 }
 
+# exchange_links: names of the volume that are now a directory and now a link out of it, until teardown.
+exchange_links()
+{
+	python3 - "$BATS_TEST_TMPDIR/host/rw" "$BATS_TEST_TMPDIR/host" "$BATS_TEST_TMPDIR/exchanging" 3>&- <<-'END' &
+		import ctypes, os, sys, time
+		EXCHANGE = 2
+		volume, beside, ready = sys.argv[1:]
+		libc = ctypes.CDLL(None, use_errno=True)
+		fd = os.open(volume, os.O_RDONLY | os.O_DIRECTORY)
+		for i, target in enumerate((beside, "..", "../ro", "/")):
+		    os.makedirs("%s/swap%d/inner" % (volume, i))
+		    with open("%s/swap%d/file" % (volume, i), "w") as file:
+		        file.write("inside")
+		    os.symlink(target, "%s/to-swap%d" % (volume, i))
+		open(ready, "w").close()
+		while True:
+		    for i in range(4):
+		        if libc.renameat2(fd, b"swap%d" % i, fd, b"to-swap%d" % i, EXCHANGE) < 0:
+		            sys.exit(os.strerror(ctypes.get_errno()))
+		        # In no rhythm that the guest could fall into.
+		        time.sleep(os.urandom(1)[0] / 1e6)
+	END
+	PROGRAMS=$!
+	eventually "directories are exchanged" test -e "$BATS_TEST_TMPDIR/exchanging"
+}
+
 # survive_prepared WORDS [OPTION...]: survive, in a pod at whose ports programs of the host listen.
 survive_prepared()
 {
@@ -275,6 +301,13 @@ outlast()
 
 @test "group 12: links" {
 	survive hostile.group=12
+}
+
+@test "group 12: links that a process of the host exchanges with directories meanwhile" {
+	exchange_links
+	survive hostile.case=links_exchanged
+	# It was at work to the end.
+	kill -0 "$PROGRAMS"
 }
 
 @test "group 13: special files and read-only volumes" {

@@ -90,6 +90,8 @@
 	CASE(12, links_followed, 0, "no symbolic link is ever followed")                           \
 	CASE(12, links_made, 0, "links to anywhere lead nowhere")                                  \
 	CASE(12, links_across, 0, "no hard link or rename between volumes")                        \
+	METAL(12, links_exchanged, CASE_HOST,                                                      \
+		"a directory that the host exchanges with links meanwhile")                        \
 	CASE(13, special_files, 0, "special files are never opened")                               \
 	CASE(13, device_nodes, 0, "device nodes are not made in volumes")                          \
 	CASE(13, open_flags, 0, "unknown flags of open are dropped")                               \
