@@ -430,6 +430,21 @@ static void a_file_that_is_cut_is_found(void **state)
 	assert_false(virtio_fs_window_was_cut(world->fs));
 }
 
+/* An access is faster than the timer. */
+static void a_file_that_was_cut_just_now_is_found_when_asked_for(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, READ), 0);
+	assert_false(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(cut_file(world, "large", 5000), 0);
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(access_signal(window(8192), false), SIGSEGV);
+	/* It is told all the same, once. */
+	assert_true(virtio_fs_watch(world->fs));
+	assert_false(virtio_fs_watch(world->fs));
+}
+
 static void the_guest_may_cut_its_file_and_make_it_longer(void **state)
 {
 	struct world *world = *state;
@@ -640,6 +655,7 @@ int main(void)
 		TEST(writes_reach_the_file_and_its_readers, begin),
 		TEST(what_is_mapped_outlives_the_last_lookup, begin),
 		TEST(a_new_session_has_an_empty_window, begin),
+		TEST(a_file_that_was_cut_just_now_is_found_when_asked_for, begin),
 		TEST(a_file_that_is_cut_is_found, begin),
 		TEST(the_guest_may_cut_its_file_and_make_it_longer, begin),
 		TEST(fields_out_of_bounds_are_refused, begin),

@@ -648,20 +648,28 @@ static bool range_watch(struct fs_dax *dax, size_t index)
 	return left < FS_DAX_RANGE;
 }
 
+/* Under the lock. */
+static void ranges_watch(struct fs_dax *dax)
+{
+	for (size_t i = 0; i < dax->range_count && dax->mapped_count > 0; i++)
+		dax->lost |= range_watch(dax, i);
+}
+
 /* #syscalls:loop read */
 bool fs_dax_watch(struct fs_dax *dax)
 {
 	uint64_t expirations;
-	bool cut = false;
+	bool lost;
 
 	/* Only clears it. */
 	if (read(dax->timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
 		return false;
 	pthread_mutex_lock(&dax->lock);
-	for (size_t i = 0; i < dax->range_count && dax->mapped_count > 0; i++)
-		cut |= range_watch(dax, i);
+	ranges_watch(dax);
+	lost = dax->lost;
+	dax->lost = false;
 	pthread_mutex_unlock(&dax->lock);
-	return cut;
+	return lost;
 }
 
 bool fs_dax_was_cut(struct fs_dax *dax)
@@ -669,6 +677,7 @@ bool fs_dax_was_cut(struct fs_dax *dax)
 	bool cut = false;
 
 	pthread_mutex_lock(&dax->lock);
+	ranges_watch(dax);
 	for (size_t i = 0; i < dax->range_count && !cut; i++)
 		cut = dax->mappings[i].cut;
 	pthread_mutex_unlock(&dax->lock);

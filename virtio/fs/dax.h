@@ -44,6 +44,7 @@ struct fs_dax {
 	pthread_mutex_t lock; /* protects the mappings, those of memory too */
 	struct fs_mapping *mappings;
 	size_t mapped_count;
+	bool lost; /* a file was found shorter, which fs_dax_watch() has yet to tell */
 };
 
 /*
@@ -108,7 +109,7 @@ size_t fs_dax_count(struct fs_dax *dax);
  */
 bool fs_dax_watch(struct fs_dax *dax);
 
-/* Whether there is a mapping of which a part was freed. */
+/* Whether there is a mapping of which a part was freed, or is now: the timer may be due only in a while. */
 bool fs_dax_was_cut(struct fs_dax *dax);
 
 /* Parking (saved.c): the mappings, by inode. As the functions there. */

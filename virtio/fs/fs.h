@@ -131,7 +131,7 @@ bool virtio_fs_shared_was_read(struct virtio_fs *fs);
 /*
  * A timerfd, readable when it is time to look whether files in the window have become shorter; -1: there
  * is no window. virtio_fs_watch() is true when one has: an access to what it lost makes KVM_RUN
- * fail from then on, and virtio_fs_window_was_cut() tells that this can be so.
+ * fail from then on, and virtio_fs_window_was_cut(), which looks as well, tells that this can be so.
  */
 int virtio_fs_watch_fd(const struct virtio_fs *fs);
 bool virtio_fs_watch(struct virtio_fs *fs);
