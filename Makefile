@@ -78,7 +78,7 @@ $(foreach kind,obj sanitized fuzzed,$(BUILD)/$(kind)/vmm/filter.o): $(FILTERS)
 # ---- the same program in the hands of its guest, for tests/functional/jail.bats
 $(BUILD)/appc-vm-captured: $(PROGRAM_OBJECTS) $(BUILD)/obj/tests/attack/attempts.o $(BUILD)/obj/tests/attack/hook.o
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--wrap=loop_run,--wrap=virtio_mmio_write $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
+	$(Q)$(CC) $(CFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--wrap=loop_run,--wrap=virtio_mmio_write,--wrap=machine_run,--wrap=io_uring_queue_init_params $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
 
 # ---- the guest's init: static, small, no position independence to relocate
 INIT_OBJECTS := $(patsubst %.c,$(BUILD)/init/%.o,$(INIT_SOURCES))

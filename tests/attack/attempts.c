@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/keyctl.h>
 #include <linux/kvm.h>
@@ -14,6 +15,8 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,6 +34,7 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
@@ -193,6 +197,103 @@ static int change_memory_file(const struct attack_targets *targets)
 			stopped(ftruncate(fd, st.st_size)), reopen_for_writing(fd));
 		if (last == 0)
 			return 0;
+	}
+	return last;
+}
+
+/* A file or directory that is open, perhaps by its place only (O_PATH), and on a read-only mount. */
+static int change_read_only_fd(int fd)
+{
+	struct stat st;
+	char name[16];
+	int last;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	last = ANY_OF(stopped(utimensat(fd, "", NULL, AT_EMPTY_PATH)),
+		stopped(fchownat(fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH)),
+		stopped(fchmod(fd, st.st_mode & 07777)), stopped(fsetxattr(fd, "user.x", "", 0, 0)),
+		stopped(fremovexattr(fd, "user.x")), stopped(ftruncate(fd, st.st_size)),
+		stopped(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 1)),
+		stopped(linkat(fd, "", AT_FDCWD, "/attack-link", AT_EMPTY_PATH)),
+		reopen_for_writing(fd));
+	snprintf(name, sizeof(name), "%d", fd);
+	/* The same by its name in a /proc that some fd leads to. */
+	for (int proc = 3; proc < FDS_MAX && last != 0; proc++) {
+		struct stat found;
+
+		if (fstatat(proc, name, &found, 0) < 0 || found.st_ino != st.st_ino ||
+			found.st_dev != st.st_dev)
+			continue;
+		last = ANY_OF(stopped(utimensat(proc, name, NULL, 0)),
+			stopped(fchownat(proc, name, st.st_uid, st.st_gid, 0)),
+			stopped(fchmodat(proc, name, st.st_mode & 07777, 0)),
+			stopped(linkat(proc, name, AT_FDCWD, "/attack-link", AT_SYMLINK_FOLLOW)));
+	}
+	return last;
+}
+
+static int change_read_only_path(const char *directory, const char *file, const char *other)
+{
+	struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
+	struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
+	int r;
+
+	r = ANY_OF(stopped_fd(open(file, O_RDWR)), stopped_fd(open(file, O_WRONLY | O_TRUNC)),
+		stopped_fd(open(other, O_WRONLY | O_CREAT, 0600)),
+		stopped_fd(open(directory, O_TMPFILE | O_RDWR, 0600)), stopped(truncate(file, 0)),
+		stopped(unlink(file)), stopped(rename(file, other)),
+		stopped(rename(file, "/attack-link")), stopped(link(file, other)),
+		stopped(link(file, "/attack-link")), stopped(symlink("x", other)),
+		stopped(mkdir(other, 0700)), stopped(mknod(other, S_IFREG | 0600, 0)),
+		stopped(chmod(file, 0666)), stopped(chown(file, 0, 0)),
+		stopped(utimensat(AT_FDCWD, file, NULL, 0)),
+		stopped(setxattr(file, "user.x", "", 0, 0)), stopped(rmdir(directory)),
+		stopped(mount(NULL, directory, NULL, MS_REMOUNT | MS_BIND, NULL)));
+	if (r == 0)
+		return 0;
+	r = stopped(
+		syscall(SYS_mount_setattr, AT_FDCWD, directory, 0, &writable, sizeof(writable)));
+	if (r == 0)
+		syscall(SYS_mount_setattr, AT_FDCWD, directory, 0, &read_only, sizeof(read_only));
+	return r;
+}
+
+static bool is_on_read_only_mount(int fd)
+{
+	struct statvfs st;
+
+	return fstatvfs(fd, &st) == 0 && st.f_flag & ST_RDONLY;
+}
+
+/* By its path, by fds that are opened for it, and by each fd that is there: of a directory above it, or of the mount. */
+static int write_read_only(const struct attack_targets *targets)
+{
+	static const int flags[] = {O_RDONLY, O_PATH};
+	char file[4096], other[4096];
+	int last;
+
+	if (!targets->read_only)
+		return NOTHING_TO_TRY;
+	snprintf(file, sizeof(file), "%s/file", targets->read_only);
+	snprintf(other, sizeof(other), "%s/other", targets->read_only);
+	last = change_read_only_path(targets->read_only, file, other);
+	for (size_t i = 0; i < 4 && last != 0; i++) {
+		int fd = open(i & 1 ? file : targets->read_only, flags[i / 2] | O_CLOEXEC);
+
+		/* That the file is there is what makes the others worth something. */
+		if (fd < 0)
+			return NOTHING_TO_TRY;
+		last = change_read_only_fd(fd);
+		close(fd);
+	}
+	for (int fd = 3; fd < FDS_MAX && last != 0; fd++) {
+		int r = stopped_fd(openat(fd, file + 1, O_RDWR));
+
+		if (r != 0 && is_on_read_only_mount(fd))
+			r = change_read_only_fd(fd);
+		if (r != -EBADF)
+			last = r;
 	}
 	return last;
 }
@@ -453,19 +554,147 @@ static int send_datagram(const struct attack_targets *targets)
 	return r;
 }
 
+/* The address of the host's abstract socket; its length. */
+static socklen_t abstract_address(const struct attack_targets *targets, struct sockaddr_un *ret)
+{
+	size_t length = strlen(targets->abstract);
+
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(ret->sun_path + 1, targets->abstract, length);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+}
+
 static int connect_abstract(const struct attack_targets *targets)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0), r;
+	struct sockaddr_un address;
+	socklen_t length;
 
 	if (!targets->abstract || fd < 0)
 		return fd < 0 ? -errno : NOTHING_TO_TRY;
-	memcpy(address.sun_path + 1, targets->abstract, strlen(targets->abstract));
-	r = stopped(connect(fd, (struct sockaddr *)&address,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			strlen(targets->abstract))));
+	length = abstract_address(targets, &address);
+	r = stopped(connect(fd, (struct sockaddr *)&address, length));
 	close(fd);
 	return r;
+}
+
+/*
+ * What a socket that is there may be made to reach instead of whom it is for. It was perhaps made in the network namespace
+ * of the host, whose names it would be looked up by. To whom it is connected nothing is said: a message of a sequenced
+ * socket goes there whatever address it has.
+ */
+static int redirect_socket(int fd, const struct sockaddr *address, socklen_t length)
+{
+	const struct sockaddr unspecified = {.sa_family = AF_UNSPEC};
+	socklen_t size = sizeof(int);
+	int type, r;
+
+	(void)connect(fd, &unspecified, sizeof(unspecified));
+	r = connect(fd, address, length);
+	if (r == 0 || errno == EINPROGRESS)
+		return 0;
+	r = -errno;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type == SOCK_SEQPACKET)
+		return r;
+	return stopped(sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, address, length));
+}
+
+/* SIOCUNIXFILE of <linux/un.h>, which sys/un.h excludes. */
+#define UNIX_FILE SIOCPROTOPRIVATE
+
+/* Of Linux 6.5 and 6.11. */
+#define PEER_PIDFD           77
+#define PIDFD_NAMESPACE(n)   _IO(0xff, n)
+#define PIDFD_NAMESPACES_MAX 10
+
+/* The process that made the pair, or listens, or connected: a process of the host. */
+static int use_peer(int fd)
+{
+	int pidfd = -1, last;
+	socklen_t size = sizeof(pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, PEER_PIDFD, &pidfd, &size) < 0)
+		return -errno;
+	last = ANY_OF(stopped(syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0)),
+		stopped_fd(syscall(SYS_pidfd_getfd, pidfd, 0, 0)),
+		stopped(setns(pidfd, CLONE_NEWNET)), stopped(setns(pidfd, CLONE_NEWNS)));
+	for (unsigned int i = 1; i <= PIDFD_NAMESPACES_MAX && last != 0; i++)
+		last = stopped_fd(ioctl(pidfd, PIDFD_NAMESPACE(i)));
+	close(pidfd);
+	return last;
+}
+
+static bool is_tap(int fd)
+{
+	struct ifreq request;
+
+	return ioctl(fd, TUNGETIFF, &request) == 0;
+}
+
+/* Whom sockets and taps that the VMM has could reach, and which namespaces and files they could give. */
+static int reuse_sockets(const struct attack_targets *targets)
+{
+	const struct sockaddr_in tcp = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)targets->tcp_port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int last = NOTHING_TO_TRY;
+	struct sockaddr_un address;
+	socklen_t length;
+
+	if (!targets->abstract || targets->tcp_port < 0)
+		return NOTHING_TO_TRY;
+	length = abstract_address(targets, &address);
+	for (int fd = 0; fd < FDS_MAX && last != 0; fd++) {
+		struct stat st;
+
+		if (is_tap(fd))
+			last = ANY_OF(stopped_fd(ioctl(fd, TUNGETDEVNETNS)),
+				stopped_fd(ioctl(fd, SIOCGSKNS)));
+		else if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+			last = ANY_OF(
+				redirect_socket(fd, (const struct sockaddr *)&address, length),
+				redirect_socket(fd, (const struct sockaddr *)&tcp, sizeof(tcp)),
+				stopped_fd(ioctl(fd, SIOCGSKNS)), stopped_fd(ioctl(fd, UNIX_FILE)),
+				use_peer(fd));
+	}
+	return last;
+}
+
+/*
+ * Names and states of interfaces are told to each socket of their namespace, whatever its family: an own one has nothing but
+ * a loopback interface that is down.
+ */
+static int see_interfaces(const struct attack_targets *targets)
+{
+	int last = NOTHING_TO_TRY;
+
+	(void)targets;
+	for (int fd = 0; fd < FDS_MAX && last != 0; fd++) {
+		struct ifreq request = {.ifr_ifindex = 1};
+
+		if (ioctl(fd, SIOCGIFNAME, &request) == 0)
+			last = ioctl(fd, SIOCGIFFLAGS, &request) == 0 && request.ifr_flags & IFF_UP
+				? 0
+				: -ENETDOWN;
+	}
+	return last;
+}
+
+/* The tap's address on the host, which its bridge may take for its own, and whether it outlives the pod. */
+static int change_tap(const struct attack_targets *targets)
+{
+	int last = NOTHING_TO_TRY;
+
+	(void)targets;
+	for (int fd = 3; fd < FDS_MAX && last != 0; fd++) {
+		struct ifreq request;
+
+		if (!is_tap(fd) || ioctl(fd, SIOCGIFHWADDR, &request) < 0)
+			continue;
+		last = ANY_OF(stopped(ioctl(fd, SIOCSIFHWADDR, &request)),
+			stopped(ioctl(fd, TUNSETPERSIST, 0)));
+	}
+	return last;
 }
 
 static int raw_socket(const struct attack_targets *targets)
@@ -507,13 +736,19 @@ static int become_root(const struct attack_targets *targets)
 
 static int raise_limits(const struct attack_targets *targets)
 {
-	struct rlimit limit;
+	int last = NOTHING_TO_TRY;
 
 	(void)targets;
-	getrlimit(RLIMIT_NPROC, &limit);
-	limit.rlim_max += 1000;
-	limit.rlim_cur = limit.rlim_max;
-	return stopped(setrlimit(RLIMIT_NPROC, &limit));
+	for (int resource = 0; resource < (int)RLIM_NLIMITS && last != 0; resource++) {
+		struct rlimit limit;
+
+		if (getrlimit((__rlimit_resource_t)resource, &limit) < 0 ||
+			limit.rlim_max == RLIM_INFINITY)
+			continue;
+		limit.rlim_max++;
+		last = stopped(setrlimit((__rlimit_resource_t)resource, &limit));
+	}
+	return last;
 }
 
 /*
@@ -602,77 +837,162 @@ static int new_ring(const struct attack_targets *targets)
 	return stopped_fd(syscall(SYS_io_uring_setup, 2, &parameters));
 }
 
+/* The numbers that an operation can have; more than any kernel knows. */
+#define RING_NUMBERS 256
+
+struct attack_ring {
+	const struct io_uring_params *shape;
+	int fd;
+	struct io_uring_sqe *entries;
+	char *ring;
+};
+
+static bool is_ring(int fd)
+{
+	return syscall(SYS_io_uring_register, fd, IORING_REGISTER_BUFFERS, NULL, 0) == 0 ||
+		(errno != EBADF && errno != EOPNOTSUPP);
+}
+
+unsigned int attack_ring_operations(int ring_fd)
+{
+	_Alignas(struct io_uring_probe) char bytes[sizeof(struct io_uring_probe) +
+		RING_NUMBERS * sizeof(struct io_uring_probe_op)] = {0};
+	struct io_uring_probe *probe = (struct io_uring_probe *)bytes;
+
+	if (syscall(SYS_io_uring_register, ring_fd, IORING_REGISTER_PROBE, probe, RING_NUMBERS) < 0)
+		return IORING_OP_LAST;
+	return probe->last_op + 1u;
+}
+
+static bool ring_map(struct attack_ring *ring)
+{
+	const struct io_uring_params *shape = ring->shape;
+
+	ring->entries = mmap(NULL, shape->sq_entries * sizeof(struct io_uring_sqe),
+		PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, (off_t)IORING_OFF_SQES);
+	ring->ring = mmap(NULL, shape->sq_off.array + shape->sq_entries * sizeof(unsigned int),
+		PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, IORING_OFF_SQ_RING);
+	return ring->entries != MAP_FAILED && ring->ring != MAP_FAILED;
+}
+
+static void ring_unmap(const struct attack_ring *ring)
+{
+	const struct io_uring_params *shape = ring->shape;
+
+	if (ring->entries != MAP_FAILED)
+		munmap(ring->entries, shape->sq_entries * sizeof(struct io_uring_sqe));
+	if (ring->ring != MAP_FAILED)
+		munmap(ring->ring, shape->sq_off.array + shape->sq_entries * sizeof(unsigned int));
+}
+
+/* Submits one entry and waits for its end: the result of the operation. */
+static int ring_do(struct attack_ring *ring, const struct io_uring_sqe *entry)
+{
+	const struct io_uring_params *shape = ring->shape;
+	unsigned int *tail = (unsigned int *)(ring->ring + shape->sq_off.tail);
+	unsigned int *head = (unsigned int *)(ring->ring + shape->cq_off.head);
+	unsigned int index = *tail & (shape->sq_entries - 1);
+	const struct io_uring_cqe *answer;
+	int result;
+
+	ring->entries[index] = *entry;
+	((unsigned int *)(ring->ring + shape->sq_off.array))[index] = index;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	if (syscall(SYS_io_uring_enter, ring->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+		return -errno;
+	answer = (struct io_uring_cqe *)(ring->ring + shape->cq_off.cqes) +
+		(*head & (shape->cq_entries - 1));
+	result = answer->res;
+	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	return result;
+}
+
+/* What the file server needs (virtio/fs/queued.c). */
+static bool is_needed(unsigned int opcode)
+{
+	return opcode == IORING_OP_READV || opcode == IORING_OP_WRITEV ||
+		opcode == IORING_OP_FSYNC || opcode == IORING_OP_FALLOCATE;
+}
+
+/*
+ * Those four go into the ring, on no file; with a flag they do not: from a table of files, handed to a worker, into a buffer
+ * of the kernel's choice. No other does in any way.
+ */
+static int ring_try(struct attack_ring *ring, unsigned int opcode, bool is_known)
+{
+	static const uint8_t flags[] = {IOSQE_FIXED_FILE, IOSQE_ASYNC, IOSQE_BUFFER_SELECT};
+	struct io_uring_sqe entry = {.opcode = (uint8_t)opcode, .fd = -1};
+	int r;
+
+	if (!is_needed(opcode)) {
+		entry.fd = AT_FDCWD;
+		entry.addr = (uintptr_t) "/";
+	}
+	r = ring_do(ring, &entry);
+	/* Not the file server's. */
+	if (is_needed(opcode) && r == -EACCES)
+		return NOTHING_TO_TRY;
+	/*
+	 * Any other answer is one of the operation. What the kernel does not know it refuses before it looks at what the ring may
+	 * do.
+	 */
+	if (!is_needed(opcode))
+		return r == -EACCES || (r == -EINVAL && !is_known) ? -EACCES : 0;
+	for (size_t i = 0; i < sizeof(flags); i++) {
+		entry.flags = flags[i];
+		r = ring_do(ring, &entry);
+		if (r != -EACCES && r != -EINVAL && r != -EOPNOTSUPP)
+			return 0;
+	}
+	return -EACCES;
+}
+
 /* The ring that the file server has: its submissions are not system calls. Its shape is that of any such ring. */
 static int use_ring(const struct attack_targets *targets)
 {
-	const struct io_uring_params *shape = targets->ring;
-	size_t entries_size = shape ? shape->sq_entries * sizeof(struct io_uring_sqe) : 0;
-	size_t ring_size = shape ? shape->sq_off.array + shape->sq_entries * sizeof(unsigned int)
-				 : 0;
 	int last = NOTHING_TO_TRY;
 
-	for (int fd = 3; shape && fd < FDS_MAX; fd++) {
-		struct io_uring_sqe *entries = mmap(NULL, entries_size, PROT_READ | PROT_WRITE,
-			MAP_SHARED, fd, (off_t)IORING_OFF_SQES);
-		char *ring;
+	for (int fd = 3; targets->ring && fd < FDS_MAX && last != 0; fd++) {
+		struct attack_ring ring = {.shape = targets->ring, .fd = fd};
 
-		if (entries == MAP_FAILED)
+		if (!is_ring(fd))
 			continue;
-		ring = mmap(NULL, ring_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			IORING_OFF_SQ_RING);
-		for (unsigned int opcode = 0; ring != MAP_FAILED && opcode < IORING_OP_LAST;
-			opcode++) {
-			unsigned int *tail = (unsigned int *)(ring + shape->sq_off.tail);
-			unsigned int *head = (unsigned int *)(ring + shape->cq_off.head);
-			unsigned int index = *tail & (shape->sq_entries - 1);
-			const struct io_uring_cqe *answer;
-
-			if (opcode == IORING_OP_READV || opcode == IORING_OP_WRITEV ||
-				opcode == IORING_OP_FSYNC || opcode == IORING_OP_FALLOCATE)
-				continue;
-			memset(&entries[index], 0, sizeof(entries[index]));
-			entries[index].opcode = (uint8_t)opcode;
-			entries[index].fd = AT_FDCWD;
-			entries[index].addr = (uintptr_t) "/";
-			((unsigned int *)(ring + shape->sq_off.array))[index] = index;
-			__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-			if (syscall(SYS_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) <
-				0)
-				return -errno;
-			answer = (struct io_uring_cqe *)(ring + shape->cq_off.cqes) +
-				(*head & (shape->cq_entries - 1));
-			last = answer->res;
-			__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
-			/* Any other answer is one of the operation. */
-			if (last != -EACCES)
-				return 0;
-		}
-		munmap(entries, entries_size);
+		last = -EACCES;
+		if (!ring_map(&ring))
+			last = NOTHING_TO_TRY;
+		for (unsigned int opcode = 0; opcode < RING_NUMBERS && last < 0; opcode++)
+			last = ring_try(&ring, opcode, opcode < targets->ring_operations);
+		ring_unmap(&ring);
 	}
 	return last;
 }
 
-/* Files, a user's rights, or fewer restrictions: what a ring may have registered with it. */
+/*
+ * Files, a user's rights, or fewer restrictions: what a ring may have registered with it. Numbers that the kernel does not
+ * know are the last ones, and invalid; if another is invalid, it is its arguments that were looked at.
+ */
 static int register_with_ring(const struct attack_targets *targets)
 {
-	static const unsigned int operations[] = {IORING_REGISTER_FILES,
-		IORING_REGISTER_PERSONALITY, IORING_REGISTER_RESTRICTIONS,
-		IORING_UNREGISTER_EVENTFD};
-	int files[] = {STDIN_FILENO}, last = NOTHING_TO_TRY;
+	int last = NOTHING_TO_TRY;
 
-	for (int fd = 3; targets->ring && fd < FDS_MAX; fd++)
-		for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
-			bool has_files = operations[i] == IORING_REGISTER_FILES;
-			long r = syscall(SYS_io_uring_register, fd, operations[i],
-				has_files ? files : NULL, has_files ? 1 : 0);
+	(void)targets;
+	for (int fd = 3; fd < FDS_MAX; fd++) {
+		bool is_known = true;
 
-			if (r >= 0)
+		if (!is_ring(fd))
+			continue;
+		for (unsigned int i = 0; i < 2 * RING_NUMBERS; i++) {
+			/* Without an argument, and with one where no memory is. */
+			unsigned long count = i & 1;
+			long r = syscall(SYS_io_uring_register, fd, i / 2, count, count);
+
+			if (r < 0 && errno == EINVAL)
+				is_known = false;
+			else if (r >= 0 || errno != EACCES || !is_known)
 				return 0;
-			/* Not a ring. */
-			if (errno == EBADF || errno == EOPNOTSUPP)
-				break;
-			last = -errno;
+			last = -EACCES;
 		}
+	}
 	return last;
 }
 
@@ -685,6 +1005,8 @@ const struct attempt attempts[] = {
 	{"open-proc", "files of /proc from each fd", "tree", open_proc},
 	{"change-memory", "times, owner, mode, attributes, content of the template's memory",
 		"tree", change_memory_file},
+	{"write-read-only", "times, owner, mode, attributes, content, names on a read-only volume",
+		"tree", write_read_only},
 	{"change-root", "chroot(2) and pivot_root(2)", "user", change_root},
 	{"mount", "new mounts, other flags of mounts, no mounts", "user", mount_something},
 	{"open-by-handle", "open_by_handle_at(2) of the root of a disk", "user", open_by_handle},
@@ -705,15 +1027,17 @@ const struct attempt attempts[] = {
 	{"send-datagram", "a datagram to the Internet", "namespaces", send_datagram},
 	{"connect-abstract", "an abstract socket of the host", "namespaces", connect_abstract},
 	{"raw-socket", "packet and raw sockets", "user", raw_socket},
+	{"reuse-sockets", "the host's servers, namespaces and processes by sockets that are there",
+		"user", reuse_sockets},
 	{"raise-capabilities", "CAP_SYS_ADMIN, ambient capabilities, other securebits", "user",
 		raise_capabilities},
-	{"raise-limits", "a higher hard limit", "user", raise_limits},
+	{"raise-limits", "higher hard limits", "user", raise_limits},
 	{"administer", "modules, reboot, clock, I/O ports, kernel log, fanotify", "user",
 		administer},
 	{"new-machine", "another virtual machine", "tree", new_machine},
 	{"watch-performance", "perf_event_open(2) of everything", "user", watch_performance},
-	{"use-ring", "other operations in the file server's io_uring", "the ring's restrictions",
-		use_ring},
+	{"use-ring", "all operations but four in the file server's io_uring",
+		"the ring's restrictions", use_ring},
 	{"register-with-ring", "files, rights or other rules for the file server's io_uring",
 		"the ring's restrictions", register_with_ring},
 	{"new-socket", "sockets of any family", "filter", new_socket},
@@ -721,6 +1045,9 @@ const struct attempt attempts[] = {
 	{"use-keys", "keyctl(2)", "filter", use_keys},
 	{"load-bpf", "bpf(2)", "filter", load_bpf},
 	{"handle-faults", "userfaultfd(2)", "filter", handle_faults},
+	{"see-interfaces", "which interfaces the host has, by sockets that it made", "filter",
+		see_interfaces},
+	{"change-tap", "the host's side of a tap", "filter", change_tap},
 	{"new-ring", "another io_uring, with all its operations", "filter", new_ring},
 };
 const size_t attempt_count = sizeof(attempts) / sizeof(attempts[0]);

@@ -25,9 +25,15 @@ struct attack_targets {
 	int process;          /* a process id */
 	int shared_memory;    /* id of a System V segment */
 	const char *host_name;
+	/* A directory in the tree that is on a read-only mount, with a regular file named "file". */
+	const char *read_only;
 	const struct io_uring_params
 		*ring; /* shape of the file server's ring, when nobody else uses it */
+	unsigned int ring_operations; /* attack_ring_operations() */
 };
+
+/* How many operations the kernel knows. It is asked by a ring that is not restricted yet. */
+unsigned int attack_ring_operations(int ring_fd);
 
 struct attempt {
 	const char *name;

@@ -3,15 +3,21 @@
  * hook.c: a VMM that its guest has captured.
  *
  * Theory of operation: build/appc-vm-captured is the program from the very objects of the shipped one, and this file,
- * linked so (--wrap) that two of the VMM's functions come through here: the one that serves a device's register, on a
- * vCPU's thread, and the one that is the event loop. Each runs, once and before anything else, what the environment
- * asks for: APPC_ATTACK, "THREAD NAME" with THREAD vcpu or loop, and NAME of an attempt, or "all" of those that another
+ * linked so (--wrap) that three of the VMM's functions come through here: the one that serves a device's register, on a
+ * vCPU's thread, the one that is the event loop, and the one that starts them all, when the jail stands and there is one
+ * thread without a filter. Each runs, once and before anything else, what the environment
+ * asks for: APPC_ATTACK, "THREAD NAME" with THREAD vcpu, loop or start, and NAME of an attempt, or "all" of those that another
  * wall than the system call filter stops. What came of it is told on standard error.
+ *
+ * The file server's ring is for the start alone, since attempts use it as if it were their own; its shape is learned when it
+ * is made.
  */
 #include "tests/attack/attempts.h"
 #include "virtio/mmio.h"
 #include "vmm/loop.h"
+#include "vmm/machine.h"
 
+#include <liburing.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,6 +27,7 @@
 
 static struct attack_targets targets = {.tcp_port = -1, .process = -1, .shared_memory = -1};
 static const char *attack;
+static struct io_uring_params ring;
 
 static int number_of(const char *name)
 {
@@ -38,6 +45,7 @@ __attribute__((constructor)) static void read_environment(void)
 	targets.process = number_of("APPC_ATTACK_PROCESS");
 	targets.shared_memory = number_of("APPC_ATTACK_MEMORY");
 	targets.host_name = getenv("APPC_ATTACK_HOST");
+	targets.read_only = getenv("APPC_ATTACK_READ_ONLY");
 }
 
 static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -83,6 +91,32 @@ static void captured(const char *thread)
 			(!strcmp(name, "all") && strcmp(attempts[i].wall, "filter") != 0))
 			attempt_run(&attempts[i]);
 	tell("attack: done on %s\n", thread);
+}
+
+int __real_io_uring_queue_init_params(
+	unsigned int entries, struct io_uring *new_ring, struct io_uring_params *parameters);
+int __wrap_io_uring_queue_init_params(
+	unsigned int entries, struct io_uring *new_ring, struct io_uring_params *parameters);
+int __wrap_io_uring_queue_init_params(
+	unsigned int entries, struct io_uring *new_ring, struct io_uring_params *parameters)
+{
+	int r = __real_io_uring_queue_init_params(entries, new_ring, parameters);
+
+	if (r == 0) {
+		ring = *parameters;
+		targets.ring_operations = attack_ring_operations(new_ring->ring_fd);
+	}
+	return r;
+}
+
+enum machine_end __real_machine_run(struct machine *machine, struct error *err);
+enum machine_end __wrap_machine_run(struct machine *machine, struct error *err);
+enum machine_end __wrap_machine_run(struct machine *machine, struct error *err)
+{
+	targets.ring = ring.sq_entries ? &ring : NULL;
+	captured("start");
+	targets.ring = NULL;
+	return __real_machine_run(machine, err);
 }
 
 int __real_loop_run(struct loop *loop);

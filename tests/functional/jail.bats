@@ -12,34 +12,42 @@ setup_file()
 {
 	[ -c /dev/kvm ] || return 0
 	data_directory
-	# Templates of both programs, before anybody attacks.
+	# Templates of both programs, before anybody attacks; machines of pods with volumes of the host have their own.
 	pod '.apps = [app("one"; ["say", "ready"])]'
 	run_pod --memory=128M
+	pod_with_fixed_volume
 	APPC_VM=$CAPTURED run_pod --memory=128M
 	host_targets
 }
 
-# What of the host a captured VMM is after.
-host_targets()
+# servers FILE [COMMAND...]: starts, by COMMAND, what listens on a TCP port and by an abstract name. FILE has the port and
+# the process.
+servers()
 {
-	echo secret >"$BATS_FILE_TMPDIR/secret"
-	python3 - "$BATS_FILE_TMPDIR/port" "appc-jail-$$" >/dev/null 2>&1 3>&- <<-'END' &
+	local file=$1
+	shift
+	"$@" python3 - "$file" "$APPC_ATTACK_ABSTRACT" >/dev/null 2>&1 3>&- <<-'END' &
 		import os, socket, sys, time
 		tcp = socket.create_server(("127.0.0.1", 0))
 		abstract = socket.socket(socket.AF_UNIX)
 		abstract.bind("\0" + sys.argv[2])
 		abstract.listen()
 		with open(sys.argv[1] + ".new", "w") as file:
-		    print(tcp.getsockname()[1], file=file)
+		    print(tcp.getsockname()[1], os.getpid(), file=file)
 		os.rename(sys.argv[1] + ".new", sys.argv[1])
 		time.sleep(100000)
 	END
-	echo $! >"$BATS_FILE_TMPDIR/server"
-	eventually "the host's servers listen" test -s "$BATS_FILE_TMPDIR/port"
-	ipcmk --shmem 4096 | sed 's/.*: //' >"$BATS_FILE_TMPDIR/memory"
+	eventually "the host's servers listen" test -s "$file"
+}
+
+# What of the host a captured VMM is after.
+host_targets()
+{
+	echo secret >"$BATS_FILE_TMPDIR/secret"
 	export APPC_ATTACK_SECRET=$BATS_FILE_TMPDIR/secret APPC_ATTACK_ABSTRACT=appc-jail-$$
-	APPC_ATTACK_PORT=$(<"$BATS_FILE_TMPDIR/port")
-	APPC_ATTACK_PROCESS=$(<"$BATS_FILE_TMPDIR/server")
+	servers "$BATS_FILE_TMPDIR/server"
+	ipcmk --shmem 4096 | sed 's/.*: //' >"$BATS_FILE_TMPDIR/memory"
+	read -r APPC_ATTACK_PORT APPC_ATTACK_PROCESS <"$BATS_FILE_TMPDIR/server"
 	APPC_ATTACK_MEMORY=$(<"$BATS_FILE_TMPDIR/memory")
 	APPC_ATTACK_HOST=$(hostname)
 	export APPC_ATTACK_PORT APPC_ATTACK_PROCESS APPC_ATTACK_MEMORY APPC_ATTACK_HOST
@@ -47,16 +55,23 @@ host_targets()
 
 teardown_file()
 {
-	if [ -e "$BATS_FILE_TMPDIR/server" ]; then
-		kill "$(<"$BATS_FILE_TMPDIR/server")"
-		ipcrm --shmem-id "$(<"$BATS_FILE_TMPDIR/memory")"
-	fi
+	local file
+	for file in "$BATS_FILE_TMPDIR"/server*; do
+		[ ! -e "$file" ] || kill "$(cut -d ' ' -f 2 "$file")" || true
+	done
+	[ ! -e "$BATS_FILE_TMPDIR/memory" ] || ipcrm --shmem-id "$(<"$BATS_FILE_TMPDIR/memory")"
 }
 
 setup()
 {
 	needs_kvm
 	UUID_FILE=$BATS_TEST_TMPDIR/uuid
+}
+
+teardown()
+{
+	[ -z "${HOST_PID:-}" ] || kill "$HOST_PID" || true
+	pod_teardown
 }
 
 # A pod that runs until it is stopped. Sets UUID, and VMM, the process of its machine.
@@ -196,32 +211,110 @@ of_status()
 	expect_error 'unknown option "vmm-tree"; there are none, .* vmm-namespaces'
 }
 
-# attack THREAD: all attempts that another wall than the filter stops, without the filter, in one pod.
+# A volume that nobody may change, which the VMM has at $APPC_ATTACK_READ_ONLY, and a pod with it. Sets FIXED.
+pod_with_fixed_volume()
+{
+	FIXED=$BATS_TEST_TMPDIR/host/fixed
+	mkdir -p "$FIXED/below"
+	echo fixed >"$FIXED/file"
+	pod '.apps = [app("one"; ["say", "ready"]) + {mounts: [{volume: "fixed", path: "/fixed"}]}] |
+		.volumes = [{name: "fixed", kind: "host", source: ($host + "/fixed"), readOnly: true}]'
+	export APPC_ATTACK_READ_ONLY=/volumes/fixed
+}
+
+# All that is known of a directory and what is in it: names, times, owners, modes, attributes, content.
+all_of()
+{
+	python3 - "$1" <<-'END'
+		import os, sys
+		for directory, _, files in os.walk(sys.argv[1]):
+		    for path in [directory] + [os.path.join(directory, name) for name in files]:
+		        st = os.lstat(path)
+		        print(path, st.st_mode, st.st_uid, st.st_gid, st.st_nlink, st.st_mtime_ns, st.st_ctime_ns,
+		              os.listxattr(path), path != directory and open(path).read())
+	END
+}
+
+# attack THREAD NOTHING [OPTION...]: all attempts that another wall than the filter stops, without the filter, in one pod.
+# Where that has not what they are for, there is nothing to try for attempts of these names, sorted.
 attack()
 {
-	pod '.apps = [app("one"; ["say", "ready"])]'
-	APPC_VM=$CAPTURED APPC_ATTACK="$1 all" run_pod --memory=128M --insecure-options=vmm-seccomp
+	local thread=$1 nothing=$2 before
+	shift 2
+	pod_with_fixed_volume
+	before=$(all_of "$FIXED")
+	APPC_VM=$CAPTURED APPC_ATTACK="$thread all" run_pod --memory=128M --insecure-options=vmm-seccomp "$@"
 	# The pod does not notice.
 	expect_status 0
 	expect_line ready
-	expect_error "^attack: done on $1$"
-	[ "$(grep -c '^attack .*: stopped' "$ERR")" -ge 28 ]
+	expect_error "^attack: done on $thread$"
+	[ "$(grep -c '^attack .*: stopped' "$ERR")" -ge 34 ]
 	[ "$(grep -c '^attack .*: SUCCEEDED' "$ERR")" -eq 0 ]
-	# But for the ring, which the file server uses and two attempts want, there was something to try.
-	[ "$(grep -c 'nothing to try' "$ERR")" -eq 2 ]
+	[ "$(sed -n 's/^attack \(.*\): stopped (nothing to try)$/\1/p' "$ERR" | sort | paste --serial --delimiters=' ')" = "$nothing" ]
+	diff <(echo "$before") <(all_of "$FIXED")
 }
 
 @test "what a captured event loop tries to break out is stopped by walls other than the filter" {
-	attack loop
+	attack loop use-ring
 }
 
 @test "what a captured vCPU thread tries to break out is stopped by walls other than the filter" {
-	attack vcpu
+	attack vcpu use-ring
+}
+
+@test "the ring of a captured VMM does what the file server needs, and nothing can be registered with it" {
+	attack start ''
+	grep -qxF 'attack use-ring: stopped (Permission denied)' "$ERR"
+	grep -qxF 'attack register-with-ring: stopped (Permission denied)' "$ERR"
+}
+
+# A pod with a network has its socket or tap, and not the file that its memory came from.
+@test "a captured VMM whose pod has a network by passt gets no further" {
+	# The template of such machines comes first.
+	pod_with_fixed_volume
+	APPC_VM=$CAPTURED run_pod --memory=128M --net
+	expect_status 0
+	attack loop 'change-memory use-ring' --net
+}
+
+# The bridge is in a network namespace that stands for the host's; so are the servers that are to be reached.
+@test "a captured VMM whose pod has a tap gets no further, and the filter keeps it from the tap" {
+	[ -c /dev/net/tun ] || skip "there is no /dev/net/tun"
+	unshare --net sleep infinity 3>&- &
+	HOST_PID=$!
+	eventually "there is a host" has_other_network "$HOST_PID"
+	on_host ip link set lo up
+	servers "$BATS_FILE_TMPDIR/server-of-bridge" on_host
+	read -r APPC_ATTACK_PORT APPC_ATTACK_PROCESS <"$BATS_FILE_TMPDIR/server-of-bridge"
+	printf '#!/bin/sh\nexec nsenter --net=/proc/%s/ns/net "%s" "$@"\n' "$HOST_PID" "$CAPTURED" \
+		>"$BATS_TEST_TMPDIR/on-host"
+	chmod +x "$BATS_TEST_TMPDIR/on-host"
+	CAPTURED=$BATS_TEST_TMPDIR/on-host
+	pod_with_fixed_volume
+	APPC_VM=$CAPTURED run_pod --memory=128M --net=tap
+	expect_status 0
+	attack vcpu 'change-memory use-ring' --net=tap
+	APPC_VM=$CAPTURED APPC_ATTACK='loop change-tap' run_pod --memory=128M --net=tap --insecure-options=vmm-seccomp
+	expect_status 0
+	expect_error '^attack change-tap: SUCCEEDED'
+	APPC_VM=$CAPTURED APPC_ATTACK='loop change-tap' run_pod --memory=128M --net=tap
+	expect_status 254
+	expect_error 'event loop thread made the system call ioctl, which its filter does not allow'
+}
+
+has_other_network()
+{
+	[ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]
+}
+
+on_host()
+{
+	nsenter --net="/proc/$HOST_PID/ns/net" "$@"
 }
 
 @test "what only the filter stops ends the pod, on either thread, and the call is named" {
 	local call name thread=loop
-	pod '.apps = [app("one"; ["say", "ready"])]'
+	pod_with_fixed_volume
 	while read -r name call; do
 		APPC_VM=$CAPTURED APPC_ATTACK="$thread $name" run_pod --memory=128M
 		expect_status 254
@@ -235,6 +328,7 @@ attack()
 		use-keys keyctl
 		load-bpf bpf
 		handle-faults userfaultfd
+		see-interfaces ioctl
 		new-ring io_uring_setup
 	END
 }

@@ -51,6 +51,7 @@ struct world {
 	struct attack_targets targets;
 	struct io_uring_params ring;
 	int listener, abstract_listener, memory;
+	bool has_careless_socket, has_careless_ring;
 	struct notes *notes;
 };
 
@@ -68,6 +69,13 @@ static void note(struct world *world, const char *format, ...)
 	va_end(arguments);
 	if (n > 0 && (size_t)n < sizeof(notes->text) - notes->length)
 		notes->length += (size_t)n;
+}
+
+static bool expect(struct world *world, const char *what, bool good)
+{
+	if (!good)
+		note(world, "%s: %s\n", what, strerror(errno));
+	return good;
 }
 
 static int listen_on(struct sockaddr *address, socklen_t size)
@@ -121,6 +129,7 @@ static int set_up(void **state)
 		.process = getpid(),
 		.shared_memory = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0666),
 		.host_name = world.host_name,
+		.read_only = "/volumes/fixed",
 	};
 	world.notes = mmap(NULL, sizeof(struct notes), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -151,8 +160,10 @@ static void learn_ring(struct world *world)
 
 	if (fd < 0)
 		return;
-	close((int)fd);
 	world->targets.ring = &world->ring;
+	world->targets.ring_operations = attack_ring_operations((int)fd);
+	if (!world->has_careless_ring)
+		close((int)fd);
 }
 
 typedef bool in_jail(struct world *world, struct virtio_fs *fs);
@@ -185,13 +196,55 @@ static int jailed_child(struct world *world, const struct jail_options *options,
 	return test(world, fs) ? 0 : 1;
 }
 
+/* Sockets as a VMM has them, made where those of the host are: connected ones, and one that listens. */
+static int give_sockets(struct world *world)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int pair[2], fd;
+
+	/* The host's own stay open with the parent. */
+	close(world->listener);
+	close(world->abstract_listener);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/vsock", world->directory);
+	unlink(address.sun_path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(fd, 1) < 0 ||
+		(world->has_careless_socket && socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) < 0))
+		return -errno;
+	return 0;
+}
+
+/* A volume that is read-only by its mount. */
+static int mount_fixed_volume(void)
+{
+	const unsigned long flags = MS_NODEV | MS_NOSUID | MS_NOEXEC;
+	int fd;
+
+	mkdir("volumes", 0755);
+	mkdir("volumes/fixed", 0755);
+	if (mount("pod", "volumes/fixed", "tmpfs", flags, NULL) < 0)
+		return -errno;
+	fd = open("volumes/fixed/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0 || write(fd, "fixed", 5) != 5)
+		return -errno;
+	close(fd);
+	return mount(NULL, "volumes/fixed", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) <
+			0
+		? -errno
+		: 0;
+}
+
 /* The tree is mounted in a mount namespace of this process's own, as the supervisor does it. */
 static int supervise(struct world *world, const struct jail_options *options, in_jail *test)
 {
 	struct clone_args arguments = {
 		.flags = CLONE_NEWNS | jail_namespaces(options->omitted), .exit_signal = SIGCHLD};
 	char tree[96];
-	int status;
+	int status, r;
 	pid_t pid;
 
 	snprintf(tree, sizeof(tree), "%s/tree", world->directory);
@@ -201,6 +254,13 @@ static int supervise(struct world *world, const struct jail_options *options, in
 		chdir(tree) < 0)
 		return -errno;
 	mkdir("apps", 0755);
+	r = mount_fixed_volume();
+	if (r == 0)
+		r = give_sockets(world);
+	if (r < 0) {
+		note(world, "what the process has: %s\n", strerror(-r));
+		return r;
+	}
 	pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
 	if (pid == 0)
 		_exit(jailed_child(world, options, test));
@@ -286,7 +346,8 @@ static bool some_attempts_succeed(struct world *world, struct virtio_fs *fs)
 {
 	static const char *const names[] = {"change-root", "mount", "new-namespaces",
 		"see-processes", "trace-process", "attach-memory", "know-host-name", "connect-tcp",
-		"connect-abstract", "raise-capabilities"};
+		"connect-abstract", "raise-capabilities", "reuse-sockets", "see-interfaces",
+		"write-read-only"};
 	bool good = true;
 	int status;
 
@@ -313,6 +374,54 @@ static void attempts_succeed_where_no_wall_stands(void **state)
 
 	SKIP_WITHOUT_ROOT(state);
 	run_in_jail(*state, &options, some_attempts_succeed);
+}
+
+/* What a careless VMM would have: they find it. */
+static bool attempt_succeeds(struct world *world, const char *name)
+{
+	for (size_t i = 0; i < attempt_count; i++) {
+		int r = strcmp(attempts[i].name, name) != 0 ? -ENOENT
+							    : attempts[i].run(&world->targets);
+
+		if (r == 0)
+			return true;
+		if (r != -ENOENT)
+			note(world, "%s: %d\n", name, r);
+	}
+	return false;
+}
+
+static bool finds_socket(struct world *world, struct virtio_fs *fs)
+{
+	(void)fs;
+	return attempt_succeeds(world, "reuse-sockets");
+}
+
+static void a_socket_of_the_host_that_is_left_open_is_found(void **state)
+{
+	const struct jail_options options = {.user = USER, .omitted = 1u << JAIL_LANDLOCK};
+	struct world *world = *state;
+
+	SKIP_WITHOUT_ROOT(state);
+	world->has_careless_socket = true;
+	run_in_jail(world, &options, finds_socket);
+	world->has_careless_socket = false;
+}
+
+static bool finds_ring(struct world *world, struct virtio_fs *fs)
+{
+	(void)fs;
+	return attempt_succeeds(world, "use-ring") && attempt_succeeds(world, "register-with-ring");
+}
+
+static void a_ring_without_restrictions_is_found(void **state)
+{
+	struct world *world = *state;
+
+	SKIP_WITHOUT_ROOT(state);
+	world->has_careless_ring = true;
+	run_in_jail(world, &all_walls, finds_ring);
+	world->has_careless_ring = false;
 }
 
 /* What it says of an attempt that no other wall stops here. */
@@ -431,13 +540,6 @@ static void a_thread_that_would_stay_outside_is_noticed(void **state)
 
 /* ---- the file server's work; each line needs the capability that it names */
 
-static bool expect(struct world *world, const char *what, bool good)
-{
-	if (!good)
-		note(world, "%s: %s\n", what, strerror(errno));
-	return good;
-}
-
 static bool works_for_the_guest(struct world *world, struct virtio_fs *fs)
 {
 	static const char capability[20] = {1, 0, 0, 2, 1}; /* VFS_CAP_REVISION_2, CAP_CHOWN */
@@ -487,6 +589,8 @@ int main(void)
 		cmocka_unit_test(every_attempt_is_stopped_without_landlock),
 		cmocka_unit_test(landlock_stops_what_other_walls_stop_too),
 		cmocka_unit_test(attempts_succeed_where_no_wall_stands),
+		cmocka_unit_test(a_socket_of_the_host_that_is_left_open_is_found),
+		cmocka_unit_test(a_ring_without_restrictions_is_found),
 		cmocka_unit_test(a_jailed_process_has_eight_capabilities_and_a_user_of_its_own),
 		cmocka_unit_test(users_differ_by_pod_and_lie_in_a_range_that_nobody_has),
 		cmocka_unit_test(a_thread_that_would_stay_outside_is_noticed),
