@@ -74,13 +74,14 @@ teardown()
 	pod_teardown
 }
 
-# A pod that runs until it is stopped. Sets UUID, and VMM, the process of its machine.
+# begin [OPTION...]: a pod that runs until it is stopped. Sets UUID, and VMM, the process of its machine.
 begin()
 {
 	pod '.apps = [app("lasting"; ["until-stopped"])]'
-	start_pod --memory=128M "--uuid-file-save=$UUID_FILE"
+	start_pod --memory=128M "--uuid-file-save=$UUID_FILE" "$@"
 	pod_ready
-	VMM=$(pgrep --parent "$RUN")
+	# Where the pod has a network, passt is its child, too.
+	VMM=$(pgrep --parent "$RUN" appc-vm)
 }
 
 stop()
@@ -105,8 +106,26 @@ of_status()
 	sed -n "s/^$1:[[:space:]]*//p" "/proc/$VMM/status"
 }
 
-@test "a running VMM has its own namespaces, user, capabilities and cgroup, and status says so" {
-	local namespace landlock=true user
+# limit NAME: soft and hard.
+limit()
+{
+	sed -n "s/^Max $1  *\([^ ]*\)  *\([^ ]*\) .*/\1 \2/p" "/proc/$VMM/limits"
+}
+
+# The filters of its threads, each once; not of those that the kernel keeps in the process, which never leave the kernel.
+filters()
+{
+	local task
+	for task in "/proc/$VMM/task"/*; do
+		case $(<"$task/comm") in
+		iou-wrk-* | kvm-nx-lpage*) ;;
+		*) sed -n 's/^Seccomp:[[:space:]]*//p' "$task/status" ;;
+		esac
+	done | sort --unique
+}
+
+@test "a running VMM has its own namespaces, user, capabilities, limits, filters and cgroup, and status says so" {
+	local namespace landlock=true user files limit
 	begin
 	for namespace in mnt pid net ipc uts cgroup; do
 		[ "$(readlink "/proc/$VMM/ns/$namespace")" != "$(readlink "/proc/self/ns/$namespace")" ]
@@ -124,9 +143,20 @@ of_status()
 	done
 	[ "$(of_status CapInh)" = 0000000000000000 ]
 	[ "$(of_status NoNewPrivs)" = 1 ]
+	for limit in 'core file size' 'locked memory' 'msgqueue size' 'nice priority' 'realtime priority'; do
+		[ "$(limit "$limit")" = '0 0' ]
+	done
+	[ "$(limit processes)" = '128 128' ]
+	[ "$(limit 'pending signals')" = '128 128' ]
+	files=$(limit 'open files')
+	[ "${files#* }" -le "$(ulimit -H -n)" ]
+	[ "${files% *}" = "${files#* }" ]
+	# SECCOMP_MODE_FILTER, of the event loop and of the vCPU.
+	[ "$(compgen -G "/proc/$VMM/task/*" | wc -l)" -ge 2 ]
+	[ "$(filters)" = 2 ]
 	"$APPC_VM" check | grep -qE 'landlock +version' || landlock=false
 	appc_vm status --format=json "$UUID" | jq --exit-status --argjson landlock "$landlock" '
-		.walls | .tree and .namespaces and .user and .limits and .landlock == $landlock'
+		.walls | .tree and .namespaces and .user and .limits and .seccomp and .landlock == $landlock'
 	appc_vm status "$UUID" | grep -qE '^walls=tree,namespaces,user,limits'
 	stop
 }
@@ -148,6 +178,31 @@ of_status()
 			;;
 		esac
 	done
+	stop
+}
+
+# Which processes have a file open that is this one.
+holders()
+{
+	local fd
+	for fd in /proc/[0-9]*/fd/*; do
+		[ ! "$fd" -ef "$1" ] || cut -d / -f 3 <<<"$fd"
+	done | sort --unique
+}
+
+@test "what the program was started with beside its standard fds, neither the VMM nor passt has" {
+	local directory=$BATS_TEST_TMPDIR/open passt
+	mkdir "$directory"
+	echo secret >"$directory/file"
+	mkfifo "$directory/fifo"
+	begin --net 7<"$directory" 8<>"$directory/fifo" 9<"$directory/file"
+	passt=$(pgrep --exact --uid 65534 --newest 'passt(.avx2)?')
+	compgen -G "/proc/$passt/fd/*" >/dev/null
+	compgen -G "/proc/$VMM/fd/*" >/dev/null
+	# Whoever looks sees them where they are: with the supervisor.
+	[ "$(holders "$directory")" = "$RUN" ]
+	[ "$(holders "$directory/fifo")" = "$RUN" ]
+	[ "$(holders "$directory/file")" = "$RUN" ]
 	stop
 }
 
@@ -206,9 +261,33 @@ of_status()
 		grep -E '^walls_down=' "$BATS_TEST_TMPDIR/status" | grep -qwF "$wall"
 		grep -E '^walls=' "$BATS_TEST_TMPDIR/status" | grep -qwF tree
 	done
+	run_pod --memory=128M "--uuid-file-save=$UUID_FILE" --insecure-options=all-vmm
+	expect_status 0
+	expect_line ready
+	appc_vm status "$(<"$UUID_FILE")" >"$BATS_TEST_TMPDIR/status"
+	grep -qx 'walls=tree' "$BATS_TEST_TMPDIR/status"
+	grep -qx 'walls_down=namespaces,user,limits,cgroup,landlock,seccomp' "$BATS_TEST_TMPDIR/status"
 	run_pod --insecure-options=vmm-tree
 	expect_status 254
 	expect_error 'unknown option "vmm-tree"; there are none, .* vmm-namespaces'
+}
+
+@test "without all its walls a VMM is a process of root's whose file system is the tree" {
+	local namespace
+	begin --insecure-options=all-vmm
+	for namespace in pid net ipc uts cgroup; do
+		[ "$(readlink "/proc/$VMM/ns/$namespace")" = "$(readlink "/proc/self/ns/$namespace")" ]
+	done
+	[ "$(readlink "/proc/$VMM/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ]
+	[ "$(of_status Uid)" = "0	0	0	0" ]
+	[ "$(of_status CapEff)" = "$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)" ]
+	[ "$(of_status NoNewPrivs)" = 1 ]
+	[ "$(limit processes)" = "$(ulimit -S -u) $(ulimit -H -u)" ]
+	[ "$(filters)" = 0 ]
+	[ -z "$(cgroups)" ]
+	appc_vm status --format=json "$UUID" | jq --exit-status '.walls == {tree: true, namespaces: false, user: false,
+		limits: false, cgroup: false, landlock: false, seccomp: false}'
+	stop
 }
 
 # A volume that nobody may change, which the VMM has at $APPC_ATTACK_READ_ONLY, and a pod with it. Sets FIXED.

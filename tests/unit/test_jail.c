@@ -470,6 +470,36 @@ static void landlock_stops_what_other_walls_stop_too(void **state)
 
 /* ---- what is there */
 
+/* Hard and soft, as docs/security.md says. */
+static bool has_limits(struct world *world)
+{
+	static const struct {
+		int resource; /* an enum with glibc */
+		rlim_t limit;
+	} limits[] = {
+		{RLIMIT_CORE, 0},
+		{RLIMIT_NPROC, JAIL_THREADS_MAX},
+		{RLIMIT_MEMLOCK, 0},
+		{RLIMIT_MSGQUEUE, 0},
+		{RLIMIT_SIGPENDING, JAIL_THREADS_MAX},
+		{RLIMIT_NICE, 0},
+		{RLIMIT_RTPRIO, 0},
+	};
+	struct rlimit limit;
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		getrlimit((__rlimit_resource_t)limits[i].resource, &limit);
+		if (limit.rlim_cur == limits[i].limit && limit.rlim_max == limits[i].limit)
+			continue;
+		note(world, "limit %d: %lu %lu\n", limits[i].resource, limit.rlim_cur,
+			limit.rlim_max);
+		return false;
+	}
+	getrlimit(RLIMIT_NOFILE, &limit);
+	note(world, "open files: %lu %lu\n", limit.rlim_cur, limit.rlim_max);
+	return limit.rlim_cur == limit.rlim_max;
+}
+
 static bool has_its_own_identity(struct world *world, struct virtio_fs *fs)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -479,7 +509,6 @@ static bool has_its_own_identity(struct world *world, struct virtio_fs *fs)
 		1ull << CAP_SETFCAP;
 	uint64_t bounding = 0;
 	uid_t real, effective, saved;
-	struct rlimit limit;
 
 	(void)fs;
 	syscall(SYS_capget, &header, data);
@@ -487,7 +516,6 @@ static bool has_its_own_identity(struct world *world, struct virtio_fs *fs)
 		if (prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1)
 			bounding |= 1ull << i;
 	getresuid(&real, &effective, &saved);
-	getrlimit(RLIMIT_NPROC, &limit);
 	note(world, "capabilities %x %x, bounding %lx, user %u %u %u\n", data[0].effective,
 		data[1].effective, bounding, real, effective, saved);
 	return data[0].effective == wanted && data[0].permitted == wanted &&
@@ -495,10 +523,10 @@ static bool has_its_own_identity(struct world *world, struct virtio_fs *fs)
 		real == USER && effective == USER && saved == USER && getgroups(0, NULL) == 0 &&
 		setfsuid((uid_t)-1) == 0 && setfsgid((gid_t)-1) == 0 &&
 		prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 && prctl(PR_GET_DUMPABLE) == 0 &&
-		limit.rlim_max == JAIL_THREADS_MAX && getpid() == 1;
+		has_limits(world) && getpid() == 1;
 }
 
-static void a_jailed_process_has_eight_capabilities_and_a_user_of_its_own(void **state)
+static void a_jailed_process_has_eight_capabilities_a_user_of_its_own_and_limits(void **state)
 {
 	SKIP_WITHOUT_ROOT(state);
 	run_in_jail(*state, &all_walls, has_its_own_identity);
@@ -591,7 +619,8 @@ int main(void)
 		cmocka_unit_test(attempts_succeed_where_no_wall_stands),
 		cmocka_unit_test(a_socket_of_the_host_that_is_left_open_is_found),
 		cmocka_unit_test(a_ring_without_restrictions_is_found),
-		cmocka_unit_test(a_jailed_process_has_eight_capabilities_and_a_user_of_its_own),
+		cmocka_unit_test(
+			a_jailed_process_has_eight_capabilities_a_user_of_its_own_and_limits),
 		cmocka_unit_test(users_differ_by_pod_and_lie_in_a_range_that_nobody_has),
 		cmocka_unit_test(a_thread_that_would_stay_outside_is_noticed),
 		cmocka_unit_test(the_file_servers_work_needs_what_is_left),
