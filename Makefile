@@ -8,7 +8,7 @@
 #   make lint       clang-format, clang-tidy, cppcheck, shellcheck
 #   make format     clang-format, in place
 #   make bench      compared with other tools, 25 minutes; bench-quick, bench-instructions (tests/bench/)
-#   make check-sanitized  functional tests in the container flavour, of a program under the address sanitizer
+#   make check-sanitized  functional tests in the container flavour, hostile guests in machines, of a program under the address sanitizer
 #   make tsan       unit tests of what threads share, under the thread sanitizer
 #   make validator  the specification's own validator of executors, in both flavours
 #   make valgrind   commands, pods and unit tests under memcheck

@@ -33,7 +33,7 @@ enum journal_event {
 	JOURNAL_PAUSED,
 	JOURNAL_RESUMED,
 	JOURNAL_APP_EXITED,
-	JOURNAL_APP_ADDED,   /* to a pod whose apps come and go */
+	JOURNAL_APP_ADDED, /* to a pod whose apps come and go */
 	JOURNAL_APP_REMOVED,
 	JOURNAL_SAVED, /* in a checkpoint */
 	JOURNAL_EXITED,

@@ -233,8 +233,8 @@ static int checkpoints_lines(const struct pods *pods, const char *file, struct p
 }
 
 /* The lines of a file that pods have: all pods, or those that have not ended. */
-static int pods_lines(struct pods *pods, const char *file, bool not_ended,
-	struct pods_strings *ids, struct error *err)
+static int pods_lines(struct pods *pods, const char *file, bool not_ended, struct pods_strings *ids,
+	struct error *err)
 {
 	_cleanup_(pods_strings_done) struct pods_strings uuids = {0};
 	int r;

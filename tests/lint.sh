@@ -6,6 +6,8 @@
 #   compiler    gcc with every warning of the Makefile as an error
 #   clang-tidy  .clang-tidy; a file that was clean is not read again until something in it, in a header of it or in
 #               the settings has changed: ${XDG_CACHE_HOME:-~/.cache}/appc-vm/lint holds the hashes
+#   analyzer    gcc -fanalyzer, of the program and of guest-init; tests/lint_gcc_analyzer.txt says which reports are not so. A
+#               file is read again as for clang-tidy
 #   cppcheck    warnings, performance, portability
 #   scripts     shellcheck
 #
@@ -52,10 +54,40 @@ tidy_one()
 	return "$status"
 }
 
-if [ "${1:-}" = --tidy ]; then # one file, from tidy()
-	tidy_one "$2"
+# analyzer_one FILE: the same with gcc -fanalyzer.
+analyzer_one()
+{
+	local file=$1 output hash known found differs
+	known=$(grep "^$file " tests/lint_gcc_analyzer.txt | cut -d ' ' -f 1-3)
+	hash=$(TIDY_SETTINGS="$(gcc --version | head -n 1) $known" tidy_hash "${flags[@]}" "$file") || hash=
+	if [ -n "$hash" ] && [ -e "$stamps/$hash" ]; then
+		touch "$stamps/$hash"
+		return
+	fi
+	output=$(LC_ALL=C gcc "${flags[@]}" -O2 -fanalyzer -fdiagnostics-plain-output -c -o /dev/null "$file" 2>&1) || {
+		printf '%s\n' "$output"
+		return 1
+	}
+	found=$(awk -v file="$file" '
+		/: In function / { split($0, words, "\047"); name = words[2] }
+		index($0, file ":") == 1 && match($0, /\[-Wanalyzer-[a-z-]*\]$/) {
+			print file, name, substr($0, RSTART + 1, RLENGTH - 2)
+		}' <<<"$output" | LC_ALL=C sort -u)
+	differs=$(diff <(LC_ALL=C sort -u <<<"$known") <(echo "$found"))
+	if [ -n "$differs" ]; then
+		# (">" is new, "<" is reported no more.)
+		printf '%s\n%s\n' "$differs" "$(grep -A 40 -F 'Wanalyzer' <<<"$output")"
+		return 1
+	fi
+	[ -z "$hash" ] || : >"$stamps/$hash"
+}
+
+case ${1:-} in # one file
+--tidy | --analyzer)
+	"${1#--}_one" "$2"
 	exit
-fi
+	;;
+esac
 
 mapfile -t sources < <(find . -path ./build -prune -o -path ./.git -prune -o -name '*.c' -print |
 	sed 's,^\./,,' | LC_ALL=C sort)
@@ -95,6 +127,14 @@ tidy()
 	printf '%s\0' "${sources[@]}" | xargs -0 -n 1 -P "$cpus" tests/lint.sh --tidy
 }
 
+# The tests are read by the others.
+analyzer()
+{
+	generated
+	mkdir -p "$stamps"
+	printf '%s\0' "${sources[@]}" | grep -zv '^tests/' | xargs -0 -n 1 -P "$cpus" tests/lint.sh --analyzer
+}
+
 cppcheck_all()
 {
 	generated
@@ -129,16 +169,17 @@ check()
 	fi
 }
 
-for wanted in "${@:-format compiler clang-tidy cppcheck scripts}"; do
+for wanted in "${@:-format compiler clang-tidy analyzer cppcheck scripts}"; do
 	for name in $wanted; do
 		case $name in
 		format) check format format ;;
 		compiler) check compiler compiler ;;
 		clang-tidy) check clang-tidy tidy ;;
+		analyzer) check analyzer analyzer ;;
 		cppcheck) check cppcheck cppcheck_all ;;
 		scripts) check scripts shell ;;
 		*)
-			echo "usage: tests/lint.sh [format] [compiler] [clang-tidy] [cppcheck] [scripts]" >&2
+			echo "usage: tests/lint.sh [format] [compiler] [clang-tidy] [analyzer] [cppcheck] [scripts]" >&2
 			exit 2
 			;;
 		esac

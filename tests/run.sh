@@ -178,6 +178,10 @@ sanitized()
 	SANITIZED=1 APPC_VM=$PWD/build/sanitized/bin/appc-vm ASAN_OPTIONS=$ASAN_OPTIONS:log_path=$reports \
 		UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports container
 	wait
+	# A VMM can write no report to a file and cannot look for leaks: it ends with SIGABRT, and what it says is the pod's.
+	[ ! -c /dev/kvm ] || SANITIZED=1 APPC_VM=$PWD/build/sanitized/bin/appc-vm \
+		ASAN_OPTIONS=abort_on_error=1:detect_leaks=0:quarantine_size_mb=8 functional vm hostile pod failure
+	wait
 	cat "$reports".[0-9]* >"$log" 2>/dev/null
 	if [ -s "$log" ]; then
 		count "sanitizer's reports" 0 1 0 1 0 "$log"
