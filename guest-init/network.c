@@ -77,23 +77,12 @@ static void ask_for_route(
 	rtnetlink_add_number(request, RTA_OIF, (uint32_t)index);
 }
 
-/*
- * What can be merged the host has merged: its frames are up to 64 KiB (VIRTIO_NET_F_GUEST_TSO4). To look for more of it
- * costs each packet. An interface that knows nothing of it is as good.
- */
-static void do_not_merge(int fd, struct ifreq *interface)
-{
-	struct ethtool_value off = {.cmd = ETHTOOL_SGRO};
-
-	interface->ifr_data = (void *)&off;
-	(void)ioctl(fd, SIOCETHTOOL, interface);
-}
-
 int guest_network_set(const struct guest_network *network, struct error *err)
 {
 	_cleanup_close_ int fd = rtnetlink_open();
 	struct rtnetlink_request request = {.length = 0};
 	struct ifreq interface = {.ifr_ifindex = 0};
+	struct ethtool_value merging = {.cmd = ETHTOOL_SGRO, .data = 0};
 	int index;
 
 	if (fd < 0)
@@ -103,7 +92,12 @@ int guest_network_set(const struct guest_network *network, struct error *err)
 		return error_set_errno(
 			err, -errno, "find the network interface %s", network->interface);
 	index = interface.ifr_ifindex;
-	do_not_merge(fd, &interface);
+	/*
+	 * What can be merged the host has merged: its frames are up to 64 KiB (VIRTIO_NET_F_GUEST_TSO4). To look for more of
+	 * it costs each packet. An interface that knows nothing of it is as good.
+	 */
+	interface.ifr_data = (void *)&merging;
+	(void)ioctl(fd, SIOCETHTOOL, &interface);
 	ask_for_link(&request, network, index);
 	ask_for_address(&request, AF_INET, &network->address, sizeof(network->address),
 		network->prefix, index);

@@ -141,6 +141,7 @@ pod_directory()
 	# shell_sees: the apps whose programs it finds.
 	shell_sees()
 	{
+		# shellcheck disable=SC2016 # the shell's
 		appc_vm ssh "$UUID" 'cd /apps && for app in *; do [ ! -x "$app/rootfs/bin/probe" ] || echo "$app"; done' </dev/null 3>&- | xargs
 	}
 	[ -z "$(shell_sees)" ]

@@ -11,7 +11,8 @@ GUEST=${GUEST:-$TOP/build/hostile-guest}
 # Bounds of the VMM while the guest is done and waits: fds, and kilobytes that were ever resident: its 64 MiB of
 # RAM, and what the VMM needs.
 FDS_MAX=64
-RESIDENT_MAX=$(((64 + ${SANITIZED:+512 +} 16) * 1024))
+RESIDENT_MAX=$(((64 + 16) * 1024))
+[ -z "${SANITIZED:-}" ] || RESIDENT_MAX=$((RESIDENT_MAX + 512 * 1024))
 # A device tells eight times that its driver broke the rules; guest-init warns a hundred times.
 LINES_MAX=48
 

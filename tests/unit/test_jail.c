@@ -200,7 +200,7 @@ static int jailed_child(struct world *world, const struct jail_options *options,
 static int give_sockets(struct world *world)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int pair[2], fd;
+	int pair[2], fd, careless;
 
 	/* The host's own stay open with the parent. */
 	close(world->listener);
@@ -212,10 +212,12 @@ static int give_sockets(struct world *world)
 	unlink(address.sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-		listen(fd, 1) < 0 ||
-		(world->has_careless_socket && socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) < 0))
+		listen(fd, 1) < 0)
 		return -errno;
-	return 0;
+	if (!world->has_careless_socket)
+		return 0;
+	careless = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return careless < 0 ? -errno : 0;
 }
 
 /* A volume that is read-only by its mount. */
