@@ -180,11 +180,14 @@ tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS) bin/appc-vm) $(BUILD)/gue
 		$(BUILD)/hostile-guest $(BUILD)/guest-probe
 	$(Q)tests/tsan.sh $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS))
 
-# ---- the same without sanitizers, for valgrind, and with it commands of the program and pods. Left out: what is about
-# calls that are not made there, or about processes that share memory; what it slows down to minutes; and test_pod, whose
-# processes wait for each other's locks for ever there.
-UNTRACED_TESTS := test_filter test_guest_launcher test_guest_park test_jail test_pod test_store_import \
-		  test_virtio_fs test_virtio_fs_bounds test_virtio_fs_full test_virtio_fs_races test_virtio_vsock
+# ---- the same without sanitizers, for valgrind, and with it commands of the program and pods. What takes long there has
+# fewer turns (tests/unit/turns.h). Left out are:
+#   test_filter           filters of system calls are not made there, since they would stop valgrind's own calls
+#   test_guest_launcher   the processes that it tests share their memory, for which valgrind has no place
+#   test_guest_park       the same
+#   test_jail             an execve(2) that fails ends a process there, and a jailed one tries it
+#   test_virtio_fs_races  threads take turns there instead of racing, and fds of valgrind's are taken for lost ones
+UNTRACED_TESTS := test_filter test_guest_launcher test_guest_park test_jail test_virtio_fs_races
 VALGRIND_TESTS := $(filter-out $(UNTRACED_TESTS),$(UNIT_TESTS))
 $(BUILD)/valgrind/native_calls.so: tests/valgrind/native_calls.c Makefile
 	$(call say,CC,$@)

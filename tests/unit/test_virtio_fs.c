@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The session of the file server: negotiation, requests, ids, threads, options. */
 #include "fuse_client.h"
+#include "turns.h"
 
 #include <linux/fs.h>
 #include <poll.h>
@@ -400,7 +401,7 @@ static void swapped_links_lead_nowhere(void **state)
 	write_file(world->tree, "volumes/shared/swap/secret", "inside");
 	assert_int_equal(symlinkat("../../..", world->tree, "volumes/shared/link"), 0);
 	assert_int_equal(pthread_create(&thread, NULL, swap_directory_and_link, &race), 0);
-	for (unsigned int i = 0; i < 5000; i++) {
+	for (unsigned int i = 0; i < turns(5000); i++) {
 		uint64_t node, inner;
 		bool directory;
 
@@ -422,7 +423,7 @@ static void swapped_links_lead_nowhere(void **state)
 	race.stop = true;
 	pthread_join(thread, &result);
 	assert_null(result);
-	assert_true(found + links == 5000);
+	assert_true(found + links == turns(5000));
 }
 
 /* Serves from several threads at once what one guest with several vCPUs sends. */
@@ -432,7 +433,7 @@ static void *hammer(void *context)
 	unsigned int failures = 0;
 	uint8_t out[4096] = {0};
 
-	for (unsigned int i = 0; i < 2000; i++) {
+	for (unsigned int i = 0; i < turns(2000); i++) {
 		struct {
 			struct fuse_in_header header;
 			union {

@@ -3,14 +3,13 @@
  * What a guest that takes and never gives back can make the file server hold (the table in
  * docs/security.md), and that the server goes on for it and afterwards.
  */
+#include "allocated.h"
 #include "fuse_client.h"
+#include "turns.h"
 
 #include <dirent.h>
 #include <sys/resource.h>
 #include <sys/xattr.h>
-
-/* Of the sanitizer, whose own header not every compiler brings. */
-size_t __sanitizer_get_current_allocated_bytes(void);
 
 /* Beside what is counted: of the request being served, and of the test. */
 #define SLACK_FDS   16
@@ -41,7 +40,7 @@ static int world_begin(void **state, size_t inodes_max, size_t handles_max)
 {
 	assert_int_equal(world_begin_mounted(state, inodes_max, handles_max), 0);
 	fds_before = open_fds();
-	bytes_before = __sanitizer_get_current_allocated_bytes();
+	bytes_before = allocated_bytes();
 	return 0;
 }
 
@@ -52,14 +51,14 @@ static int world_begin_small(void **state)
 
 static int world_begin_wide(void **state)
 {
-	return world_begin(state, 4096, POD_HANDLES);
+	return world_begin(state, 4096, turns(POD_HANDLES));
 }
 
 /* With no more than so many inodes and handles, wherever their fds and memory are. */
 static void expect_within(size_t inodes, size_t handles, size_t more_bytes)
 {
 	size_t fds = open_fds() - fds_before;
-	size_t bytes = __sanitizer_get_current_allocated_bytes() - bytes_before;
+	size_t bytes = allocated_bytes() - bytes_before;
 	size_t bytes_max = inodes * INODE_BYTES + handles * HANDLE_BYTES + SLACK_BYTES + more_bytes;
 
 	if (fds > inodes + handles + SLACK_FDS || bytes > bytes_max)
@@ -116,7 +115,7 @@ static void a_million_lookups_hold_no_more_than_the_bound(void **state)
 
 	make_files(world, "many", 3000);
 	directory = node_of(fs, "many");
-	for (unsigned int i = 0; i < 1000000; i++) {
+	for (unsigned int i = 0; i < turns(1000000); i++) {
 		uint64_t node;
 		int r = lookup_fast(fs, directory, i % 3000, &node);
 
@@ -187,15 +186,15 @@ static void a_hundred_thousand_opens_hold_no_more_than_the_bound(void **state)
 	unsigned int opened = 1, refused = 0;
 
 	assert_int_equal(open_node(fs, node, O_RDWR, &first), 0);
-	for (unsigned int i = 1; i < 100000; i++) {
+	for (unsigned int i = 1; i < turns(100000); i++) {
 		int r = call_room(fs, FUSE_OPEN, node, PART(in), NOTHING, NOTHING, 64);
 
 		opened += r == 0;
 		refused += r == -ENFILE;
 	}
 	/* Fewer where the host's limit on open files is low. */
-	assert_true(opened <= POD_HANDLES);
-	assert_int_equal(refused, 100000 - opened);
+	assert_true(opened <= turns(POD_HANDLES));
+	assert_int_equal(refused, turns(100000) - opened);
 	assert_int_equal(statistics(fs).handles, opened);
 	expect_within(2, opened, 0);
 	/* The first one still reads, another file's attributes are told, a directory cannot be opened. */
@@ -225,7 +224,7 @@ static void a_flood_of_directories_holds_few_buffers(void **state)
 
 	make_files(world, "many", 60);
 	directory = node_of(fs, "many");
-	for (count = 0; count < ARRAY_SIZE(handles); count++) {
+	for (count = 0; count < turns(ARRAY_SIZE(handles)); count++) {
 		/* The host's limit on open files can be low. */
 		if (call_room(fs, FUSE_OPENDIR, directory, PART(open_in), NOTHING, NOTHING, 64) < 0)
 			break;
@@ -234,7 +233,7 @@ static void a_flood_of_directories_holds_few_buffers(void **state)
 			call_room(fs, FUSE_READDIR, directory, PART(in), NOTHING, NOTHING, 216), 0);
 		assert_true(reply.length > 0);
 	}
-	assert_true(count > 2000);
+	assert_true(count > turns(2000));
 	expect_within(2, count, BUFFERS);
 	/* The last one, without a buffer, and the first one, with, list every name once. */
 	for (int last = 0; last < 2; last++) {
@@ -279,15 +278,14 @@ static void giant_answers_take_no_memory_of_ours(void **state)
 		.size = UINT32_MAX,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
-		size_t before = __sanitizer_get_current_allocated_bytes();
+		size_t before = allocated_bytes();
 		ssize_t length;
 
 		in.header.opcode = opcodes[i];
 		length = virtio_fs_serve(fs, &in, sizeof(in), out, room);
 		assert_true(length > 900 * 24 && length < 900 * 200);
 		/* The buffer, and inodes where they were asked for. */
-		assert_true(__sanitizer_get_current_allocated_bytes() - before <
-			4096 + 16 + (i ? 900 * INODE_BYTES : 0));
+		assert_true(allocated_bytes() - before < 4096 + 16 + (i ? 900 * INODE_BYTES : 0));
 	}
 	expect_within(903, 1, room + 4096);
 }
@@ -310,7 +308,7 @@ static void huge_attributes_are_refused_before_they_are_copied(void **state)
 					 (struct part){value, sizeof(value)}),
 			-E2BIG);
 	}
-	for (unsigned int i = 0; i < 1000; i++) {
+	for (unsigned int i = 0; i < turns(1000); i++) {
 		assert_int_equal(call(fs, FUSE_GETXATTR, node, PART(get), TEXT("user.a"), NOTHING),
 			-ENODATA);
 		assert_int_equal(call(fs, FUSE_LISTXATTR, node, PART(get), NOTHING, NOTHING), 0);

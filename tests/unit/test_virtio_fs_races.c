@@ -12,6 +12,7 @@
  * RACE_SECONDS=600 for a long run. With the thread sanitizer:
  *   make BUILD=build/tsan SANITIZE=-fsanitize=thread build/tsan/unit/test_virtio_fs_races
  */
+#include "allocated.h"
 #include "fuse_client.h"
 
 #include <dirent.h>
@@ -29,9 +30,6 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
-
-/* Of the sanitizer, whose own header not every compiler brings. */
-size_t __sanitizer_get_current_allocated_bytes(void);
 
 #define SECONDS_DEFAULT 2
 #define REQUESTS_MIN    20000
@@ -838,7 +836,7 @@ static void race_run(bool alone)
 	}
 	world_serve(world, 4096, 1024);
 	assert_int_equal(call(world->fs, FUSE_INIT, 0, PART(init), NOTHING, NOTHING), 0);
-	bytes_before = __sanitizer_get_current_allocated_bytes();
+	bytes_before = allocated_bytes();
 	FD_ZERO(&before);
 	fds_check(NULL, &before, 0);
 	for (size_t i = 0; i < THREADS; i++) {
@@ -899,7 +897,7 @@ static void race_run(bool alone)
 		expect_content(world->fs, node, "hello");
 	assert_int_equal(call(world->fs, FUSE_DESTROY, 0, NOTHING, NOTHING, NOTHING), 0);
 	assert_int_equal(fds_check(&before, NULL, tree_status.st_dev), 0);
-	assert_true(__sanitizer_get_current_allocated_bytes() < bytes_before + SLACK_BYTES);
+	assert_true(allocated_bytes() < bytes_before + SLACK_BYTES);
 	virtio_fs_free(world->fs);
 	if (alone) {
 		assert_int_equal(window_check(&memory), 0);

@@ -11,7 +11,9 @@
  * Two calls cannot be made so. A process that begins inside of such a function would have no simulator: what the
  * program asks of clone3(2) is asked of clone(2) instead, which valgrind knows, and a cgroup is joined by the child
  * itself. close_range(2) would close what valgrind has open: fds are closed one by one, below the limit that it shows.
- * And seccomp(2) is not made at all, as if it had been: a filter would stop the calls that valgrind makes for itself.
+ * That limit is valgrind's own doing, since it has fds of its own above: a call that is made past it is held to it here.
+ * A lock that is waited for (F_OFD_SETLKW) is no call that waits to valgrind, so no signal would end it: it is asked for again and
+ * again. And seccomp(2) is not made at all, as if it had been: a filter would stop the calls that valgrind makes for itself.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +25,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <valgrind/memcheck.h>
 
@@ -141,6 +144,34 @@ static long fork_by_clone(const struct call *call)
 	return 0;
 }
 
+/* As the C library returns it. */
+static long answer(long result)
+{
+	if (result >= 0 || result < -4095)
+		return result;
+	errno = (int)-result;
+	return -1;
+}
+
+/* A signal ends the pause. Who misses it has it sent again (pod/pod_wait.c). */
+int fcntl(int fd, int command, ...)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	struct call call = {.number = SYS_fcntl, .arguments = {fd, command}};
+	va_list list;
+	long result;
+
+	va_start(list, command);
+	call.arguments[2] = va_arg(list, long);
+	va_end(list);
+	if (command == F_OFD_SETLKW)
+		call.arguments[1] = F_OFD_SETLK;
+	while ((result = make(&call)) == -EAGAIN && command == F_OFD_SETLKW)
+		if (nanosleep(&pause, NULL) < 0)
+			return -1;
+	return (int)answer(result);
+}
+
 int close_range(unsigned int first, unsigned int last, int flags)
 {
 	struct rlimit limit;
@@ -154,6 +185,24 @@ int close_range(unsigned int first, unsigned int last, int flags)
 	for (unsigned int fd = first; fd <= last && fd < limit.rlim_cur; fd++)
 		close((int)fd);
 	return 0;
+}
+
+static bool makes_fd(long number)
+{
+	return number == SYS_openat2 || number == SYS_open_tree || number == SYS_fsopen ||
+		number == SYS_fsmount || number == SYS_pidfd_open;
+}
+
+/* What the kernel answered, or would have under the limit on open files that the process sees. */
+static long within_limit(const struct call *call, long result)
+{
+	struct rlimit limit;
+
+	if (result < 0 || !makes_fd(call->number) || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+		(rlim_t)result < limit.rlim_cur)
+		return result;
+	close((int)result);
+	return -EMFILE;
 }
 
 long syscall(long number, ...)
@@ -172,11 +221,8 @@ long syscall(long number, ...)
 	else if (number == SYS_clone3)
 		result = fork_by_clone(&call);
 	else if (is_unknown(&call))
-		result = (long)VALGRIND_NON_SIMD_CALL1(make_natively, &call);
+		result = within_limit(&call, (long)VALGRIND_NON_SIMD_CALL1(make_natively, &call));
 	else
 		result = make(&call);
-	if (result >= 0 || result < -4095)
-		return result;
-	errno = (int)-result;
-	return -1;
+	return answer(result);
 }
