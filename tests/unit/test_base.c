@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "turns.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -461,7 +462,8 @@ static void *make_names(void *context)
 	struct name_maker *maker = context;
 	char name[32];
 
-	for (unsigned int i = 0; !maker->is_told_to_end; i++) {
+	/* More than the removal looks at; where threads take turns, it might never have its own. */
+	for (unsigned int i = 0; i < turns(4000000) && !maker->is_told_to_end; i++) {
 		snprintf(name, sizeof(name), "%u", i);
 		/* It has gone: nobody makes names in it any more. */
 		if (mknodat(maker->fd, name, S_IFREG | 0644, 0) < 0 && errno == ENOENT)
