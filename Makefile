@@ -187,7 +187,8 @@ tsan: $(addprefix $(BUILD)/threaded/,$(THREADED_TESTS) bin/appc-vm) $(BUILD)/gue
 #   test_guest_park       the same
 #   test_jail             an execve(2) that fails ends a process there, and a jailed one tries it
 #   test_virtio_fs_races  threads take turns there instead of racing, and fds of valgrind's are taken for lost ones
-UNTRACED_TESTS := test_filter test_guest_launcher test_guest_park test_jail test_virtio_fs_races
+#   test_virtio_fs_full   the signals that end its processes are what it looks for
+UNTRACED_TESTS := test_filter test_guest_launcher test_guest_park test_jail test_virtio_fs_full test_virtio_fs_races
 VALGRIND_TESTS := $(filter-out $(UNTRACED_TESTS),$(UNIT_TESTS))
 $(BUILD)/valgrind/native_calls.so: tests/valgrind/native_calls.c Makefile
 	$(call say,CC,$@)
