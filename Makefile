@@ -5,7 +5,7 @@
 #   make kernel     the guest kernel, from Debian's linux-source (cached outside the checkout)
 #   make demo       deps, kernel, images and a real pod, from nothing
 #   make check      deps and all tests, from nothing
-#   make lint       clang-format, clang-tidy, cppcheck, shellcheck
+#   make lint       clang-format, gcc -Werror and -fanalyzer, clang-tidy, cppcheck, shellcheck
 #   make format     clang-format, in place
 #   make bench      compared with other tools, 25 minutes; bench-quick, bench-instructions (tests/bench/)
 #   make check-sanitized  functional tests in the container flavour, hostile guests in machines, of a program under the address sanitizer

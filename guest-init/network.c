@@ -93,8 +93,8 @@ int guest_network_set(const struct guest_network *network, struct error *err)
 			err, -errno, "find the network interface %s", network->interface);
 	index = interface.ifr_ifindex;
 	/*
-	 * What can be merged the host has merged: its frames are up to 64 KiB (VIRTIO_NET_F_GUEST_TSO4). To look for more of
-	 * it costs each packet. An interface that knows nothing of it is as good.
+	 * What can be merged the host has merged: its frames are up to 64 KiB (of a tap by VIRTIO_NET_F_GUEST_TSO4, of passt by
+	 * the MTU). To look for more of it costs each packet. An interface that knows nothing of it is as good.
 	 */
 	interface.ifr_data = (void *)&merging;
 	(void)ioctl(fd, SIOCETHTOOL, &interface);

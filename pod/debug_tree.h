@@ -8,7 +8,7 @@
  *
  * DATA/debug is mounted, read-only, in the tree of every pod, where guest-init alone sees it: a tree that is made after
  * the pod was started is there all the same, and nobody has to mount it. Who uses a tree holds a lock on DATA/debug meanwhile or is a running
- * pod that has its name written down.
+ * pod, or a checkpoint of one, that has its name written down.
  */
 #ifndef APPC_POD_DEBUG_TREE_H
 #define APPC_POD_DEBUG_TREE_H

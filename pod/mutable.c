@@ -359,6 +359,7 @@ int pod_mutable_take(struct pod_mutable *mutable, size_t index, struct error *er
 		(mutable->resolved->app_count - index) * sizeof(mutable->etc_files[0]));
 	mutable->gone[mutable->gone_count++] = gone;
 	pod_tree_unmount_app(gone, &mutable->places);
+	tell(mutable, JOURNAL_APP_REMOVED, name);
 	return 0;
 }
 
@@ -374,7 +375,6 @@ int pod_mutable_release(struct pod_mutable *mutable, const char *name)
 	gone = mutable->gone[i];
 	mutable->gone[i] = mutable->gone[--mutable->gone_count];
 	displace(mutable, gone);
-	tell(mutable, JOURNAL_APP_REMOVED, name);
 	return 0;
 }
 

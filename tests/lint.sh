@@ -68,10 +68,10 @@ analyzer_one()
 		printf '%s\n' "$output"
 		return 1
 	}
-	found=$(awk -v file="$file" '
+	found=$(awk -F : '
 		/: In function / { split($0, words, "\047"); name = words[2] }
-		index($0, file ":") == 1 && match($0, /\[-Wanalyzer-[a-z-]*\]$/) {
-			print file, name, substr($0, RSTART + 1, RLENGTH - 2)
+		/: warning: / && match($0, /\[-Wanalyzer-[a-z-]*\]$/) {
+			print $1, name, substr($0, RSTART + 1, RLENGTH - 2)
 		}' <<<"$output" | LC_ALL=C sort -u)
 	differs=$(diff <(LC_ALL=C sort -u <<<"$known") <(echo "$found"))
 	if [ -n "$differs" ]; then
@@ -130,8 +130,15 @@ tidy()
 # The tests are read by the others.
 analyzer()
 {
+	local file
 	generated
 	mkdir -p "$stamps"
+	while read -r file _; do
+		[ "$file" = '#' ] || [ -e "$file" ] || {
+			echo "tests/lint_gcc_analyzer.txt: there is no $file"
+			return 1
+		}
+	done <tests/lint_gcc_analyzer.txt
 	printf '%s\0' "${sources[@]}" | grep -zv '^tests/' | xargs -0 -n 1 -P "$cpus" tests/lint.sh --analyzer
 }
 

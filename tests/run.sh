@@ -13,10 +13,10 @@
 #
 # Two layers are only run when they are named, as by `make check-sanitized` and `make soak`:
 #
-#   sanitized   what container does, with a program under the sanitizers of the unit tests
+#   sanitized   what container does and some of what vm does, with a program under the sanitizers of the unit tests
 #   soak        the same at length: every call fails once, SOAK_KILLS kills (1000), SOAK_SECONDS of load and of
 #               races in the file server (900), 1,000 clones in a row, and apps that come and go by the hundred; hours, not
-#               minutes. SOAK_SEED, which is printed, chooses all that is chosen at random: the time if not given
+#               minutes. SOAK_SEED, which is printed, chooses all that is chosen at random, but in the races: the time if not given
 #
 # One line for each file, with its counts and seconds; where something failed, its log is shown. Logs
 # stay in build/test-logs. The last line is exactly "N passed, N failed, N skipped", and the status

@@ -36,8 +36,10 @@ setup()
 
 teardown()
 {
-	pod_teardown
+	local left=0
+	pod_teardown || left=$?
 	[ -z "${DISK:-}" ] || umount --lazy "$DISK"
+	return "$left"
 }
 
 # The file of an image, as all pods of the image have it below theirs.

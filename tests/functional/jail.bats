@@ -196,7 +196,7 @@ holders()
 	echo secret >"$directory/file"
 	mkfifo "$directory/fifo"
 	begin --net 7<"$directory" 8<>"$directory/fifo" 9<"$directory/file"
-	passt=$(pgrep --exact --uid 65534 --newest 'passt(.avx2)?')
+	passt=$(pgrep --parent "$RUN" --exact --uid 65534 'passt(.avx2)?')
 	compgen -G "/proc/$passt/fd/*" >/dev/null
 	compgen -G "/proc/$VMM/fd/*" >/dev/null
 	# Whoever looks sees them where they are: with the supervisor.

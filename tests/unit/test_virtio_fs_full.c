@@ -96,14 +96,34 @@ ssize_t pwritev64v2(int fd, const struct iovec *pieces, int count, off64_t offse
 	return NEXT(pwritev64v2)(fd, &one, 1, offset, flags);
 }
 
+/* A file system on which files share blocks, as XFS has it. */
+static enum { NEVER_SHARED, SHARED, SHARED_AND_FULL } clones;
+
 int fallocate64(int fd, int mode, off64_t offset, off64_t length)
 {
-	return quota_is_exceeded() ? -1 : NEXT(fallocate64)(fd, mode, offset, length);
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	if (quota_is_exceeded())
+		return -1;
+	if (clones == SHARED && mode & FALLOC_FL_UNSHARE_RANGE)
+		mode &= ~FALLOC_FL_UNSHARE_RANGE;
+	if (clones == SHARED_AND_FULL) {
+		if (mode & FALLOC_FL_ZERO_RANGE)
+			NEXT(fallocate64)(fd, punch, offset, length);
+		errno = ENOSPC;
+		return -1;
+	}
+	return NEXT(fallocate64)(fd, mode, offset, length);
 }
 
 ssize_t copy_file_range(
 	int from, off64_t *from_at, int to, off64_t *to_at, size_t length, unsigned int flags)
 {
+	if (clones != NEVER_SHARED)
+		return NEXT(fallocate64)(to, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, *to_at,
+			       (off64_t)length) < 0
+			? -1
+			: (ssize_t)length;
 	return quota_is_exceeded() ? -1
 				   : NEXT(copy_file_range)(from, from_at, to, to_at, length, flags);
 }
@@ -586,6 +606,33 @@ static void what_a_file_gains_without_room_is_without_access(void **state)
 	window_world_end(world);
 }
 
+static void what_shares_blocks_with_another_file_gets_its_own(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	clones = SHARED_AND_FULL;
+	assert_int_equal(map_writable(fs, node, 0), -ENOSPC);
+	clones = SHARED;
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	/* A copy of a hole is a hole. */
+	assert_true(copy(fs, node, 0, RANGE, 0) > 0);
+	disk_fill(world);
+	assert_int_equal(write_signal(0), 0);
+	assert_int_equal(write_signal(2 * PAGE), 0);
+	assert_false(virtio_fs_window_was_cut(fs));
+	/* A request that fails has punched, and nothing gives it room. */
+	clones = SHARED_AND_FULL;
+	assert_int_equal(allocate(fs, node, 0, PAGE, PAGE, FALLOC_FL_ZERO_RANGE), -ENOSPC);
+	assert_true(virtio_fs_window_was_cut(fs));
+	assert_int_equal(write_signal(PAGE), SIGSEGV);
+	assert_int_equal(write_signal(2 * PAGE), 0);
+	clones = NEVER_SHARED;
+	window_world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -596,6 +643,7 @@ int main(void)
 		cmocka_unit_test(what_is_mapped_for_writing_has_its_room),
 		cmocka_unit_test(a_hole_that_the_guest_punches_has_its_room_again),
 		cmocka_unit_test(what_a_file_gains_without_room_is_without_access),
+		cmocka_unit_test(what_shares_blocks_with_another_file_gets_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,8 +21,8 @@
  * tries for ever. So the window has no holes to write to. A file with holes when the guest finds it is not for the
  * window (on some file systems a hole takes room to be read, too). What is mapped for writing gets its room first,
  * and ENOSPC is the answer of SETUPMAPPING, where the guest expects it. What a later request of the guest leaves
- * there without room, by a punch or beyond the old end, gets it before the answer, or is freed in the window as if it
- * had been cut.
+ * there without room, by a punch, a copy or beyond the old end, gets it before the answer, or is freed in the window as
+ * if it had been cut. A file system that writes nothing in place (btrfs) promises no room to anybody.
  *
  * An overlay shows a file of the lower layer until it is opened for writing, and its copy from then on; what
  * was mapped before stays the lower file. Therefore the first open for writing maps it all anew.
@@ -325,8 +325,11 @@ struct hole {
 /* The first hole between two places of a file. */
 static bool hole_find(int fd, uint64_t start, uint64_t end, struct hole *ret)
 {
-	off_t hole = lseek(fd, (off_t)start, SEEK_HOLE), data;
+	off_t hole, data;
 
+	if (start >= end)
+		return false;
+	hole = lseek(fd, (off_t)start, SEEK_HOLE);
 	if (hole < 0 || (uint64_t)hole >= end)
 		return false;
 	/* None behind it: it goes on to the end of the file. Just where it began: somebody has written there meanwhile. */
@@ -336,27 +339,44 @@ static bool hole_find(int fd, uint64_t start, uint64_t end, struct hole *ret)
 	return true;
 }
 
-/* Gives it room on the disk. Where the file system cannot promise any there may be none when it is needed. */
-static int hole_fill(int fd, const struct hole *hole)
+static int room_give(int fd, int mode, uint64_t start, uint64_t end)
 {
 	int r;
 
-	if (hole->start == hole->end)
+	if (start == end)
 		return 0;
 	/* A tmpfs gives up at any signal, and one comes when the machine is paused. */
 	do
-		r = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)hole->start,
-			(off_t)(hole->end - hole->start));
+		r = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)start, (off_t)(end - start));
 	while (r < 0 && errno == EINTR);
-	return r < 0 && errno != EOPNOTSUPP ? -errno : 0;
+	return r < 0 ? -errno : 0;
+}
+
+/* Where the file system cannot promise any room there may be none when it is needed. */
+static int hole_fill(int fd, const struct hole *hole)
+{
+	int r = room_give(fd, 0, hole->start, hole->end);
+
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/*
+ * What shares its blocks with another file has no room of its own to be written, and looks like any data: on XFS the
+ * overlay's copy is a clone. -EOPNOTSUPP: the file system can do no such thing, and only holes are without room.
+ */
+static int room_unshare(int fd, uint64_t start, uint64_t end)
+{
+	return room_give(fd, FALLOC_FL_UNSHARE_RANGE, start, end);
 }
 
 static int holes_fill(int fd, uint64_t start, uint64_t end)
 {
 	struct hole hole;
-	int r = 0;
+	int r = room_unshare(fd, start, end);
 
-	for (; r == 0 && hole_find(fd, start, end, &hole); start = hole.end)
+	if (r != -EOPNOTSUPP)
+		return r;
+	for (r = 0; r == 0 && hole_find(fd, start, end, &hole); start = hole.end)
 		r = hole_fill(fd, &hole);
 	return r;
 }
@@ -369,7 +389,12 @@ static void range_fill(struct fs_dax *dax, size_t index, int fd, uint64_t start,
 {
 	struct fs_mapping *mapping = &dax->mappings[index];
 	struct hole hole = {start, end};
+	int r = fd < 0 ? -EBADF : room_unshare(fd, start, end);
 
+	if (r == 0)
+		return;
+	if (r != -EOPNOTSUPP)
+		fd = -1;
 	for (; fd < 0 ? start < end : hole_find(fd, start, end, &hole); start = hole.end) {
 		uint64_t from = (hole.start - mapping->offset) / PAGE_SIZE * PAGE_SIZE;
 		uint64_t to = (hole.end - mapping->offset + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;

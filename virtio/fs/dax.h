@@ -88,7 +88,7 @@ int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode);
 void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode);
 void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode);
 
-/* The guest has punched a hole: what is mapped for writing of it has room again. */
+/* The guest has punched a hole, or copied there: what is mapped for writing of it has room again. */
 void fs_dax_punched(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset, uint64_t length);
 
 /* Whether a request that writes to the file can have to do with the window: it needs one of the above. */

@@ -412,7 +412,8 @@ ssize_t fs_op_fallocate(struct fs_request *request)
 	fs_dax_resize_begin(request->fs, request->inode);
 	r = fs_transfer_allocate(&transfer);
 	fs_dax_resize_end(request->fs, request->inode);
-	if (r == 0 && transfer.flags & FALLOC_FL_PUNCH_HOLE)
+	/* One that failed may have made a hole, too: to write zeros is to punch and to allocate on some file systems. */
+	if (transfer.flags & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		fs_dax_punched(request->fs, request->inode, (uint64_t)transfer.offset,
 			(uint64_t)transfer.allocate_length);
 	fs_transfer_done(request->fs, &transfer);
@@ -515,6 +516,9 @@ ssize_t fs_op_copy_file_range(struct fs_request *request)
 		fs_dax_resize_begin(fs, to);
 		n = copy_range(request, &in, source.fd, target.fd);
 		fs_dax_resize_end(fs, to);
+		/* It may be a clone: with the source's holes, or in blocks of the source's. */
+		if (n > 0)
+			fs_dax_punched(fs, to, in.off_out, (uint64_t)n);
 	}
 	fs_transfer_done(fs, &source);
 	fs_transfer_done(fs, &target);
