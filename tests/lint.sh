@@ -68,10 +68,11 @@ analyzer_one()
 		printf '%s\n' "$output"
 		return 1
 	}
-	found=$(awk -F : '
+	# Of what is in a header it loses whose it is: cleanup functions for variables that are set.
+	found=$(awk -v file="$file" '
 		/: In function / { split($0, words, "\047"); name = words[2] }
-		/: warning: / && match($0, /\[-Wanalyzer-[a-z-]*\]$/) {
-			print $1, name, substr($0, RSTART + 1, RLENGTH - 2)
+		index($0, file ":") == 1 && match($0, /\[-Wanalyzer-[a-z-]*\]$/) {
+			print file, name, substr($0, RSTART + 1, RLENGTH - 2)
 		}' <<<"$output" | LC_ALL=C sort -u)
 	differs=$(diff <(LC_ALL=C sort -u <<<"$known") <(echo "$found"))
 	if [ -n "$differs" ]; then
