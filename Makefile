@@ -75,6 +75,20 @@ $(BUILD)/generated/filter.stamp: vmm/filter_generate.py $(LIBRARY_SOURCES)
 
 $(foreach kind,obj sanitized fuzzed,$(BUILD)/$(kind)/vmm/filter.o): $(FILTERS)
 
+# ---- what the debug shell's server is started with, inside of the program
+QUICK_SEED := $(BUILD)/generated/quick_seed.h
+$(BUILD)/quick_seed.so: pod/preload/quick_seed.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -fPIC -shared -nostartfiles -s -Wl,-z,noseparate-code,-z,norelro \
+		-Wl,--build-id=none -o $@ $<
+$(QUICK_SEED): $(BUILD)/quick_seed.so
+	$(Q)mkdir -p $(@D)
+	$(Q)od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' >$@
+
+$(foreach kind,obj sanitized fuzzed threaded,$(BUILD)/$(kind)/pod/debug_tree.o): $(QUICK_SEED)
+$(BUILD)/unit/test_quick_seed: | $(BUILD)/quick_seed.so
+
 # ---- the same program in the hands of its guest, for tests/functional/jail.bats
 $(BUILD)/appc-vm-captured: $(PROGRAM_OBJECTS) $(BUILD)/obj/tests/attack/attempts.o $(BUILD)/obj/tests/attack/hook.o
 	$(call say,LD,$@)

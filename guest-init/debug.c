@@ -212,7 +212,8 @@ static int keys_write(
 int guest_debug_serve(struct guest *guest, struct guest_debug *debug,
 	const struct guest_ssh_config *config, int socket_fd, pid_t *ret_pid, struct error *err)
 {
-	static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+	static const char *const environment[] = {
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD=/" WIRE_DEBUG_PRELOAD, NULL};
 	static const char host_key[] = KEYS_DIRECTORY "/" HOST_KEY;
 	/* One connection on standard input; keys, no passwords; no message of the day. */
 	static const char *const exec[] = {

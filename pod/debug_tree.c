@@ -13,6 +13,7 @@
 #include "base/sha256.h"
 #include "pod/pod.h"
 #include "store/temporary.h"
+#include "wire/wire.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -51,7 +52,17 @@ static const struct {
 	{"/usr/bin/gdbserver", "bin/gdbserver", NULL},
 };
 
-enum entry_kind { ENTRY_DIRECTORY, ENTRY_PROGRAM, ENTRY_LINK, ENTRY_TEXT };
+static const uint8_t quick_seed[] = {
+#include "quick_seed.h"
+};
+
+enum entry_kind { ENTRY_DIRECTORY, ENTRY_PROGRAM, ENTRY_LINK, ENTRY_TEXT, ENTRY_QUICK_SEED };
+
+/*
+ * With the sticky bit, by which the file server has libraries read in place (virtio/fs/dax.h): they are started by few, and
+ * little of them is touched.
+ */
+#define PROGRAM_MODE 01755
 
 struct entry {
 	enum entry_kind kind;
@@ -89,6 +100,7 @@ static const struct {
 	{ENTRY_LINK, "usr/bin", "../bin"},
 	{ENTRY_LINK, "usr/sbin", "../bin"},
 	{ENTRY_LINK, "var/run", "/tmp"},
+	{ENTRY_QUICK_SEED, WIRE_DEBUG_PRELOAD, ""},
 };
 
 /* ---- the plan */
@@ -288,8 +300,15 @@ static void digest_entry(struct sha256 *sha, const struct entry *entry)
 
 	sha256_update(sha, &kind, 1);
 	digest_text(sha, entry->path);
-	if (entry->kind != ENTRY_PROGRAM)
+	if (entry->kind == ENTRY_PROGRAM) {
+		const uint16_t mode = PROGRAM_MODE;
+
+		sha256_update(sha, &mode, sizeof(mode));
+	} else if (entry->kind == ENTRY_QUICK_SEED) {
+		sha256_update(sha, quick_seed, sizeof(quick_seed));
+	} else {
 		digest_text(sha, entry->value);
+	}
 }
 
 static void name_finish(struct sha256 *sha, const char *prefix, char name[DEBUG_TREE_NAME_SIZE])
@@ -375,19 +394,19 @@ static int write_program(int root, const struct entry *entry, struct sha256 *sha
 
 	if (source < 0)
 		return -errno;
-	target = openat(root, entry->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	target = openat(root, entry->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, PROGRAM_MODE);
 	if (target < 0)
 		return -errno;
 	r = file_copy(source, target, FILE_MAX);
 	return r < 0 ? r : digest_file(sha, target);
 }
 
-static int write_text(int root, const struct entry *entry)
+static int write_text(int root, const struct entry *entry, const void *text, size_t length)
 {
 	_cleanup_close_ int fd =
 		openat(root, entry->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
-	return fd < 0 ? -errno : file_write_all(fd, entry->value, strlen(entry->value));
+	return fd < 0 ? -errno : file_write_all(fd, text, length);
 }
 
 static int write_entry(int root, const struct entry *entry, struct sha256 *sha)
@@ -410,7 +429,9 @@ static int write_entry(int root, const struct entry *entry, struct sha256 *sha)
 	case ENTRY_LINK:
 		return symlinkat(entry->value, root, entry->path) < 0 ? -errno : 0;
 	case ENTRY_TEXT:
-		return write_text(root, entry);
+		return write_text(root, entry, entry->value, strlen(entry->value));
+	case ENTRY_QUICK_SEED:
+		return write_text(root, entry, quick_seed, sizeof(quick_seed));
 	}
 	return -EINVAL;
 }

@@ -126,6 +126,8 @@
 #define WIRE_TREE "/run/pod"
 /* The directory in it of trees that no app sees (wire/session.h, "ssh"). */
 #define WIRE_DEBUG "debug"
+/* In such a tree: what its server is started with (pod/preload/quick_seed.c). */
+#define WIRE_DEBUG_PRELOAD "lib/quick_seed.so"
 /* Of guest-init's cgroup, the one with the limits of all apps together, where there are such. */
 #define WIRE_CGROUP_APPS "apps"
 

@@ -243,6 +243,25 @@ static void static_programs_and_large_files_are_for_the_window(void **state)
 	assert_false(is_for_window(world->fs, "directory"));
 }
 
+static void libraries_with_the_sticky_bit_are_for_the_window(void **state)
+{
+	struct world *world = *state;
+
+	make_elf(world, "library", ET_DYN, PT_DYNAMIC, DF_1_NOW);
+	make_elf(world, "pie", ET_DYN, PT_INTERP, 0);
+	make_file(world, "medium", 100000, "data");
+	make_elf(world, "small", ET_DYN, PT_DYNAMIC, DF_1_NOW);
+	assert_int_equal(cut_file(world, "small", 60000), 0);
+	assert_int_equal(fchmodat(world->tree, "library", 01755, 0), 0);
+	assert_int_equal(fchmodat(world->tree, "pie", 01644, 0), 0);
+	assert_int_equal(fchmodat(world->tree, "medium", 01755, 0), 0);
+	assert_int_equal(fchmodat(world->tree, "small", 01755, 0), 0);
+	assert_true(is_for_window(world->fs, "library"));
+	assert_true(is_for_window(world->fs, "pie"));
+	assert_false(is_for_window(world->fs, "medium"));
+	assert_false(is_for_window(world->fs, "small"));
+}
+
 static void headers_that_lie_are_no_static_program(void **state)
 {
 	struct world *world = *state;
@@ -644,6 +663,7 @@ int main(void)
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, end)
 	const struct CMUnitTest tests[] = {
 		TEST(static_programs_and_large_files_are_for_the_window, begin),
+		TEST(libraries_with_the_sticky_bit_are_for_the_window, begin),
 		TEST(headers_that_lie_are_no_static_program, begin),
 		TEST(what_others_change_is_not_for_the_window, begin_shared),
 		TEST(a_file_stays_what_it_was_when_it_was_found, begin),

@@ -7,7 +7,8 @@
  * copy of each page, and later page faults are few because its kernel maps neighbours too. So what is
  * read by read() or of which little is touched belongs into the window when it is large, and static
  * executables do (their start touches a few pages here and there); what many processes map again and
- * again, shared libraries and programs that need them, does not (numbers: docs/performance.md).
+ * again, shared libraries and programs that need them, does not (numbers: docs/performance.md), unless
+ * it has the sticky bit: the owner says that it is used now and then only.
  *
  * The memory behind a mapping can vanish: others may cut a file that we took for the guest's own. Nothing
  * in this process touches the window (virtio/guest_memory.h). A vCPU that does stays in KVM_RUN: KVM
@@ -156,8 +157,11 @@ static bool has_holes(int fd, uint64_t size)
 	return hole < 0 || (uint64_t)hole < size;
 }
 
-static bool is_worth_it(int fd, uint64_t size, enum virtio_fs_dax choice)
+static bool is_worth_it(
+	const struct fs_inode *inode, int fd, uint64_t size, enum virtio_fs_dax choice)
 {
+	struct statx status;
+
 	if (choice == VIRTIO_FS_DAX_ALWAYS)
 		return true;
 	switch (elf_kind_of(fd)) {
@@ -165,9 +169,10 @@ static bool is_worth_it(int fd, uint64_t size, enum virtio_fs_dax choice)
 		return true;
 	case ELF_NONE:
 		return size >= FILE_MIN;
-	default:
-		return false;
+	case ELF_OTHER:
+		return fs_inode_status(inode, &status) == 0 && status.stx_mode & S_ISVTX;
 	}
+	return false;
 }
 
 bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
@@ -185,7 +190,7 @@ bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
 		fs_inode_policy(inode) == VIRTIO_FS_EXCLUSIVE && size > 0 &&
 		(choice == VIRTIO_FS_DAX_ALWAYS || size >= EXECUTABLE_MIN)) {
 		fd = fs_inode_open(fs, inode, O_RDONLY);
-		if (fd >= 0 && is_worth_it(fd, size, choice) && !has_holes(fd, size) &&
+		if (fd >= 0 && is_worth_it(inode, fd, size, choice) && !has_holes(fd, size) &&
 			can_be_mapped(fd))
 			wanted = FS_DAX_YES;
 	}
