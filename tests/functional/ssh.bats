@@ -113,6 +113,18 @@ plain()
 	expect_error 'Read-only file system'
 }
 
+@test "the server has no files of /proc to read, its sessions have them all" {
+	in_pod 'tr "\0" "\n" </proc/$PPID/cmdline | head -n 1; grep -q /lib/quick_seed.so /proc/$PPID/maps && echo preloaded
+		tr "\0" "\n" </proc/$PPID/environ | grep LD_; env | grep -c LD_; cut -d" " -f2 /proc/self/stat; ls /proc/net/netstat'
+	expect_status 0
+	[ "$(<"$OUT")" = "/bin/dropbear
+preloaded
+LD_PRELOAD=/lib/quick_seed.so
+0
+(cut)
+/proc/net/netstat" ]
+}
+
 @test "scp: a tree to the pod and back" {
 	plain scp -q -r -p -F "$CONFIG" "$TREE" "$UUID.pod:/apps/one/rootfs/tmp/scp"
 	expect_status 0
