@@ -24,9 +24,11 @@ static void each_name_of_open(void (*check)(open_function *function))
 
 	assert_non_null(library);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		open_function *function = (open_function *)(uintptr_t)dlsym(library, names[i]);
+		void *symbol = dlsym(library, names[i]);
+		open_function *function;
 
-		assert_non_null(function);
+		assert_non_null(symbol);
+		memcpy(&function, &symbol, sizeof(function));
 		assert_ptr_not_equal(function, open);
 		check(function);
 	}
