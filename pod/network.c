@@ -115,7 +115,7 @@ static int start_user(const struct resolved_pod *resolved, const struct pod_cgro
 	_cleanup_close_ int tap = -1;
 	int r;
 
-	r = passt_start(resolved->manifest, &own, &network->passt, err);
+	r = passt_start(resolved->manifest, network->mac, &own, &network->passt, err);
 	if (r == 0 && network->netns_fd >= 0) {
 		r = open_tap(network->netns_fd, &tap, err);
 		if (r == 0)

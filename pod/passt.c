@@ -4,12 +4,15 @@
 
 #include "base/child.h"
 #include "base/file.h"
+#include "base/frame_stream.h"
 #include "base/log.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/capability.h>
 #include <net/route.h>
+#include <netinet/if_ether.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -176,8 +179,37 @@ static _Noreturn void run_passt(const struct arguments *arguments)
 	_exit(127);
 }
 
-int passt_start(const struct appc_pod_manifest *manifest, const struct child_cgroup *cgroup,
-	struct passt *ret, struct error *err)
+/*
+ * The pod's announcement of its address (RFC 5227, section 3) in its place. Until passt has seen a frame of the pod it
+ * sends to a MAC address of zeros, which no pod hears; the first connection to one that had said nothing yet was reset
+ * after 10 s.
+ */
+static int announce_pod(int fd, const uint8_t mac[PASST_MAC_SIZE])
+{
+	struct __attribute__((packed)) {
+		uint8_t length[FRAME_STREAM_PREFIX_SIZE];
+		struct ether_header header;
+		struct ether_arp arp;
+	} frame = {
+		.header = {.ether_type = htons(ETHERTYPE_ARP)},
+		.arp.ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER),
+			.ar_pro = htons(ETHERTYPE_IP),
+			.ar_hln = PASST_MAC_SIZE,
+			.ar_pln = sizeof(struct in_addr),
+			.ar_op = htons(ARPOP_REQUEST)},
+	};
+
+	frame_stream_put_length(frame.length, sizeof(frame) - sizeof(frame.length));
+	memset(frame.header.ether_dhost, 0xff, PASST_MAC_SIZE);
+	memcpy(frame.header.ether_shost, mac, PASST_MAC_SIZE);
+	memcpy(frame.arp.arp_sha, mac, PASST_MAC_SIZE);
+	inet_pton(AF_INET, PASST_ADDRESS, frame.arp.arp_spa);
+	inet_pton(AF_INET, PASST_ADDRESS, frame.arp.arp_tpa);
+	return send(fd, &frame, sizeof(frame), MSG_NOSIGNAL) == (ssize_t)sizeof(frame) ? 0 : -errno;
+}
+
+int passt_start(const struct appc_pod_manifest *manifest, const uint8_t mac[PASST_MAC_SIZE],
+	const struct child_cgroup *cgroup, struct passt *ret, struct error *err)
 {
 	_cleanup_(arguments_free) struct arguments arguments = {0};
 	_cleanup_close_ int theirs = -1, ready = -1;
@@ -195,6 +227,9 @@ int passt_start(const struct appc_pod_manifest *manifest, const struct child_cgr
 		return error_set_errno(err, -errno, "cannot make a socket for the network");
 	ret->fd = sockets[0];
 	theirs = sockets[1];
+	r = announce_pod(ret->fd, mac);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot announce the pod to its network");
 	if (fcntl(ret->fd, F_SETFL, O_NONBLOCK) < 0 || pipe2(pipes, O_CLOEXEC) < 0)
 		return error_set_errno(err, -errno, "cannot make a pipe for the network");
 	ret->ready_fd = pipes[0];
