@@ -318,7 +318,7 @@ check: deps
 
 .PHONY: soak
 soak: deps
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/fault.so \
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/guest-probe $(BUILD)/guest-network $(BUILD)/fault.so \
 		$(BUILD)/unit/test_virtio_fs_races kernel
 	$(Q)tests/run.sh soak
 

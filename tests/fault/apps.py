@@ -198,7 +198,8 @@ class AppScenario(Scenario):
     def was_killed(self, world, status):
         return world.sandbox.has_ended() if self.in_pod else super().was_killed(world, status)
 
-    def check(self, world, status, out):
+    def check(self, world, status, out, err):
+        del out, err
         sandbox = world.sandbox
         if self.in_pod:
             if self.last_call and world.calls() >= self.last_call:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes calls of appc-vm fail, one at a time, and looks at what is left.
 
-    faults.py [--vm] [--apps] [--seconds=N] [--every=N] [--seed=N] [--scenario=NAME] [--kind=KIND] [--first=N]
-              [--keep]
+    faults.py [--vm] [--apps] [--networks] [--seconds=N] [--every=N] [--seed=N]
+              [--scenario=NAME] [--kind=KIND] [--first=N] [--keep]
 
 For each scenario and each kind of call (fault.c has them): the command is run with its first call
 failing, its second, and so on until it makes no such call any more. Each time it ends with success, or
@@ -12,7 +12,7 @@ only; --seconds=N chooses the steps so that it takes about N seconds. Which of t
 so that short runs get around in time; the seed is printed, and --seed=N is the same again. One TAP line for each
 scenario and kind; the numbers of the failing calls in it reproduce it: --first=N tries only that one. With --vm the
 commands are those about machines; with --apps (apps.py) those about the apps of a pod that runs, and
-what fails is the command's call, or the pod's that serves it.
+what fails is the command's call, or the pod's that serves it; with --networks (networks.py) those about pods with a network.
 """
 import argparse
 import os
@@ -21,6 +21,7 @@ import sys
 import time
 
 from apps import APP_SCENARIOS
+from networks import NETWORK_SCENARIOS, Host
 from world import KINDS, MACHINE_KINDS, MACHINE_SCENARIOS, SCENARIOS, SHIM, World
 
 
@@ -39,7 +40,7 @@ class Trial:
         calls, status, out, err = self.run(at)
         complaints = self.world.failure_is_told(
             status, err, self.kind, self.scenario.errors_max)
-        complaints += self.scenario.check(self.world, status, out)
+        complaints += self.scenario.check(self.world, status, out, err)
         if complaints:
             complaints.append("  it said: %r %r" % (out, err))
         return None if calls < at else complaints
@@ -56,8 +57,10 @@ def main():
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--vm", action="store_true")
     parser.add_argument("--apps", action="store_true")
+    parser.add_argument("--networks", action="store_true")
     arguments = parser.parse_args()
-    world = World(machines=arguments.vm, apps=arguments.apps)
+    world = World(machines=arguments.vm, apps=arguments.apps,
+                  host=Host() if arguments.networks else None)
     try:
         failed = run_all(world, arguments)
     finally:
@@ -71,6 +74,7 @@ def main():
 def run_all(world, arguments):
     trials = [Trial(world, scenario, kind)
               for scenario in (APP_SCENARIOS if arguments.apps else
+                               NETWORK_SCENARIOS if arguments.networks else
                                MACHINE_SCENARIOS if arguments.vm else SCENARIOS)
               for kind in (MACHINE_KINDS if arguments.vm else KINDS)
               if arguments.scenario in (None, scenario.name) and arguments.kind in (None, kind)]

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kills appc-vm at points chosen at random, and looks at what is left.
 
-    kills.py [--kills=N] [--seed=N] [--scenario=NAME] [--only=N] [--vm] [--apps]
+    kills.py [--kills=N] [--seed=N] [--scenario=NAME] [--only=N] [--vm] [--apps] [--networks]
 
 Half of the kills come before a call that changes something (fault.c counts them and kills there), the
 others after a time. One in five hits not the command but a process that it started; then the command
 must end by itself. What was acknowledged, on standard output, must be there afterwards, and the world
 (world.py) must be as it should. With --vm the commands are those about machines. With --apps (apps.py)
 they are those about the apps of a pod that runs, in machines with --vm, and every other time the pod's own
-process is what is killed, or one that it started, while it serves them.
+process is what is killed, or one that it started, while it serves them. With --networks (networks.py) they are those about
+pods with a network.
 
 The seed, which is printed, chooses scenarios and points; --only=N tries kill number N of it alone.
 """
@@ -22,6 +23,7 @@ import tempfile
 import time
 
 from apps import APP_SCENARIOS
+from networks import NETWORK_SCENARIOS, Host
 from world import LIMIT, MACHINE_SCENARIOS, SCENARIOS, SHIM, World, children
 
 # Of a pod whose app was killed: as an app, or before it was one.
@@ -75,7 +77,7 @@ def one_kill(world, scenario, measured, dice):
     elif status != -signal.SIGKILL:
         # It was quicker, or only lost a child.
         complaints = world.failure_is_told(status, err, errors_max=scenario.errors_max)
-    complaints += scenario.check(world, status, out)
+    complaints += scenario.check(world, status, out, err)
     if complaints:
         complaints.append("  it said: %r %r" % (out, err))
     return ("%s, %s killed %s" % (scenario.name, victim, what), scenario.was_killed(world, status),
@@ -90,12 +92,15 @@ def main():
     parser.add_argument("--only", type=int)
     parser.add_argument("--vm", action="store_true")
     parser.add_argument("--apps", action="store_true")
+    parser.add_argument("--networks", action="store_true")
     arguments = parser.parse_args()
     scenarios = [scenario for scenario in (APP_SCENARIOS if arguments.apps else
+                                           NETWORK_SCENARIOS if arguments.networks else
                                            MACHINE_SCENARIOS if arguments.vm else SCENARIOS)
                  if arguments.scenario in (None, scenario.name)]
     print("TAP version 13\n1..%d\n# seed %d" % (len(scenarios), arguments.seed))
-    world = World(machines=arguments.vm, apps=arguments.apps)
+    world = World(machines=arguments.vm, apps=arguments.apps,
+                  host=Host() if arguments.networks else None)
     failed, killed, hits, begin = 0, 0, 0, time.monotonic()
     try:
         for number, scenario in enumerate(scenarios, 1):

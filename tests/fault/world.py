@@ -23,6 +23,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.environ.get("APPC_VM", os.path.join(TOP, "build/appc-vm"))
 PROBE = os.environ.get("PROBE", os.path.join(TOP, "build/guest-probe"))
+NETWORK = os.environ.get("NETWORK_PROBE", os.path.join(TOP, "build/guest-network"))
 SHIM = os.environ.get("FAULT_SHIM", os.path.join(TOP, "build/fault.so"))
 KINDS = ("alloc", "libarchive", "write", "fsync", "rename", "mmap", "ioctl")
 # In memory where that is possible: thousands of copies of the data directory are made.
@@ -59,13 +60,14 @@ def until(what, condition, seconds=GONE):
         time.sleep(0.005)
 
 
-def manifest(name, dependencies=(), mounts=(), annotations=()):
+def manifest(name, dependencies=(), mounts=(), annotations=(), ports=()):
     return json.dumps({
         "acKind": "ImageManifest", "acVersion": "0.8.11", "name": name,
         "labels": [{"name": "os", "value": "linux"}, {"name": "arch", "value": "amd64"}],
         "app": {"exec": ["/bin/probe", "say", "hello from " + name.rsplit("/", 1)[1]],
                 "user": "0", "group": "0",
-                "mountPoints": [{"name": name, "path": path} for name, path in mounts]},
+                "mountPoints": [{"name": name, "path": path} for name, path in mounts],
+                "ports": [{"name": name, "protocol": "tcp", "port": port} for name, port in ports]},
         "annotations": [{"name": name, "value": value} for name, value in annotations],
         "dependencies": [{"imageName": d} for d in dependencies]}).encode()
 
@@ -96,13 +98,14 @@ def write_layout(path):
 
 
 class World:
-    """apps: with an image for apps that come and go (apps.py)."""
+    """apps: with an image for apps that come and go (apps.py); host: the host of pods with a network (networks.py),
+    which are left to it: whatever is there that it did not have is a complaint."""
     # More than any command makes.
     MANY_CALLS = 1 << 62
 
-    def __init__(self, machines=False, apps=False):
+    def __init__(self, machines=False, apps=False, host=None):
         self.root = tempfile.mkdtemp(prefix="appc-fault-", dir=PLACE)
-        self.has_machines = machines
+        self.has_machines, self.host = machines, host
         self.base = self.path("base")
         self.data = self.path("data")
         # Machines' memory is left on disk, where the last worlds' templates serve too.
@@ -127,6 +130,9 @@ class World:
                       mounts=[("volume-data", "/data")],
                       annotations=[("appc.io/docker/repository", "library/many")])
             self.images.append(self.must("image", "import", self.path("many.aci"), data=self.base))
+        if host:
+            write_aci(self.path("network.aci"), "example.com/network", program=NETWORK, ports=[("http", 80)])
+            self.images.append(self.must("image", "import", self.path("network.aci"), data=self.base))
         self.must("run", *self.flavour, "example.com/probe", data=self.base)
         self.prepared = self.must("prepare", "example.com/probe", data=self.base)
         self.original = None
@@ -150,6 +156,8 @@ class World:
 
     def close(self):
         self.end_sandbox()
+        if self.host:
+            self.host.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def renew(self):
@@ -275,7 +283,8 @@ class World:
         end = time.monotonic() + GONE
         while True:
             complaints = (["mount left: " + line.strip() for line in self.mounts()] +
-                          ["process left: " + line for line in self.processes()])
+                          ["process left: " + line for line in self.processes()] +
+                          (self.host.processes_left() if self.host else []))
             if not complaints or time.monotonic() >= end:
                 return complaints
             time.sleep(0.02)
@@ -440,8 +449,9 @@ class Scenario:
         except ProcessLookupError:
             pass
 
-    def check(self, world, status, out):
-        """out: what the command had said, up to its end."""
+    def check(self, world, status, out, err):
+        """out, err: what the command had said, up to its end."""
+        del err
         if status == 254 and self.acknowledges and world.is_unchanged():
             return world.left()
         lines = re.findall(r"^(\S+)\n", out, re.MULTILINE)
@@ -470,7 +480,8 @@ class TemplateBuild(Scenario):
         shutil.rmtree(directory, ignore_errors=True)
         world.use_templates(directory)
 
-    def check(self, world, status, out):
+    def check(self, world, status, out, err):
+        del err
         keys = re.findall("^([0-9a-f]{64})\n", out, re.MULTILINE)
         complaints = []
         if status == 0 and len(keys) != 1:

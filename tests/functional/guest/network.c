@@ -5,6 +5,7 @@
  *   connect ADDRESS PORT   says what the server says first, or why there is none
  *   fetch ADDRESS PORT     the same, and reads to the end: how many bytes, in how many milliseconds
  *   serve PORT             answers what the next client says by "from the pod", and says that it came
+ *   serve-all PORT         answers each client so, without an end, and says nothing
  *   echo PORT              sends the next client all that it sends, to its end
  *   exchange ADDRESS PORT  sends 1 MiB to such a server, as soon as there is one, and says how much came back as it was
  *   ask ADDRESS PORT       sends a datagram and says what comes back
@@ -174,6 +175,21 @@ static void serve(char **args)
 			? "ok"
 			: strerrorname_np(errno));
 	close(client);
+}
+
+static void serve_all(char **args)
+{
+	const struct name name = address_of("::", args[0]);
+	int server = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), client;
+
+	if (bind(server, &name.any, name.length) || listen(server, SOMAXCONN)) {
+		perror("listen");
+		exit(98);
+	}
+	while ((client = accept(server, NULL, NULL)) >= 0) {
+		dprintf(client, "from the pod\n");
+		close(client);
+	}
 }
 
 static void echo(char **args)
@@ -660,6 +676,7 @@ static const struct {
 	{"ask", 2, ask},
 	{"resolve", 1, resolve},
 	{"serve", 1, serve},
+	{"serve-all", 1, serve_all},
 	{"udp-serve", 1, udp_serve},
 	{"echo", 1, echo},
 	{"exchange", 2, exchange},
