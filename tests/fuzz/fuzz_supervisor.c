@@ -59,8 +59,18 @@ static int dirfd_;
 static struct pods *pods;
 static struct pod pod;
 
+/* What the metadata service tells of. */
+static struct appc_pod_manifest *manifest;
+static const char manifest_text[] =
+	"{\"acVersion\":\"0.8.11\",\"acKind\":\"PodManifest\",\"annotations\":[{\"name\":\"a\",\"value\":\"b\"}],"
+	"\"apps\":[{\"name\":\"main\",\"image\":{\"name\":\"example.com/main\"}},"
+	"{\"name\":\"other\",\"image\":{\"name\":\"example.com/other\"}}]}";
+static char image_manifest_text[] =
+	"{\"acKind\":\"ImageManifest\",\"acVersion\":\"0.8.11\",\"name\":\"example.com/main\"}";
+
 static void clean(void)
 {
+	appc_pod_manifest_free(manifest);
 	pod_close(&pod);
 	pods_close(pods);
 	close(dirfd_);
@@ -83,6 +93,7 @@ static void begin(void)
 	dirfd_ = directory_open(AT_FDCWD, path);
 	check(pods_open(dirfd_, &pods, &err) == 0 && pod_create(pods, &pod, &err) == 0);
 	check(directory_create_path(pod.fd, "apps", 0750) == 0);
+	check(appc_pod_manifest_parse(manifest_text, strlen(manifest_text), &manifest, &err) == 0);
 	atexit(clean);
 }
 
@@ -116,8 +127,11 @@ static void set_up(struct play *play, struct input *input)
 		play->apps[i].name = names[i];
 		play->apps[i].number = (uint16_t)(i * 7);
 		memcpy(play->apps[i].stream_modes, modes[i], sizeof(modes[i]));
+		strcpy(play->apps[i].image_id, "sha512-0123");
+		play->apps[i].image_manifest = image_manifest_text;
 	}
 	play->resolved = (struct resolved_pod){
+		.manifest = manifest,
 		.apps = play->apps,
 		.app_count = APPS,
 		.input_app = choices & 1 ? 0 : -1,
@@ -209,13 +223,15 @@ static void message_says(struct play *play, struct input *input)
 	static const char *const types[] = {"started", "exited", "ended", "ready", "removed",
 		"paused", "resumed", "warning", "failed", "metadata", "configure", ""};
 	static const char *const names[] = {"main", "other", "none", ""};
+	static const char *const paths[] = {
+		"pod/manifest", "apps/main/annotations", "apps/other/image/id", ""};
 	const char *type = types[take(input, 1) % ARRAY_SIZE(types)];
 	uint64_t choices = take(input, 1);
-	_cleanup_json_ json_t *message = json_pack("{s:s, s:s, s:i, s:b, s:s, s:s, s:s}", "type",
-		type, "app", names[choices % ARRAY_SIZE(names)], "status",
-		(int)(int8_t)take(input, 1), "oom", (int)(choices & 8), "method",
-		choices & 16 ? "GET" : "POST", "path",
-		choices & 32 ? "/acMetadata/v1/pod/uuid" : "/", "message", "a\x1b[31mb");
+	_cleanup_json_ json_t *message = json_pack("{s:s, s:s, s:i, s:b, s:s, s:s}", "type", type,
+		"app", names[choices % ARRAY_SIZE(names)], "status", (int)(int8_t)take(input, 1),
+		"oom", (int)(choices & 8), choices & 16 ? "get" : "sign",
+		choices & 16 ? paths[choices / 32 % ARRAY_SIZE(paths)] : "aGVsbG8=", "message",
+		"a\x1b[31mb");
 	_cleanup_free_ char *frame = NULL;
 	size_t length;
 
