@@ -43,6 +43,8 @@ struct record {
 #define RECORD_EXACT  0x02 /* the structure has the operation's size, whatever length says */
 #define RECORD_BREAK  0x04 /* the header lies about its length */
 #define RECORD_NODE   0x08 /* the structure starts with an inode (LINK, RENAME) */
+#define RECORD_LATER  0x10 /* the handle stands behind the first 8 bytes (GETATTR, SETATTR, STATX) */
+#define RECORD_COPY   0x20 /* names are none, but inode and handle that COPY_FILE_RANGE copies to */
 
 static const struct {
 	uint8_t opcode, size;
@@ -292,6 +294,17 @@ static void reply_learn(uint32_t opcode, const uint8_t *payload, size_t length)
 	}
 }
 
+/* Without an open file where the driver has none: 15. */
+static void copy_aim(void *arguments, uint8_t names)
+{
+	struct fuse_copy_file_range_in in;
+
+	memcpy(&in, arguments, sizeof(in));
+	in.nodeid_out = choose(known_nodes, node_count, names & 15);
+	in.fh_out = names >> 4 == 15 ? 0 : choose(known_handles, handle_count, names >> 4);
+	memcpy(arguments, &in, sizeof(in));
+}
+
 static void request_serve(const struct record *record, const uint8_t *bytes)
 {
 	size_t operation = record->opcode % ARRAY_SIZE(operations);
@@ -319,7 +332,11 @@ static void request_serve(const struct record *record, const uint8_t *bytes)
 		memcpy(arguments, bytes, size < record->length ? size : record->length);
 	if (record->flags & (RECORD_HANDLE | RECORD_NODE) && size >= sizeof(id))
 		memcpy(arguments, &id, sizeof(id));
-	for (int i = 0; i < 2; i++) {
+	if (record->flags & RECORD_LATER && size >= 2 * sizeof(id))
+		memcpy(arguments + sizeof(id), &id, sizeof(id));
+	if (record->flags & RECORD_COPY && size >= sizeof(struct fuse_copy_file_range_in))
+		copy_aim(arguments, record->names);
+	for (int i = 0; i < 2 && !(record->flags & RECORD_COPY); i++) {
 		const char *name = names[i == 0 ? record->names & 15 : record->names >> 4];
 
 		if (name)
