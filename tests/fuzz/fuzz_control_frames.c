@@ -5,14 +5,19 @@
  * The first byte chooses the direction and where the rest is split, so that frames in parts are
  * met. Where all of it is before the split it is a message without a frame.
  */
+#include "tests/fuzz/input.h"
+
 #include "guest-init/control.h"
 
 #include <limits.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* Whether it could be parsed as one of this type; a good one of the type can. */
+static bool understood(json_t *message, const char *type, int result)
+{
+	if (!strcmp(wire_type(message), type))
+		answer_count(result == 0);
+	return result == 0;
+}
 
 static void message_read(json_t *message)
 {
@@ -27,26 +32,26 @@ static void message_read(json_t *message)
 
 	if (!wire_type(message))
 		__builtin_trap();
-	if (guest_config_parse(message, &config, &err) == 0)
+	if (understood(message, "configure", guest_config_parse(message, &config, &err)))
 		for (size_t i = 0; i < config.app_count; i++)
 			if (!config.apps[i].exec[0] || config.apps[i].working_directory[0] != '/')
 				__builtin_trap();
 	guest_config_done(&config);
-	if (guest_renew_parse(message, &instance, &err) == 0 &&
+	if (understood(message, "renew", guest_renew_parse(message, &instance, &err)) &&
 		(!instance.hostname[0] || strlen(instance.machine_id) != 32))
 		__builtin_trap();
-	if (guest_metadata_parse(message, &answer, &err) == 0 &&
+	if (understood(message, "metadata", guest_metadata_parse(message, &answer, &err)) &&
 		(answer.status < 200 || strpbrk(answer.content_type, "\r\n") ||
 			strlen(answer.body) != answer.body_length))
 		__builtin_trap();
-	if (guest_stop_parse(message, &grace_ms, &app, &err) == 0 &&
+	if (understood(message, "stop", guest_stop_parse(message, &grace_ms, &app, &err)) &&
 		(grace_ms > 24 * 3600 * 1000 || (app && strlen(app) > NAME_MAX)))
 		__builtin_trap();
-	if (guest_start_parse(message, &start, &err) == 0 &&
+	if (understood(message, "start", guest_start_parse(message, &start, &err)) &&
 		(!start.app.exec[0] || strchr(start.app.name, '/')))
 		__builtin_trap();
 	guest_start_done(&start);
-	if (guest_remove_parse(message, &removed, &err) == 0)
+	if (understood(message, "remove", guest_remove_parse(message, &removed, &err)))
 		for (const char **volume = removed.volumes; *volume; volume++)
 			if (!**volume || strchr(*volume, '/') || strchr(removed.app, '/'))
 				__builtin_trap();
@@ -63,6 +68,8 @@ static bool frames_read(struct wire_reader *reader, bool is_guest)
 		_cleanup_json_ json_t *message = NULL;
 
 		r = wire_reader_next(reader, &message, &err);
+		if (r != 0 && !is_guest)
+			answer_count(r > 0);
 		if (r > 0 && is_guest)
 			message_read(message);
 	} while (r > 0);

@@ -276,6 +276,17 @@ static void operate(struct guest *guest, struct input *input)
 	}
 }
 
+static void count_frames(const struct guest *guest)
+{
+	struct virtio_net_counters counters;
+
+	virtio_net_count(guest->net, &counters);
+	for (uint64_t i = 0; i < counters.received_frames + counters.sent_frames; i++)
+		answer_count(true);
+	for (uint64_t i = 0; i < counters.dropped_frames; i++)
+		answer_count(false);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {.next = data, .end = data + size};
@@ -286,6 +297,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < OPERATIONS_MAX && input.next < input.end; i++)
 		operate(&guest, &input);
 	take_frames(&guest);
+	if (answers_wanted())
+		count_frames(&guest);
 	guest_free(&guest);
 	return 0;
 }

@@ -33,6 +33,7 @@ static void check_frame(const struct wire_session_frame *frame)
 		return;
 	r = wire_message_decode(frame->data, frame->length, &message, &error);
 	check(r == 0 || (r == -EBADMSG && error.message[0]));
+	answer_count(r == 0);
 	if (r < 0)
 		return;
 	r = guest_ssh_parse(message, &ssh, &error);
@@ -44,6 +45,8 @@ static void check_frame(const struct wire_session_frame *frame)
 	}
 	r = guest_enter_parse(message, &config, &error);
 	check(r == 0 || (r == -EBADMSG && error.message[0]));
+	if (!strcmp(wire_type(message), "enter"))
+		answer_count(r == 0);
 	if (r == 0) {
 		check(config.app[0] && strlen(config.app) <= 255);
 		check(config.exec);
@@ -74,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(wire_session_reader_fill(&reader, fds[0]) == (ssize_t)length);
 		while ((r = wire_session_reader_next(&reader, &frame)) > 0)
 			check_frame(&frame);
+		answer_count(r == 0);
 		if (r < 0)
 			break;
 		check(reader.length <= fed && reader.room <= 2 * fed + 4 * WIRE_SESSION_READ_MIN);

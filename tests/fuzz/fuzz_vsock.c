@@ -254,6 +254,28 @@ static void send_packet(struct machine *machine, struct input *input)
 	driver_notify(&machine->mmio, 1);
 }
 
+/* Whether the guest, which has said this, has been told since it spoke last that it has no such connection. */
+static bool was_refused(struct machine *machine, const uint8_t *packet, size_t length)
+{
+	struct virtio_vsock_hdr header = {0};
+	bool is_reset = false;
+	uint32_t id, written;
+
+	memcpy(&header, packet, length < sizeof(header) ? length : sizeof(header));
+	/* Those may well be answered so. */
+	if (header.op == VIRTIO_VSOCK_OP_REQUEST || header.op == VIRTIO_VSOCK_OP_SHUTDOWN)
+		header.op = 0;
+	while (driver_take_used(&machine->rings[0], &id, &written)) {
+		struct virtio_vsock_hdr said;
+
+		memcpy(&said,
+			machine->memory.regions[0].host + BUFFERS + id % QUEUE_SIZE * BUFFER_SIZE,
+			sizeof(said));
+		is_reset = said.op == VIRTIO_VSOCK_OP_RST;
+	}
+	return header.op && is_reset;
+}
+
 static void client_connect(struct machine *machine, struct input *input)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -345,6 +367,8 @@ static void operate(struct machine *machine, struct input *input)
 		length = take_bytes(input, &bytes);
 		offer(machine, 1, bytes, (uint32_t)length, 0);
 		driver_notify(&machine->mmio, 1);
+		if (answers_wanted())
+			answer_count(!was_refused(machine, bytes, length));
 		break;
 	case 2:
 		length = take(input, 1) % QUEUE_SIZE;
