@@ -14,6 +14,7 @@
 #   make valgrind   commands, pods and unit tests under memcheck
 #   make soak       faults, kills, load and races at length (tests/fault/): SOAK_SECONDS=900, SOAK_KILLS=1000
 #   make fuzz       every fuzz harness for FUZZ_SECONDS each, or until it has had FUZZ_TOTAL seconds of CPU time
+#   make fuzz-seeds the harnesses' recorded seeds, anew, from real machines (tests/fuzz/record/)
 #   make install    DESTDIR, PREFIX
 
 MAKEFLAGS += --no-builtin-rules
@@ -243,6 +244,23 @@ $(BUILD)/fuzz/%: $(BUILD)/fuzzed/tests/fuzz/%.o $(BUILD)/fuzzed/libappc.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+
+# ---- what real machines say, for seeds of the harnesses (tests/fuzz/record/): the program with a hook that writes it down
+RECORDED := virtio_mmio_attach virtqueue_pop virtqueue_unpop virtqueue_push virtqueue_push_all \
+	    virtio_console_transmit message_port_init
+$(BUILD)/appc-vm-recording: $(PROGRAM_OBJECTS) $(BUILD)/obj/tests/fuzz/record/hook.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -pie -Wl,-z,relro,-z,now $(RECORDED:%=-Wl,--wrap=%) $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
+
+$(BUILD)/guest-traffic: tests/fuzz/record/traffic.c Makefile
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -static -s -o $@ $<
+
+.PHONY: fuzz-seeds
+fuzz-seeds: deps
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/appc-vm-recording $(BUILD)/guest-traffic \
+		$(BUILD)/guest-network $(BUILD)/guest-metadata $(BUILD)/guest-probe kernel
+	$(Q)tests/fuzz/record/record.sh
 
 .PHONY: fuzzers fuzz
 fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
