@@ -184,7 +184,7 @@ static _Noreturn void run_passt(const struct arguments *arguments)
  * sends to a MAC address of zeros, which no pod hears; the first connection to one that had said nothing yet was reset
  * after 10 s.
  */
-static int announce_pod(int fd, const uint8_t mac[PASST_MAC_SIZE])
+static int announce_pod(int fd, const uint8_t mac[ETH_ALEN])
 {
 	struct __attribute__((packed)) {
 		uint8_t length[FRAME_STREAM_PREFIX_SIZE];
@@ -194,21 +194,21 @@ static int announce_pod(int fd, const uint8_t mac[PASST_MAC_SIZE])
 		.header = {.ether_type = htons(ETHERTYPE_ARP)},
 		.arp.ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER),
 			.ar_pro = htons(ETHERTYPE_IP),
-			.ar_hln = PASST_MAC_SIZE,
+			.ar_hln = ETH_ALEN,
 			.ar_pln = sizeof(struct in_addr),
 			.ar_op = htons(ARPOP_REQUEST)},
 	};
 
 	frame_stream_put_length(frame.length, sizeof(frame) - sizeof(frame.length));
-	memset(frame.header.ether_dhost, 0xff, PASST_MAC_SIZE);
-	memcpy(frame.header.ether_shost, mac, PASST_MAC_SIZE);
-	memcpy(frame.arp.arp_sha, mac, PASST_MAC_SIZE);
+	memset(frame.header.ether_dhost, 0xff, ETH_ALEN);
+	memcpy(frame.header.ether_shost, mac, ETH_ALEN);
+	memcpy(frame.arp.arp_sha, mac, ETH_ALEN);
 	inet_pton(AF_INET, PASST_ADDRESS, frame.arp.arp_spa);
 	inet_pton(AF_INET, PASST_ADDRESS, frame.arp.arp_tpa);
 	return send(fd, &frame, sizeof(frame), MSG_NOSIGNAL) == (ssize_t)sizeof(frame) ? 0 : -errno;
 }
 
-int passt_start(const struct appc_pod_manifest *manifest, const uint8_t mac[PASST_MAC_SIZE],
+int passt_start(const struct appc_pod_manifest *manifest, const uint8_t mac[ETH_ALEN],
 	const struct child_cgroup *cgroup, struct passt *ret, struct error *err)
 {
 	_cleanup_(arguments_free) struct arguments arguments = {0};

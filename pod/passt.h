@@ -11,6 +11,7 @@
 #include "appc/manifest.h"
 #include "base/child.h"
 
+#include <net/ethernet.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,8 +24,6 @@
 #define PASST_ADDRESS6 "fd00:a:0:2::15"
 #define PASST_PREFIX6  64
 #define PASST_GATEWAY6 "fe80::2"
-
-#define PASST_MAC_SIZE 6
 
 /* Frames as long as IP allows, so that a pod need not cut its data. */
 #define PASST_MTU      65520
@@ -42,7 +41,7 @@ struct passt {
  * It listens to the manifest's exposed ports, and is in the cgroup. mac: the pod's, which it knows from the first, so
  * that the first connection to the pod need not wait for a frame of it. Messages name the program that is missing.
  */
-int passt_start(const struct appc_pod_manifest *manifest, const uint8_t mac[PASST_MAC_SIZE],
+int passt_start(const struct appc_pod_manifest *manifest, const uint8_t mac[ETH_ALEN],
 	const struct child_cgroup *cgroup, struct passt *ret, struct error *err);
 
 /* Waits until all is there: ports that cannot be had are named. */
