@@ -89,6 +89,15 @@ lower_file()
 	[ "$(sha512sum <"$lower")" = "$before" ]
 }
 
+@test "a page that is read brings its neighbours along, which are the file's" {
+	pod '.apps = [app("main"; ["neighbours", "/srv/large"]) | .image.name = "example.com/files"]'
+	run_pod
+	expect_status 0
+	expect_line "a page of many: 21, pages mapped: 12" "an own page: 1, the file's: 22" \
+		"a page that was written: 2" "a page that was cut off: BUS" \
+		"one before the end: 20, pages mapped: 9" "written beside it: 21 3"
+}
+
 @test "a file that is cut on the host ends the program that uses what is gone, and nothing else" {
 	local before file
 	image_files example.com/cut

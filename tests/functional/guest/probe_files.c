@@ -431,6 +431,55 @@ static void hole(char **args)
 	close(fd);
 }
 
+/* Reads a byte and says how many pages of its area, of at most 64, are mapped then. */
+static void read_page(const char *what, void *area, size_t size, size_t offset)
+{
+	uint8_t byte = ((volatile uint8_t *)area)[offset];
+	unsigned char mapped[64] = {0};
+	int count = 0;
+
+	if (mincore(area, size, mapped))
+		printf("mincore: %s\n", strerrorname_np(errno));
+	for (size_t i = 0; i < sizeof(mapped); i++)
+		count += mapped[i] & 1;
+	printf("%s: %d, pages mapped: %d\n", what, byte, count);
+}
+
+/* Pages of a file in memory that came along with one that was read: they are the file's, and end where it ends. */
+static void neighbours(char **args)
+{
+	const size_t page = 4096, pages = 40;
+	uint8_t *shared, *own, back[2] = {0};
+	size_t size;
+	int fd;
+
+	shared = file_in_memory(args[0], true, &fd, &size);
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)size))
+		printf("neighbours %s: %s\n", args[0], strerrorname_np(errno));
+	for (size_t i = 0; i < size / page; i++)
+		shared[i * page] = (uint8_t)i;
+	own = mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, (off_t)(20 * page));
+	read_page("a page of many", own, pages * page, page);
+	own[2 * page] = 1;
+	printf("an own page: %d, the file's: %d\n", own[2 * page], shared[22 * page]);
+	shared[23 * page] = 2;
+	printf("a page that was written: %d\n", own[3 * page]);
+	munmap(shared, size);
+	/* Half of a page is left of it. */
+	if (ftruncate(fd, (off_t)(24 * page + page / 2)))
+		printf("neighbours %s: %s\n", args[0], strerrorname_np(errno));
+	write_behind("a page that was cut off", own + 5 * page);
+	shared = mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	read_page("one before the end", shared, pages * page, 20 * page);
+	shared[21 * page + 1] = 3;
+	if (pread(fd, back, 2, (off_t)(21 * page)) != 2)
+		printf("neighbours %s: %s\n", args[0], strerrorname_np(errno));
+	printf("written beside it: %d %d\n", back[0], back[1]);
+	munmap(shared, pages * page);
+	munmap(own, pages * page);
+	close(fd);
+}
+
 /* A debugger writes a word into a program's page of a file: what becomes of the rest of the page. */
 static void poke(char **args)
 {
@@ -554,6 +603,7 @@ const struct command file_commands[] = {
 	{"window", 1, window},
 	{"change", 1, change},
 	{"cut", 2, cut},
+	{"neighbours", 1, neighbours},
 	{"hole", 2, hole},
 	{"poke", 1, poke},
 	{"hold", 1, hold},
