@@ -77,18 +77,18 @@ $(BUILD)/generated/filter.stamp: vmm/filter_generate.py $(LIBRARY_SOURCES)
 $(foreach kind,obj sanitized fuzzed,$(BUILD)/$(kind)/vmm/filter.o): $(FILTERS)
 
 # ---- what the debug shell's server is started with, inside of the program
-QUICK_SEED := $(BUILD)/generated/quick_seed.h
-$(BUILD)/quick_seed.so: pod/preload/quick_seed.c Makefile
+SSH_SERVER := $(BUILD)/generated/ssh_server.h
+$(BUILD)/ssh_server.so: pod/preload/ssh_server.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(STANDARD) $(WARNINGS) $(CPPFLAGS) -O2 -fPIC -shared -nostartfiles -s -Wl,-z,noseparate-code,-z,norelro \
 		-Wl,--build-id=none -o $@ $<
-$(QUICK_SEED): $(BUILD)/quick_seed.so
+$(SSH_SERVER): $(BUILD)/ssh_server.so
 	$(Q)mkdir -p $(@D)
 	$(Q)od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' >$@
 
-$(foreach kind,obj sanitized fuzzed threaded,$(BUILD)/$(kind)/pod/debug_tree.o): $(QUICK_SEED)
-$(BUILD)/unit/test_quick_seed: | $(BUILD)/quick_seed.so
+$(foreach kind,obj sanitized fuzzed threaded,$(BUILD)/$(kind)/pod/debug_tree.o): $(SSH_SERVER)
+$(BUILD)/unit/test_ssh_server: | $(BUILD)/ssh_server.so
 
 # ---- the same program in the hands of its guest, for tests/functional/jail.bats
 $(BUILD)/appc-vm-captured: $(PROGRAM_OBJECTS) $(BUILD)/obj/tests/attack/attempts.o $(BUILD)/obj/tests/attack/hook.o
@@ -130,7 +130,7 @@ $(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $(BUILD)/sanitized/libappc.a
 
 # Functions for which a test has its own.
 $(BUILD)/unit/test_parking: TEST_LDFLAGS := -Wl,--wrap=flavour_start
-$(addprefix $(BUILD)/unit/,test_app_request test_enter test_run_pause): TEST_LDFLAGS := -Wl,--wrap=poll,--wrap=clock_monotonic
+$(addprefix $(BUILD)/unit/,test_app_request test_enter test_run_pause test_stream): TEST_LDFLAGS := -Wl,--wrap=poll,--wrap=clock_monotonic
 $(BUILD)/unit/test_run_apps: TEST_LDFLAGS := -Wl,--wrap=malloc -Wl,--wrap=realloc
 $(BUILD)/unit/test_guest_app: TEST_LDFLAGS := -Wl,--wrap=guest_now_ms
 # Without KVM (tests/unit/bare_kvm.h).

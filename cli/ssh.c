@@ -53,11 +53,9 @@ static int target_open(struct cli *cli, const char *host, struct target *target)
 static int proxy(struct cli *cli, const char *host)
 {
 	_cleanup_(target_close) struct target target = TARGET_NONE;
-	int status = 0, r = target_open(cli, host, &target);
+	int r = target_open(cli, host, &target);
 
-	if (r == 0)
-		r = pod_ssh(&target.pod, &status, &cli->error);
-	return r < 0 ? r : status;
+	return r < 0 ? r : pod_ssh(&target.pod, &cli->error);
 }
 
 /* For ssh: which host key the pod has. */

@@ -158,7 +158,7 @@ static int debug_build(struct guest *guest, struct guest_debug *debug, struct er
 }
 
 /* Another tree than before: programs of the host were replaced meanwhile. Who is in the old one stays there. */
-static int debug_prepare(
+static int tree_prepare(
 	struct guest *guest, struct guest_debug *debug, const char *tree, struct error *err)
 {
 	int r;
@@ -209,8 +209,16 @@ static int keys_write(
 	return r < 0 ? error_set_errno(err, r, "write the keys of the debug shell") : 0;
 }
 
-int guest_debug_serve(struct guest *guest, struct guest_debug *debug,
-	const struct guest_ssh_config *config, int socket_fd, pid_t *ret_pid, struct error *err)
+int guest_debug_prepare(struct guest *guest, struct guest_debug *debug,
+	const struct guest_ssh_config *config, struct error *err)
+{
+	int r = tree_prepare(guest, debug, config->tree, err);
+
+	return r < 0 ? r : keys_write(debug, config, err);
+}
+
+int guest_debug_serve(const struct guest *guest, const struct guest_debug *debug, int socket_fd,
+	pid_t *ret_pid, struct error *err)
 {
 	static const char *const environment[] = {
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD=/" WIRE_DEBUG_PRELOAD, NULL};
@@ -218,9 +226,11 @@ int guest_debug_serve(struct guest *guest, struct guest_debug *debug,
 	/* One connection on standard input; keys, no passwords; no message of the day. */
 	static const char *const exec[] = {
 		"/bin/dropbear", "-i", "-s", "-m", "-W", RECEIVE_WINDOW, "-r", host_key, NULL};
-	struct guest_launch launch = {
+	const struct guest_launch launch = {
 		.exec = exec,
 		.environment = environment,
+		.namespace_fd = debug->rootfs.namespace_fd,
+		.root_fd = debug->rootfs.root_fd,
 		.working_directory = "/",
 		.identity = {.capabilities = UINT64_MAX, .present = UINT64_MAX},
 		.stdin_fd = socket_fd,
@@ -229,15 +239,7 @@ int guest_debug_serve(struct guest *guest, struct guest_debug *debug,
 		.new_session = true,
 	};
 	struct guest_launcher launcher;
-	int r = debug_prepare(guest, debug, config->tree, err);
+	int r = launcher_start(&launcher, err);
 
-	if (r == 0)
-		r = keys_write(debug, config, err);
-	if (r == 0)
-		r = launcher_start(&launcher, err);
-	if (r < 0)
-		return r;
-	launch.namespace_fd = debug->rootfs.namespace_fd;
-	launch.root_fd = debug->rootfs.root_fd;
-	return guest_launch(guest, &launch, &launcher, ret_pid, err);
+	return r < 0 ? r : guest_launch(guest, &launch, &launcher, ret_pid, err);
 }

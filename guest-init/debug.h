@@ -21,11 +21,15 @@ struct guest_debug {
 };
 #define GUEST_DEBUG_NONE ((struct guest_debug){.rootfs = GUEST_ROOTFS_NONE, .keys_fd = -1})
 
+/* Makes ready for a connection: the namespace and the keys. 0 or -errno with a message. */
+int guest_debug_prepare(struct guest *guest, struct guest_debug *debug,
+	const struct guest_ssh_config *config, struct error *err);
+
 /*
- * Starts the server for the connection socket_fd, a blocking socket of unix(7), which it gets a copy of. Our child;
- * its end is the caller's to hear of. 0 or -errno with a message.
+ * After that: starts the server for the connection socket_fd, which it gets a copy of. Our child; its end is the
+ * caller's to hear of. 0 or -errno with a message.
  */
-int guest_debug_serve(struct guest *guest, struct guest_debug *debug,
-	const struct guest_ssh_config *config, int socket_fd, pid_t *ret_pid, struct error *err);
+int guest_debug_serve(const struct guest *guest, const struct guest_debug *debug, int socket_fd,
+	pid_t *ret_pid, struct error *err);
 
 #endif

@@ -69,8 +69,6 @@ static void session_close_input(struct guest_session *session)
 {
 	if (session->has_terminal)
 		session->input_fd = -1; /* the output's as well */
-	if (session->has_socket && session->input_fd >= 0)
-		shutdown(session->input_fd, SHUT_WR);
 	fd_close(&session->input_fd);
 	free(TAKE_PTR(session->input));
 	session->consumed += (uint32_t)session->input_length;
@@ -84,7 +82,7 @@ static void session_free(struct guest_sessions *sessions, struct guest_session *
 	session_close_input(session);
 	fd_close(&session->outputs[0].fd);
 	fd_close(&session->outputs[1].fd);
-	close(session->fd);
+	fd_close(&session->fd);
 	wire_session_reader_done(&session->reader);
 	free(session->frame);
 	free(session);
@@ -321,9 +319,6 @@ static void session_resize(const struct guest_session *session, const char *data
 static int session_frame_in(struct guest_sessions *sessions, struct guest_session *session,
 	const struct wire_session_frame *frame)
 {
-	/* What was on its way when it ended does not matter. */
-	if (session->state == GUEST_SESSION_ENDING)
-		return 0;
 	if ((frame->kind == WIRE_SESSION_REQUEST) != (session->state == GUEST_SESSION_REQUEST))
 		return -EBADMSG;
 	switch (frame->kind) {
@@ -373,7 +368,7 @@ static int session_read(struct guest_sessions *sessions, struct guest_session *s
 		session->is_readable = session->is_hung_up;
 	if (r < 0)
 		return r == -EAGAIN ? 0 : r;
-	while (session->is_readable) {
+	while (session->is_readable && session->fd >= 0) {
 		struct wire_session_frame frame;
 		ssize_t n = wire_session_reader_fill(&session->reader, session->fd);
 
@@ -384,13 +379,17 @@ static int session_read(struct guest_sessions *sessions, struct guest_session *s
 		/* A short read has emptied the socket, but its end may have been announced already. */
 		if (n == -EAGAIN || ((size_t)n < WIRE_SESSION_READ_MIN && !session->is_hung_up))
 			session->is_readable = false;
-		while ((r = wire_session_reader_next(&session->reader, &frame)) > 0) {
+		while (session->state != GUEST_SESSION_ENDING &&
+			(r = wire_session_reader_next(&session->reader, &frame)) > 0) {
 			r = session_frame_in(sessions, session, &frame);
 			if (r < 0)
 				return r;
 		}
 		if (r < 0)
 			return r;
+		/* What was on its way when it ended does not matter, whatever it is. */
+		if (session->state == GUEST_SESSION_ENDING)
+			wire_session_reader_done(&session->reader);
 	}
 	return 0;
 }
@@ -486,7 +485,14 @@ static bool session_app_is_gone(const struct guest_session *session)
 
 static void session_proceed(struct guest_sessions *sessions, struct guest_session *session)
 {
-	int r = session_read(sessions, session);
+	int r;
+
+	if (session->state == GUEST_SESSION_STREAM) {
+		if (session->has_ended)
+			session_free(sessions, session);
+		return;
+	}
+	r = session_read(sessions, session);
 
 	/* The app takes all of its processes along. */
 	if (r == 0 && session->state == GUEST_SESSION_RUNNING && session_app_is_gone(session) &&

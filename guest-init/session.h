@@ -19,13 +19,14 @@ enum guest_session_state {
 	GUEST_SESSION_GREETING, /* in a container: the client's first line is awaited */
 	GUEST_SESSION_REQUEST,
 	GUEST_SESSION_RUNNING, /* its process runs, or its output is not all sent */
+	GUEST_SESSION_STREAM,  /* the connection is its process's, which is awaited */
 	GUEST_SESSION_ENDING,  /* the result is being sent */
 };
 
 struct guest_session {
 	enum guest_session_state state;
 	uint32_t index;
-	int fd;
+	int fd; /* -1: of a stream */
 	bool is_readable, is_writable,
 		is_hung_up; /* the connection: set by events, cleared by use */
 	size_t greeted;     /* bytes of the greeting that have come */
@@ -39,7 +40,6 @@ struct guest_session {
 	bool has_ended; /* pid has, with this status */
 	int status;
 	bool has_terminal; /* input_fd and outputs[0] are its master, one fd for both */
-	bool has_socket;   /* input_fd and outputs[0] are copies of one socket */
 
 	int input_fd;
 	bool is_input_writable, is_input_watched, has_input_ended;

@@ -150,36 +150,6 @@ static int session_start(struct guest_sessions *sessions, struct guest_session *
 		sessions->pod, session->app, &process, uid, gid, &session->pid, err);
 }
 
-/* A socket pair, of which ends[0] becomes the server's connection. #syscalls: socketpair shutdown */
-static int session_make_socket(struct guest_session *session, int ends[3])
-{
-	int fds[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	ends[0] = fds[1];
-	session->has_socket = true;
-	session->input_fd = fds[0];
-	session->outputs[0].fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-	return session->outputs[0].fd < 0 || fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
-}
-
-static int session_serve(struct guest_sessions *sessions, struct guest_session *session,
-	const struct guest_ssh_config *config, int ends[3], struct error *err)
-{
-	int r;
-
-	if (sessions->pod->is_stopping)
-		return error_set(err, -ESRCH, "the pod is being stopped");
-	r = session_make_socket(session, ends);
-	if (r == 0)
-		r = session_watch_streams(sessions, session);
-	if (r < 0)
-		return error_set_errno(err, r, "make a connection");
-	return guest_debug_serve(
-		sessions->guest, &sessions->debug, config, ends[0], &session->pid, err);
-}
-
 /* The process's ends of its streams are its own from here on. */
 static void ends_close(int ends[3])
 {
@@ -205,19 +175,45 @@ static int session_enter(struct guest_sessions *sessions, struct guest_session *
 	return r;
 }
 
+/*
+ * What comes from here on are bytes of a server. No word of ours can follow: one that does not start closes the connection.
+ */
+static int session_begin_stream(struct guest_session *session, struct error *err)
+{
+	const struct wire_session_header header = wire_session_header(WIRE_SESSION_STREAM, 0);
+	const char *rest;
+
+	if (wire_session_reader_rest(&session->reader, &rest) > 0)
+		return error_set(err, -EBADMSG, "ssh: the client speaks before the server");
+	if (send(session->fd, &header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL) !=
+		sizeof(header))
+		return error_set(err, -EPIPE, "ssh: the client is gone");
+	return 0;
+}
+
 static int session_ssh(struct guest_sessions *sessions, struct guest_session *session,
 	json_t *message, struct error *err)
 {
 	struct guest_ssh_config config;
-	int ends[3] = {-1, -1, -1};
 	int r = guest_ssh_parse(message, &config, err);
 
-	if (r == 0) {
-		session->state = GUEST_SESSION_RUNNING;
-		r = session_serve(sessions, session, &config, ends, err);
-	}
-	ends_close(ends);
-	return r;
+	if (r == 0 && sessions->pod->is_stopping)
+		r = error_set(err, -ESRCH, "the pod is being stopped");
+	if (r == 0)
+		r = guest_debug_prepare(sessions->guest, &sessions->debug, &config, err);
+	if (r == 0)
+		r = session_begin_stream(session, err);
+	if (r < 0)
+		return r;
+	session->state = GUEST_SESSION_STREAM;
+	r = guest_debug_serve(sessions->guest, &sessions->debug, session->fd, &session->pid, err);
+	if (r < 0)
+		guest_warn(sessions->guest, GUEST_WARNING_ANY, "ssh: %s", err->message);
+	session->has_ended = r < 0;
+	/* The server has it open: it would be watched on. */
+	guest_unwatch(sessions->guest, session->fd);
+	fd_close(&session->fd);
+	return 0;
 }
 
 static void session_usage(const struct guest_sessions *sessions, struct guest_session *session)

@@ -52,11 +52,11 @@ static const struct {
 	{"/usr/bin/gdbserver", "bin/gdbserver", NULL},
 };
 
-static const uint8_t quick_seed[] = {
-#include "quick_seed.h"
+static const uint8_t ssh_server[] = {
+#include "ssh_server.h"
 };
 
-enum entry_kind { ENTRY_DIRECTORY, ENTRY_PROGRAM, ENTRY_LINK, ENTRY_TEXT, ENTRY_QUICK_SEED };
+enum entry_kind { ENTRY_DIRECTORY, ENTRY_PROGRAM, ENTRY_LINK, ENTRY_TEXT, ENTRY_SSH_SERVER };
 
 /*
  * With the sticky bit, by which the file server has libraries read in place (virtio/fs/dax.h): they are started by few, and
@@ -100,7 +100,7 @@ static const struct {
 	{ENTRY_LINK, "usr/bin", "../bin"},
 	{ENTRY_LINK, "usr/sbin", "../bin"},
 	{ENTRY_LINK, "var/run", "/tmp"},
-	{ENTRY_QUICK_SEED, WIRE_DEBUG_PRELOAD, ""},
+	{ENTRY_SSH_SERVER, WIRE_DEBUG_PRELOAD, ""},
 };
 
 /* ---- the plan */
@@ -304,8 +304,8 @@ static void digest_entry(struct sha256 *sha, const struct entry *entry)
 		const uint16_t mode = PROGRAM_MODE;
 
 		sha256_update(sha, &mode, sizeof(mode));
-	} else if (entry->kind == ENTRY_QUICK_SEED) {
-		sha256_update(sha, quick_seed, sizeof(quick_seed));
+	} else if (entry->kind == ENTRY_SSH_SERVER) {
+		sha256_update(sha, ssh_server, sizeof(ssh_server));
 	} else {
 		digest_text(sha, entry->value);
 	}
@@ -430,8 +430,8 @@ static int write_entry(int root, const struct entry *entry, struct sha256 *sha)
 		return symlinkat(entry->value, root, entry->path) < 0 ? -errno : 0;
 	case ENTRY_TEXT:
 		return write_text(root, entry, entry->value, strlen(entry->value));
-	case ENTRY_QUICK_SEED:
-		return write_text(root, entry, quick_seed, sizeof(quick_seed));
+	case ENTRY_SSH_SERVER:
+		return write_text(root, entry, ssh_server, sizeof(ssh_server));
 	}
 	return -EINVAL;
 }

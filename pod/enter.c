@@ -15,7 +15,6 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/signals.h"
 #include "pod/manifest.h"
 #include "pod/session.h"
@@ -63,7 +62,6 @@ struct client {
 	int end_status;            /* ours, where the program has not ended by then */
 	bool is_over, reader_gone;
 	int status;
-	char *message; /* why there is no status */
 };
 
 static void client_done(struct client *client)
@@ -74,7 +72,6 @@ static void client_done(struct client *client)
 	pod_session_close(&client->session);
 	cleanup_close(&client->signal_fd);
 	free(client->outgoing.data);
-	free(client->message);
 }
 
 /* ---- time */
@@ -119,8 +116,7 @@ static int timeout_ms(const struct client *client)
 static int give_up(struct client *client, struct error *err)
 {
 	if (!is_let_in(client))
-		return error_set(err, -ETIMEDOUT, "pod \"%s\" lets nobody in: it does not answer",
-			client->session.uuid);
+		return pod_session_silent(&client->session, err);
 	client->status = client->end_status;
 	client->is_over = true;
 	return 0;
@@ -168,17 +164,13 @@ static void client_send(struct client *client)
 		client->outgoing.sent = client->outgoing.length = 0;
 }
 
-static int queue_request(struct client *client, json_t *request)
+static int queue_request(struct client *client, const json_t *request)
 {
-	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
-	int r;
+	_cleanup_free_ char *text = NULL;
+	size_t length;
+	int r = pod_session_compose(request, &text, &length);
 
-	if (!text)
-		return -ENOMEM;
-	if (strlen(text) > WIRE_SESSION_REQUEST_MAX)
-		return -E2BIG;
-	r = client_queue(client, WIRE_SESSION_GREETING, strlen(WIRE_SESSION_GREETING));
-	return r < 0 ? r : client_queue_frame(client, WIRE_SESSION_REQUEST, text, strlen(text));
+	return r < 0 ? r : client_queue(client, text, length);
 }
 
 static int input_ready(struct client *client)
@@ -249,30 +241,6 @@ static void output_ready(struct client *client)
 		client->frame.length = 0;
 }
 
-static int result_take(
-	struct client *client, const struct wire_session_frame *frame, struct error *err)
-{
-	_cleanup_json_ json_t *result = NULL;
-	json_t *status;
-	const char *message;
-
-	if (json_parse(frame->data, frame->length, "result", &result, NULL) < 0)
-		return pod_session_broken(err);
-	status = json_object_get(result, "status");
-	message = json_string_value(json_object_get(result, "message"));
-	if (json_is_integer(status) && json_integer_value(status) >= 0 &&
-		json_integer_value(status) <= 255)
-		client->status = (int)json_integer_value(status);
-	else if (message)
-		client->message = strdup(message);
-	else
-		return pod_session_broken(err);
-	if (client->message)
-		log_sanitise(client->message);
-	client->is_over = true;
-	return 0;
-}
-
 static int frame_take(
 	struct client *client, const struct wire_session_frame *frame, struct error *err)
 {
@@ -292,7 +260,8 @@ static int frame_take(
 		client->credit += credit;
 		return 0;
 	case WIRE_SESSION_RESULT:
-		return result_take(client, frame, err);
+		client->is_over = true;
+		return pod_session_result(frame, &client->status, err);
 	default:
 		return pod_session_broken(err);
 	}
@@ -394,8 +363,8 @@ static int choose_app(const struct pod *pod, const char *name, char *app, struct
 	return r;
 }
 
-int pod_enter_request(
-	struct pod *pod, json_t *request, bool passes_window, int *ret_status, struct error *err)
+static int run_client(const struct pod *pod, const json_t *request, bool passes_window,
+	int *ret_status, struct error *err)
 {
 	_cleanup_(client_done) struct client client = {
 		.passes_window = passes_window,
@@ -407,8 +376,6 @@ int pod_enter_request(
 	};
 	int r;
 
-	if (pod->state != POD_RUNNING)
-		return error_set(err, -ESRCH, "pod \"%s\" is not running", pod->uuid);
 	r = pod_session_open(
 		pod, pod_vsock_connect(pod, ANSWER_SECONDS * 1000), &client.session, err);
 	if (r < 0)
@@ -424,8 +391,6 @@ int pod_enter_request(
 	do
 		r = client_turn(&client, err);
 	while (r == 0 && !client.is_over);
-	if (r == 0 && client.message)
-		r = error_set(err, -ECHILD, "%s", client.message);
 	*ret_status = client.status;
 	return r;
 }
@@ -467,5 +432,5 @@ int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret
 		return r;
 	r = make_request(options, app, &request);
 	return r < 0 ? error_set_errno(err, r, "cannot compose the request")
-		     : pod_enter_request(pod, request, options->has_terminal, ret_status, err);
+		     : run_client(pod, request, options->has_terminal, ret_status, err);
 }

@@ -25,11 +25,4 @@ struct pod_enter_options {
 int pod_enter(struct pod *pod, const struct pod_enter_options *options, int *ret_status,
 	struct error *err);
 
-/*
- * The same for a request of another type that begins such a session (wire/session.h). passes_window: it has a terminal;
- * ours, if standard input is one, passes each key on, and its window's size when that changes.
- */
-int pod_enter_request(
-	struct pod *pod, json_t *request, bool passes_window, int *ret_status, struct error *err);
-
 #endif

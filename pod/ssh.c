@@ -7,17 +7,23 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "pod/debug_tree.h"
-#include "pod/enter.h"
+#include "pod/session.h"
+#include "pod/sockets.h"
+#include "pod/stream.h"
 #include "store/temporary.h"
-#include "wire/session.h"
+#include "wire/wire.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define KEY_TYPE   "ssh-ed25519 "
 #define OUTPUT_MAX 4096
 #define KEY_MAX    1024
+
+/* How long the pod may take to let us in. */
+#define ANSWER_MS 30000
 
 #define IDENTITY_DIRECTORY  "identity"
 #define IDENTITY_PUBLIC_KEY POD_SSH_IDENTITY ".pub"
@@ -199,10 +205,33 @@ static int use_tree(const struct pod *pod, char name[DEBUG_TREE_NAME_SIZE], stru
 	return r < 0 ? error_set_errno(err, r, "pod %s: cannot write its directory", pod->uuid) : 0;
 }
 
-int pod_ssh(struct pod *pod, int *ret_status, struct error *err)
+/* *ret_session is the server's connection, behind the guest's frame. */
+static int connect_server(const struct pod *pod, const json_t *request,
+	struct pod_session *ret_session, struct error *err)
 {
+	struct wire_session_frame frame;
+	int status, r = pod_session_open(pod, pod_vsock_connect(pod, ANSWER_MS), ret_session, err);
+
+	if (r < 0)
+		return r;
+	r = pod_session_ask(ret_session, request);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot send to the pod");
+	r = pod_session_await(ret_session, ANSWER_MS, &frame, err);
+	if (r < 0 || frame.kind == WIRE_SESSION_STREAM)
+		return r;
+	if (frame.kind == WIRE_SESSION_RESULT)
+		r = pod_session_result(&frame, &status, err);
+	return r < 0 ? r : pod_session_broken(err);
+}
+
+int pod_ssh(struct pod *pod, struct error *err)
+{
+	_cleanup_(pod_session_close) struct pod_session session = POD_SESSION_NONE;
 	_cleanup_json_ json_t *request = NULL;
 	char tree[DEBUG_TREE_NAME_SIZE];
+	const char *begun;
+	size_t length;
 	int r = make_host_key(pod, err);
 
 	if (r == 0)
@@ -211,5 +240,12 @@ int pod_ssh(struct pod *pod, int *ret_status, struct error *err)
 		r = use_tree(pod, tree, err);
 	if (r == 0)
 		r = make_request(pod, tree, &request, err);
-	return r < 0 ? r : pod_enter_request(pod, request, false, ret_status, err);
+	if (r == 0)
+		r = connect_server(pod, request, &session, err);
+	if (r < 0)
+		return r;
+	length = wire_session_reader_rest(&session.reader, &begun);
+	r = pod_stream_run(session.fd, begun, length, err);
+	/* As a local process that writes to a pipe nobody reads. */
+	return r == -EPIPE ? WIRE_STATUS_SIGNAL(SIGPIPE) : r;
 }

@@ -26,9 +26,9 @@ int pod_ssh_make_identity(int data_dirfd, struct error *err);
 int pod_ssh_host_key(const struct pod *pod, char **ret, struct error *err);
 
 /*
- * Connects standard input and output to an ssh server in the pod, until one of the two ends. *ret_status is the
- * server's exit status. -errno with a message: there is no server.
+ * Connects standard input and output to an ssh server in the pod, until it ends. 0; 128 + SIGPIPE: nobody reads what it
+ * says; -errno with a message: there is no server.
  */
-int pod_ssh(struct pod *pod, int *ret_status, struct error *err);
+int pod_ssh(struct pod *pod, struct error *err);
 
 #endif

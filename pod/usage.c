@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define TEXT_MAX (64u << 10)
 /* A process that runs a pod and does not answer is stopped, or gone. */
@@ -148,23 +147,12 @@ static void ask_host(const struct pod *pod, struct pod_usage *usage)
 		wire_usage_parse(json_object_get(answer, "host"), &usage->host, NULL) == 0;
 }
 
-/* The connection is new: it has room for this. */
 static void ask_guest(const struct pod *pod, struct question *question)
 {
-	static const char request[] = "{\"type\":\"usage\"}";
-	const struct wire_session_header header =
-		wire_session_header(WIRE_SESSION_REQUEST, strlen(request));
-	char text[sizeof(WIRE_SESSION_GREETING) + sizeof(header) + sizeof(request)];
-	size_t length = strlen(WIRE_SESSION_GREETING);
+	_cleanup_json_ json_t *request = json_pack("{s:s}", "type", "usage");
 
-	memcpy(text, WIRE_SESSION_GREETING, length);
-	memcpy(text + length, &header, sizeof(header));
-	length += sizeof(header);
-	memcpy(text + length, request, strlen(request));
-	length += strlen(request);
 	if (pod_session_open(pod, pod_vsock_try_connect(pod), &question->session, NULL) == 0 &&
-		send(question->session.fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL) !=
-			(ssize_t)length)
+		pod_session_ask(&question->session, request) < 0)
 		pod_session_close(&question->session);
 }
 

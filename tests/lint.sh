@@ -112,7 +112,7 @@ compiler()
 # What the Makefile makes that sources include.
 generated()
 {
-	make --no-print-directory BUILD=build/lint build/lint/generated/filter_programs.h build/lint/generated/quick_seed.h
+	make --no-print-directory BUILD=build/lint build/lint/generated/filter_programs.h build/lint/generated/ssh_server.h
 }
 
 tidy()

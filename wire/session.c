@@ -21,6 +21,7 @@ static const struct {
 	[WIRE_SESSION_CREDIT] = {WIRE_SESSION_GUEST, sizeof(uint32_t), sizeof(uint32_t)},
 	[WIRE_SESSION_RESULT] = {WIRE_SESSION_GUEST, 2, WIRE_SESSION_RESULT_MAX},
 	[WIRE_SESSION_USAGE] = {WIRE_SESSION_GUEST, 2, WIRE_SESSION_USAGE_MAX},
+	[WIRE_SESSION_STREAM] = {WIRE_SESSION_GUEST, 0, 0},
 };
 
 struct wire_session_header wire_session_header(enum wire_session_kind kind, size_t length)
@@ -92,4 +93,10 @@ int wire_session_reader_next(struct wire_session_reader *reader, struct wire_ses
 	reader->start += sizeof(header) + length;
 	reader->length -= sizeof(header) + length;
 	return 1;
+}
+
+size_t wire_session_reader_rest(const struct wire_session_reader *reader, const char **ret)
+{
+	*ret = reader->buffer + reader->start;
+	return reader->length;
 }

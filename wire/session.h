@@ -29,8 +29,8 @@
  *   tree             string: name of the tree, a directory of WIRE_TREE/WIRE_DEBUG
  *   host_key         string: the server's private key, as the server keeps it, in base 64
  *   authorized_keys  string: who may log in, as the file of that name
- * INPUT is what the client of the server says, OUTPUT what the server does; the rest is as with "enter", without
- * RESIZE and ERRORS.
+ * The answer is RESULT with a message, or STREAM. From there on the connection is the server's: bytes without frames, in both
+ * directions, until one end closes it. The client says nothing before STREAM.
  */
 #ifndef APPC_WIRE_SESSION_H
 #define APPC_WIRE_SESSION_H
@@ -74,6 +74,7 @@ enum wire_session_kind {
 	WIRE_SESSION_CREDIT, /* 4 bytes, little-endian: so many bytes of input more */
 	WIRE_SESSION_RESULT, /* JSON */
 	WIRE_SESSION_USAGE,  /* JSON */
+	WIRE_SESSION_STREAM, /* no payload: what follows is no frame */
 	WIRE_SESSION_KINDS,
 };
 
@@ -119,5 +120,8 @@ ssize_t wire_session_reader_fill(struct wire_session_reader *reader, int fd);
 
 /* The next whole frame: 1; 0 when it is not there yet; -EBADMSG: the sender broke the rules. */
 int wire_session_reader_next(struct wire_session_reader *reader, struct wire_session_frame *ret);
+
+/* Bytes that have come behind the last frame. *ret is in the reader, until it is used again. */
+size_t wire_session_reader_rest(const struct wire_session_reader *reader, const char **ret);
 
 #endif

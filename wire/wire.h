@@ -115,7 +115,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 5
+#define WIRE_VERSION 6
 
 /* Numbers of the console ports: /dev/vport0pN in the guest. */
 #define WIRE_PORT_CONTROL 1
@@ -126,8 +126,8 @@
 #define WIRE_TREE "/run/pod"
 /* The directory in it of trees that no app sees (wire/session.h, "ssh"). */
 #define WIRE_DEBUG "debug"
-/* In such a tree: what its server is started with (pod/preload/quick_seed.c). */
-#define WIRE_DEBUG_PRELOAD "lib/quick_seed.so"
+/* In such a tree: what its server is started with (pod/preload/ssh_server.c). */
+#define WIRE_DEBUG_PRELOAD "lib/ssh_server.so"
 /* Of guest-init's cgroup, the one with the limits of all apps together, where there are such. */
 #define WIRE_CGROUP_APPS "apps"
 

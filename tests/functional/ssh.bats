@@ -114,12 +114,12 @@ plain()
 }
 
 @test "the server has no files of /proc to read, its sessions have them all" {
-	in_pod 'tr "\0" "\n" </proc/$PPID/cmdline | head -n 1; grep -q /lib/quick_seed.so /proc/$PPID/maps && echo preloaded
+	in_pod 'tr "\0" "\n" </proc/$PPID/cmdline | head -n 1; grep -q /lib/ssh_server.so /proc/$PPID/maps && echo preloaded
 		tr "\0" "\n" </proc/$PPID/environ | grep LD_; env | grep -c LD_; cut -d" " -f2 /proc/self/stat; ls /proc/net/netstat'
 	expect_status 0
 	[ "$(<"$OUT")" = "/bin/dropbear
 preloaded
-LD_PRELOAD=/lib/quick_seed.so
+LD_PRELOAD=/lib/ssh_server.so
 0
 (cut)
 /proc/net/netstat" ]
@@ -234,7 +234,9 @@ LD_PRELOAD=/lib/quick_seed.so
 }
 
 @test "a client that is killed leaves no server behind" {
-	local input
+	local input before
+	in_pod 'ls /proc/1/fd | wc -l'
+	before=$(<"$OUT")
 	mkfifo "$BATS_TEST_TMPDIR/input"
 	exec {input}<>"$BATS_TEST_TMPDIR/input"
 	"$APPC_VM" "--dir=$DATA" ssh "$UUID" 'echo ready; cat' >"$BATS_TEST_TMPDIR/out" 2>/dev/null \
@@ -250,6 +252,37 @@ LD_PRELOAD=/lib/quick_seed.so
 		said 1
 	}
 	eventually "the server is gone" alone
+	# And nothing of it in guest-init.
+	in_pod 'ls /proc/1/fd | wc -l'
+	expect_line "$before"
+}
+
+@test "a client that speaks before the server is there is told so" {
+	in_pod true
+	expect_status 0
+	python3 - "$DATA/pods/run/$UUID/vsock" "$(cd "$DATA/debug" && echo sha256-*)" >"$OUT" <<-'END'
+		import json, socket, struct, sys
+		client = socket.socket(socket.AF_UNIX)
+		client.settimeout(60)
+		client.connect(sys.argv[1])
+		request = json.dumps({"type": "ssh", "tree": sys.argv[2], "host_key": "QUJD", "authorized_keys": "none"}).encode()
+		client.sendall(b"CONNECT 1\n" + struct.pack("<IB3x", len(request), 1) + request + b"SSH-2.0-early")
+		print(client.makefile("rb").read())
+	END
+	grep -q 'OK .*{"message":"ssh: the client speaks before the server"}' "$OUT"
+}
+
+@test "a server that does not start closes the connection, and the pod says why" {
+	[ "$FLAVOUR" = container ] || skip "a machine knows the server's file already, and what is in it"
+	local tree=("$DATA"/debug/sha256-*)
+	mv "${tree[0]}/bin/dropbear" "$BATS_TEST_TMPDIR/dropbear"
+	# Where a tree is whole it is used as it is.
+	in_pod true
+	mv "$BATS_TEST_TMPDIR/dropbear" "${tree[0]}/bin/dropbear"
+	expect_status 255
+	grep -q 'warning: ssh: .*dropbear' "$BATS_FILE_TMPDIR/err"
+	in_pod 'exit 5'
+	expect_status 5
 }
 
 @test "a tree that is not whole is never used, whenever its maker is killed" {

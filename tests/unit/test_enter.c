@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "pod/enter.h"
+#include "pod/prepare.h"
 #include "pod/sockets.h"
 #include "tests/unit/moved_clock.h"
 #include "wire/session.h"
@@ -15,6 +16,11 @@
 
 /* Much less than what is waited for in vain. */
 #define SOON SECOND
+
+static const char manifest[] =
+	"{\"acVersion\": \"0.8.11\", \"acKind\": \"PodManifest\", \"apps\": ["
+	"{\"name\": \"web\", \"image\": {\"id\": \"sha512-0123\"},"
+	" \"app\": {\"exec\": [\"/web\"], \"user\": \"0\", \"group\": \"0\"}}]}";
 
 struct fixture {
 	char path[64];
@@ -114,6 +120,9 @@ static int set_up(void **state)
 	fixture.dirfd = directory_open(AT_FDCWD, fixture.path);
 	assert_int_equal(pods_open(fixture.dirfd, &fixture.pods, &err), 0);
 	assert_int_equal(pod_create(fixture.pods, &fixture.pod, &err), 0);
+	assert_int_equal(file_write_atomic(fixture.pod.fd, POD_MANIFEST_RESOLVED, manifest,
+				 strlen(manifest), 0600),
+		0);
 	fixture.pod.state = POD_RUNNING;
 	fixture.listen_fd = pod_vsock_listen(&fixture.pod);
 	assert_true(fixture.listen_fd >= 0);
@@ -164,10 +173,11 @@ static int tear_down(void **state)
 /* *ret_duration is how long it took. */
 static int enter(int *ret_status, int64_t *ret_duration)
 {
-	_cleanup_json_ json_t *request = json_pack("{s:s}", "type", "enter");
+	char *const exec[] = {NULL};
+	const struct pod_enter_options options = {.exec = exec};
 	struct error err = {0};
 	int64_t start = now;
-	int r = pod_enter_request(&fixture.pod, request, false, ret_status, &err);
+	int r = pod_enter(&fixture.pod, &options, ret_status, &err);
 
 	give_streams_back();
 	*ret_duration = now - start;

@@ -111,6 +111,21 @@ static void frames_may_come_byte_by_byte(void **state)
 	}
 }
 
+static void what_follows_a_frame_can_be_had_as_it_came(void **state)
+{
+	struct stream *stream = *state;
+	const char *rest;
+
+	wire_session_reader_init(&stream->reader, WIRE_SESSION_GUEST);
+	assert_int_equal(wire_session_reader_rest(&stream->reader, &rest), 0);
+	put_frame(stream, WIRE_SESSION_STREAM, NULL, 0);
+	put(stream, "SSH-2.0", 7);
+	fill(stream);
+	expect_frame(stream, WIRE_SESSION_STREAM, "", 0);
+	assert_int_equal(wire_session_reader_rest(&stream->reader, &rest), 7);
+	assert_memory_equal(rest, "SSH-2.0", 7);
+}
+
 static void the_end_of_the_stream_is_told(void **state)
 {
 	struct stream *stream = *state;
@@ -157,6 +172,7 @@ static void frames_against_the_rules_are_refused(void **state)
 		{WIRE_SESSION_CLIENT, 1, WIRE_SESSION_ERRORS, 0},
 		{WIRE_SESSION_CLIENT, 4, WIRE_SESSION_CREDIT, 0},
 		{WIRE_SESSION_CLIENT, 2, WIRE_SESSION_RESULT, 0},
+		{WIRE_SESSION_CLIENT, 0, WIRE_SESSION_STREAM, 0},
 		{WIRE_SESSION_GUEST, 2, WIRE_SESSION_REQUEST, 0},
 		{WIRE_SESSION_GUEST, 1, WIRE_SESSION_INPUT, 0},
 		{WIRE_SESSION_GUEST, 4, WIRE_SESSION_RESIZE, 0},
@@ -164,6 +180,7 @@ static void frames_against_the_rules_are_refused(void **state)
 		{WIRE_SESSION_GUEST, 0, WIRE_SESSION_OUTPUT, 0},
 		{WIRE_SESSION_GUEST, WIRE_SESSION_DATA_MAX + 1, WIRE_SESSION_ERRORS, 0},
 		{WIRE_SESSION_GUEST, 3, WIRE_SESSION_CREDIT, 0},
+		{WIRE_SESSION_GUEST, 1, WIRE_SESSION_STREAM, 0},
 		{WIRE_SESSION_GUEST, WIRE_SESSION_RESULT_MAX + 1, WIRE_SESSION_RESULT, 0},
 	};
 	struct stream *stream = *state;
@@ -326,6 +343,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(frames_come_out_as_they_went_in),
 		TEST(frames_may_come_byte_by_byte),
+		TEST(what_follows_a_frame_can_be_had_as_it_came),
 		TEST(the_end_of_the_stream_is_told),
 		TEST(memory_does_not_grow_with_what_is_announced),
 		TEST(frames_against_the_rules_are_refused),
