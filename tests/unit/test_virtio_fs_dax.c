@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,21 @@
 #define TAG     STATE_TAG('t', 'e', 's', 't')
 
 static struct guest_memory memory;
+
+/* Which changes of the window the kernel cannot make now. */
+static bool no_release, no_map;
+
+/* Stands before libc's. */
+void *mmap64(void *at, size_t length, int protection, int flags, int fd, off64_t offset)
+{
+	bool is_change = flags & MAP_FIXED;
+
+	if (is_change && (protection == PROT_NONE ? no_release : no_map)) {
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	return (void *)syscall(SYS_mmap, at, length, protection, flags, fd, offset);
+}
 
 static uint8_t *window(uint64_t offset)
 {
@@ -52,7 +68,7 @@ static int cut_file(struct world *world, const char *path, uint64_t size)
 	return ftruncate(fd, (off_t)size);
 }
 
-static int serve(struct world *world)
+static int serve_again(struct world *world)
 {
 	struct fuse_init_in in = {
 		.major = FUSE_KERNEL_VERSION,
@@ -61,8 +77,13 @@ static int serve(struct world *world)
 		.flags2 = UINT32_MAX,
 	};
 
-	world_serve(world, INODES, HANDLES);
 	return call(world->fs, FUSE_INIT, 0, PART(in), NOTHING, NOTHING);
+}
+
+static int serve(struct world *world)
+{
+	world_serve(world, INODES, HANDLES);
+	return serve_again(world);
 }
 
 static int begin_with(void **state, bool alone, enum virtio_fs_dax dax)
@@ -483,6 +504,106 @@ static void the_guest_may_cut_its_file_and_make_it_longer(void **state)
 	assert_int_equal(access_signal(window(RANGE - 7), false), SIGSEGV);
 }
 
+/* ---- a kernel without memory for the tables of this process */
+
+static void what_cannot_be_taken_away_is_tried_again(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	assert_int_equal(map(world->fs, node, 0, 0, READ), 0);
+	assert_int_equal(map(world->fs, node, RANGE, RANGE, READ), 0);
+	no_release = true;
+	/* A part that was cut. */
+	assert_int_equal(cut_file(world, "large", RANGE + 5000), 0);
+	assert_true(virtio_fs_watch(world->fs));
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(access_signal(window(RANGE + 8192), false), SIGBUS);
+	/* A range that the guest gives back: its own word on it counts. */
+	assert_int_equal(unmap(world->fs, 0), 0);
+	assert_int_equal(access_signal(window(0), false), 0);
+	assert_int_equal(statistics(world->fs).mappings, 2);
+	no_release = false;
+	/* No file has become shorter since. */
+	assert_false(virtio_fs_watch(world->fs));
+	assert_int_equal(access_signal(window(RANGE + 4096), false), 0);
+	assert_int_equal(access_signal(window(RANGE + 8192), false), SIGSEGV);
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+	assert_int_equal(statistics(world->fs).mappings, 1);
+}
+
+static void what_is_mapped_anew_owes_nothing(void **state)
+{
+	struct world *world = *state;
+
+	make_file(world, "other", RANGE, "other");
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, READ), 0);
+	no_release = true;
+	assert_int_equal(unmap(world->fs, 0), 0);
+	assert_int_equal(map(world->fs, node_of(world->fs, "other"), 0, 0, READ), 0);
+	no_release = false;
+	assert_false(virtio_fs_watch(world->fs));
+	expect_text(0, "other");
+	assert_false(virtio_fs_window_was_cut(world->fs));
+}
+
+static void a_new_session_gets_its_window_in_the_end(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, WRITE), 0);
+	no_release = true;
+	assert_int_equal(serve_again(world), 0);
+	assert_int_equal(access_signal(window(0), false), 0);
+	no_release = false;
+	assert_false(virtio_fs_watch(world->fs));
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+	assert_int_equal(statistics(world->fs).mappings, 0);
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), RANGE, 0, READ), 0);
+}
+
+static void a_range_that_became_read_only_is_in_the_end(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, WRITE), 0);
+	no_release = true;
+	assert_int_equal(linkat(world->tree, "large", world->tree, "volumes/fixed/link", 0), 0);
+	node_of(world->fs, "volumes/fixed/link");
+	assert_int_equal(access_signal(window(0), true), 0);
+	no_release = false;
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(access_signal(window(0), true), SIGSEGV);
+}
+
+/* The kernel may have taken the old away before it found that it cannot have the new. */
+static void what_cannot_be_mapped_leaves_nothing_there(void **state)
+{
+	struct world *world = *state;
+	uint64_t node = node_of(world->fs, "large");
+
+	assert_int_equal(map(world->fs, node, 0, 0, READ), 0);
+	assert_int_equal(map(world->fs, node, RANGE, RANGE, READ), 0);
+	no_map = true;
+	assert_int_equal(map(world->fs, node, 0, 0, WRITE), -ENOMEM);
+	/* That has opened it for writing, which is when what is mapped for reading is mapped anew. */
+	no_map = false;
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+	assert_int_equal(access_signal(window(RANGE), false), SIGSEGV);
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(map(world->fs, node, 0, 0, WRITE), 0);
+	no_map = true;
+	assert_int_equal(map(world->fs, node, 0, 0, WRITE), -ENOMEM);
+	assert_int_equal(map(world->fs, node, 0, 2 * RANGE, READ), -ENOMEM);
+	no_map = false;
+	assert_int_equal(access_signal(window(0), false), SIGSEGV);
+	assert_int_equal(map(world->fs, node, 0, 0, WRITE), 0);
+	assert_int_equal(map(world->fs, node, RANGE, RANGE, READ), 0);
+	assert_false(virtio_fs_window_was_cut(world->fs));
+	expect_text(0, "large");
+	assert_int_equal(statistics(world->fs).mappings, 2);
+}
+
 /* ---- hostile drivers */
 
 static void fields_out_of_bounds_are_refused(void **state)
@@ -678,6 +799,11 @@ int main(void)
 		TEST(a_file_that_was_cut_just_now_is_found_when_asked_for, begin),
 		TEST(a_file_that_is_cut_is_found, begin),
 		TEST(the_guest_may_cut_its_file_and_make_it_longer, begin),
+		TEST(what_cannot_be_taken_away_is_tried_again, begin),
+		TEST(what_is_mapped_anew_owes_nothing, begin),
+		TEST(a_new_session_gets_its_window_in_the_end, begin),
+		TEST(a_range_that_became_read_only_is_in_the_end, begin_shared),
+		TEST(what_cannot_be_mapped_leaves_nothing_there, begin),
 		TEST(fields_out_of_bounds_are_refused, begin),
 		TEST(counts_that_lie_are_refused, begin),
 		TEST(a_range_in_use_is_not_given_to_another_file, begin),

@@ -202,20 +202,28 @@ bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size)
 
 /* ---- mappings */
 
+/* Shows something, or could not be made to show nothing. */
+static bool is_used(const struct fs_mapping *mapping)
+{
+	return mapping->inode || mapping->owed_end > 0;
+}
+
 /*
- * Under the lock: the files are watched while there are any.
+ * Under the lock, after any change: the ranges are looked after while some are used.
  *
  * #syscalls:vcpu,loop timerfd_settime(_, 0)
  */
-static void count_mapped(struct fs_dax *dax, size_t mapped, size_t freed)
+static void count_used(struct fs_dax *dax)
 {
-	size_t before = dax->mapped_count;
+	size_t before = dax->used_count;
 	struct itimerspec period = {0};
 
-	dax->mapped_count += mapped - freed;
-	if ((before == 0) == (dax->mapped_count == 0))
+	dax->used_count = 0;
+	for (size_t i = 0; i < dax->range_count; i++)
+		dax->used_count += is_used(&dax->mappings[i]);
+	if ((before == 0) == (dax->used_count == 0))
 		return;
-	if (dax->mapped_count > 0)
+	if (dax->used_count > 0)
 		period.it_value.tv_sec = period.it_interval.tv_sec = WATCH_SECONDS;
 	timerfd_settime(dax->timer_fd, 0, &period, NULL);
 }
@@ -230,30 +238,57 @@ static int memory_replace(
 }
 
 /*
- * What is between start and end of a range.
+ * Under the lock: what is between start and end of a range is without access from now on. What the kernel cannot take
+ * away is owed, and tried again whenever the ranges are looked at; of several parts with all that is between them.
  *
  * #syscalls:vcpu,loop mmap(_, _, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED)
  */
-static int memory_release_part(const struct fs_dax *dax, size_t index, uint64_t start, uint64_t end)
+static void access_take(struct fs_dax *dax, size_t index, uint64_t start, uint64_t end)
 {
-	return memory_replace(dax->host + index * FS_DAX_RANGE + start, end - start, PROT_NONE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct fs_mapping *mapping = &dax->mappings[index];
+
+	if (mapping->owed_end > 0 && mapping->owed_start < start)
+		start = mapping->owed_start;
+	if (mapping->owed_end > end)
+		end = mapping->owed_end;
+	mapping->owed_start = start;
+	mapping->owed_end = end;
+	if (memory_replace(dax->host + index * FS_DAX_RANGE + start, end - start, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == 0)
+		mapping->owed_end = 0;
 }
 
-static int memory_release(const struct fs_dax *dax, size_t index, uint64_t start)
+/* The same with a part of what the guest has asked for. */
+static void mapping_cut(struct fs_dax *dax, size_t index, uint64_t start, uint64_t end)
 {
-	return memory_release_part(dax, index, start, FS_DAX_RANGE);
+	access_take(dax, index, start, end);
+	dax->mappings[index].cut = true;
 }
 
 /*
+ * Under the lock. When it fails nothing is left there: the kernel may have taken away what was mapped, and then what
+ * this process maps next could come to be in the window.
+ *
  * #syscalls:vcpu mmap(_, _, PROT_READ, MAP_SHARED | MAP_FIXED)
  * #syscalls:vcpu mmap(_, _, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED)
  */
-static int memory_map(const struct fs_dax *dax, size_t first, size_t count, int fd, uint64_t offset,
-	bool writable)
+static int memory_map(
+	struct fs_dax *dax, size_t first, size_t count, int fd, uint64_t offset, bool writable)
 {
-	return memory_replace(dax->host + first * FS_DAX_RANGE, count * FS_DAX_RANGE,
+	int r = memory_replace(dax->host + first * FS_DAX_RANGE, count * FS_DAX_RANGE,
 		writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
+
+	for (size_t i = first; i < first + count; i++) {
+		struct fs_mapping *mapping = &dax->mappings[i];
+
+		if (r == 0)
+			mapping->owed_end = 0;
+		else if (mapping->inode)
+			mapping_cut(dax, i, 0, FS_DAX_RANGE);
+		else
+			access_take(dax, i, 0, FS_DAX_RANGE);
+	}
+	return r;
 }
 
 int fs_dax_check_unmap(const struct fs_dax *dax, uint64_t window_offset, uint64_t length)
@@ -264,27 +299,20 @@ int fs_dax_check_unmap(const struct fs_dax *dax, uint64_t window_offset, uint64_
 		: 0;
 }
 
-/*
- * Frees a range. Where the kernel cannot take the file away it stays as it is: the guest could do no more
- * with it than before.
- */
-static int range_free(struct virtio_fs *fs, size_t index)
+static void range_free(struct virtio_fs *fs, size_t index)
 {
 	struct fs_dax *dax = &fs->dax;
-	struct fs_inode *inode = NULL;
-	int r = 0;
+	struct fs_inode *inode;
 
 	pthread_mutex_lock(&dax->lock);
-	if (dax->mappings[index].inode)
-		r = memory_release(dax, index, 0);
-	if (r == 0) {
-		inode = dax->mappings[index].inode;
+	inode = dax->mappings[index].inode;
+	if (inode) {
 		dax->mappings[index] = (struct fs_mapping){0};
-		count_mapped(dax, 0, inode != NULL);
+		access_take(dax, index, 0, FS_DAX_RANGE);
+		count_used(dax);
 	}
 	pthread_mutex_unlock(&dax->lock);
 	fs_inode_put(&fs->inodes, inode);
-	return r;
 }
 
 int fs_dax_unmap(struct virtio_fs *fs, uint64_t window_offset, uint64_t length)
@@ -293,7 +321,7 @@ int fs_dax_unmap(struct virtio_fs *fs, uint64_t window_offset, uint64_t length)
 	int r = fs_dax_check_unmap(&fs->dax, window_offset, length);
 
 	for (size_t i = 0; r == 0 && i < length / FS_DAX_RANGE; i++)
-		r = range_free(fs, first + i);
+		range_free(fs, first + i);
 	return r;
 }
 
@@ -404,9 +432,8 @@ static void range_fill(struct fs_dax *dax, size_t index, int fd, uint64_t start,
 		uint64_t from = (hole.start - mapping->offset) / PAGE_SIZE * PAGE_SIZE;
 		uint64_t to = (hole.end - mapping->offset + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
 
-		if ((fd < 0 || hole_fill(fd, &hole) < 0) &&
-			memory_release_part(dax, index, from, to) == 0)
-			mapping->cut = true;
+		if (fd < 0 || hole_fill(fd, &hole) < 0)
+			mapping_cut(dax, index, from, to);
 	}
 }
 
@@ -435,9 +462,7 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 	if (r < 0)
 		return r;
 	r = memory_map(dax, first, count, fd, offset, writable);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		uint64_t start = offset + i * FS_DAX_RANGE;
 
 		if (dax->mappings[first + i].inode)
@@ -449,8 +474,8 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 			.writable = writable,
 		};
 	}
-	count_mapped(dax, count, *ret_spare);
-	return 0;
+	count_used(dax);
+	return r;
 }
 
 /* Maps what the fd (-1: opened here, for reading) has open. */
@@ -520,31 +545,24 @@ int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode)
 {
 	struct fs_dax *dax = &fs->dax;
 	_cleanup_close_ int fd = -1;
-	size_t lost = 0;
 	int r = 0;
 
 	if (atomic_load(&inode->dax) != FS_DAX_YES || atomic_exchange(&inode->written, true))
 		return 0;
 	pthread_mutex_lock(&dax->lock);
 	for (size_t i = 0; i < dax->range_count; i++) {
-		struct fs_mapping *mapping = &dax->mappings[i];
+		const struct fs_mapping *mapping = &dax->mappings[i];
 		int mapped;
 
 		if (mapping->inode != inode || mapping->writable)
 			continue;
 		if (fd < 0)
 			fd = fs_inode_open(fs, inode, O_RDONLY);
-		mapped = fd < 0 ? fd : memory_map(dax, i, 1, fd, mapping->offset, false);
-		if (mapped == 0 || memory_release(dax, i, 0) < 0)
-			continue;
-		*mapping = (struct fs_mapping){0};
-		lost++;
-		r = mapped;
+		mapped = memory_map(dax, i, 1, fd, mapping->offset, false);
+		if (mapped < 0)
+			r = fd < 0 ? fd : mapped;
 	}
-	count_mapped(dax, 0, lost);
 	pthread_mutex_unlock(&dax->lock);
-	while (lost-- > 0)
-		fs_inode_put(&fs->inodes, inode);
 	return r;
 }
 
@@ -637,10 +655,10 @@ void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode)
 	for (size_t i = 0; i < dax->range_count; i++) {
 		struct fs_mapping *mapping = &dax->mappings[i];
 
-		if (mapping->inode != inode || !mapping->writable || memory_release(dax, i, 0) < 0)
+		if (mapping->inode != inode || !mapping->writable)
 			continue;
 		mapping->writable = false;
-		mapping->cut = true;
+		mapping_cut(dax, i, 0, FS_DAX_RANGE);
 	}
 	pthread_mutex_unlock(&dax->lock);
 }
@@ -650,7 +668,7 @@ size_t fs_dax_count(struct fs_dax *dax)
 	size_t count;
 
 	pthread_mutex_lock(&dax->lock);
-	count = dax->mapped_count;
+	count = dax->used_count;
 	pthread_mutex_unlock(&dax->lock);
 	return count;
 }
@@ -673,16 +691,20 @@ static bool range_watch(struct fs_dax *dax, size_t index)
 	left = (left + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
 	mapping->end = status.stx_size;
 	/* A file that ends in the same page as before has lost no page. */
-	if (left < FS_DAX_RANGE && memory_release(dax, index, left) == 0)
-		mapping->cut = true;
+	if (left < FS_DAX_RANGE)
+		mapping_cut(dax, index, left, FS_DAX_RANGE);
 	return left < FS_DAX_RANGE;
 }
 
 /* Under the lock. */
 static void ranges_watch(struct fs_dax *dax)
 {
-	for (size_t i = 0; i < dax->range_count && dax->mapped_count > 0; i++)
+	for (size_t i = 0; i < dax->range_count && dax->used_count > 0; i++) {
 		dax->lost |= range_watch(dax, i);
+		if (dax->mappings[i].owed_end > 0)
+			access_take(dax, i, dax->mappings[i].owed_start, dax->mappings[i].owed_end);
+	}
+	count_used(dax);
 }
 
 /* #syscalls:loop read */
@@ -719,9 +741,12 @@ bool fs_dax_was_cut(struct fs_dax *dax)
 int fs_dax_save(struct virtio_fs *fs, struct state_writer *writer, struct error *err)
 {
 	const struct fs_dax *dax = &fs->dax;
+	uint32_t count = 0;
 
+	for (size_t i = 0; i < dax->range_count; i++)
+		count += dax->mappings[i].inode != NULL;
 	state_put_u32(writer, (uint32_t)dax->range_count);
-	state_put_u32(writer, (uint32_t)fs_dax_count(&fs->dax));
+	state_put_u32(writer, count);
 	for (size_t i = 0; i < dax->range_count; i++) {
 		const struct fs_mapping *mapping = &dax->mappings[i];
 

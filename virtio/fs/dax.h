@@ -32,6 +32,8 @@ struct fs_mapping {
 	uint64_t end;           /* as offset: how far the file goes, or the range */
 	bool writable;
 	bool cut; /* since it was mapped a part was freed: the file became shorter, or a hole got no room */
+	/* In the range: what the kernel could not free yet. owed_end 0: nothing. */
+	uint32_t owed_start, owed_end;
 };
 
 struct fs_dax {
@@ -43,8 +45,8 @@ struct fs_dax {
 
 	pthread_mutex_t lock; /* protects the mappings, those of memory too */
 	struct fs_mapping *mappings;
-	size_t mapped_count;
-	bool lost; /* a file was found shorter, which fs_dax_watch() has yet to tell */
+	size_t used_count; /* of mappings that show a file, or still have to be freed */
+	bool lost;         /* a file was found shorter, which fs_dax_watch() has yet to tell */
 };
 
 /*
@@ -63,12 +65,15 @@ bool fs_dax_decide(struct virtio_fs *fs, struct fs_inode *inode, uint64_t size);
 /*
  * Maps length bytes of the file into the window; for writing, with room on the disk for all of them. -EINVAL: not
  * whole ranges, outside of the window or the file, where something else is mapped, or not a file of the window.
- * -EROFS. -ENOSPC, -EDQUOT. -errno of open() and mmap().
+ * -EROFS. -ENOSPC, -EDQUOT. -errno of open(), or of mmap(), which leaves nothing there.
  */
 int fs_dax_map(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset,
 	uint64_t window_offset, uint64_t length, bool writable);
 
-/* Ranges that are free already stay so. -EINVAL: not whole ranges of the window. -ENOMEM. */
+/*
+ * Ranges that are free already stay so. -EINVAL: not whole ranges of the window. What the kernel cannot take away
+ * fs_dax_watch() tries again; it counts as free.
+ */
 int fs_dax_check_unmap(const struct fs_dax *dax, uint64_t window_offset, uint64_t length);
 int fs_dax_unmap(struct virtio_fs *fs, uint64_t window_offset, uint64_t length);
 void fs_dax_clear(struct virtio_fs *fs);
@@ -76,7 +81,7 @@ void fs_dax_clear(struct virtio_fs *fs);
 /*
  * The file was opened for writing: the first time that makes another file of it where an overlay copies
  * it, and what is mapped for reading has to be that one. Before anything is written. -errno of
- * mapping it again: the ranges are free then.
+ * mapping it again: the ranges are without access then.
  */
 int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode);
 
@@ -100,12 +105,12 @@ bool fs_dax_may_write(struct fs_inode *inode);
  */
 void fs_dax_restrict(struct virtio_fs *fs, struct fs_inode *inode);
 
-/* How many ranges are mapped. */
+/* How many ranges show a file, or have one that could not be taken away yet. */
 size_t fs_dax_count(struct fs_dax *dax);
 
 /*
  * Frees what files have lost of what is mapped, so that an access fails instead of being repeated for
- * ever. True when there was something to free.
+ * ever, and what could not be freed before. True when files have lost something.
  */
 bool fs_dax_watch(struct fs_dax *dax);
 
