@@ -63,6 +63,15 @@ static void disk_fill(struct world *world)
 	assert_int_equal(errno, ENOSPC);
 }
 
+static void disk_relieve_pages(struct world *world, uint64_t pages)
+{
+	_cleanup_close_ int fd = openat(world->top, "rest", O_WRONLY | O_CLOEXEC);
+	struct stat status;
+
+	assert_int_equal(fstat(fd, &status), 0);
+	assert_int_equal(ftruncate(fd, status.st_size - (off_t)(pages * PAGE)), 0);
+}
+
 static void disk_relieve(struct world *world)
 {
 	assert_int_equal(unlinkat(world->top, "rest", 0), 0);
@@ -99,9 +108,16 @@ ssize_t pwritev64v2(int fd, const struct iovec *pieces, int count, off64_t offse
 /* A file system on which files share blocks, as XFS has it. */
 static enum { NEVER_SHARED, SHARED, SHARED_AND_FULL } clones;
 
+/* What happens once while room is made. */
+static void (*while_room_is_made)(void);
+
+static unsigned int holes_looked_for;
+
 int fallocate64(int fd, int mode, off64_t offset, off64_t length)
 {
 	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	void (*action)(void) = while_room_is_made;
+	int r;
 
 	if (quota_is_exceeded())
 		return -1;
@@ -113,7 +129,28 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t length)
 		errno = ENOSPC;
 		return -1;
 	}
-	return NEXT(fallocate64)(fd, mode, offset, length);
+	r = NEXT(fallocate64)(fd, mode, offset, length);
+	if (r == 0 && action) {
+		while_room_is_made = NULL;
+		action();
+	}
+	return r;
+}
+
+off64_t lseek64(int fd, off64_t offset, int whence)
+{
+	holes_looked_for += whence == SEEK_HOLE || whence == SEEK_DATA;
+	return NEXT(lseek64)(fd, offset, whence);
+}
+
+/* Who shares a block on a full disk cannot have a page to write. */
+int madvise(void *at, size_t length, int advice)
+{
+	if (clones == SHARED_AND_FULL && advice == MADV_POPULATE_WRITE) {
+		errno = EFAULT;
+		return -1;
+	}
+	return NEXT(madvise)(at, length, advice);
 }
 
 ssize_t copy_file_range(
@@ -606,6 +643,97 @@ static void what_a_file_gains_without_room_is_without_access(void **state)
 	window_world_end(world);
 }
 
+static void what_there_is_room_for_can_be_written(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+	unsigned int written = 0;
+
+	(void)state;
+	assert_int_equal(resize(fs, node, PAGE), 0);
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	disk_fill(world);
+	disk_relieve_pages(world, 3);
+	assert_int_equal(resize(fs, node, 10 * PAGE), 0);
+	assert_true(virtio_fs_window_was_cut(fs));
+	for (uint64_t page = 0; page < 10; page++)
+		written += write_signal(page * PAGE) == 0;
+	assert_int_equal(written, 1 + 3);
+	window_world_end(world);
+}
+
+static struct virtio_fs *busy;
+static uint64_t busy_node;
+
+/* It would wait for ever. */
+static void ask_for_what_is_mapped(void)
+{
+	alarm(30);
+	assert_true(statistics(busy).mappings <= 1);
+	assert_false(virtio_fs_watch(busy));
+	alarm(0);
+}
+
+static void punch_a_page(void)
+{
+	alarm(30);
+	assert_int_equal(allocate(busy, busy_node, 0, PAGE, PAGE,
+				 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
+		0);
+	alarm(0);
+}
+
+static void nobody_waits_for_the_disk_of_another_request(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = busy = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	assert_int_equal(resize(fs, node, PAGE), 0);
+	assert_int_equal(resize(fs, node, 2 * PAGE), 0);
+	while_room_is_made = ask_for_what_is_mapped;
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	assert_null(while_room_is_made);
+	while_room_is_made = ask_for_what_is_mapped;
+	assert_int_equal(resize(fs, node, RANGE), 0);
+	assert_null(while_room_is_made);
+	window_world_end(world);
+}
+
+/* After there was room, and before the range is mapped. */
+static void a_hole_that_is_punched_meanwhile_has_its_room(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = busy = world->fs;
+	uint64_t node = busy_node = node_of(fs, "large");
+
+	(void)state;
+	while_room_is_made = punch_a_page;
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	assert_null(while_room_is_made);
+	disk_fill(world);
+	assert_int_equal(write_signal(PAGE), 0);
+	window_world_end(world);
+}
+
+/* The next hole, or what is behind it, may be anywhere in a file of any length. */
+static void nobody_looks_through_the_rest_of_a_file(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	holes_looked_for = 0;
+	assert_int_equal(map_writable(fs, node, 0), 0);
+	assert_int_equal(
+		allocate(fs, node, 0, PAGE, PAGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), 0);
+	assert_int_equal(holes_looked_for, 0);
+	window_world_end(world);
+}
+
 static void what_shares_blocks_with_another_file_gets_its_own(void **state)
 {
 	struct world *world = window_world();
@@ -643,6 +771,10 @@ int main(void)
 		cmocka_unit_test(what_is_mapped_for_writing_has_its_room),
 		cmocka_unit_test(a_hole_that_the_guest_punches_has_its_room_again),
 		cmocka_unit_test(what_a_file_gains_without_room_is_without_access),
+		cmocka_unit_test(what_there_is_room_for_can_be_written),
+		cmocka_unit_test(nobody_waits_for_the_disk_of_another_request),
+		cmocka_unit_test(a_hole_that_is_punched_meanwhile_has_its_room),
+		cmocka_unit_test(nobody_looks_through_the_rest_of_a_file),
 		cmocka_unit_test(what_shares_blocks_with_another_file_gets_its_own),
 	};
 

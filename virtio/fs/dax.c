@@ -22,8 +22,9 @@
  * tries for ever. So the window has no holes to write to. A file with holes when the guest finds it is not for the
  * window (on some file systems a hole takes room to be read, too). What is mapped for writing gets its room first,
  * and ENOSPC is the answer of SETUPMAPPING, where the guest expects it. What a later request of the guest leaves
- * there without room, by a punch, a copy or beyond the old end, gets it before the answer, or is freed in the window as
- * if it had been cut. A file system that writes nothing in place (btrfs) promises no room to anybody.
+ * there without room, by a punch, a copy or beyond the old end, gets it before the answer, or the pages that cannot be had
+ * are freed in the window as if they had been cut. A file system that writes nothing in place (btrfs) promises no room to
+ * anybody. Room is asked for without the lock: a disk takes its time, and who waits for the lock is the event loop, too.
  *
  * An overlay shows a file of the lower layer until it is opened for writing, and its copy from then on; what
  * was mapped before stays the lower file. Therefore the first open for writing maps it all anew.
@@ -31,7 +32,7 @@
  * after that.
  *
  * #syscalls: timerfd_create
- * #syscalls:vcpu pread64 munmap close mmap(_, _, PROT_READ, MAP_SHARED) lseek(_, _, SEEK_DATA) lseek(_, _, SEEK_HOLE)
+ * #syscalls:vcpu pread64 munmap close mmap(_, _, PROT_READ, MAP_SHARED) lseek(_, _, SEEK_HOLE)
  * #syscalls:vcpu fallocate(_, ~(FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
  */
 #include "virtio/fs/dax.h"
@@ -351,27 +352,6 @@ static bool ranges_are_for(const struct fs_dax *dax, size_t first, size_t count,
 	return true;
 }
 
-struct hole {
-	uint64_t start, end;
-};
-
-/* The first hole between two places of a file. */
-static bool hole_find(int fd, uint64_t start, uint64_t end, struct hole *ret)
-{
-	off_t hole, data;
-
-	if (start >= end)
-		return false;
-	hole = lseek(fd, (off_t)start, SEEK_HOLE);
-	if (hole < 0 || (uint64_t)hole >= end)
-		return false;
-	/* None behind it: it goes on to the end of the file. Just where it began: somebody has written there meanwhile. */
-	data = lseek(fd, hole, SEEK_DATA);
-	ret->start = (uint64_t)hole;
-	ret->end = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
-	return true;
-}
-
 static int room_give(int fd, int mode, uint64_t start, uint64_t end)
 {
 	int r;
@@ -385,63 +365,45 @@ static int room_give(int fd, int mode, uint64_t start, uint64_t end)
 	return r < 0 ? -errno : 0;
 }
 
-/* Where the file system cannot promise any room there may be none when it is needed. */
-static int hole_fill(int fd, const struct hole *hole)
+/*
+ * What shares its blocks with another file has no room of its own to be written, and looks like any data: on XFS the
+ * overlay's copy is a clone. A file system that can do no such thing shares none. One call fills all holes, since to look
+ * for them takes as long as the whole file is. Where the file system cannot promise any room there may be none when it
+ * is needed.
+ */
+static int room_have(int fd, uint64_t start, uint64_t end)
 {
-	int r = room_give(fd, 0, hole->start, hole->end);
+	int r = room_give(fd, FALLOC_FL_UNSHARE_RANGE, start, end);
 
+	if (r == -EOPNOTSUPP)
+		r = room_give(fd, 0, start, end);
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
-/*
- * What shares its blocks with another file has no room of its own to be written, and looks like any data: on XFS the
- * overlay's copy is a clone. -EOPNOTSUPP: the file system can do no such thing, and only holes are without room.
- */
-static int room_unshare(int fd, uint64_t start, uint64_t end)
+/* Not under the lock, since a disk takes its time. *ret_changes tells whether it is to be done again. */
+static int room_prepare(
+	struct fs_dax *dax, int fd, uint64_t offset, uint64_t length, unsigned int *ret_changes)
 {
-	return room_give(fd, FALLOC_FL_UNSHARE_RANGE, start, end);
-}
+	struct statx status;
+	uint64_t end = offset + length;
+	int r;
 
-static int holes_fill(int fd, uint64_t start, uint64_t end)
-{
-	struct hole hole;
-	int r = room_unshare(fd, start, end);
-
-	if (r != -EOPNOTSUPP)
+	pthread_mutex_lock(&dax->lock);
+	*ret_changes = dax->changes;
+	pthread_mutex_unlock(&dax->lock);
+	r = fs_fd_status(fd, &status);
+	if (r < 0)
 		return r;
-	for (r = 0; r == 0 && hole_find(fd, start, end, &hole); start = hole.end)
-		r = hole_fill(fd, &hole);
-	return r;
-}
-
-/*
- * Under the lock: the guest may have left holes between two places of the file in a range that it may write to. What
- * cannot have room is without access from now on, until it is mapped again. fd < 0: nothing can have any.
- */
-static void range_fill(struct fs_dax *dax, size_t index, int fd, uint64_t start, uint64_t end)
-{
-	struct fs_mapping *mapping = &dax->mappings[index];
-	struct hole hole = {start, end};
-	int r = fd < 0 ? -EBADF : room_unshare(fd, start, end);
-
-	if (r == 0)
-		return;
-	if (r != -EOPNOTSUPP)
-		fd = -1;
-	for (; fd < 0 ? start < end : hole_find(fd, start, end, &hole); start = hole.end) {
-		uint64_t from = (hole.start - mapping->offset) / PAGE_SIZE * PAGE_SIZE;
-		uint64_t to = (hole.end - mapping->offset + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
-
-		if (fd < 0 || hole_fill(fd, &hole) < 0)
-			mapping_cut(dax, index, from, to);
-	}
+	if (end > status.stx_size)
+		end = status.stx_size;
+	return offset < end ? room_have(fd, offset, end) : 0;
 }
 
 /*
  * Under the lock. References that ranges had before are counted, for the caller to give back.
  */
 static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size_t first,
-	size_t count, uint64_t offset, bool writable, size_t *ret_spare)
+	size_t count, uint64_t offset, bool writable, unsigned int changes, size_t *ret_spare)
 {
 	struct fs_dax *dax = &fs->dax;
 	struct statx status;
@@ -457,8 +419,9 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 	if (offset + (count - 1) * FS_DAX_RANGE >= size ||
 		!ranges_are_for(dax, first, count, inode, offset))
 		return -EINVAL;
-	if (writable)
-		r = holes_fill(fd, offset, mapping_end(offset + (count - 1) * FS_DAX_RANGE, size));
+	/* Another request of the guest's may have made holes since there was room. */
+	if (writable && changes != dax->changes)
+		r = room_have(fd, offset, mapping_end(offset + (count - 1) * FS_DAX_RANGE, size));
 	if (r < 0)
 		return r;
 	r = memory_map(dax, first, count, fd, offset, writable);
@@ -483,13 +446,19 @@ static int map_open(struct virtio_fs *fs, struct fs_inode *inode, int fd, size_t
 	size_t count, uint64_t offset, bool writable)
 {
 	_cleanup_close_ int own_fd = -1;
+	unsigned int changes = 0;
 	size_t spare = 0;
 	int r = 0;
 
+	if (writable)
+		r = room_prepare(&fs->dax, fd, offset, count * FS_DAX_RANGE, &changes);
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&fs->dax.lock);
 	if (fd < 0)
 		fd = own_fd = fs_inode_open(fs, inode, O_RDONLY);
-	r = fd < 0 ? fd : ranges_map(fs, inode, fd, first, count, offset, writable, &spare);
+	r = fd < 0 ? fd
+		   : ranges_map(fs, inode, fd, first, count, offset, writable, changes, &spare);
 	pthread_mutex_unlock(&fs->dax.lock);
 	while (spare-- > 0)
 		fs_inode_put(&fs->inodes, inode);
@@ -581,18 +550,96 @@ static bool shows_file(const struct fs_mapping *mapping, const struct fs_inode *
 	return mapping->inode && fs_key_equal(&mapping->inode->key, &inode->key);
 }
 
-/* Under the lock: the file of *fd, which is opened the first time. It was opened for writing before. */
-static int open_to_fill(struct virtio_fs *fs, struct fs_inode *inode, int *fd)
+/* ---- pages that may have become holes */
+
+/* What is between two places of the file in a range that shows it. */
+struct part {
+	size_t index;
+	uint64_t offset; /* of the range in the file */
+	uint64_t start, end;
+};
+
+/* Under the lock: whether the range shows something of the file between two places, for writing. */
+static bool part_find(const struct fs_dax *dax, size_t index, const struct fs_inode *inode,
+	uint64_t start, uint64_t end, struct part *ret)
 {
-	if (*fd < 0 && atomic_load(&inode->written))
-		*fd = fs_inode_open(fs, inode, O_RDWR);
-	return *fd;
+	const struct fs_mapping *mapping = &dax->mappings[index];
+
+	if (!shows_file(mapping, inode) || !mapping->writable)
+		return false;
+	*ret = (struct part){
+		.index = index,
+		.offset = mapping->offset,
+		.start = start < mapping->offset ? mapping->offset : start,
+		.end = end > mapping->end ? mapping->end : end,
+	};
+	return ret->start < ret->end;
+}
+
+/*
+ * Whether a page of a range can be had: the call fails where an access would be tried for ever.
+ *
+ * #syscalls:vcpu madvise(_, _, MADV_POPULATE_WRITE)
+ */
+static bool page_exists(const struct fs_dax *dax, size_t index, uint64_t start)
+{
+	uint8_t *page = dax->host + index * FS_DAX_RANGE + start;
+	int r;
+
+	do
+		r = madvise(page, PAGE_SIZE, MADV_POPULATE_WRITE);
+	while (r < 0 && errno == EINTR);
+	return r == 0;
+}
+
+/* A page that could not be had: it is without access from now on, where it is still so and the file still has it. */
+static void page_settle(
+	struct fs_dax *dax, const struct fs_inode *inode, const struct part *part, uint64_t start)
+{
+	const struct fs_mapping *mapping = &dax->mappings[part->index];
+	struct statx status;
+
+	pthread_mutex_lock(&dax->lock);
+	if (shows_file(mapping, inode) && mapping->writable && mapping->offset == part->offset &&
+		fs_inode_status(inode, &status) == 0 && part->offset + start < status.stx_size &&
+		!page_exists(dax, part->index, start))
+		mapping_cut(dax, part->index, start, start + PAGE_SIZE);
+	pthread_mutex_unlock(&dax->lock);
+}
+
+/*
+ * The guest may have made holes between two places of the file: where it is mapped for writing they get room, and a page
+ * that cannot have any is without access from now on, until it is mapped again. Not under the lock but for such pages.
+ */
+static void holes_settle(struct virtio_fs *fs, struct fs_inode *inode, uint64_t start, uint64_t end)
+{
+	struct fs_dax *dax = &fs->dax;
+	_cleanup_close_ int fd = -1;
+
+	for (size_t i = 0; i < dax->range_count; i++) {
+		struct part part;
+		bool found;
+
+		pthread_mutex_lock(&dax->lock);
+		found = part_find(dax, i, inode, start, end, &part);
+		pthread_mutex_unlock(&dax->lock);
+		if (!found)
+			continue;
+		if (fd < 0)
+			fd = fs_inode_open(fs, inode, O_RDWR);
+		if (fd >= 0 && room_have(fd, part.start, part.end) == 0)
+			continue;
+		for (uint64_t at = (part.start - part.offset) / PAGE_SIZE * PAGE_SIZE;
+			at < part.end - part.offset; at += PAGE_SIZE)
+			if (!page_exists(dax, i, at))
+				page_settle(dax, inode, &part, at);
+	}
 }
 
 void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 {
 	struct fs_dax *dax = &fs->dax;
-	_cleanup_close_ int fd = -1;
+	uint64_t grown_from = UINT64_MAX;
 	struct statx status;
 	bool known;
 
@@ -600,6 +647,7 @@ void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 		return;
 	pthread_mutex_lock(&dax->lock);
 	inode->resizes--;
+	dax->changes++;
 	known = fs_inode_status(inode, &status) == 0;
 	for (size_t i = 0; known && i < dax->range_count; i++) {
 		struct fs_mapping *mapping = &dax->mappings[i];
@@ -608,36 +656,24 @@ void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 		if (!shows_file(mapping, inode))
 			continue;
 		mapping->end = mapping_end(mapping->offset, status.stx_size);
-		if (before < mapping->offset)
-			before = mapping->offset;
-		if (mapping->writable && before < mapping->end)
-			range_fill(dax, i, open_to_fill(fs, inode, &fd), before, mapping->end);
+		if (before < mapping->end && before < grown_from)
+			grown_from = before;
 	}
 	pthread_mutex_unlock(&dax->lock);
+	if (grown_from != UINT64_MAX)
+		holes_settle(fs, inode, grown_from, status.stx_size);
 }
 
 void fs_dax_punched(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset, uint64_t length)
 {
 	struct fs_dax *dax = &fs->dax;
-	_cleanup_close_ int fd = -1;
 
 	if (atomic_load(&inode->dax) != FS_DAX_YES)
 		return;
 	pthread_mutex_lock(&dax->lock);
-	for (size_t i = 0; i < dax->range_count; i++) {
-		const struct fs_mapping *mapping = &dax->mappings[i];
-		uint64_t start = offset, end = offset + length;
-
-		if (!shows_file(mapping, inode) || !mapping->writable)
-			continue;
-		if (start < mapping->offset)
-			start = mapping->offset;
-		if (end > mapping->end)
-			end = mapping->end;
-		if (start < end)
-			range_fill(dax, i, open_to_fill(fs, inode, &fd), start, end);
-	}
+	dax->changes++;
 	pthread_mutex_unlock(&dax->lock);
+	holes_settle(fs, inode, offset, offset + length);
 }
 
 bool fs_dax_may_write(struct fs_inode *inode)

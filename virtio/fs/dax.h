@@ -45,8 +45,9 @@ struct fs_dax {
 
 	pthread_mutex_t lock; /* protects the mappings, those of memory too */
 	struct fs_mapping *mappings;
-	size_t used_count; /* of mappings that show a file, or still have to be freed */
-	bool lost;         /* a file was found shorter, which fs_dax_watch() has yet to tell */
+	size_t used_count;    /* of mappings that show a file, or still have to be freed */
+	bool lost;            /* a file was found shorter, which fs_dax_watch() has yet to tell */
+	unsigned int changes; /* of files, by the guest, that may have made holes */
 };
 
 /*
