@@ -520,17 +520,32 @@ static void window_world_end(struct world *world)
 	munmap(memory.window.host, WINDOW);
 }
 
-static int map_writable(struct virtio_fs *fs, uint64_t node, uint64_t offset)
+static int map(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t flags)
 {
 	struct fuse_setupmapping_in in = {
 		.fh = UINT64_MAX,
 		.foffset = offset,
 		.len = RANGE,
-		.flags = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE,
+		.flags = flags,
 		.moffset = offset,
 	};
 
 	return call(fs, FUSE_SETUPMAPPING, node, PART(in), NOTHING, NOTHING);
+}
+
+static int map_writable(struct virtio_fs *fs, uint64_t node, uint64_t offset)
+{
+	return map(fs, node, offset, FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE);
+}
+
+static int map_readable(struct virtio_fs *fs, uint64_t node, uint64_t offset)
+{
+	return map(fs, node, offset, FUSE_SETUPMAPPING_FLAG_READ);
+}
+
+static int punch(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t length)
+{
+	return allocate(fs, node, 0, offset, length, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 }
 
 static int resize(struct virtio_fs *fs, uint64_t node, uint64_t size)
@@ -538,8 +553,8 @@ static int resize(struct virtio_fs *fs, uint64_t node, uint64_t size)
 	return setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = size});
 }
 
-/* The signal that ends a process which writes a byte of the window, or 0. */
-static int write_signal(uint64_t offset)
+/* The signal that ends a process which has to do with a byte of the window, or 0. */
+static int access_signal(uint64_t offset, bool write)
 {
 	volatile uint8_t *byte = memory.window.host + offset;
 	pid_t pid = fork();
@@ -550,11 +565,24 @@ static int write_signal(uint64_t offset)
 		/* The sanitizer would report what is asked for here. */
 		signal(SIGSEGV, SIG_DFL);
 		signal(SIGBUS, SIG_DFL);
-		*byte = 1;
+		if (write)
+			*byte = 1;
+		else
+			(void)*byte;
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static int write_signal(uint64_t offset)
+{
+	return access_signal(offset, true);
+}
+
+static int read_signal(uint64_t offset)
+{
+	return access_signal(offset, false);
 }
 
 static void a_file_with_holes_is_not_for_the_window(void **state)
@@ -603,8 +631,7 @@ static void a_hole_that_the_guest_punches_has_its_room_again(void **state)
 	assert_int_equal(map_writable(fs, node, 0), 0);
 	memory.window.host[2 * PAGE] = 1;
 	/* From the range that is mapped into one that is not. */
-	assert_int_equal(
-		allocate(fs, node, 0, PAGE, RANGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), 0);
+	assert_int_equal(punch(fs, node, PAGE, RANGE), 0);
 	assert_int_equal(memory.window.host[2 * PAGE], 0);
 	disk_fill(world);
 	assert_int_equal(write_signal(PAGE), 0);
@@ -678,9 +705,7 @@ static void ask_for_what_is_mapped(void)
 static void punch_a_page(void)
 {
 	alarm(30);
-	assert_int_equal(allocate(busy, busy_node, 0, PAGE, PAGE,
-				 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
-		0);
+	assert_int_equal(punch(busy, busy_node, PAGE, PAGE), 0);
 	alarm(0);
 }
 
@@ -728,9 +753,81 @@ static void nobody_looks_through_the_rest_of_a_file(void **state)
 	(void)state;
 	holes_looked_for = 0;
 	assert_int_equal(map_writable(fs, node, 0), 0);
-	assert_int_equal(
-		allocate(fs, node, 0, PAGE, PAGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), 0);
+	assert_int_equal(punch(fs, node, PAGE, PAGE), 0);
 	assert_int_equal(holes_looked_for, 0);
+	window_world_end(world);
+}
+
+/* Of a tmpfs: other file systems need none for that. */
+static void a_hole_has_room_to_be_read_or_is_without_access(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	assert_int_equal(punch(fs, node, 2 * PAGE, 10 * PAGE), 0);
+	disk_fill(world);
+	disk_relieve_pages(world, 3);
+	assert_int_equal(map_readable(fs, node, 0), 0);
+	assert_int_equal(map_readable(fs, node, RANGE), 0);
+	assert_true(virtio_fs_window_was_cut(fs));
+	assert_int_equal(read_signal(PAGE), 0);
+	assert_int_equal(read_signal(2 * PAGE), 0);
+	assert_int_equal(read_signal(4 * PAGE), 0);
+	assert_int_equal(read_signal(5 * PAGE), SIGSEGV);
+	assert_int_equal(read_signal(11 * PAGE), SIGSEGV);
+	assert_int_equal(read_signal(12 * PAGE), 0);
+	assert_int_equal(read_signal(WINDOW - 1), 0);
+	disk_relieve(world);
+	assert_int_equal(map_readable(fs, node, 0), 0);
+	assert_int_equal(read_signal(5 * PAGE), 0);
+	assert_false(virtio_fs_window_was_cut(fs));
+	window_world_end(world);
+}
+
+static void a_hole_that_comes_later_has_room_to_be_read(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	assert_int_equal(resize(fs, node, RANGE + PAGE), 0);
+	assert_int_equal(map_readable(fs, node, 0), 0);
+	assert_int_equal(map_readable(fs, node, RANGE), 0);
+	assert_int_equal(punch(fs, node, 2 * PAGE, 10 * PAGE), 0);
+	assert_int_equal(resize(fs, node, RANGE + 3 * PAGE), 0);
+	disk_fill(world);
+	for (uint64_t page = 0; page < 15; page++)
+		assert_int_equal(read_signal(page * PAGE), 0);
+	for (uint64_t page = 0; page < 3; page++)
+		assert_int_equal(read_signal(RANGE + page * PAGE), 0);
+	assert_false(virtio_fs_window_was_cut(fs));
+	assert_int_equal(resize(fs, node, WINDOW), 0);
+	assert_true(virtio_fs_window_was_cut(fs));
+	assert_int_equal(read_signal(RANGE + 2 * PAGE), 0);
+	assert_int_equal(read_signal(RANGE + 3 * PAGE), SIGSEGV);
+	assert_int_equal(read_signal(WINDOW - 1), SIGSEGV);
+	assert_int_equal(read_signal(PAGE), 0);
+	window_world_end(world);
+}
+
+/* The file has as many blocks as one of its length without holes. */
+static void blocks_behind_the_end_hide_no_hole(void **state)
+{
+	struct world *world = window_world();
+	struct virtio_fs *fs = world->fs;
+	uint64_t node = node_of(fs, "large");
+
+	(void)state;
+	assert_int_equal(resize(fs, node, PAGE), 0);
+	assert_int_equal(allocate(fs, node, 0, WINDOW, RANGE + RANGE / 2, FALLOC_FL_KEEP_SIZE), 0);
+	assert_int_equal(resize(fs, node, RANGE), 0);
+	disk_fill(world);
+	assert_int_equal(map_readable(fs, node, 0), 0);
+	assert_int_equal(read_signal(0), 0);
+	assert_int_equal(read_signal(PAGE), SIGSEGV);
 	window_world_end(world);
 }
 
@@ -775,6 +872,9 @@ int main(void)
 		cmocka_unit_test(nobody_waits_for_the_disk_of_another_request),
 		cmocka_unit_test(a_hole_that_is_punched_meanwhile_has_its_room),
 		cmocka_unit_test(nobody_looks_through_the_rest_of_a_file),
+		cmocka_unit_test(a_hole_has_room_to_be_read_or_is_without_access),
+		cmocka_unit_test(a_hole_that_comes_later_has_room_to_be_read),
+		cmocka_unit_test(blocks_behind_the_end_hide_no_hole),
 		cmocka_unit_test(what_shares_blocks_with_another_file_gets_its_own),
 	};
 

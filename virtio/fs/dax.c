@@ -20,11 +20,12 @@
  *
  * A page that cannot be had is as bad as one that is gone, and in a hole of a file on a full disk there is none: KVM
  * tries for ever. So the window has no holes to write to. A file with holes when the guest finds it is not for the
- * window (on some file systems a hole takes room to be read, too). What is mapped for writing gets its room first,
- * and ENOSPC is the answer of SETUPMAPPING, where the guest expects it. What a later request of the guest leaves
- * there without room, by a punch, a copy or beyond the old end, gets it before the answer, or the pages that cannot be had
- * are freed in the window as if they had been cut. A file system that writes nothing in place (btrfs) promises no room to
- * anybody. Room is asked for without the lock: a disk takes its time, and who waits for the lock is the event loop, too.
+ * window. What is mapped for writing gets its room first, and ENOSPC is the answer of SETUPMAPPING, where the guest
+ * expects it. What a later request of the guest leaves there without room, by a punch, a copy or beyond the old end,
+ * gets it before the answer, or the pages that cannot be had are freed in the window as if they had been cut. On a tmpfs
+ * a hole takes room to be read, too: what is mapped for reading of a file in which the guest has made holes is read once. A
+ * file system that writes nothing in place (btrfs) promises no room to anybody. Room is asked for without the lock: a disk
+ * takes its time, and who waits for the lock is the event loop, too.
  *
  * An overlay shows a file of the lower layer until it is opened for writing, and its copy from then on; what
  * was mapped before stays the lower file. Therefore the first open for writing maps it all anew.
@@ -441,6 +442,126 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 	return r;
 }
 
+/* Of the same file: the guest may have forgotten it since, and found it again under another number. */
+static bool shows_file(const struct fs_mapping *mapping, const struct fs_inode *inode)
+{
+	return mapping->inode && fs_key_equal(&mapping->inode->key, &inode->key);
+}
+
+/* What is between two places of the file in a range that shows it. */
+struct part {
+	size_t index;
+	uint64_t offset; /* of the range in the file */
+	uint64_t start, end;
+	bool writable;
+};
+
+/* Under the lock: whether the range shows something of the file between two places. */
+static bool part_find(const struct fs_dax *dax, size_t index, const struct fs_inode *inode,
+	uint64_t start, uint64_t end, struct part *ret)
+{
+	const struct fs_mapping *mapping = &dax->mappings[index];
+
+	if (!shows_file(mapping, inode))
+		return false;
+	*ret = (struct part){
+		.index = index,
+		.offset = mapping->offset,
+		.start = start < mapping->offset ? mapping->offset : start,
+		.end = end > mapping->end ? mapping->end : end,
+		.writable = mapping->writable,
+	};
+	return ret->start < ret->end;
+}
+
+/*
+ * Whether the pages of a range between two places can be had: the call fails where an access would be tried for ever. Before
+ * Linux 5.14 nobody knows.
+ *
+ * #syscalls:vcpu madvise(_, _, MADV_POPULATE_READ) madvise(_, _, MADV_POPULATE_WRITE)
+ */
+static bool pages_exist(
+	const struct fs_dax *dax, size_t index, uint64_t start, uint64_t end, bool writable)
+{
+	uint8_t *at = dax->host + index * FS_DAX_RANGE + start;
+	int r;
+
+	do
+		r = madvise(at, end - start, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	while (r < 0 && errno == EINTR);
+	return r == 0 || (!writable && errno == EINVAL);
+}
+
+/* A page that could not be had: it is without access from now on, where it is still so and the file still has it. */
+static void page_settle(
+	struct fs_dax *dax, const struct fs_inode *inode, const struct part *part, uint64_t start)
+{
+	const struct fs_mapping *mapping = &dax->mappings[part->index];
+	uint64_t end = start + PAGE_SIZE;
+	struct statx status;
+
+	pthread_mutex_lock(&dax->lock);
+	if (shows_file(mapping, inode) && mapping->writable == part->writable &&
+		mapping->offset == part->offset && fs_inode_status(inode, &status) == 0 &&
+		part->offset + start < status.stx_size &&
+		!pages_exist(dax, part->index, start, end, part->writable))
+		mapping_cut(dax, part->index, start, end);
+	pthread_mutex_unlock(&dax->lock);
+}
+
+/* Not under the lock. */
+static void part_settle(struct fs_dax *dax, const struct fs_inode *inode, const struct part *part)
+{
+	uint64_t start = (part->start - part->offset) / PAGE_SIZE * PAGE_SIZE;
+	uint64_t end = part->end - part->offset;
+
+	/* All in one, where a page that is there stays as it is. */
+	if (!part->writable && pages_exist(dax, part->index, start, end, false))
+		return;
+	for (uint64_t at = start; at < end; at += PAGE_SIZE)
+		if (!pages_exist(dax, part->index, at, at + PAGE_SIZE, part->writable))
+			page_settle(dax, inode, part, at);
+}
+
+/*
+ * Whether there can be holes in a file that had none when the guest found it. Blocks behind the end of the file count like any
+ * other, hence the mark.
+ */
+static bool may_have_holes(struct fs_inode *inode)
+{
+	struct statx status;
+
+	return atomic_load(&inode->written) &&
+		(atomic_load(&inode->punched) || fs_inode_status(inode, &status) < 0 ||
+			status.stx_blocks * 512 < status.stx_size);
+}
+
+/*
+ * The guest may have made holes between two places of the file: where it is mapped for writing they get room, and a page
+ * that cannot be had is without access from now on, until it is mapped again. Not under the lock but for such pages.
+ */
+static void holes_settle(struct virtio_fs *fs, struct fs_inode *inode, uint64_t start, uint64_t end)
+{
+	struct fs_dax *dax = &fs->dax;
+	bool is_sparse = may_have_holes(inode);
+	_cleanup_close_ int fd = -1;
+
+	for (size_t i = 0; i < dax->range_count; i++) {
+		struct part part;
+		bool found;
+
+		pthread_mutex_lock(&dax->lock);
+		found = part_find(dax, i, inode, start, end, &part);
+		pthread_mutex_unlock(&dax->lock);
+		if (!found || (!part.writable && !is_sparse))
+			continue;
+		if (part.writable && fd < 0)
+			fd = fs_inode_open(fs, inode, O_RDWR);
+		if (!part.writable || fd < 0 || room_have(fd, part.start, part.end) < 0)
+			part_settle(dax, inode, &part);
+	}
+}
+
 /* Maps what the fd (-1: opened here, for reading) has open. */
 static int map_open(struct virtio_fs *fs, struct fs_inode *inode, int fd, size_t first,
 	size_t count, uint64_t offset, bool writable)
@@ -497,8 +618,12 @@ int fs_dax_map(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset,
 	if (r < 0 || offset % FS_DAX_RANGE || !checked_range(offset, length, INT64_MAX) ||
 		atomic_load(&inode->dax) != FS_DAX_YES)
 		return -EINVAL;
-	if (!writable)
-		return map_open(fs, inode, -1, first, count, offset, false);
+	if (!writable) {
+		r = map_open(fs, inode, -1, first, count, offset, false);
+		if (r == 0 && may_have_holes(inode))
+			holes_settle(fs, inode, offset, offset + length);
+		return r;
+	}
 	r = fs_inode_writable(inode);
 	if (r == 0)
 		r = map_writable(fs, inode, first, count, offset);
@@ -544,98 +669,6 @@ void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode)
 	pthread_mutex_unlock(&fs->dax.lock);
 }
 
-/* Of the same file: the guest may have forgotten it since, and found it again under another number. */
-static bool shows_file(const struct fs_mapping *mapping, const struct fs_inode *inode)
-{
-	return mapping->inode && fs_key_equal(&mapping->inode->key, &inode->key);
-}
-
-/* ---- pages that may have become holes */
-
-/* What is between two places of the file in a range that shows it. */
-struct part {
-	size_t index;
-	uint64_t offset; /* of the range in the file */
-	uint64_t start, end;
-};
-
-/* Under the lock: whether the range shows something of the file between two places, for writing. */
-static bool part_find(const struct fs_dax *dax, size_t index, const struct fs_inode *inode,
-	uint64_t start, uint64_t end, struct part *ret)
-{
-	const struct fs_mapping *mapping = &dax->mappings[index];
-
-	if (!shows_file(mapping, inode) || !mapping->writable)
-		return false;
-	*ret = (struct part){
-		.index = index,
-		.offset = mapping->offset,
-		.start = start < mapping->offset ? mapping->offset : start,
-		.end = end > mapping->end ? mapping->end : end,
-	};
-	return ret->start < ret->end;
-}
-
-/*
- * Whether a page of a range can be had: the call fails where an access would be tried for ever.
- *
- * #syscalls:vcpu madvise(_, _, MADV_POPULATE_WRITE)
- */
-static bool page_exists(const struct fs_dax *dax, size_t index, uint64_t start)
-{
-	uint8_t *page = dax->host + index * FS_DAX_RANGE + start;
-	int r;
-
-	do
-		r = madvise(page, PAGE_SIZE, MADV_POPULATE_WRITE);
-	while (r < 0 && errno == EINTR);
-	return r == 0;
-}
-
-/* A page that could not be had: it is without access from now on, where it is still so and the file still has it. */
-static void page_settle(
-	struct fs_dax *dax, const struct fs_inode *inode, const struct part *part, uint64_t start)
-{
-	const struct fs_mapping *mapping = &dax->mappings[part->index];
-	struct statx status;
-
-	pthread_mutex_lock(&dax->lock);
-	if (shows_file(mapping, inode) && mapping->writable && mapping->offset == part->offset &&
-		fs_inode_status(inode, &status) == 0 && part->offset + start < status.stx_size &&
-		!page_exists(dax, part->index, start))
-		mapping_cut(dax, part->index, start, start + PAGE_SIZE);
-	pthread_mutex_unlock(&dax->lock);
-}
-
-/*
- * The guest may have made holes between two places of the file: where it is mapped for writing they get room, and a page
- * that cannot have any is without access from now on, until it is mapped again. Not under the lock but for such pages.
- */
-static void holes_settle(struct virtio_fs *fs, struct fs_inode *inode, uint64_t start, uint64_t end)
-{
-	struct fs_dax *dax = &fs->dax;
-	_cleanup_close_ int fd = -1;
-
-	for (size_t i = 0; i < dax->range_count; i++) {
-		struct part part;
-		bool found;
-
-		pthread_mutex_lock(&dax->lock);
-		found = part_find(dax, i, inode, start, end, &part);
-		pthread_mutex_unlock(&dax->lock);
-		if (!found)
-			continue;
-		if (fd < 0)
-			fd = fs_inode_open(fs, inode, O_RDWR);
-		if (fd >= 0 && room_have(fd, part.start, part.end) == 0)
-			continue;
-		for (uint64_t at = (part.start - part.offset) / PAGE_SIZE * PAGE_SIZE;
-			at < part.end - part.offset; at += PAGE_SIZE)
-			if (!page_exists(dax, i, at))
-				page_settle(dax, inode, &part, at);
-	}
-}
-
 void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode)
 {
 	struct fs_dax *dax = &fs->dax;
@@ -672,6 +705,7 @@ void fs_dax_punched(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offse
 		return;
 	pthread_mutex_lock(&dax->lock);
 	dax->changes++;
+	atomic_store(&inode->punched, true);
 	pthread_mutex_unlock(&dax->lock);
 	holes_settle(fs, inode, offset, offset + length);
 }

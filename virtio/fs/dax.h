@@ -88,13 +88,16 @@ int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode);
 
 /*
  * Around what may change the file's size because the guest wants it: fs_dax_watch() shall not take it
- * for somebody else's doing, and what the file gains of ranges that are mapped for writing has room on the disk then. Cheap
+ * for somebody else's doing, and what the file gains of ranges that are mapped is as after fs_dax_punched(). Cheap
  * for files that are not in the window.
  */
 void fs_dax_resize_begin(struct virtio_fs *fs, struct fs_inode *inode);
 void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode);
 
-/* The guest has punched a hole, or copied there: what is mapped for writing of it has room again. */
+/*
+ * The guest has punched a hole, or copied there, or has blocks behind the end: what is mapped for writing of it has room
+ * again, and no page is mapped that cannot be had.
+ */
 void fs_dax_punched(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset, uint64_t length);
 
 /* Whether a request that writes to the file can have to do with the window: it needs one of the above. */

@@ -44,6 +44,7 @@ struct fs_inode {
 	atomic_bool known;
 	atomic_int dax;       /* FS_DAX_...; decided once */
 	atomic_bool written;  /* dax: it was opened for writing */
+	atomic_bool punched;  /* dax: its size does not tell how many blocks it has without holes */
 	unsigned int resizes; /* dax: by the guest, in progress; under the lock of the window */
 
 	/* Under the table lock. */

@@ -412,8 +412,11 @@ ssize_t fs_op_fallocate(struct fs_request *request)
 	fs_dax_resize_begin(request->fs, request->inode);
 	r = fs_transfer_allocate(&transfer);
 	fs_dax_resize_end(request->fs, request->inode);
-	/* One that failed may have made a hole, too: to write zeros is to punch and to allocate on some file systems. */
-	if (transfer.flags & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+	/*
+	 * Whatever it says: it may have made holes, or blocks behind the end of the file. One that failed, too: to write zeros is to
+	 * punch and to allocate on some file systems.
+	 */
+	if (transfer.flags)
 		fs_dax_punched(request->fs, request->inode, (uint64_t)transfer.offset,
 			(uint64_t)transfer.allocate_length);
 	fs_transfer_done(request->fs, &transfer);
