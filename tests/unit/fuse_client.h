@@ -7,8 +7,10 @@
 #define APPC_TESTS_UNIT_FUSE_CLIENT_H
 
 #include "base/file.h"
+#include "base/state.h"
 #include "virtio/fs/fs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -334,6 +336,61 @@ static inline void expect_content(struct virtio_fs *fs, uint64_t node, const cha
 	assert_int_equal(reply.length, strlen(text));
 	assert_memory_equal(reply.data, text, strlen(text));
 	assert_int_equal(release(fs, node, handle), 0);
+}
+
+/* How many fds this process has. */
+static inline size_t open_fds(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	assert_non_null(directory);
+	while (readdir(directory))
+		count++;
+	closedir(directory);
+	return count;
+}
+
+/* ---- parking */
+
+#define SAVED_TAG STATE_TAG('t', 'e', 's', 't')
+
+struct saved {
+	uint8_t *data;
+	size_t length;
+};
+
+static inline int save(struct virtio_fs *fs, struct saved *ret, struct error *err)
+{
+	struct virtio_device *device = virtio_fs_device(fs);
+	struct state_writer writer = {0};
+	int r;
+
+	pthread_mutex_lock(&device->lock);
+	state_begin(&writer, SAVED_TAG, 1);
+	r = device->operations->save(device, &writer, err);
+	state_end(&writer);
+	pthread_mutex_unlock(&device->lock);
+	assert_int_equal(writer.error, 0);
+	if (r < 0)
+		state_writer_done(&writer);
+	*ret = (struct saved){writer.data, writer.length};
+	return r;
+}
+
+static inline int restore(struct virtio_fs *fs, const void *data, size_t length, struct error *err)
+{
+	struct virtio_device *device = virtio_fs_device(fs);
+	struct state_reader reader;
+	int r;
+
+	state_reader_init(&reader, data, length);
+	pthread_mutex_lock(&device->lock);
+	r = state_open(&reader, SAVED_TAG, 1, err);
+	if (r == 0)
+		r = device->operations->restore(device, &reader, err);
+	pthread_mutex_unlock(&device->lock);
+	return r < 0 ? r : state_close(&reader, err);
 }
 
 /* ---- what most tests begin with */

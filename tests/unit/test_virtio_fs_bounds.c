@@ -7,7 +7,6 @@
 #include "fuse_client.h"
 #include "turns.h"
 
-#include <dirent.h>
 #include <sys/resource.h>
 #include <sys/xattr.h>
 
@@ -23,18 +22,6 @@
 #define POD_HANDLES 65536u
 
 static size_t fds_before, bytes_before;
-
-static size_t open_fds(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
-}
 
 static int world_begin(void **state, size_t inodes_max, size_t handles_max)
 {

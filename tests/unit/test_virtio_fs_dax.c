@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The DAX window: which files it is for, what is mapped where, and what a hostile driver is refused. */
-#include "fuse_client.h"
+#include "fuse_window.h"
 
+#include <dlfcn.h>
 #include <elf.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define RANGE   (2ull << 20)
 #define RANGES  4
 #define WINDOW  (RANGES * RANGE)
-#define READ    FUSE_SETUPMAPPING_FLAG_READ
-#define WRITE   (READ | FUSE_SETUPMAPPING_FLAG_WRITE)
 #define INODES  256
 #define HANDLES 64
-#define TAG     STATE_TAG('t', 'e', 's', 't')
-
-static struct guest_memory memory;
 
 /* Which changes of the window the kernel cannot make now. */
 static bool no_release, no_map;
@@ -33,12 +23,8 @@ void *mmap64(void *at, size_t length, int protection, int flags, int fd, off64_t
 		errno = ENOMEM;
 		return MAP_FAILED;
 	}
-	return (void *)syscall(SYS_mmap, at, length, protection, flags, fd, offset);
-}
-
-static uint8_t *window(uint64_t offset)
-{
-	return memory.window.host + offset;
+	return ((__typeof__(&mmap64))dlsym(RTLD_NEXT, "mmap64"))(
+		at, length, protection, flags, fd, offset);
 }
 
 /* A file of size bytes, none of them a hole, that ends with text and begins with it too. */
@@ -68,37 +54,19 @@ static int cut_file(struct world *world, const char *path, uint64_t size)
 	return ftruncate(fd, (off_t)size);
 }
 
-static int serve_again(struct world *world)
-{
-	struct fuse_init_in in = {
-		.major = FUSE_KERNEL_VERSION,
-		.minor = 41,
-		.flags = UINT32_MAX,
-		.flags2 = UINT32_MAX,
-	};
-
-	return call(world->fs, FUSE_INIT, 0, PART(in), NOTHING, NOTHING);
-}
-
 static int serve(struct world *world)
 {
 	world_serve(world, INODES, HANDLES);
-	return serve_again(world);
+	return init_with_window(world->fs);
 }
 
 static int begin_with(void **state, bool alone, enum virtio_fs_dax dax)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	void *host =
-		mmap(NULL, WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	assert_true(host != MAP_FAILED);
-	memory = (struct guest_memory){
-		.window = {.start = 4ull << 30, .size = WINDOW, .host = host},
-	};
 	world_make(world);
 	world->alone = alone;
-	world->memory = &memory;
+	window_make(world, WINDOW);
 	world->dax = dax;
 	make_file(world, "large", 5 * RANGE - 100, "large");
 	make_file(world, "volumes/shared/large", 2 * RANGE, "shared");
@@ -133,27 +101,8 @@ static int end(void **state)
 {
 	int r = world_end(state);
 
-	munmap(memory.window.host, WINDOW);
+	window_free();
 	return r;
-}
-
-static int map_length(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t at,
-	uint64_t length, uint64_t flags)
-{
-	struct fuse_setupmapping_in in = {
-		.fh = UINT64_MAX,
-		.foffset = offset,
-		.len = length,
-		.flags = flags,
-		.moffset = at,
-	};
-
-	return call(fs, FUSE_SETUPMAPPING, node, PART(in), NOTHING, NOTHING);
-}
-
-static int map(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t at, uint64_t flags)
-{
-	return map_length(fs, node, offset, at, RANGE, flags);
 }
 
 static int unmap_count(struct virtio_fs *fs, uint32_t count, uint64_t at, uint64_t length)
@@ -179,27 +128,6 @@ static bool is_for_window(struct virtio_fs *fs, const char *path)
 	assert_int_equal(getattr(fs, node, &attr), 0);
 	assert_int_equal(!!(attr.flags & FUSE_ATTR_DAX), told);
 	return told;
-}
-
-/* Whether an access to a byte of the window ends the process that makes it. */
-static int access_signal(volatile uint8_t *byte, bool write)
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		/* The sanitizer would report what is asked for here. */
-		signal(SIGSEGV, SIG_DFL);
-		signal(SIGBUS, SIG_DFL);
-		if (write)
-			*byte = 1;
-		else
-			(void)*byte;
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
 static void expect_text(uint64_t at, const char *text)
@@ -553,7 +481,7 @@ static void a_new_session_gets_its_window_in_the_end(void **state)
 
 	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 0, 0, WRITE), 0);
 	no_release = true;
-	assert_int_equal(serve_again(world), 0);
+	assert_int_equal(init_with_window(world->fs), 0);
 	assert_int_equal(access_signal(window(0), false), 0);
 	no_release = false;
 	assert_false(virtio_fs_watch(world->fs));
@@ -678,41 +606,6 @@ static void a_range_in_use_is_not_given_to_another_file(void **state)
 
 /* ---- parking */
 
-struct saved {
-	uint8_t *data;
-	size_t length;
-};
-
-static struct saved save(struct virtio_fs *fs)
-{
-	struct virtio_device *device = virtio_fs_device(fs);
-	struct state_writer writer = {0};
-	struct error err;
-
-	pthread_mutex_lock(&device->lock);
-	state_begin(&writer, TAG, 1);
-	assert_int_equal(device->operations->save(device, &writer, &err), 0);
-	state_end(&writer);
-	pthread_mutex_unlock(&device->lock);
-	assert_int_equal(writer.error, 0);
-	return (struct saved){writer.data, writer.length};
-}
-
-static int restore(struct virtio_fs *fs, struct saved saved, struct error *err)
-{
-	struct virtio_device *device = virtio_fs_device(fs);
-	struct state_reader reader;
-	int r;
-
-	state_reader_init(&reader, saved.data, saved.length);
-	pthread_mutex_lock(&device->lock);
-	r = state_open(&reader, TAG, 1, err);
-	if (r == 0)
-		r = device->operations->restore(device, &reader, err);
-	pthread_mutex_unlock(&device->lock);
-	return r < 0 ? r : state_close(&reader, err);
-}
-
 static void mappings_are_made_again(void **state)
 {
 	struct world *world = *state;
@@ -722,11 +615,11 @@ static void mappings_are_made_again(void **state)
 
 	assert_int_equal(map(world->fs, node, 4 * RANGE, 0, READ), 0);
 	assert_int_equal(map(world->fs, node, 0, 2 * RANGE, WRITE), 0);
-	saved = save(world->fs);
+	assert_int_equal(save(world->fs, &saved, &err), 0);
 	virtio_fs_free(world->fs);
 	assert_int_equal(access_signal(window(2 * RANGE), false), SIGSEGV);
 	world_serve(world, INODES, HANDLES);
-	if (restore(world->fs, saved, &err) < 0)
+	if (restore(world->fs, saved.data, saved.length, &err) < 0)
 		fail_msg("%s", err.message);
 	free(saved.data);
 	assert_int_equal(statistics(world->fs).mappings, 2);
@@ -745,11 +638,11 @@ static void a_file_that_became_too_short_is_not_taken_up(void **state)
 	struct error err;
 
 	assert_int_equal(map(world->fs, node_of(world->fs, "large"), 4 * RANGE, 0, READ), 0);
-	saved = save(world->fs);
+	assert_int_equal(save(world->fs, &saved, &err), 0);
 	virtio_fs_free(world->fs);
 	assert_int_equal(cut_file(world, "large", RANGE), 0);
 	world_serve(world, INODES, HANDLES);
-	assert_int_equal(restore(world->fs, saved, &err), -EINVAL);
+	assert_int_equal(restore(world->fs, saved.data, saved.length, &err), -EINVAL);
 	free(saved.data);
 }
 
@@ -758,20 +651,19 @@ static void damage_of_the_state_is_found_or_harmless(void **state)
 	struct world *world = *state;
 	uint64_t node = node_of(world->fs, "large");
 	struct saved saved;
+	struct error err;
 
 	assert_int_equal(map(world->fs, node, 0, RANGE, WRITE), 0);
-	saved = save(world->fs);
+	assert_int_equal(save(world->fs, &saved, &err), 0);
 	/* The mapping is what comes last: count, range, writable, inode, offset, and what ends it. */
 	for (size_t i = 0; i < 32 && i < saved.length; i++) {
 		uint8_t *byte = &saved.data[saved.length - 1 - i], before = *byte;
 
 		for (unsigned int bit = 0; bit < 8; bit++) {
-			struct error err;
-
 			*byte = before ^ (uint8_t)(1u << bit);
 			virtio_fs_free(world->fs);
 			world_serve(world, INODES, HANDLES);
-			if (restore(world->fs, saved, &err) == 0)
+			if (restore(world->fs, saved.data, saved.length, &err) == 0)
 				assert_true(statistics(world->fs).mappings <= RANGES);
 		}
 		*byte = before;

@@ -4,28 +4,20 @@
  * was written in part counts, nothing is held for what failed, and with room again all works as before. And
  * the window, in which a hole that has no room would be tried to be read for ever.
  */
-#include "fuse_client.h"
+#include "fuse_window.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <linux/falloc.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 #define PAGE      4096ull
 #define CHUNK     (15 * PAGE)
 #define NAMES_MAX 64u
-#define RANGE     (2ull << 20)
 #define WINDOW    (2 * RANGE)
-
-static struct guest_memory memory;
 
 /* ---- disks that are small */
 
@@ -187,18 +179,6 @@ int symlinkat(const char *target, int dirfd, const char *name)
 
 /* ---- requests, and what they leave */
 
-static size_t fd_count(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
-}
-
 struct held {
 	size_t fds;
 	struct virtio_fs_statistics statistics;
@@ -206,7 +186,7 @@ struct held {
 
 static struct held held(struct virtio_fs *fs)
 {
-	return (struct held){fd_count(), statistics(fs)};
+	return (struct held){open_fds(), statistics(fs)};
 }
 
 static void expect_held(struct virtio_fs *fs, const struct held *before)
@@ -492,55 +472,34 @@ static void a_quota_is_as_good_as_a_full_disk(void **state)
 static struct world *window_world(void)
 {
 	struct world *world = small_world("size=16m");
-	struct fuse_init_in in = {.major = FUSE_KERNEL_VERSION,
-		.minor = 41,
-		.flags = UINT32_MAX,
-		.flags2 = UINT32_MAX};
 	_cleanup_free_ uint8_t *data = calloc(1, WINDOW);
 	_cleanup_close_ int fd = -1;
 
 	if (!world)
 		skip(); /* needs root, for a small disk */
-	memory = (struct guest_memory){.window = {.start = 4ull << 30, .size = WINDOW}};
-	memory.window.host =
-		mmap(NULL, WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	assert_true(memory.window.host != MAP_FAILED);
+	window_make(world, WINDOW);
 	world->alone = true;
-	world->memory = &memory;
 	fd = openat(world->tree, "large", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	assert_int_equal(write(fd, data, WINDOW), WINDOW);
 	world_serve(world, 256, 64);
-	assert_int_equal(call(world->fs, FUSE_INIT, 0, PART(in), NOTHING, NOTHING), 0);
+	assert_int_equal(init_with_window(world->fs), 0);
 	return world;
 }
 
 static void window_world_end(struct world *world)
 {
 	small_world_end(world);
-	munmap(memory.window.host, WINDOW);
-}
-
-static int map(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t flags)
-{
-	struct fuse_setupmapping_in in = {
-		.fh = UINT64_MAX,
-		.foffset = offset,
-		.len = RANGE,
-		.flags = flags,
-		.moffset = offset,
-	};
-
-	return call(fs, FUSE_SETUPMAPPING, node, PART(in), NOTHING, NOTHING);
+	window_free();
 }
 
 static int map_writable(struct virtio_fs *fs, uint64_t node, uint64_t offset)
 {
-	return map(fs, node, offset, FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE);
+	return map(fs, node, offset, offset, WRITE);
 }
 
 static int map_readable(struct virtio_fs *fs, uint64_t node, uint64_t offset)
 {
-	return map(fs, node, offset, FUSE_SETUPMAPPING_FLAG_READ);
+	return map(fs, node, offset, offset, READ);
 }
 
 static int punch(struct virtio_fs *fs, uint64_t node, uint64_t offset, uint64_t length)
@@ -553,36 +512,15 @@ static int resize(struct virtio_fs *fs, uint64_t node, uint64_t size)
 	return setattr(fs, node, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = size});
 }
 
-/* The signal that ends a process which has to do with a byte of the window, or 0. */
-static int access_signal(uint64_t offset, bool write)
-{
-	volatile uint8_t *byte = memory.window.host + offset;
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		/* The sanitizer would report what is asked for here. */
-		signal(SIGSEGV, SIG_DFL);
-		signal(SIGBUS, SIG_DFL);
-		if (write)
-			*byte = 1;
-		else
-			(void)*byte;
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-}
-
+/* The signal that ends a process which does it, or 0. */
 static int write_signal(uint64_t offset)
 {
-	return access_signal(offset, true);
+	return access_signal(window(offset), true);
 }
 
 static int read_signal(uint64_t offset)
 {
-	return access_signal(offset, false);
+	return access_signal(window(offset), false);
 }
 
 static void a_file_with_holes_is_not_for_the_window(void **state)
@@ -629,10 +567,10 @@ static void a_hole_that_the_guest_punches_has_its_room_again(void **state)
 
 	(void)state;
 	assert_int_equal(map_writable(fs, node, 0), 0);
-	memory.window.host[2 * PAGE] = 1;
+	window(0)[2 * PAGE] = 1;
 	/* From the range that is mapped into one that is not. */
 	assert_int_equal(punch(fs, node, PAGE, RANGE), 0);
-	assert_int_equal(memory.window.host[2 * PAGE], 0);
+	assert_int_equal(window(0)[2 * PAGE], 0);
 	disk_fill(world);
 	assert_int_equal(write_signal(PAGE), 0);
 	assert_int_equal(write_signal(RANGE - PAGE), 0);

@@ -2,46 +2,6 @@
 /* The file server of a parked guest: what is taken up again in another tree, and what is refused. */
 #include "fuse_client.h"
 
-#define TAG STATE_TAG('t', 'e', 's', 't')
-
-struct saved {
-	uint8_t *data;
-	size_t length;
-};
-
-static int save(struct virtio_fs *fs, struct saved *ret, struct error *err)
-{
-	struct virtio_device *device = virtio_fs_device(fs);
-	struct state_writer writer = {0};
-	int r;
-
-	pthread_mutex_lock(&device->lock);
-	state_begin(&writer, TAG, 1);
-	r = device->operations->save(device, &writer, err);
-	state_end(&writer);
-	pthread_mutex_unlock(&device->lock);
-	assert_int_equal(writer.error, 0);
-	if (r < 0)
-		state_writer_done(&writer);
-	*ret = (struct saved){writer.data, writer.length};
-	return r;
-}
-
-static int restore(struct virtio_fs *fs, const void *data, size_t length, struct error *err)
-{
-	struct virtio_device *device = virtio_fs_device(fs);
-	struct state_reader reader;
-	int r;
-
-	state_reader_init(&reader, data, length);
-	pthread_mutex_lock(&device->lock);
-	r = state_open(&reader, TAG, 1, err);
-	if (r == 0)
-		r = device->operations->restore(device, &reader, err);
-	pthread_mutex_unlock(&device->lock);
-	return r < 0 ? r : state_close(&reader, err);
-}
-
 static int world_begin_with(void **state, bool alone)
 {
 	struct world *world = calloc(1, sizeof(*world));
