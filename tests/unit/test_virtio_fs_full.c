@@ -769,6 +769,39 @@ static void blocks_behind_the_end_hide_no_hole(void **state)
 	window_world_end(world);
 }
 
+/* By a copy of the tree, for example, that leaves zeros out. */
+static void what_has_no_room_after_parking_is_without_access(void **state)
+{
+	struct world *world = window_world();
+	uint64_t node = node_of(world->fs, "large");
+	_cleanup_close_ int fd = openat(world->tree, "large", O_RDWR | O_CLOEXEC);
+	struct saved saved;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(map_writable(world->fs, node, 0), 0);
+	assert_int_equal(map_writable(world->fs, node, RANGE), 0);
+	assert_int_equal(save(world->fs, &saved, &err), 0);
+	virtio_fs_free(world->fs);
+	assert_int_equal(
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, 3 * PAGE), 0);
+	disk_fill(world);
+	disk_relieve_pages(world, 1);
+	world_serve(world, 256, 64);
+	if (restore(world->fs, saved.data, saved.length, &err) < 0)
+		fail_msg("%s", err.message);
+	free(saved.data);
+	assert_int_equal(statistics(world->fs).mappings, 2);
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(write_signal(0), 0);
+	assert_int_equal(write_signal(PAGE), 0);
+	assert_int_equal(write_signal(2 * PAGE), SIGSEGV);
+	assert_int_equal(write_signal(3 * PAGE), SIGSEGV);
+	assert_int_equal(write_signal(4 * PAGE), 0);
+	assert_int_equal(write_signal(WINDOW - 1), 0);
+	window_world_end(world);
+}
+
 static void what_shares_blocks_with_another_file_gets_its_own(void **state)
 {
 	struct world *world = window_world();
@@ -813,6 +846,7 @@ int main(void)
 		cmocka_unit_test(a_hole_has_room_to_be_read_or_is_without_access),
 		cmocka_unit_test(a_hole_that_comes_later_has_room_to_be_read),
 		cmocka_unit_test(blocks_behind_the_end_hide_no_hole),
+		cmocka_unit_test(what_has_no_room_after_parking_is_without_access),
 		cmocka_unit_test(what_shares_blocks_with_another_file_gets_its_own),
 	};
 

@@ -25,7 +25,8 @@
  * gets it before the answer, or the pages that cannot be had are freed in the window as if they had been cut. On a tmpfs
  * a hole takes room to be read, too: what is mapped for reading of a file in which the guest has made holes is read once. A
  * file system that writes nothing in place (btrfs) promises no room to anybody. Room is asked for without the lock: a disk
- * takes its time, and who waits for the lock is the event loop, too.
+ * takes its time, and who waits for the lock is the event loop, too. A guest that was parked gets what it had mapped again
+ * even on a disk that is full since, but for pages that cannot be had.
  *
  * An overlay shows a file of the lower layer until it is opened for writing, and its copy from then on; what
  * was mapped before stays the lower file. Therefore the first open for writing maps it all anew.
@@ -400,12 +401,24 @@ static int room_prepare(
 	return offset < end ? room_have(fd, offset, end) : 0;
 }
 
+/* What is to be mapped. */
+struct wanted {
+	struct fs_inode *inode;
+	uint64_t offset;
+	size_t first, count; /* ranges */
+	bool writable;
+	bool is_back; /* the guest had it before it was parked: what cannot have room is settled later */
+};
+
 /*
- * Under the lock. References that ranges had before are counted, for the caller to give back.
+ * Under the lock. changes: when there was room, if it was asked for. References that ranges had before are counted, for
+ * the caller to give back.
  */
-static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size_t first,
-	size_t count, uint64_t offset, bool writable, unsigned int changes, size_t *ret_spare)
+static int ranges_map(struct virtio_fs *fs, const struct wanted *wanted, int fd,
+	unsigned int changes, size_t *ret_spare)
 {
+	uint64_t offset = wanted->offset;
+	size_t first = wanted->first, count = wanted->count;
 	struct fs_dax *dax = &fs->dax;
 	struct statx status;
 	uint64_t size;
@@ -418,24 +431,24 @@ static int ranges_map(struct virtio_fs *fs, struct fs_inode *inode, int fd, size
 	size = status.stx_size;
 	/* The last range may reach beyond the end of the file, but none may lie there. */
 	if (offset + (count - 1) * FS_DAX_RANGE >= size ||
-		!ranges_are_for(dax, first, count, inode, offset))
+		!ranges_are_for(dax, first, count, wanted->inode, offset))
 		return -EINVAL;
 	/* Another request of the guest's may have made holes since there was room. */
-	if (writable && changes != dax->changes)
+	if (wanted->writable && !wanted->is_back && changes != dax->changes)
 		r = room_have(fd, offset, mapping_end(offset + (count - 1) * FS_DAX_RANGE, size));
 	if (r < 0)
 		return r;
-	r = memory_map(dax, first, count, fd, offset, writable);
+	r = memory_map(dax, first, count, fd, offset, wanted->writable);
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		uint64_t start = offset + i * FS_DAX_RANGE;
 
 		if (dax->mappings[first + i].inode)
 			(*ret_spare)++;
 		dax->mappings[first + i] = (struct fs_mapping){
-			.inode = fs_inode_reference(&fs->inodes, inode),
+			.inode = fs_inode_reference(&fs->inodes, wanted->inode),
 			.offset = start,
 			.end = mapping_end(start, size),
-			.writable = writable,
+			.writable = wanted->writable,
 		};
 	}
 	count_used(dax);
@@ -563,76 +576,89 @@ static void holes_settle(struct virtio_fs *fs, struct fs_inode *inode, uint64_t 
 }
 
 /* Maps what the fd (-1: opened here, for reading) has open. */
-static int map_open(struct virtio_fs *fs, struct fs_inode *inode, int fd, size_t first,
-	size_t count, uint64_t offset, bool writable)
+static int map_open(struct virtio_fs *fs, const struct wanted *wanted, int fd)
 {
 	_cleanup_close_ int own_fd = -1;
 	unsigned int changes = 0;
 	size_t spare = 0;
 	int r = 0;
 
-	if (writable)
-		r = room_prepare(&fs->dax, fd, offset, count * FS_DAX_RANGE, &changes);
+	if (wanted->writable && !wanted->is_back)
+		r = room_prepare(
+			&fs->dax, fd, wanted->offset, wanted->count * FS_DAX_RANGE, &changes);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&fs->dax.lock);
 	if (fd < 0)
-		fd = own_fd = fs_inode_open(fs, inode, O_RDONLY);
-	r = fd < 0 ? fd
-		   : ranges_map(fs, inode, fd, first, count, offset, writable, changes, &spare);
+		fd = own_fd = fs_inode_open(fs, wanted->inode, O_RDONLY);
+	r = fd < 0 ? fd : ranges_map(fs, wanted, fd, changes, &spare);
 	pthread_mutex_unlock(&fs->dax.lock);
 	while (spare-- > 0)
-		fs_inode_put(&fs->inodes, inode);
+		fs_inode_put(&fs->inodes, wanted->inode);
 	return r;
 }
 
-static int map_writable(
-	struct virtio_fs *fs, struct fs_inode *inode, size_t first, size_t count, uint64_t offset)
+static int map_writable(struct virtio_fs *fs, const struct wanted *wanted)
 {
+	struct fs_inode *inode = wanted->inode;
 	struct fs_data *data;
-	int fd, r;
+	int fd, r = fs_inode_writable(inode);
 
+	if (r < 0)
+		return r;
 	/* In a session without OPEN the inode's fd is to be that of the file written to. */
 	if (fs_session_opens_nothing(fs)) {
 		r = fs_inode_data(fs, inode, true, &data);
 		if (r == 0) {
-			r = map_open(fs, inode, data->fd, first, count, offset, true);
+			r = map_open(fs, wanted, data->fd);
 			fs_data_put(&fs->data, data);
 		}
-		return r;
+	} else {
+		fd = fs_inode_open(fs, inode, O_RDWR);
+		if (fd < 0)
+			return fd;
+		r = map_open(fs, wanted, fd);
+		close(fd);
 	}
-	fd = fs_inode_open(fs, inode, O_RDWR);
-	if (fd < 0)
-		return fd;
-	r = map_open(fs, inode, fd, first, count, offset, true);
-	close(fd);
-	return r;
-}
-
-int fs_dax_map(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset,
-	uint64_t window_offset, uint64_t length, bool writable)
-{
-	size_t first = window_offset / FS_DAX_RANGE, count = length / FS_DAX_RANGE;
-	int r = fs_dax_check_unmap(&fs->dax, window_offset, length);
-
-	if (r < 0 || offset % FS_DAX_RANGE || !checked_range(offset, length, INT64_MAX) ||
-		atomic_load(&inode->dax) != FS_DAX_YES)
-		return -EINVAL;
-	if (!writable) {
-		r = map_open(fs, inode, -1, first, count, offset, false);
-		if (r == 0 && may_have_holes(inode))
-			holes_settle(fs, inode, offset, offset + length);
-		return r;
-	}
-	r = fs_inode_writable(inode);
-	if (r == 0)
-		r = map_writable(fs, inode, first, count, offset);
 	/* Its policy may have changed meanwhile. */
 	if (r == 0 && fs_inode_writable(inode) < 0) {
 		fs_dax_restrict(fs, inode);
 		r = -EROFS;
 	}
 	return r;
+}
+
+static int map_wanted(struct virtio_fs *fs, const struct wanted *wanted)
+{
+	uint64_t end = wanted->offset + wanted->count * FS_DAX_RANGE;
+	int r = wanted->writable ? map_writable(fs, wanted) : map_open(fs, wanted, -1);
+
+	if (r == 0 && (wanted->is_back || (!wanted->writable && may_have_holes(wanted->inode))))
+		holes_settle(fs, wanted->inode, wanted->offset, end);
+	return r;
+}
+
+/* Whether such a request can be good. */
+static bool is_sound(const struct fs_dax *dax, const struct fs_inode *inode, uint64_t offset,
+	uint64_t window_offset, uint64_t length)
+{
+	return fs_dax_check_unmap(dax, window_offset, length) == 0 && offset % FS_DAX_RANGE == 0 &&
+		checked_range(offset, length, INT64_MAX) && atomic_load(&inode->dax) == FS_DAX_YES;
+}
+
+int fs_dax_map(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset,
+	uint64_t window_offset, uint64_t length, bool writable)
+{
+	struct wanted wanted = {
+		.inode = inode,
+		.offset = offset,
+		.first = window_offset / FS_DAX_RANGE,
+		.count = length / FS_DAX_RANGE,
+		.writable = writable,
+	};
+
+	return is_sound(&fs->dax, inode, offset, window_offset, length) ? map_wanted(fs, &wanted)
+									: -EINVAL;
 }
 
 int fs_dax_opened_for_writing(struct virtio_fs *fs, struct fs_inode *inode)
@@ -843,13 +869,21 @@ int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct err
 	for (uint32_t i = 0; r == 0 && i < count; i++) {
 		uint32_t range = state_get_u32(reader), writable = state_get_u32(reader);
 		uint64_t inode_id = state_get_u64(reader), offset = state_get_u64(reader);
-		struct fs_inode *inode =
-			reader->error || writable > 1 ? NULL : fs_inode_get(&fs->inodes, inode_id);
+		struct wanted wanted = {
+			.inode = fs_inode_get(&fs->inodes, inode_id),
+			.offset = offset,
+			.first = range,
+			.count = 1,
+			.writable = writable,
+			.is_back = true,
+		};
 
-		r = inode ? fs_dax_map(
-				    fs, inode, offset, range * FS_DAX_RANGE, FS_DAX_RANGE, writable)
-			  : -EINVAL;
-		fs_inode_put(&fs->inodes, inode);
+		r = !reader->error && writable <= 1 && wanted.inode &&
+				is_sound(&fs->dax, wanted.inode, offset, range * FS_DAX_RANGE,
+					FS_DAX_RANGE)
+			? map_wanted(fs, &wanted)
+			: -EINVAL;
+		fs_inode_put(&fs->inodes, wanted.inode);
 	}
 	return r < 0 ? error_set_errno(err, r, "cannot map a file that the parked guest has mapped")
 		     : 0;

@@ -121,7 +121,10 @@ bool fs_dax_watch(struct fs_dax *dax);
 /* Whether there is a mapping of which a part was freed, or is now: the timer may be due only in a while. */
 bool fs_dax_was_cut(struct fs_dax *dax);
 
-/* Parking (saved.c): the mappings, by inode. As the functions there. */
+/*
+ * Parking (saved.c): the mappings, by inode. As the functions there. A page that has no room on the disk any more is without
+ * access then, and no error.
+ */
 int fs_dax_save(struct virtio_fs *fs, struct state_writer *writer, struct error *err);
 int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct error *err);
 
