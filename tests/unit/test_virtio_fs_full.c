@@ -802,6 +802,30 @@ static void what_has_no_room_after_parking_is_without_access(void **state)
 	window_world_end(world);
 }
 
+static void holes_are_known_after_parking(void **state)
+{
+	struct world *world = window_world();
+	uint64_t node = node_of(world->fs, "large");
+	struct saved saved;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(map_readable(world->fs, node, 0), 0);
+	assert_int_equal(punch(world->fs, node, RANGE + PAGE, PAGE), 0);
+	assert_int_equal(save(world->fs, &saved, &err), 0);
+	virtio_fs_free(world->fs);
+	disk_fill(world);
+	world_serve(world, 256, 64);
+	if (restore(world->fs, saved.data, saved.length, &err) < 0)
+		fail_msg("%s", err.message);
+	free(saved.data);
+	assert_int_equal(map_readable(world->fs, node, RANGE), 0);
+	assert_true(virtio_fs_window_was_cut(world->fs));
+	assert_int_equal(read_signal(RANGE), 0);
+	assert_int_equal(read_signal(RANGE + PAGE), SIGSEGV);
+	window_world_end(world);
+}
+
 static void what_shares_blocks_with_another_file_gets_its_own(void **state)
 {
 	struct world *world = window_world();
@@ -847,6 +871,7 @@ int main(void)
 		cmocka_unit_test(a_hole_that_comes_later_has_room_to_be_read),
 		cmocka_unit_test(blocks_behind_the_end_hide_no_hole),
 		cmocka_unit_test(what_has_no_room_after_parking_is_without_access),
+		cmocka_unit_test(holes_are_known_after_parking),
 		cmocka_unit_test(what_shares_blocks_with_another_file_gets_its_own),
 	};
 

@@ -407,7 +407,9 @@ struct wanted {
 	uint64_t offset;
 	size_t first, count; /* ranges */
 	bool writable;
-	bool is_back; /* the guest had it before it was parked: what cannot have room is settled later */
+	/* The guest had it before it was parked, and saw the file up to the end: what cannot be had is settled later. */
+	bool is_back;
+	uint64_t end;
 };
 
 /*
@@ -429,8 +431,11 @@ static int ranges_map(struct virtio_fs *fs, const struct wanted *wanted, int fd,
 	if (r < 0)
 		return r;
 	size = status.stx_size;
-	/* The last range may reach beyond the end of the file, but none may lie there. */
-	if (offset + (count - 1) * FS_DAX_RANGE >= size ||
+	/*
+	 * The last range may reach beyond the end of the file, but none may lie there, unless the guest has made the file shorter
+	 * since it was mapped.
+	 */
+	if ((!wanted->is_back && offset + (count - 1) * FS_DAX_RANGE >= size) ||
 		!ranges_are_for(dax, first, count, wanted->inode, offset))
 		return -EINVAL;
 	/* Another request of the guest's may have made holes since there was room. */
@@ -447,7 +452,8 @@ static int ranges_map(struct virtio_fs *fs, const struct wanted *wanted, int fd,
 		dax->mappings[first + i] = (struct fs_mapping){
 			.inode = fs_inode_reference(&fs->inodes, wanted->inode),
 			.offset = start,
-			.end = mapping_end(start, size),
+			/* What the file has lost meanwhile is for fs_dax_watch() to find. */
+			.end = mapping_end(start, size < wanted->end ? wanted->end : size),
 			.writable = wanted->writable,
 		};
 	}
@@ -536,17 +542,17 @@ static void part_settle(struct fs_dax *dax, const struct fs_inode *inode, const 
 			page_settle(dax, inode, part, at);
 }
 
-/*
- * Whether there can be holes in a file that had none when the guest found it. Blocks behind the end of the file count like any
- * other, hence the mark.
- */
-static bool may_have_holes(struct fs_inode *inode)
+/* Blocks behind the end of the file count like any other, hence the mark. */
+bool fs_dax_may_have_holes(struct fs_inode *inode)
 {
 	struct statx status;
 
-	return atomic_load(&inode->written) &&
-		(atomic_load(&inode->punched) || fs_inode_status(inode, &status) < 0 ||
-			status.stx_blocks * 512 < status.stx_size);
+	if (atomic_load(&inode->dax) != FS_DAX_YES)
+		return false;
+	return atomic_load(&inode->punched) ||
+		(atomic_load(&inode->written) &&
+			(fs_inode_status(inode, &status) < 0 ||
+				status.stx_blocks * 512 < status.stx_size));
 }
 
 /*
@@ -556,9 +562,13 @@ static bool may_have_holes(struct fs_inode *inode)
 static void holes_settle(struct virtio_fs *fs, struct fs_inode *inode, uint64_t start, uint64_t end)
 {
 	struct fs_dax *dax = &fs->dax;
-	bool is_sparse = may_have_holes(inode);
+	bool is_sparse = fs_dax_may_have_holes(inode);
 	_cleanup_close_ int fd = -1;
+	struct statx status;
 
+	/* Behind the end no page is missing, and room there would be the guest's own affair. */
+	if (fs_inode_status(inode, &status) == 0 && end > status.stx_size)
+		end = status.stx_size;
 	for (size_t i = 0; i < dax->range_count; i++) {
 		struct part part;
 		bool found;
@@ -633,7 +643,8 @@ static int map_wanted(struct virtio_fs *fs, const struct wanted *wanted)
 	uint64_t end = wanted->offset + wanted->count * FS_DAX_RANGE;
 	int r = wanted->writable ? map_writable(fs, wanted) : map_open(fs, wanted, -1);
 
-	if (r == 0 && (wanted->is_back || (!wanted->writable && may_have_holes(wanted->inode))))
+	if (r == 0 &&
+		(wanted->is_back || (!wanted->writable && fs_dax_may_have_holes(wanted->inode))))
 		holes_settle(fs, wanted->inode, wanted->offset, end);
 	return r;
 }
@@ -855,6 +866,7 @@ int fs_dax_save(struct virtio_fs *fs, struct state_writer *writer, struct error 
 		state_put_u32(writer, mapping->writable);
 		state_put_u64(writer, mapping->inode->id);
 		state_put_u64(writer, mapping->offset);
+		state_put_u64(writer, mapping->end);
 	}
 	return 0;
 }
@@ -869,6 +881,7 @@ int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct err
 	for (uint32_t i = 0; r == 0 && i < count; i++) {
 		uint32_t range = state_get_u32(reader), writable = state_get_u32(reader);
 		uint64_t inode_id = state_get_u64(reader), offset = state_get_u64(reader);
+		uint64_t end = state_get_u64(reader);
 		struct wanted wanted = {
 			.inode = fs_inode_get(&fs->inodes, inode_id),
 			.offset = offset,
@@ -876,9 +889,11 @@ int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct err
 			.count = 1,
 			.writable = writable,
 			.is_back = true,
+			.end = end,
 		};
 
 		r = !reader->error && writable <= 1 && wanted.inode &&
+				wanted.end <= offset + FS_DAX_RANGE &&
 				is_sound(&fs->dax, wanted.inode, offset, range * FS_DAX_RANGE,
 					FS_DAX_RANGE)
 			? map_wanted(fs, &wanted)

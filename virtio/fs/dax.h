@@ -100,6 +100,9 @@ void fs_dax_resize_end(struct virtio_fs *fs, struct fs_inode *inode);
  */
 void fs_dax_punched(struct virtio_fs *fs, struct fs_inode *inode, uint64_t offset, uint64_t length);
 
+/* Whether the guest can have made holes in the file, which had none when it was found. */
+bool fs_dax_may_have_holes(struct fs_inode *inode);
+
 /* Whether a request that writes to the file can have to do with the window: it needs one of the above. */
 bool fs_dax_may_write(struct fs_inode *inode);
 
@@ -122,8 +125,8 @@ bool fs_dax_watch(struct fs_dax *dax);
 bool fs_dax_was_cut(struct fs_dax *dax);
 
 /*
- * Parking (saved.c): the mappings, by inode. As the functions there. A page that has no room on the disk any more is without
- * access then, and no error.
+ * Parking (saved.c): the mappings, by inode, and how far they had the file. As the functions there. A page that has no
+ * room on the disk any more, or that the file has lost meanwhile, is no error: it is as if that happened now.
  */
 int fs_dax_save(struct virtio_fs *fs, struct state_writer *writer, struct error *err);
 int fs_dax_restore(struct virtio_fs *fs, struct state_reader *reader, struct error *err);

@@ -541,7 +541,7 @@ int fs_inode_table_resume(
 }
 
 int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t type,
-	enum virtio_fs_policy policy, uint64_t lookups, int dax)
+	enum virtio_fs_policy policy, uint64_t lookups, int dax, bool punched)
 {
 	_cleanup_close_ int owned = fd;
 	uint32_t index = (uint32_t)id;
@@ -568,6 +568,7 @@ int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t ty
 		r = inode_make(table, &key, fd, type, policy, lookups, &inode);
 	if (r == 0) {
 		inode->dax = dax;
+		inode->punched = punched;
 		table_place(table, inode, index);
 		TAKE_FD(owned);
 	}

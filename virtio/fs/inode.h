@@ -165,7 +165,7 @@ int fs_inode_table_resume(
  * -EINVAL: the id is not that of a free slot. -ENFILE, -ENOMEM, -errno of statx().
  */
 int fs_inode_resume(struct fs_inode_table *table, uint64_t id, int fd, mode_t type,
-	enum virtio_fs_policy policy, uint64_t lookups, int dax);
+	enum virtio_fs_policy policy, uint64_t lookups, int dax, bool punched);
 /* After the last: what is free can be given out. */
 void fs_inode_table_resumed(struct fs_inode_table *table);
 

@@ -23,7 +23,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define STATE_LAYOUT 3
+#define STATE_LAYOUT 4
 
 /* What shows that a file was changed. Of one width, to be compared as bytes. */
 struct file_state {
@@ -62,7 +62,7 @@ static int save_file_state(
 	return r;
 }
 
-static int save_inode(const struct virtio_fs *fs, const struct fs_inode *inode,
+static int save_inode(const struct virtio_fs *fs, struct fs_inode *inode,
 	struct state_writer *writer, struct error *err)
 {
 	int root_fd = fs->inodes.slots[FUSE_ROOT_ID].inode->fd;
@@ -80,6 +80,7 @@ static int save_inode(const struct virtio_fs *fs, const struct fs_inode *inode,
 	state_put_u32(writer, inode->type);
 	state_put_u32(writer, fs_inode_policy(inode));
 	state_put_u32(writer, (uint32_t)inode->dax);
+	state_put_u32(writer, fs_dax_may_have_holes(inode));
 	state_put_bytes(writer, path, strlen(path));
 	r = save_file_state(fs, inode, writer);
 	return r < 0 ? error_set_errno(err, r, "cannot look at %s", path) : 0;
@@ -182,7 +183,7 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 {
 	uint64_t id = state_get_u64(reader), lookups = state_get_u64(reader);
 	uint32_t type = state_get_u32(reader), policy = state_get_u32(reader), now;
-	uint32_t dax = state_get_u32(reader);
+	uint32_t dax = state_get_u32(reader), punched = state_get_u32(reader);
 	char path[FS_PATH_ROOM];
 	const void *bytes, *state_bytes;
 	size_t length = state_get_bytes(reader, sizeof(path) - 1, &bytes);
@@ -194,6 +195,7 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 	if (reader->error || (state_size != 0 && state_size != sizeof(state)) || length == 0 ||
 		memchr(bytes, '\0', length) || lookups == 0 ||
 		policy > VIRTIO_FS_READ_ONLY_SHARED || dax > FS_DAX_YES ||
+		punched > (dax == FS_DAX_YES) ||
 		(dax == FS_DAX_YES && (type != S_IFREG || !(fs->features & FUSE_HAS_INODE_DAX))))
 		return damaged(err);
 	memcpy(path, bytes, length);
@@ -219,7 +221,7 @@ static int restore_inode(struct virtio_fs *fs, struct state_reader *reader, stru
 			path);
 	}
 	fs->shared_read |= state_size > 0;
-	r = fs_inode_resume(&fs->inodes, id, fd, type, policy, lookups, (int)dax);
+	r = fs_inode_resume(&fs->inodes, id, fd, type, policy, lookups, (int)dax, punched);
 	if (r == -EEXIST)
 		return error_set(err, -EBADMSG,
 			"%s is a file that the parked guest knows by another name too", path);
