@@ -5,6 +5,8 @@
 #include "pod/pod.h"
 #include "pod/record.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -848,6 +850,151 @@ static void trees_of_all_pods_are_in_use(void **state)
 	pods_strings_free(ids, count);
 }
 
+/* A checkpoint's directory, with that of the pod it was. Returns the fd of the latter. */
+static int make_checkpoint(struct pod_fixture *fixture, const char *name)
+{
+	char path[64];
+	int fd;
+
+	if (mkdirat(fixture->dirfd, "checkpoints", 0750) < 0)
+		assert_int_equal(errno, EEXIST);
+	snprintf(path, sizeof(path), "checkpoints/%s", name);
+	assert_int_equal(mkdirat(fixture->dirfd, path, 0750), 0);
+	snprintf(path, sizeof(path), "checkpoints/%s/pod", name);
+	assert_int_equal(mkdirat(fixture->dirfd, path, 0750), 0);
+	fd = directory_open(fixture->dirfd, path);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void write_lines(int fd, const char *file, const char *lines)
+{
+	assert_int_equal(file_write_atomic(fd, file, lines, strlen(lines), 0644), 0);
+}
+
+static bool has_line(char **lines, size_t count, const char *line)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(lines[i], line) == 0)
+			return true;
+	return false;
+}
+
+static void trees_of_checkpoints_are_in_use(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int pod = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_close_ int first = make_checkpoint(fixture, "first");
+	_cleanup_close_ int second = make_checkpoint(fixture, "second");
+	char **ids;
+	size_t count;
+
+	close(make_checkpoint(fixture, "third")); /* has none */
+	write_lines(fixture->dirfd, "checkpoints/a-file", "x");
+	assert_int_equal(mkdirat(fixture->dirfd, "checkpoints/in-the-making", 0750), 0);
+	write_lines(pod, "trees", "of-the-pod\n");
+	write_lines(first, "trees", "a\nb\n");
+	write_lines(second, "trees", "c\n");
+	assert_int_equal(pods_trees_in_use(fixture->pods, &ids, &count, NULL), 0);
+	assert_true(has_line(ids, count, "a") && has_line(ids, count, "b"));
+	assert_true(has_line(ids, count, "c") && has_line(ids, count, "of-the-pod"));
+	pods_strings_free(ids, count);
+}
+
+/* Those of a pod that has ended are for nobody, but those of its apps are there to be looked at. */
+static void debug_trees_are_in_use_until_the_pod_ends(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int running = make_pod(fixture, "run", first_uuid, true);
+	_cleanup_close_ int ended = make_pod(fixture, "run", second_uuid, true);
+	_cleanup_close_ int prepared = make_pod(fixture, "prepared", third_uuid, true);
+	_cleanup_close_ int lock = lock_pod(running);
+	_cleanup_close_ int checkpoint = make_checkpoint(fixture, "checkpoint");
+	char **names;
+	size_t count;
+
+	write_lines(running, "debug", "of-running\n");
+	write_lines(ended, "debug", "of-ended\n");
+	write_lines(prepared, "debug", "of-prepared\n");
+	write_lines(checkpoint, "debug", "of-checkpoint\n");
+	write_lines(running, "trees", "another-list\n");
+	write_lines(ended, "trees", "of-ended\n");
+	assert_int_equal(pods_debug_trees_in_use(fixture->pods, &names, &count, NULL), 0);
+	assert_true(has_line(names, count, "of-running"));
+	assert_true(has_line(names, count, "of-prepared"));
+	assert_true(has_line(names, count, "of-checkpoint"));
+	assert_false(has_line(names, count, "of-ended"));
+	assert_false(has_line(names, count, "another-list"));
+	pods_strings_free(names, count);
+	assert_int_equal(pods_trees_in_use(fixture->pods, &names, &count, NULL), 0);
+	assert_true(has_line(names, count, "of-ended"));
+	pods_strings_free(names, count);
+}
+
+/* Just before a directory below the pods' (or the checkpoints') is read, once: what becomes of what. */
+static struct {
+	int dirfd;
+	const char *read; /* the end of the directory's path */
+	int skip;         /* so many times before */
+	const char *from, *to;
+} move;
+
+/* Stands before libc's. */
+DIR *fdopendir(int fd)
+{
+	char link[32], path[128];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, path, sizeof(path) - 1);
+	path[length > 0 ? length : 0] = '\0';
+	if (move.read && length >= (ssize_t)strlen(move.read) &&
+		strcmp(path + length - strlen(move.read), move.read) == 0 && move.skip-- == 0) {
+		move.read = NULL;
+		assert_int_equal(renameat(move.dirfd, move.from, move.dirfd, move.to), 0);
+	}
+	return ((__typeof__(&fdopendir))dlsym(RTLD_NEXT, "fdopendir"))(fd);
+}
+
+static void what_becomes_a_checkpoint_or_a_pod_meanwhile_is_in_use(void **state)
+{
+	static const char pod_path[] = "pods/run/11111111-2222-4333-8444-555555555555";
+	static const char checkpoint_path[] = "checkpoints/name/pod";
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int pod = make_pod(fixture, "run", first_uuid, true);
+	char **ids;
+	size_t count;
+
+	close(make_checkpoint(fixture, "name"));
+	assert_int_equal(unlinkat(fixture->dirfd, checkpoint_path, AT_REMOVEDIR), 0);
+	write_lines(pod, "trees", "tree\n");
+	/* Between the first look at checkpoints and that at pods. */
+	move = (__typeof__(move)){fixture->dirfd, "/pods/run", 0, pod_path, checkpoint_path};
+	assert_int_equal(pods_trees_in_use(fixture->pods, &ids, &count, NULL), 0);
+	assert_null(move.read);
+	assert_true(has_line(ids, count, "tree"));
+	pods_strings_free(ids, count);
+	/* Between that at pods and the last one at checkpoints. */
+	move = (__typeof__(move)){fixture->dirfd, "/checkpoints", 1, checkpoint_path, pod_path};
+	assert_int_equal(pods_trees_in_use(fixture->pods, &ids, &count, NULL), 0);
+	assert_null(move.read);
+	assert_true(has_line(ids, count, "tree"));
+	pods_strings_free(ids, count);
+}
+
+static void a_list_that_cannot_be_read_is_an_error(void **state)
+{
+	struct pod_fixture *fixture = *state;
+	_cleanup_close_ int checkpoint = make_checkpoint(fixture, "checkpoint");
+	struct error err;
+	char **ids;
+	size_t count;
+
+	assert_int_equal(mkdirat(checkpoint, "trees", 0750), 0);
+	assert_int_equal(pods_trees_in_use(fixture->pods, &ids, &count, &err), -EISDIR);
+	assert_non_null(strstr(err.message, "checkpoints"));
+}
+
 static void clock_is_the_wall_clock(void **state)
 {
 	int64_t now = pod_now() / NANOSECONDS;
@@ -894,6 +1041,10 @@ int main(void)
 		POD_TEST(records_of_a_pod_that_ended_are_synced),
 		POD_TEST(broken_records_are_errors),
 		POD_TEST(trees_of_all_pods_are_in_use),
+		POD_TEST(trees_of_checkpoints_are_in_use),
+		POD_TEST(debug_trees_are_in_use_until_the_pod_ends),
+		POD_TEST(what_becomes_a_checkpoint_or_a_pod_meanwhile_is_in_use),
+		POD_TEST(a_list_that_cannot_be_read_is_an_error),
 		POD_TEST(clock_is_the_wall_clock),
 	};
 
