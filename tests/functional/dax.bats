@@ -125,7 +125,7 @@ fill_disk()
 	grep -q "No space left" "$BATS_TEST_TMPDIR/dd"
 }
 
-@test "a hole of a file on a full disk ends the program that writes it, and nothing else" {
+@test "a hole of a file on a full disk ends the program that uses it, and nothing else" {
 	local disk=$BATS_TEST_TMPDIR/disk
 	mkdir "$disk"
 	mount -t tmpfs -o size=96m small "$disk" || skip "needs root, for a disk that is small"
@@ -146,6 +146,8 @@ fill_disk()
 	# What was in the range that was written has its room.
 	expect_line "mapped, the punched byte is 0" "beside what was written: written" "what was punched: written" \
 		"where nothing was: BUS" "a write there: ENOSPC" "the first byte is 1"
+	# On a tmpfs a hole needs room to be read, too.
+	expect_line "a hole that is read: 0" "beside what was read: read" "where nothing was read: BUS"
 }
 
 # Rss and Pss in KiB of the large file in a process below a pod's: two words.

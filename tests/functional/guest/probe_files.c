@@ -389,21 +389,26 @@ static void cut(char **args)
 	close(fd);
 }
 
-/* What becomes of a child that writes a byte of a file in memory. */
-static void write_behind(const char *what, volatile uint8_t *byte)
+/* What becomes of a child that writes, or reads, a byte of a file in memory. */
+static void access_behind(const char *what, volatile uint8_t *byte, bool write)
 {
 	int status = 0;
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		*byte = 2;
-		_exit(0);
+		if (write)
+			*byte = 2;
+		_exit(*byte == (write ? 2 : 0) ? 0 : 1);
 	}
 	waitpid(pid, &status, 0);
-	printf("%s: %s\n", what, WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : "written");
+	printf("%s: %s\n", what,
+		WIFSIGNALED(status)                ? sigabbrev_np(WTERMSIG(status))
+			: WEXITSTATUS(status) != 0 ? "other"
+			: write                    ? "written"
+						   : "read");
 }
 
-/* Writes holes of a file whose disk has become full (see await), two of them beside what was written in time. */
+/* Has to do with holes of a file whose disk has become full (see await), some of them beside what was used in time. */
 static void hole(char **args)
 {
 	const long page = 4096;
@@ -421,10 +426,13 @@ static void hole(char **args)
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3 * page, page))
 		printf("hole %s: %s\n", args[0], strerrorname_np(errno));
 	printf("mapped, the punched byte is %d\n", memory[3 * page]);
+	printf("a hole that is read: %d\n", memory[size / 4]);
 	await(args + 1);
-	write_behind("beside what was written", memory + page);
-	write_behind("what was punched", memory + 3 * page);
-	write_behind("where nothing was", memory + size / 2);
+	access_behind("beside what was written", memory + page, true);
+	access_behind("what was punched", memory + 3 * page, true);
+	access_behind("where nothing was", memory + size / 2, true);
+	access_behind("beside what was read", memory + size / 4 + 100 * page, false);
+	access_behind("where nothing was read", memory + size / 4 * 3, false);
 	printf("a write there: %s\n",
 		pwrite(fd, "", 1, (off_t)size / 2) == 1 ? "ok" : strerrorname_np(errno));
 	printf("the first byte is %d\n", memory[0]);
@@ -468,7 +476,7 @@ static void neighbours(char **args)
 	/* Half of a page is left of it. */
 	if (ftruncate(fd, (off_t)(24 * page + page / 2)))
 		printf("neighbours %s: %s\n", args[0], strerrorname_np(errno));
-	write_behind("a page that was cut off", own + 5 * page);
+	access_behind("a page that was cut off", own + 5 * page, true);
 	shared = mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	read_page("one before the end", shared, pages * page, 20 * page);
 	shared[21 * page + 1] = 3;
