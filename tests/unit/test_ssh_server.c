@@ -103,6 +103,16 @@ static void other_files_are_opened_as_ever(void **state)
 
 typedef int address_function(int fd, struct sockaddr *ret, socklen_t *length);
 
+static address_function *address_of(void *library, const char *name)
+{
+	void *symbol = dlsym(library, name);
+	address_function *function;
+
+	assert_non_null(symbol);
+	memcpy(&function, &symbol, sizeof(function));
+	return function;
+}
+
 static void check_address(address_function *function, address_function *own, int fd, int family)
 {
 	struct sockaddr_storage address = {0}, expected = {0};
@@ -130,26 +140,25 @@ static void addresses_of_vsock_are_shown_as_those_of_unix(void **state)
 	_cleanup_close_ int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t length = sizeof(inet), none = 0;
 	void *library = library_open();
-	void *symbols[] = {dlsym(library, "getsockname"), dlsym(library, "getpeername")};
-	address_function *functions[2];
+	address_function *own_name = address_of(library, "getsockname");
+	address_function *peer_name = address_of(library, "getpeername");
 
 	(void)state;
-	memcpy(functions, symbols, sizeof(functions));
-	assert_ptr_not_equal(functions[0], getsockname);
-	assert_ptr_not_equal(functions[1], getpeername);
+	assert_ptr_not_equal(own_name, getsockname);
+	assert_ptr_not_equal(peer_name, getpeername);
 	assert_int_equal(bind(listening, (struct sockaddr *)&inet, sizeof(inet)), 0);
 	assert_int_equal(getsockname(listening, (struct sockaddr *)&inet, &length), 0);
 	assert_int_equal(connect(ip, (struct sockaddr *)&inet, sizeof(inet)), 0);
-	check_address(functions[0], getsockname, ip, AF_INET);
-	check_address(functions[1], getpeername, ip, AF_INET);
+	check_address(own_name, getsockname, ip, AF_INET);
+	check_address(peer_name, getpeername, ip, AF_INET);
 	errno = 0;
-	assert_int_equal(functions[1](listening, (struct sockaddr *)&inet, &length), -1);
+	assert_int_equal(peer_name(listening, (struct sockaddr *)&inet, &length), -1);
 	assert_int_equal(errno, ENOTCONN);
 	/* A kernel without vsock has none to show. */
 	if (vm >= 0) {
 		assert_int_equal(bind(vm, (struct sockaddr *)&vsock, sizeof(vsock)), 0);
-		check_address(functions[0], getsockname, vm, AF_UNIX);
-		assert_int_equal(functions[0](vm, (struct sockaddr *)&vsock, &none), 0);
+		check_address(own_name, getsockname, vm, AF_UNIX);
+		assert_int_equal(own_name(vm, (struct sockaddr *)&vsock, &none), 0);
 	}
 	dlclose(library);
 }

@@ -190,7 +190,7 @@ static void record_answer(struct virtqueue *queue, uint32_t head, uint32_t writt
 {
 	struct record record = {.kind = ANSWERED, .head = (uint16_t)head, .length = written};
 	struct watched *device = device_of(queue, &record);
-	struct virtqueue_chain chain;
+	struct virtqueue_chain chain = {0};
 	const struct taken *taken;
 	void *place = device ? record_begin(record) : NULL;
 
