@@ -95,11 +95,14 @@ static const char *what_of(const struct rtnetlink_request *request, uint32_t seq
 
 int rtnetlink_do(int fd, const struct rtnetlink_request *request, struct error *err)
 {
+	int r = 0;
+
 	if (request->is_too_long || request->count > RTNETLINK_MESSAGES_MAX)
 		return error_set_errno(err, -E2BIG, "configure the network");
 	/* The kernel has answered each message when send() returns. */
 	if (send(fd, request->data, request->length, 0) < 0)
 		return error_set_errno(err, -errno, "configure the network");
+	/* All answers are taken, or the next request would find them. The first error counts. */
 	for (uint32_t answered = 0; answered < request->count;) {
 		uint8_t data[ANSWER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 		ssize_t n = recv(fd, data, sizeof(data), 0);
@@ -113,13 +116,12 @@ int rtnetlink_do(int fd, const struct rtnetlink_request *request, struct error *
 			message = NLMSG_NEXT(message, left), answered++) {
 			const struct nlmsgerr *answer = NLMSG_DATA(message);
 
-			if (message->nlmsg_type == NLMSG_ERROR && answer->error < 0)
-				return error_set_errno(err, answer->error,
-					"configure the network: %s",
+			if (message->nlmsg_type == NLMSG_ERROR && answer->error < 0 && r == 0)
+				r = error_set_errno(err, answer->error, "configure the network: %s",
 					what_of(request, answer->msg.nlmsg_seq));
 		}
 	}
-	return 0;
+	return r;
 }
 
 int rtnetlink_open(void)

@@ -160,9 +160,8 @@ static void switch_path(const char *interface, const char *name, char path[SWITC
 /* ---- a bridge of our own */
 
 /* Names lead to the same networks again and again, as far as those are free. */
-static int choose_networks(struct bridge *bridge, struct error *err)
+static void digest_name(const struct bridge *bridge, uint8_t digest[SHA256_SIZE])
 {
-	uint8_t digest[SHA256_SIZE];
 	_cleanup_free_ char *machine = NULL;
 	struct sha256 sha;
 	size_t length = 0;
@@ -174,9 +173,13 @@ static int choose_networks(struct bridge *bridge, struct error *err)
 		sha256_update(&sha, machine, length);
 	sha256_update(&sha, bridge->name, strlen(bridge->name));
 	sha256_final(&sha, digest);
-	bridge->prefix6 = OWN_PREFIX6;
-	bridge->address6 = (struct in6_addr){
-		.s6_addr = {0xfd, digest[0], digest[1], digest[2], digest[3], digest[4], [15] = 1}};
+}
+
+static int choose_network(struct bridge *bridge, struct error *err)
+{
+	uint8_t digest[SHA256_SIZE];
+
+	digest_name(bridge, digest);
 	bridge->prefix = OWN_PREFIX;
 	for (uint32_t i = 0; i < OWN_NETWORKS; i++) {
 		uint32_t network = OWN_NETWORK + (((digest[5] + i) % OWN_NETWORKS) << 8);
@@ -223,14 +226,30 @@ static void ask_to_bring_up(struct rtnetlink_request *request, const char *what,
 	message->ifi_flags = message->ifi_change = IFF_UP;
 }
 
+/* A host may be without IPv6. */
+static void add_network6(int fd, struct bridge *bridge)
+{
+	struct rtnetlink_request request = {.length = 0};
+	uint8_t digest[SHA256_SIZE];
+
+	digest_name(bridge, digest);
+	bridge->address6 = (struct in6_addr){
+		.s6_addr = {0xfd, digest[0], digest[1], digest[2], digest[3], digest[4], [15] = 1}};
+	ask_for_address(&request, AF_INET6, &bridge->address6, sizeof(bridge->address6),
+		OWN_PREFIX6, bridge->index);
+	bridge->prefix6 = rtnetlink_do(fd, &request, NULL) < 0 ? 0 : OWN_PREFIX6;
+}
+
 static int create_bridge(int fd, struct bridge *bridge, struct error *err)
 {
 	/* Its own, since a bridge otherwise takes that of a port, and another when that goes. */
 	uint8_t mac[LEASE_MAC_SIZE] = {0x02, 0x61};
 	struct rtnetlink_request request = {.length = 0};
 	struct rtattr *info;
-	int r;
+	int r = choose_network(bridge, err);
 
+	if (r < 0)
+		return r;
 	memcpy(mac + 2, &bridge->address, sizeof(bridge->address));
 	ask_for_link(&request, "bridge", NLM_F_CREATE | NLM_F_EXCL, 0);
 	rtnetlink_add_text(&request, IFLA_IFNAME, bridge->name);
@@ -247,26 +266,23 @@ static int create_bridge(int fd, struct bridge *bridge, struct error *err)
 		bridge->prefix, bridge->index);
 	ask_to_bring_up(&request, "bridge", bridge->index);
 	r = rtnetlink_do(fd, &request, err);
-	if (r < 0)
-		return r;
-	request = (struct rtnetlink_request){.length = 0};
-	ask_for_address(&request, AF_INET6, &bridge->address6, sizeof(bridge->address6),
-		bridge->prefix6, bridge->index);
-	/* A host may be without IPv6. */
-	if (rtnetlink_do(fd, &request, NULL) < 0)
-		bridge->prefix6 = 0;
-	return 0;
+	if (r == 0)
+		add_network6(fd, bridge);
+	return r;
 }
 
-static void delete_interface(int fd, const char *name)
+/* No such one is fine. */
+static int delete_interface(int fd, const char *name, struct error *err)
 {
 	struct rtnetlink_request request = {.length = 0};
 	struct ifinfomsg *message =
 		rtnetlink_message(&request, "interface", RTM_DELLINK, 0, sizeof(*message));
+	int r = 0;
 
 	message->ifi_index = interface_index(name);
 	if (message->ifi_index > 0)
-		rtnetlink_do(fd, &request, NULL);
+		r = rtnetlink_do(fd, &request, err);
+	return r == -ENODEV ? 0 : r;
 }
 
 static bool is_bridge(const char *name)
@@ -289,21 +305,23 @@ static int find_bridge(
 
 	bridge->index = interface_index(bridge->name);
 	if (bridge->index == 0) {
-		r = choose_networks(bridge, err);
-		if (r == 0)
-			r = leases_set_mark(leases, MARK_BRIDGE, bridge->name);
-		return r < 0 ? r : create_bridge(fd, bridge, err);
+		r = leases_set_mark(leases, MARK_BRIDGE, bridge->name);
+		return r < 0 ? error_set_errno(err, r, "note that bridge %s is ours", bridge->name)
+			     : create_bridge(fd, bridge, err);
 	}
 	if (!is_bridge(bridge->name))
 		return error_set(err, -EINVAL, "%s is no bridge", bridge->name);
 	r = read_addresses(bridge);
 	if (r < 0)
 		return error_set_errno(err, r, "addresses of bridge %s", bridge->name);
-	/* A killed run may have left one without. */
-	if (bridge->prefix == 0 && leases_has_mark(leases, MARK_BRIDGE, bridge->name)) {
-		delete_interface(fd, bridge->name);
-		r = choose_networks(bridge, err);
-		return r < 0 ? r : create_bridge(fd, bridge, err);
+	/* A killed run may have left one without, or with half of them. */
+	if (leases_has_mark(leases, MARK_BRIDGE, bridge->name)) {
+		if (bridge->prefix == 0) {
+			r = delete_interface(fd, bridge->name, err);
+			return r < 0 ? r : create_bridge(fd, bridge, err);
+		}
+		if (bridge->prefix6 == 0)
+			add_network6(fd, bridge);
 	}
 	if (bridge->prefix < 8 || bridge->prefix > 30)
 		return error_set(err, -EADDRNOTAVAIL,
@@ -359,11 +377,11 @@ static int restore_forwarding_of(const struct leases *leases, const char *name)
 		(!leases_has_mark(leases, MARK_UNFORWARDED, name) &&
 			leases_has_mark(leases, MARK_FORWARDED, DEFAULT));
 	char path[SWITCH_PATH_SIZE];
+	int r;
 
 	switch_path(name, FORWARDING, path);
-	if (is_switched_on(path) != forwarded)
-		write_switch(path, forwarded);
-	return 0;
+	r = is_switched_on(path) == forwarded ? 0 : write_switch(path, forwarded);
+	return r == -ENOENT ? 0 : r; /* it has gone meanwhile */
 }
 
 static void forget_forwarded(void *context, const char *name)
@@ -396,11 +414,16 @@ static int note_forwarding(struct leases *leases)
 	return r < 0 ? r : leases_set_mark(leases, MARK_FORWARDING, ALL);
 }
 
-static void restore_forwarding(struct leases *leases)
+static int restore_forwarding(struct leases *leases, struct error *err)
 {
+	int r = 0;
+
 	if (leases_has_mark(leases, MARK_FORWARDING, ALL) && !is_switched_on(IPV4_FORWARD))
-		each_interface(restore_forwarding_of, leases);
+		r = each_interface(restore_forwarding_of, leases);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot stop to forward IPv4");
 	forget_forwarding(leases);
+	return 0;
 }
 
 static void add_name(void *context, const char *name)
@@ -417,6 +440,7 @@ static int read_transit(const struct leases *leases, char **ret)
 {
 	size_t size;
 	FILE *out;
+	int r;
 
 	*ret = NULL;
 	if (!leases_has_mark(leases, MARK_FORWARDING, ALL) || is_switched_on(IPV4_FORWARD))
@@ -424,15 +448,16 @@ static int read_transit(const struct leases *leases, char **ret)
 	out = open_memstream(ret, &size);
 	if (!out)
 		return -ENOMEM;
-	leases_each_mark(leases, MARK_FORWARDED, add_name, out);
-	return fclose(out) == 0 ? 0 : -ENOMEM;
+	r = leases_each_mark(leases, MARK_FORWARDED, add_name, out);
+	return fclose(out) == 0 ? r : -ENOMEM;
 }
 
 /* ---- the host as the leases say */
 
 struct settling {
 	const struct leases *leases;
-	int fd;
+	int fd, r;
+	struct error *err;
 };
 
 static bool bridge_is_used(const struct leases *leases, const char *name)
@@ -443,26 +468,43 @@ static bool bridge_is_used(const struct leases *leases, const char *name)
 	return false;
 }
 
+/* A mark stays where what it says cannot be changed back. */
 static void settle_bridge(void *context, const char *name)
 {
-	const struct settling *settling = context;
+	struct settling *settling = context;
 
-	if (bridge_is_used(settling->leases, name))
+	if (settling->r < 0 || bridge_is_used(settling->leases, name))
 		return;
-	delete_interface(settling->fd, name);
-	leases_remove_mark(settling->leases, MARK_BRIDGE, name);
+	settling->r = delete_interface(settling->fd, name, settling->err);
+	if (settling->r == 0)
+		leases_remove_mark(settling->leases, MARK_BRIDGE, name);
 }
 
 static void settle_localnet(void *context, const char *name)
 {
-	const struct settling *settling = context;
+	struct settling *settling = context;
 	char path[SWITCH_PATH_SIZE];
+	int r;
 
-	if (bridge_is_used(settling->leases, name))
+	if (settling->r < 0 || bridge_is_used(settling->leases, name))
 		return;
 	switch_path(name, LOCALNET, path);
-	write_switch(path, false);
-	leases_remove_mark(settling->leases, MARK_LOCALNET, name);
+	r = write_switch(path, false);
+	if (r < 0 && r != -ENOENT)
+		settling->r = error_set_errno(settling->err, r, "%s", path);
+	else
+		leases_remove_mark(settling->leases, MARK_LOCALNET, name);
+}
+
+/* For each mark of a kind that no lease needs any more. */
+static int settle_marks(
+	struct settling *settling, const char *kind, void (*call)(void *context, const char *name))
+{
+	int r = leases_each_mark(settling->leases, kind, call, settling);
+
+	if (r < 0)
+		return error_set_errno(settling->err, r, "%s", settling->leases->path);
+	return settling->r;
 }
 
 static void ask_for_neighbour(struct rtnetlink_request *request, uint16_t type, int family,
@@ -481,49 +523,54 @@ static void ask_for_neighbour(struct rtnetlink_request *request, uint16_t type, 
 		rtnetlink_add(request, NDA_LLADDR, lease->mac, sizeof(lease->mac));
 }
 
-static void delete_port(int fd, const struct lease *lease)
+/* What of it is not there is fine. */
+static int delete_port(int fd, const struct lease *lease, struct error *err)
 {
 	int index = interface_index(lease->bridge);
+	int r = delete_interface(fd, lease->interface, err);
 
-	delete_interface(fd, lease->interface);
-	for (int family = AF_INET; index > 0;) {
+	for (int family = AF_INET; r == 0 && index > 0;) {
 		struct rtnetlink_request request = {.length = 0};
 		bool is_ipv6 = family == AF_INET6;
 
 		ask_for_neighbour(&request, RTM_DELNEIGH, family,
 			is_ipv6 ? (const void *)&lease->address6 : &lease->address,
 			is_ipv6 ? sizeof(lease->address6) : sizeof(lease->address), lease, index);
-		rtnetlink_do(fd, &request, NULL);
+		r = rtnetlink_do(fd, &request, err);
+		if (r == -ENOENT || r == -ENODEV)
+			r = 0;
 		if (is_ipv6 || !lease_has_ipv6(lease))
 			break;
 		family = AF_INET6;
 	}
+	return r;
 }
 
 /*
- * After leases came or went: rules, bridges and forwarding are as they now need. Rules come first: nothing is open that
- * they do not know.
+ * After leases came or went: rules, bridges and forwarding are as they now need. Rules come first where something opens, and
+ * last where it closes: nothing is open that they do not know. What cannot be done is left to whoever settles next, for whom
+ * stale leases and marks stay.
  */
 static int settle(struct leases *leases, int fd, struct error *err)
 {
-	struct settling settling = {leases, fd};
+	struct settling settling = {.leases = leases, .fd = fd, .err = err};
 	_cleanup_free_ char *transit = NULL;
 	int r = read_transit(leases, &transit);
 
 	if (r < 0)
 		return error_set_errno(err, r, "who may pass through the host");
-	for (size_t i = 0; i < leases->stale_count; i++)
-		delete_port(fd, &leases->stale[i]);
-	/* Before the rules go that say who may use it. */
-	leases_each_mark(leases, MARK_LOCALNET, settle_localnet, &settling);
-	if (leases->count == 0)
-		restore_forwarding(leases);
-	r = firewall_set(leases, transit, err);
+	for (size_t i = 0; r == 0 && i < leases->stale_count; i++)
+		r = delete_port(fd, &leases->stale[i], err);
+	if (r == 0)
+		r = settle_marks(&settling, MARK_LOCALNET, settle_localnet);
+	if (r == 0 && leases->count == 0)
+		r = restore_forwarding(leases, err);
+	if (r == 0)
+		r = firewall_set(leases, transit, err);
 	if (r < 0)
 		return r;
 	leases_forget_stale(leases);
-	leases_each_mark(leases, MARK_BRIDGE, settle_bridge, &settling);
-	return 0;
+	return settle_marks(&settling, MARK_BRIDGE, settle_bridge);
 }
 
 /* ---- a port */
@@ -746,10 +793,12 @@ void bridge_leave(struct bridge_port *port)
 		r = fd < 0 ? error_set_errno(&error, fd, "cannot speak to the kernel")
 			   : leases_open(NULL, &leases, &error);
 		if (r == 0) {
-			delete_port(fd, &port->lease);
-			leases_remove(&leases, port->lease.interface);
-			r = settle(&leases, fd, &error);
+			r = leases_end(&leases, port->lease.interface);
+			if (r < 0)
+				error_set_errno(&error, r, "%s", leases.path);
 		}
+		if (r == 0)
+			r = settle(&leases, fd, &error);
 		if (r < 0)
 			log_warning(
 				"what the pod's network was made of stays until \"appc-vm gc\": %s",
@@ -765,10 +814,25 @@ static void note_mark(void *context, const char *name)
 	*(bool *)context = true;
 }
 
+/* Without leases and marks there never was anything. */
+static int is_untouched(const struct leases *leases, bool *ret)
+{
+	static const char *const kinds[] = {
+		MARK_BRIDGE, MARK_FORWARDING, MARK_FORWARDED, MARK_UNFORWARDED, MARK_LOCALNET};
+	bool is_marked = leases->count > 0 || leases->stale_count > 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)
+		r = leases_each_mark(leases, kinds[i], note_mark, &is_marked);
+	*ret = !is_marked;
+	return r;
+}
+
 int bridge_collect(struct error *err)
 {
 	_cleanup_(leases_close) struct leases leases = LEASES_NONE;
 	_cleanup_close_ int fd = -1;
+	bool untouched;
 	int r;
 
 	if (geteuid() != 0 || !leases_exist())
@@ -776,20 +840,12 @@ int bridge_collect(struct error *err)
 	r = leases_open(NULL, &leases, err);
 	if (r < 0)
 		return r;
+	r = is_untouched(&leases, &untouched);
+	if (r < 0)
+		return error_set_errno(err, r, "%s", leases.path);
+	if (untouched)
+		return 0;
 	fd = rtnetlink_open();
-	if (fd < 0)
-		return error_set_errno(err, fd, "configure the network");
-	/* With neither leases nor marks there never was anything. */
-	if (leases.count == 0 && leases.stale_count == 0) {
-		bool is_marked = false;
-
-		leases_each_mark(&leases, MARK_BRIDGE, note_mark, &is_marked);
-		leases_each_mark(&leases, MARK_FORWARDING, note_mark, &is_marked);
-		leases_each_mark(&leases, MARK_FORWARDED, note_mark, &is_marked);
-		leases_each_mark(&leases, MARK_UNFORWARDED, note_mark, &is_marked);
-		leases_each_mark(&leases, MARK_LOCALNET, note_mark, &is_marked);
-		if (!is_marked)
-			return 0;
-	}
-	return settle(&leases, fd, err);
+	return fd < 0 ? error_set_errno(err, fd, "configure the network")
+		      : settle(&leases, fd, err);
 }

@@ -63,45 +63,59 @@ void leases_close(struct leases *leases)
 
 /* ---- files */
 
-static bool port_parse(json_t *object, struct lease_port *ret)
+/* Whoever reads a file without enough memory knows nothing of what is in it. */
+static int parse_error(const json_error_t *error)
+{
+	return json_error_code(error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
+}
+
+static int port_parse(json_t *object, struct lease_port *ret)
 {
 	const char *host;
 	int is_udp, host_port, port;
+	json_error_t error;
 
-	if (json_unpack(object, "{s:b, s:s, s:i, s:i}", "udp", &is_udp, "host", &host, "host_port",
-		    &host_port, "port", &port) < 0 ||
-		host_port < 1 || host_port > UINT16_MAX || port < 1 || port > UINT16_MAX)
-		return false;
+	if (json_unpack_ex(object, &error, 0, "{s:b, s:s, s:i, s:i}", "udp", &is_udp, "host", &host,
+		    "host_port", &host_port, "port", &port) < 0)
+		return parse_error(&error);
+	if (host_port < 1 || host_port > UINT16_MAX || port < 1 || port > UINT16_MAX)
+		return -EBADMSG;
 	*ret = (struct lease_port){
 		.is_udp = is_udp, .host_port = (uint16_t)host_port, .port = (uint16_t)port};
-	return inet_pton(AF_INET, host, &ret->host) == 1;
+	return inet_pton(AF_INET, host, &ret->host) == 1 ? 0 : -EBADMSG;
 }
 
-static bool lease_parse(json_t *object, struct lease *ret)
+/* 0, -EBADMSG or -ENOMEM. */
+static int lease_parse(json_t *object, struct lease *ret)
 {
 	const char *bridge, *mac, *address, *address6;
 	json_t *ports, *port;
 	int prefix, prefix6;
+	json_error_t error;
 	size_t i;
 
-	if (json_unpack(object, "{s:s, s:s, s:s, s:i, s:s, s:i, s:o}", "bridge", &bridge, "mac",
-		    &mac, "address", &address, "prefix", &prefix, "address6", &address6, "prefix6",
-		    &prefix6, "ports", &ports) < 0 ||
-		strlen(bridge) >= IFNAMSIZ || prefix < 1 || prefix > 30 || prefix6 < 0 ||
+	if (json_unpack_ex(object, &error, 0, "{s:s, s:s, s:s, s:i, s:s, s:i, s:o}", "bridge",
+		    &bridge, "mac", &mac, "address", &address, "prefix", &prefix, "address6",
+		    &address6, "prefix6", &prefix6, "ports", &ports) < 0)
+		return parse_error(&error);
+	if (strlen(bridge) >= IFNAMSIZ || prefix < 1 || prefix > 30 || prefix6 < 0 ||
 		prefix6 > 128 || hex_read(mac, ret->mac, sizeof(ret->mac)) < 0 ||
 		inet_pton(AF_INET, address, &ret->address) != 1 ||
 		inet_pton(AF_INET6, address6, &ret->address6) != 1)
-		return false;
+		return -EBADMSG;
 	snprintf(ret->bridge, sizeof(ret->bridge), "%s", bridge);
 	ret->prefix = (uint8_t)prefix;
 	ret->prefix6 = (uint8_t)prefix6;
 	ret->ports = calloc(json_array_size(ports) + 1, sizeof(ret->ports[0]));
 	if (!ret->ports)
-		return false;
-	json_array_foreach (ports, i, port)
-		if (!port_parse(port, &ret->ports[ret->port_count++]))
-			return false;
-	return true;
+		return -ENOMEM;
+	json_array_foreach (ports, i, port) {
+		int r = port_parse(port, &ret->ports[ret->port_count++]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 static json_t *lease_json(const struct lease *lease)
@@ -112,10 +126,13 @@ static json_t *lease_json(const struct lease *lease)
 	for (size_t i = 0; i < lease->port_count; i++) {
 		const struct lease_port *port = &lease->ports[i];
 
-		json_array_append_new(ports,
-			json_pack("{s:b, s:s, s:i, s:i}", "udp", port->is_udp, "host",
-				inet_ntop(AF_INET, &port->host, address, sizeof(address)),
-				"host_port", port->host_port, "port", port->port));
+		if (json_array_append_new(ports,
+			    json_pack("{s:b, s:s, s:i, s:i}", "udp", port->is_udp, "host",
+				    inet_ntop(AF_INET, &port->host, address, sizeof(address)),
+				    "host_port", port->host_port, "port", port->port)) < 0) {
+			json_decref(ports);
+			return NULL;
+		}
 	}
 	hex_write(lease->mac, sizeof(lease->mac), mac_text);
 	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:o}", "bridge", lease->bridge, "mac",
@@ -144,6 +161,7 @@ static int load_one(struct leases *leases, const char *name)
 	_cleanup_(lease_done) struct lease lease = {.ports = NULL};
 	_cleanup_json_ json_t *object = NULL;
 	_cleanup_free_ char *text = NULL;
+	json_error_t error;
 	size_t length;
 	bool is_stale;
 	int r;
@@ -155,11 +173,14 @@ static int load_one(struct leases *leases, const char *name)
 	if (r < 0)
 		return r;
 	snprintf(lease.interface, sizeof(lease.interface), "%.*s", IFNAMSIZ - 1, name);
-	object = json_loadb(text, length, 0, NULL);
-	if (!object || !lease_parse(object, &lease)) {
+	object = json_loadb(text, length, 0, &error);
+	r = object ? lease_parse(object, &lease) : parse_error(&error);
+	if (r == -EBADMSG) {
 		unlinkat(leases->fd, name, 0);
 		return 0;
 	}
+	if (r < 0)
+		return r;
 	return is_stale ? list_add(&leases->stale, &leases->stale_count, &lease)
 			: list_add(&leases->items, &leases->count, &lease);
 }
@@ -336,16 +357,19 @@ int leases_write(struct leases *leases, const struct lease *lease, int *ret_fd)
 	return 0;
 }
 
-void leases_remove(struct leases *leases, const char *interface)
+int leases_end(struct leases *leases, const char *interface)
 {
-	unlinkat(leases->fd, interface, 0);
 	for (size_t i = 0; i < leases->count; i++) {
+		int r;
+
 		if (strcmp(leases->items[i].interface, interface) != 0)
 			continue;
-		lease_done(&leases->items[i]);
-		leases->items[i] = leases->items[--leases->count];
-		return;
+		r = list_add(&leases->stale, &leases->stale_count, &leases->items[i]);
+		if (r == 0)
+			leases->items[i] = leases->items[--leases->count];
+		return r;
 	}
+	return 0;
 }
 
 void leases_forget_stale(struct leases *leases)

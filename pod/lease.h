@@ -49,7 +49,7 @@ struct leases {
 	char path[64];
 	struct lease *items;
 	size_t count;
-	/* Of pods that have ended without giving them back; leases_write() and leases_remove() do not change them. */
+	/* Of pods that have ended: what they had is to be taken away. leases_write() does not change them. */
 	struct lease *stale;
 	size_t stale_count;
 };
@@ -73,8 +73,11 @@ int leases_find_address(const struct leases *leases, const char *bridge, uint32_
 /* Writes a lease and adds it (a copy). *ret_fd: whose lock keeps it good. */
 int leases_write(struct leases *leases, const struct lease *lease, int *ret_fd);
 
-/* Takes it back. No such one is fine. */
-void leases_remove(struct leases *leases, const char *interface);
+/*
+ * One is no longer good: it is among the stale ones from now on, and its file stays until leases_forget_stale(). No such
+ * one is fine. -ENOMEM.
+ */
+int leases_end(struct leases *leases, const char *interface);
 
 /* The files of what is in stale go. */
 void leases_forget_stale(struct leases *leases);

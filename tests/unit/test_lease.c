@@ -118,10 +118,12 @@ static void addresses_are_each_ones_own_and_not_given_again_at_once(void **state
 	assert_int_equal(leases_find_address(&leases, "br0", FIRST, 3, &address), -ENOSPC);
 	/* Another bridge has a network of its own. */
 	assert_int_equal(leases_find_address(&leases, "br1", 0x0b000002, 3, &address), 0);
-	leases_remove(&leases, "pod2");
+	assert_int_equal(leases_end(&leases, "pod2"), 0);
 	assert_int_equal(leases_find_address(&leases, "br0", FIRST, 3, &address), 0);
 	assert_int_equal(address, FIRST + 1);
-	leases_remove(&leases, "pod1");
+	assert_int_equal(leases_end(&leases, "pod1"), 0);
+	assert_int_equal(leases_end(&leases, "pod9"), 0);
+	leases_forget_stale(&leases);
 	leases_close(&leases);
 	close(fds[1]);
 	close(give(state, "pod4", &address));
@@ -131,6 +133,31 @@ static void addresses_are_each_ones_own_and_not_given_again_at_once(void **state
 	assert_int_equal(address, FIRST + 1);
 	close(fds[0]);
 	close(fds[2]);
+}
+
+/* It ends in two steps: what it stood for is taken away in between, or by somebody else where that failed. */
+static void lease_that_ended_stays_on_disk_until_it_is_forgotten(void **state)
+{
+	struct leases leases;
+	uint32_t address;
+	int fd = give(state, "pod1", &address);
+
+	leases = open_leases(state);
+	assert_int_equal(leases_end(&leases, "pod1"), 0);
+	assert_int_equal(leases.count, 0);
+	assert_int_equal(leases.stale_count, 1);
+	assert_string_equal(leases.stale[0].interface, "pod1");
+	assert_int_equal(ntohl(leases.stale[0].address.s_addr), address);
+	leases_close(&leases);
+	close(fd);
+	leases = open_leases(state);
+	assert_int_equal(leases.count, 0);
+	assert_int_equal(leases.stale_count, 1);
+	leases_forget_stale(&leases);
+	leases_close(&leases);
+	leases = open_leases(state);
+	assert_int_equal(leases.stale_count, 0);
+	leases_close(&leases);
 }
 
 static void lease_of_a_killed_process_is_stale(void **state)
@@ -273,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LEASE_TEST(lease_is_read_as_it_was_written),
 		LEASE_TEST(addresses_are_each_ones_own_and_not_given_again_at_once),
+		LEASE_TEST(lease_that_ended_stays_on_disk_until_it_is_forgotten),
 		LEASE_TEST(lease_of_a_killed_process_is_stale),
 		LEASE_TEST(what_is_no_lease_is_removed_and_an_empty_directory_too),
 		LEASE_TEST(marks_stay_until_they_are_removed),

@@ -62,6 +62,13 @@ static void the_kernel_does_what_it_can_and_names_what_it_cannot(void **state)
 	ask_to_bring_up(&bad, 0x7ffffff0);
 	assert_true(rtnetlink_do(fd, &bad, &error) < 0);
 	assert_non_null(strstr(error.message, "interface"));
+	/* Answers to what follows a message that fails are not taken for those of the next request. */
+	ask_to_bring_up(&bad, LOOPBACK);
+	assert_true(rtnetlink_do(fd, &bad, &error) < 0);
+	assert_int_equal(rtnetlink_do(fd, &good, &error), 0);
+	bad = (struct rtnetlink_request){.length = 0};
+	ask_to_bring_up(&bad, 0x7ffffff0);
+	assert_true(rtnetlink_do(fd, &bad, &error) < 0);
 }
 
 static void what_does_not_fit_is_not_sent(void **state)
