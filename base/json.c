@@ -36,6 +36,7 @@ static bool json_depth_is_bounded(const char *data, size_t length)
 
 int json_parse(const char *data, size_t length, const char *what, json_t **ret, struct error *err)
 {
+	const uint64_t failures = json_failures();
 	json_error_t error;
 	json_t *json;
 
@@ -43,8 +44,8 @@ int json_parse(const char *data, size_t length, const char *what, json_t **ret, 
 		return error_set(
 			err, -EINVAL, "%s: nested deeper than %d levels", what, JSON_DEPTH_MAX);
 	json = json_loadb(data, length, JSON_REJECT_DUPLICATES, &error);
-	/* It says nothing of itself when memory is short. */
-	if (!json && !*error.text)
+	/* When memory is short it says nothing of itself, or that the text is wrong. */
+	if (!json && (!*error.text || json_failures() != failures))
 		return error_set_errno(err, -ENOMEM, "%s", what);
 	if (!json)
 		return error_set(err, -EINVAL, "%s: line %d, column %d: %s", what, error.line,

@@ -63,22 +63,14 @@ void leases_close(struct leases *leases)
 
 /* ---- files */
 
-/* Whoever reads a file without enough memory knows nothing of what is in it. */
-static int parse_error(const json_error_t *error)
-{
-	return json_error_code(error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
-}
-
 static int port_parse(json_t *object, struct lease_port *ret)
 {
 	const char *host;
 	int is_udp, host_port, port;
-	json_error_t error;
 
-	if (json_unpack_ex(object, &error, 0, "{s:b, s:s, s:i, s:i}", "udp", &is_udp, "host", &host,
-		    "host_port", &host_port, "port", &port) < 0)
-		return parse_error(&error);
-	if (host_port < 1 || host_port > UINT16_MAX || port < 1 || port > UINT16_MAX)
+	if (json_unpack(object, "{s:b, s:s, s:i, s:i}", "udp", &is_udp, "host", &host, "host_port",
+		    &host_port, "port", &port) < 0 ||
+		host_port < 1 || host_port > UINT16_MAX || port < 1 || port > UINT16_MAX)
 		return -EBADMSG;
 	*ret = (struct lease_port){
 		.is_udp = is_udp, .host_port = (uint16_t)host_port, .port = (uint16_t)port};
@@ -91,14 +83,12 @@ static int lease_parse(json_t *object, struct lease *ret)
 	const char *bridge, *mac, *address, *address6;
 	json_t *ports, *port;
 	int prefix, prefix6;
-	json_error_t error;
 	size_t i;
 
-	if (json_unpack_ex(object, &error, 0, "{s:s, s:s, s:s, s:i, s:s, s:i, s:o}", "bridge",
-		    &bridge, "mac", &mac, "address", &address, "prefix", &prefix, "address6",
-		    &address6, "prefix6", &prefix6, "ports", &ports) < 0)
-		return parse_error(&error);
-	if (strlen(bridge) >= IFNAMSIZ || prefix < 1 || prefix > 30 || prefix6 < 0 ||
+	if (json_unpack(object, "{s:s, s:s, s:s, s:i, s:s, s:i, s:o}", "bridge", &bridge, "mac",
+		    &mac, "address", &address, "prefix", &prefix, "address6", &address6, "prefix6",
+		    &prefix6, "ports", &ports) < 0 ||
+		strlen(bridge) >= IFNAMSIZ || prefix < 1 || prefix > 30 || prefix6 < 0 ||
 		prefix6 > 128 || hex_read(mac, ret->mac, sizeof(ret->mac)) < 0 ||
 		inet_pton(AF_INET, address, &ret->address) != 1 ||
 		inet_pton(AF_INET6, address6, &ret->address6) != 1)
@@ -161,7 +151,7 @@ static int load_one(struct leases *leases, const char *name)
 	_cleanup_(lease_done) struct lease lease = {.ports = NULL};
 	_cleanup_json_ json_t *object = NULL;
 	_cleanup_free_ char *text = NULL;
-	json_error_t error;
+	uint64_t failures;
 	size_t length;
 	bool is_stale;
 	int r;
@@ -173,8 +163,12 @@ static int load_one(struct leases *leases, const char *name)
 	if (r < 0)
 		return r;
 	snprintf(lease.interface, sizeof(lease.interface), "%.*s", IFNAMSIZ - 1, name);
-	object = json_loadb(text, length, 0, &error);
-	r = object ? lease_parse(object, &lease) : parse_error(&error);
+	failures = json_failures();
+	object = json_loadb(text, length, 0, NULL);
+	r = object ? lease_parse(object, &lease) : -EBADMSG;
+	/* Who reads it without enough memory knows nothing of what is in it. */
+	if (json_failures() != failures)
+		r = -ENOMEM;
 	if (r == -EBADMSG) {
 		unlinkat(leases->fd, name, 0);
 		return 0;
@@ -322,7 +316,7 @@ int leases_open(const char *path, struct leases *ret, struct error *err)
 int leases_write(struct leases *leases, const struct lease *lease, int *ret_fd)
 {
 	_cleanup_json_ json_t *object = lease_json(lease);
-	_cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = object ? json_text(object, JSON_COMPACT) : NULL;
 	_cleanup_close_ int fd = -1;
 	struct lease copy = *lease;
 	char name[sizeof(TEMPORARY_PREFIX) + IFNAMSIZ];

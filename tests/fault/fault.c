@@ -70,6 +70,7 @@ static struct state *state;
 static unsigned long fault_at;
 static unsigned int fault_kinds;
 static bool is_open, kills;
+static __thread bool is_loading __attribute__((tls_model("initial-exec")));
 static uintptr_t libarchive_begin, libarchive_end;
 
 static int find_libarchive(struct dl_phdr_info *info, size_t size, void *context)
@@ -128,7 +129,7 @@ static bool fails(enum kind kind)
 {
 	if (!is_open)
 		fault_open();
-	if (!(fault_kinds & 1u << kind) ||
+	if (is_loading || !(fault_kinds & 1u << kind) ||
 		__atomic_add_fetch(&state->calls, 1, __ATOMIC_RELAXED) != fault_at)
 		return false;
 	if (kills) {
@@ -153,12 +154,19 @@ static void *next(void **cache, const char *name)
 		(__typeof__(&name))next(&cache, #name); \
 	})
 
-/* ---- libarchive, which is loaded when it is needed */
+/*
+ * ---- libarchive, which is loaded when it is needed
+ *
+ * The loader itself ends the process where it has no memory for its search paths ("out of memory", status 127).
+ */
 
 void *dlopen(const char *name, int flags)
 {
-	void *handle = NEXT(dlopen)(name, flags);
+	void *handle;
 
+	is_loading = true;
+	handle = NEXT(dlopen)(name, flags);
+	is_loading = false;
 	dl_iterate_phdr(find_libarchive, NULL);
 	return handle;
 }
