@@ -15,8 +15,9 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
-from world import LIMIT, Complaint, Scenario, children, until
+from world import GONE, LIMIT, Complaint, Scenario, children, until
 
 ADDRESS, ROUTER = "198.51.100.1", "198.51.100.2"
 ADDRESS6, ROUTER6 = "2001:db8::1", "2001:db8::2"
@@ -167,16 +168,21 @@ class Host:
 
     @staticmethod
     def port_taken(port):
-        found = []
-        for kind, name in ((socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")):
-            with socket.socket(socket.AF_INET, kind) as probe:
-                # A connection of before may wait for its last packets.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    found.append("port left: %s %d" % (name, port))
-        return found
+        """Whoever had it may still be on his way out."""
+        end = time.monotonic() + GONE
+        while True:
+            found = []
+            for kind, name in ((socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    # A connection of before may wait for its last packets.
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
+                    try:
+                        probe.bind(("127.0.0.1", port))
+                    except OSError:
+                        found.append("port left: %s %d" % (name, port))
+            if not found or time.monotonic() >= end:
+                return found
+            time.sleep(0.02)
 
 
 def difference(now, before):
