@@ -660,6 +660,7 @@ int virtio_net_create(const struct guest_memory *memory, const struct virtio_net
 	struct virtio_net **ret)
 {
 	struct virtio_net *net = calloc(1, sizeof(*net));
+	int r;
 
 	if (!net)
 		return -ENOMEM;
@@ -667,8 +668,9 @@ int virtio_net_create(const struct guest_memory *memory, const struct virtio_net
 	if (options->bandwidth) {
 		net->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 		if (net->timer_fd < 0) {
+			r = -errno;
 			free(net);
-			return -errno;
+			return r;
 		}
 	}
 	virtio_device_init(&net->device, memory);

@@ -80,6 +80,7 @@ int fs_throttle_create(
 	struct virtio_fs *fs, const struct fs_throttle_limits *limits, struct fs_throttle **ret)
 {
 	struct fs_throttle *throttle;
+	int r;
 
 	*ret = NULL;
 	if (!limits->bytes && !limits->operations)
@@ -89,8 +90,9 @@ int fs_throttle_create(
 		return -ENOMEM;
 	throttle->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (throttle->timer_fd < 0) {
+		r = -errno;
 		free(throttle);
-		return -errno;
+		return r;
 	}
 	throttle->fs = fs;
 	throttle->limits = *limits;
